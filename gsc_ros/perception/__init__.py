@@ -1,0 +1,1 @@
+"""What the robot's own networks see in a picture: classes, depth, objects."""

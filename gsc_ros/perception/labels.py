@@ -1,0 +1,34 @@
+"""
+Semantic classes: the 19 Cityscapes train ids and one for everything else.
+
+Source of ids, names and colours: Cityscapes (Cordts et al., CVPR 2016), as its train ids are commonly
+listed. Id 19 stands for any thing outside those classes (a rock, furniture, the robot's own bonnet).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+LABELS: tuple[str, ...] = (
+    'road', 'sidewalk', 'building', 'wall', 'fence', 'pole', 'traffic light', 'traffic sign',
+    'vegetation', 'terrain', 'sky', 'person', 'rider', 'car', 'truck', 'bus', 'train',
+    'motorcycle', 'bicycle', 'other',
+)  # fmt: skip
+NUM_CLASSES = len(LABELS)
+SKY = LABELS.index('sky')
+OTHER = LABELS.index('other')
+UNLABELLED = 255
+
+COLOURS: NDArray[np.uint8] = np.array(
+    [(128, 64, 128), (244, 35, 232), (70, 70, 70), (102, 102, 156), (190, 153, 153),
+     (153, 153, 153), (250, 170, 30), (220, 220, 0), (107, 142, 35), (152, 251, 152),
+     (70, 130, 180), (220, 20, 60), (255, 0, 0), (0, 0, 142), (0, 0, 70), (0, 60, 100),
+     (0, 80, 100), (0, 0, 230), (119, 11, 32), (110, 90, 70)],
+    np.uint8,
+)  # fmt: skip
+
+
+def colourise(ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Colour a class map: uint8 (H, W) ids -> uint8 (H, W, 3) RGB; unlabelled pixels are black."""
+    table = np.zeros((256, 3), np.uint8)
+    table[:NUM_CLASSES] = COLOURS
+    return table[ids]
