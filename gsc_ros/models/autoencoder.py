@@ -1,0 +1,57 @@
+"""The picture and its continuous latent on the 1/16 grid, in which the generator works."""
+
+import torch
+from torch import Tensor, nn
+
+from gsc_ros.models.layers import ResBlock, conv, upsample
+
+LATENT_CHANNELS = 16
+_BOUND = 3.0
+
+
+class Encoder(nn.Module):
+    """Float (N, 3, H, W) in [-1, 1], sides multiples of 16 -> latent (N, 16, H/16, W/16) in (-3, 3)."""
+
+    def __init__(self, widths: tuple[int, int, int] = (48, 96, 160)) -> None:
+        super().__init__()
+        a, b, c = widths
+        self.body = nn.Sequential(
+            nn.PixelUnshuffle(4),
+            conv(48, a),
+            ResBlock(a),
+            conv(a, b, stride=2),
+            ResBlock(b),
+            conv(b, c, stride=2),
+            ResBlock(c),
+            ResBlock(c),
+            conv(c, LATENT_CHANNELS, kernel=1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _BOUND * torch.tanh(self.body(x) / _BOUND)
+
+
+class Decoder(nn.Module):
+    """Latent (N, 16, H/16, W/16) -> float (N, 3, H, W), nominally in [-1, 1] (not clamped)."""
+
+    def __init__(self, widths: tuple[int, int, int] = (48, 96, 160)) -> None:
+        super().__init__()
+        a, b, c = widths
+        self.sixteenth = nn.Sequential(conv(LATENT_CHANNELS, c), ResBlock(c), ResBlock(c))
+        self.eighth = nn.Sequential(conv(c, b), ResBlock(b), ResBlock(b))
+        self.quarter = nn.Sequential(conv(b, a), ResBlock(a), ResBlock(a))
+        self.picture = nn.Sequential(conv(a, 48), nn.PixelShuffle(4))
+
+    def forward(self, z: Tensor) -> Tensor:
+        y = self.eighth(upsample(self.sixteenth(z)))
+        return self.picture(self.quarter(upsample(y)))
+
+
+class Autoencoder(nn.Module):
+    """Encoder and decoder with one configuration."""
+
+    def __init__(self, widths: tuple[int, int, int] = (48, 96, 160)) -> None:
+        super().__init__()
+        self.config = {'widths': list(widths)}
+        self.encoder = Encoder(widths)
+        self.decoder = Decoder(widths)

@@ -1,0 +1,155 @@
+"""
+The generator: a conditional rectified flow on the latent's 1/16 grid.
+
+Convention (Liu et al., "Flow Straight and Fast", ICLR 2023), stated once: ``x_t = (1 - t) x_0 + t x_1``
+with the picture's latent at ``t = 0`` and the start at ``t = 1``; the network learns the velocity
+``x_1 - x_0`` and sampling integrates from 1 down to 0. The start is not plain noise but noise around
+the deterministic prediction, so that the path is short and few steps suffice.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gsc_ros.models.autoencoder import LATENT_CHANNELS
+from gsc_ros.models.layers import conv, upsample
+
+START_NOISE = 0.6  # of the latent's spread, around the prediction
+
+
+def time_features(t: Tensor, count: int = 64) -> Tensor:
+    """Sines and cosines of a time (N,) in [0, 1] at octave-spaced rates -> (N, count)."""
+    rates = torch.exp(torch.linspace(0, math.log(1000.0), count // 2, device=t.device))
+    angle = t[:, None] * rates
+    return torch.cat([angle.sin(), angle.cos()], 1)
+
+
+class TimedBlock(nn.Module):
+    """A residual block whose middle is scaled and shifted by the time."""
+
+    def __init__(self, channels: int, time: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(8, channels)
+        self.first = conv(channels, channels)
+        self.time = nn.Linear(time, 2 * channels)
+        self.second = conv(channels, channels)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        y = self.first(functional.silu(self.norm(x)))
+        scale, shift = self.time(time)[..., None, None].chunk(2, 1)
+        return x + self.second(functional.silu(y * (1 + scale) + shift))
+
+
+class Reading(nn.Module):
+    """Cross-attention of the picture to the words; its output starts at zero."""
+
+    def __init__(self, channels: int, words: int, heads: int = 4) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.GroupNorm(8, channels)
+        self.query = conv(channels, channels, kernel=1)
+        self.key = nn.Linear(words, channels)
+        self.value = nn.Linear(words, channels)
+        self.out = conv(channels, channels, kernel=1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor, words: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+
+        def split(y: Tensor) -> Tensor:
+            return y.reshape(n, -1, self.heads, c // self.heads).transpose(1, 2)
+
+        query = split(self.query(self.norm(x)).flatten(2).transpose(1, 2))
+        read = functional.scaled_dot_product_attention(
+            query, split(self.key(words)), split(self.value(words))
+        )
+        return x + self.out(read.transpose(1, 2).reshape(n, h * w, c).transpose(1, 2).view(n, c, h, w))
+
+
+class FlowNet(nn.Module):
+    """
+    Velocity of the latent.
+
+    ``vocabulary``: sizes of the fields of a caption word (see ``codec.caption.token_ids``).
+    ``guidance``: channels of the predictor's features, added through zero-initialised residuals at
+    both scales (as ControlNet does, Zhang et al., ICCV 2023).
+    """
+
+    def __init__(
+        self,
+        vocabulary: tuple[int, ...],
+        guidance: int = 128,
+        widths: tuple[int, int] = (128, 192),
+        words: int = 48,
+    ) -> None:
+        super().__init__()
+        self.config = {
+            'vocabulary': list(vocabulary),
+            'guidance': guidance,
+            'widths': list(widths),
+            'words': words,
+        }
+        a, b = widths
+        time = 128
+        self.time = nn.Sequential(nn.Linear(64, time), nn.SiLU(), nn.Linear(time, time), nn.SiLU())
+        self.fields = nn.ModuleList(nn.Embedding(n, words) for n in vocabulary)
+        self.enter = conv(2 * LATENT_CHANNELS, a)
+        self.guide = conv(guidance, a, kernel=1)
+        self.guide_deep = nn.Conv2d(guidance, b, 2, 2)
+        for module in (self.guide, self.guide_deep):
+            nn.init.zeros_(module.weight)
+            nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        self.before = nn.ModuleList(TimedBlock(a, time) for _ in range(2))
+        self.down = conv(a, b, stride=2)
+        self.deep = nn.ModuleList(TimedBlock(b, time) for _ in range(2))
+        self.reading = Reading(b, words)
+        self.up = conv(b, a)
+        self.after = nn.ModuleList(TimedBlock(a, time) for _ in range(2))
+        self.exit = conv(a, LATENT_CHANNELS)
+        nn.init.zeros_(self.exit.weight)
+        nn.init.zeros_(self.exit.bias)  # type: ignore[arg-type]
+
+    def forward(
+        self, x: Tensor, t: Tensor, prediction: Tensor, features: Tensor, words: Tensor
+    ) -> Tensor:
+        """
+        Compute the velocity.
+
+        ``x``, ``prediction``: (N, 16, h, w) in units of the spread, h and w even; ``t``: (N,);
+        ``features``: (N, guidance, h, w); ``words``: int64 (N, K, fields).
+        """
+        time = self.time(time_features(t))
+        read = torch.stack([f(words[..., i]) for i, f in enumerate(self.fields)]).sum(0)
+        y = self.enter(torch.cat([x, prediction], 1)) + self.guide(features)
+        for block in self.before:
+            y = block(y, time)
+        deep = self.down(y) + self.guide_deep(features)
+        for block in self.deep:
+            deep = block(deep, time)
+        deep = self.reading(deep, read)
+        y = y + self.up(upsample(deep))
+        for block in self.after:
+            y = block(y, time)
+        return self.exit(functional.silu(y))
+
+
+def sample(
+    net: FlowNet,
+    prediction: Tensor,
+    features: Tensor,
+    words: Tensor,
+    noise: Tensor,
+    steps: int,
+) -> Tensor:
+    """Integrate by Euler's method from noise around the prediction; returns a latent like it."""
+    x = prediction + START_NOISE * noise
+    times = torch.linspace(1, 0, steps + 1)
+    for now, then in zip(times[:-1], times[1:], strict=True):
+        velocity = net(x, now.expand(len(x)), prediction, features, words)
+        x = x + (then - now) * velocity
+    return x

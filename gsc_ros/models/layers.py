@@ -1,0 +1,52 @@
+"""Building blocks that several networks share."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
+    """Make a convolution that keeps the size (stride 1) or halves it (stride 2)."""
+    return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2)
+
+
+class ResBlock(nn.Module):
+    """Two convolutions around the identity; it starts as the identity, so that no norm is needed."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = conv(channels, channels)
+        self.second = conv(channels, channels)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(functional.silu(self.first(functional.silu(x))))
+
+
+class NormResBlock(nn.Module):
+    """The residual block with batch norm, for networks trained from noisy labels."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(x + self.body(x))
+
+
+def upsample(x: Tensor, factor: int = 2) -> Tensor:
+    """Enlarge (N, C, H, W) bilinearly by a whole factor."""
+    return functional.interpolate(x, scale_factor=factor, mode='bilinear', align_corners=False)
+
+
+def to_tensor(rgb: Tensor) -> Tensor:
+    """Turn uint8 (N, H, W, 3) into float32 (N, 3, H, W) in [-1, 1], channels last."""
+    x = rgb.permute(0, 3, 1, 2).float() / 127.5 - 1.0
+    return x.contiguous(memory_format=torch.channels_last)

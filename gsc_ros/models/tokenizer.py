@@ -1,0 +1,130 @@
+"""
+Structural tokens: what of the latent is sent, on grids of 1/64, 1/32 and 1/16, and what they say.
+
+Tokens are finite scalar quantised (Mentzer et al., "Finite Scalar Quantization", ICLR 2024): a token
+is a few channels of a few levels each, so its symbols need no codebook and no network to be read.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gsc_ros.models.autoencoder import LATENT_CHANNELS
+from gsc_ros.models.layers import ResBlock, conv, upsample
+from gsc_ros.perception.labels import NUM_CLASSES
+
+# Levels of each channel of a token, coarse grid first; odd, so that there is a zero.
+LEVELS: tuple[tuple[int, ...], ...] = ((7, 7, 7, 7), (5, 5, 5), (3, 3))
+UNKNOWN_CLASS = NUM_CLASSES  # the layout's id for "not received"
+
+
+def quantise(x: Tensor, levels: tuple[int, ...]) -> Tensor:
+    """Bound and round (N, C, h, w) to the grid in [-1, 1]; the gradient passes straight through."""
+    half = torch.tensor([(n - 1) / 2 for n in levels], device=x.device).view(1, -1, 1, 1)
+    bounded = torch.tanh(x)
+    rounded = torch.round(bounded * half) / half
+    return bounded + (rounded - bounded).detach()
+
+
+def to_symbols(q: Tensor, levels: tuple[int, ...]) -> Tensor:
+    """Grid values in [-1, 1] -> integers 0..n-1 (int64), same shape."""
+    half = torch.tensor([(n - 1) / 2 for n in levels], device=q.device).view(1, -1, 1, 1)
+    return torch.round(q * half + half).long()
+
+
+def from_symbols(symbols: Tensor, levels: tuple[int, ...]) -> Tensor:
+    """Inverse of :func:`to_symbols`."""
+    half = torch.tensor([(n - 1) / 2 for n in levels], device=symbols.device).view(1, -1, 1, 1)
+    return (symbols.float() - half) / half
+
+
+class Analysis(nn.Module):
+    """Latent (N, 16, h, w), h and w multiples of 4 -> three grids of quantised tokens in [-1, 1]."""
+
+    def __init__(self, widths: tuple[int, int, int]) -> None:
+        super().__init__()
+        a, b, c = widths
+        first, second, third = (len(n) for n in LEVELS)
+        self.sixteenth = nn.Sequential(conv(LATENT_CHANNELS, a), ResBlock(a))
+        self.thirtysecond = nn.Sequential(conv(a, b, stride=2), ResBlock(b), ResBlock(b))
+        self.sixtyfourth = nn.Sequential(conv(b, c, stride=2), ResBlock(c))
+        self.first = conv(c, first, kernel=1)
+        self.second = nn.Sequential(conv(b + first, b), nn.SiLU(), conv(b, second, kernel=1))
+        self.third = nn.Sequential(conv(a + second, a), nn.SiLU(), conv(a, third, kernel=1))
+
+    def forward(self, z: Tensor) -> list[Tensor]:
+        sixteenth = self.sixteenth(z)
+        thirtysecond = self.thirtysecond(sixteenth)
+        first = quantise(self.first(self.sixtyfourth(thirtysecond)), LEVELS[0])
+        # A finer level sees what the coarser one has already said.
+        second = quantise(self.second(torch.cat([thirtysecond, upsample(first)], 1)), LEVELS[1])
+        third = quantise(self.third(torch.cat([sixteenth, upsample(second)], 1)), LEVELS[2])
+        return [first, second, third]
+
+
+@dataclass
+class Synthesis:
+    """What the received symbols say, all on the 1/16 grid unless stated."""
+
+    latent: Tensor  # (N, 16, h, w), in units of the latent's spread
+    features: Tensor  # (N, F, h, w), guidance for the generator
+    segmentation: Tensor  # logits (N, classes, 2h, 2w)
+    depth: Tensor  # log depth in [0, 1], (N, 1, 2h, 2w)
+
+
+class Predictor(nn.Module):
+    """Received tokens, their masks and the class layout -> the deterministic picture of them."""
+
+    def __init__(self, widths: tuple[int, int, int], embedding: int = 12) -> None:
+        super().__init__()
+        a, b, c = widths
+        first, second, third = (len(n) + 1 for n in LEVELS)
+        self.layout = nn.Embedding(NUM_CLASSES + 1, embedding)
+        self.sixtyfourth = nn.Sequential(conv(first + embedding, c), ResBlock(c), ResBlock(c))
+        self.thirtysecond = nn.Sequential(
+            conv(c + second + embedding, b), ResBlock(b), ResBlock(b)
+        )
+        self.sixteenth = nn.Sequential(
+            conv(b + third + embedding, a), ResBlock(a), ResBlock(a), ResBlock(a)
+        )
+        self.latent = conv(a, LATENT_CHANNELS)
+        self.segmentation = nn.Sequential(
+            nn.SiLU(), conv(a, 4 * NUM_CLASSES, kernel=1), nn.PixelShuffle(2)
+        )
+        self.depth = nn.Sequential(nn.SiLU(), conv(a, 4, kernel=1), nn.PixelShuffle(2))
+
+    def forward(self, tokens: list[Tensor], masks: list[Tensor], layout: Tensor) -> Synthesis:
+        """
+        Predict.
+
+        ``tokens``: as from :class:`Analysis`; ``masks``: float (N, 1, h, w) per level, 1 where the
+        token was received; ``layout``: int64 (N, H/16, W/16) class ids, 20 where unknown.
+        """
+        seen = [torch.cat([t * m, m], 1) for t, m in zip(tokens, masks, strict=True)]
+        classes = self.layout(layout).permute(0, 3, 1, 2).contiguous()
+        y = self.sixtyfourth(torch.cat([seen[0], functional.avg_pool2d(classes, 4)], 1))
+        y = torch.cat([upsample(y), seen[1], functional.avg_pool2d(classes, 2)], 1)
+        y = self.thirtysecond(y)
+        y = self.sixteenth(torch.cat([upsample(y), seen[2], classes], 1))
+        return Synthesis(
+            self.latent(y), y, self.segmentation(y), torch.sigmoid(self.depth(y))
+        )
+
+
+class Tokenizer(nn.Module):
+    """Analysis at the robot and prediction at the ground; latents in units of their spread."""
+
+    spread: Tensor
+
+    def __init__(self, widths: tuple[int, int, int] = (128, 160, 192)) -> None:
+        super().__init__()
+        self.config = {'widths': list(widths)}
+        self.analysis = Analysis(widths)
+        self.predictor = Predictor(widths)
+        self.register_buffer('spread', torch.ones(1, LATENT_CHANNELS, 1, 1))
+
+    def analyse(self, latent: Tensor) -> list[Tensor]:
+        """Latent of the autoencoder -> token grids in [-1, 1]."""
+        return self.analysis(latent / self.spread)

@@ -1,0 +1,1 @@
+"""One module a training stage; `gsc train STAGE --data DIR` runs them."""

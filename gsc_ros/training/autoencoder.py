@@ -1,0 +1,54 @@
+"""Stage `autoencoder`: the continuous latent on the 1/16 grid and its picture."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gsc_ros.models.autoencoder import Autoencoder
+from gsc_ros.models.layers import to_tensor
+from gsc_ros.models.weights import save
+from gsc_ros.training import corpus, loop
+from gsc_ros.training.perceptual import Distance, load_distance
+
+_NOISE = 0.15  # on the latent: what the generator draws will be off by about as much
+
+
+def picture_losses(made: Tensor, true: Tensor, distance: Distance) -> dict[str, Tensor]:
+    """L1 and feature distance of pictures in [-1, 1], and their weighted sum ``loss``."""
+    plain = (made - true).abs().mean()
+    # Not clamped: a clamp would stop the gradient of what overshoots.
+    feature = distance(made * 0.5 + 0.5, true * 0.5 + 0.5).mean()
+    return {'l1': plain, 'feature': feature, 'loss': 2.0 * plain + 0.5 * feature}
+
+
+class _Trained(nn.Module):
+    """The network under training, called through one forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = Autoencoder()
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.net.encoder(x)
+        return self.net.decoder(z + _NOISE * torch.randn_like(z))
+
+
+def train(data: Path, settings: loop.Settings, distance_file: Path, simulated: Path | None = None,
+          batch: int = 8, seed: int = 0) -> Path:
+    """Train and write ``autoencoder.safetensors`` into the output folder; returns its path."""
+    samples = corpus.load(data, simulated=simulated)
+    distance = load_distance(distance_file)
+    rng = np.random.default_rng(seed)
+    model = _Trained().to(memory_format=torch.channels_last).train()
+
+    def step() -> dict[str, Tensor]:
+        parts = [corpus.crop(samples[rng.integers(len(samples))], (144, 144), rng)[0]
+                 for _ in range(batch)]
+        x = to_tensor(torch.from_numpy(np.stack(parts)))
+        return picture_losses(model(x), x, distance)
+
+    state = loop.run(model, step, settings)
+    state = {k.removeprefix('net.'): v for k, v in state.items()}
+    return save(settings.output / 'autoencoder.safetensors', state, model.net.config)

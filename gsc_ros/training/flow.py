@@ -1,0 +1,70 @@
+"""Stage `flow`: the rectified flow that draws the latent around the deterministic prediction."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gsc_ros.codec.caption import VOCABULARY, describe, token_ids
+from gsc_ros.models.flow import START_NOISE, FlowNet
+from gsc_ros.models.perception import log_to_depth
+from gsc_ros.models.tokenizer import Tokenizer
+from gsc_ros.models.weights import channels_last, load, save
+from gsc_ros.training import corpus, loop
+from gsc_ros.training.autoencoder import picture_losses
+from gsc_ros.training.perceptual import load_distance
+from gsc_ros.training.tokens import Batch, Robot, window
+
+
+def captions(batch: Batch) -> Tensor:
+    """Describe what the robot saw of each picture: int64 (N, K, fields)."""
+    metres = log_to_depth(batch.seen_depth)[:, 0].numpy().astype(np.float32)
+    classes = batch.seen_classes.numpy().astype(np.uint8)
+    pairs = zip(classes, metres, strict=True)
+    return torch.from_numpy(np.stack([token_ids(describe(c, d)) for c, d in pairs])).long()
+
+
+def train(data: Path, settings: loop.Settings, distance_file: Path, weights: Path,
+          simulated: Path | None = None, batch: int = 8, seed: int = 0) -> Path:
+    """
+    Train and write ``flow.safetensors`` to the output folder; returns its path.
+
+    ``weights`` holds the earlier stages' files, which stay as they are.
+    """
+    samples = corpus.load(data, simulated=simulated)
+    robot = Robot(weights, samples, (256, 256), batch, seed)
+    distance = load_distance(distance_file)
+    state, config = load(weights / 'tokenizer.safetensors')
+    tokenizer = Tokenizer(**config)
+    tokenizer.load_state_dict(state)
+    channels_last(tokenizer)
+    net = FlowNet(VOCABULARY, guidance=config['widths'][0])
+    model: nn.Module = net.to(memory_format=torch.channels_last).train()
+
+    def step() -> dict[str, Tensor]:
+        seen = robot.look()
+        with torch.no_grad():
+            z = robot.autoencoder.encoder(seen.x)
+            tokens = tokenizer.analyse(z)
+            given = tokenizer.predictor(
+                tokens, robot.masks(tokens), robot.known_layout(seen.layout)
+            )
+            true = z / tokenizer.spread
+            start = given.latent + START_NOISE * torch.randn_like(true)
+        words = captions(seen)
+        words[torch.rand(len(words)) < 0.1] = 0  # a lost caption reads as no words
+        # Uniform times, and often the start, which every sampling passes with its largest step.
+        t = torch.where(torch.rand(len(z)) < 0.3, torch.ones(len(z)), torch.rand(len(z)))
+        at = t.view(-1, 1, 1, 1)
+        x = (1 - at) * true + at * start
+        velocity = net(x, t, given.latent, given.features, words)
+        error = (velocity - (start - true)).square().mean()
+        drawn = (x - at * velocity) * tokenizer.spread
+        part, picture = window(drawn, seen.x, robot.rng)
+        look = picture_losses(robot.autoencoder.decoder(part), picture, distance)
+        return {'velocity': error, 'l1': look['l1'], 'feature': look['feature'],
+                'loss': error + look['loss']}
+
+    state = loop.run(model, step, settings)
+    return save(settings.output / 'flow.safetensors', state, net.config)

@@ -1,0 +1,119 @@
+"""The loop every stage shares: schedule, checkpoints, resume, averaged weights, a curve on disk."""
+
+import csv
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long and how fast to train; training ends at whichever of steps and minutes comes first."""
+
+    output: Path
+    steps: int = 20_000
+    minutes: float = 120.0
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    ema: float = 0.998
+    warmup: int = 200
+    save_every_s: float = 120.0
+    threads: int | None = None
+
+
+def run(
+    model: nn.Module, step: Callable[[], dict[str, Tensor]], settings: Settings
+) -> dict[str, Tensor]:
+    """
+    Train ``model`` and return its averaged state.
+
+    ``step`` computes one batch's losses, of which ``'loss'`` is minimised and all are recorded in
+    ``curve.csv``. A checkpoint in the output folder is resumed, its spent minutes included. The rate
+    follows a cosine of the larger of the two spent fractions, so that either limit ends it at zero.
+    """
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    settings.output.mkdir(parents=True, exist_ok=True)
+    checkpoint = settings.output / 'checkpoint.pt'
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(
+        parameters, settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98)
+    )
+    average = {k: v.detach().clone() for k, v in model.state_dict().items()}
+    done, spent = 0, 0.0
+    if checkpoint.is_file():
+        state = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(state['model'])
+        optimiser.load_state_dict(state['optimiser'])
+        average, done, spent = state['average'], state['done'], state['spent']
+
+    def save() -> None:
+        partial = checkpoint.with_suffix('.partial')
+        torch.save(
+            {
+                'model': model.state_dict(),
+                'optimiser': optimiser.state_dict(),
+                'average': average,
+                'done': done,
+                'spent': spent + time.monotonic() - start,
+            },
+            partial,
+        )
+        partial.replace(checkpoint)
+
+    start = saved = time.monotonic()
+    sums: dict[str, float] = {}
+    count = 0
+    bar = tqdm(total=settings.steps, initial=done, unit='step', mininterval=5)
+    while done < settings.steps:
+        minutes = (spent + time.monotonic() - start) / 60
+        progress = max(done / settings.steps, minutes / settings.minutes)
+        if progress >= 1:
+            break
+        rate = settings.learning_rate * min(1.0, (done + 1) / settings.warmup)
+        for group in optimiser.param_groups:
+            group['lr'] = rate * (0.5 + 0.5 * math.cos(math.pi * progress))
+        losses = step()
+        optimiser.zero_grad(set_to_none=True)
+        losses['loss'].backward()
+        norm = torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        if torch.isfinite(norm):
+            optimiser.step()
+        done += 1
+        bar.update()
+        decay = min(settings.ema, done / (done + 20))
+        with torch.no_grad():
+            for key, value in model.state_dict().items():
+                if value.is_floating_point():
+                    average[key].lerp_(value, 1 - decay)
+                else:
+                    average[key].copy_(value)
+        for key, loss in losses.items():
+            sums[key] = sums.get(key, 0.0) + float(loss.detach())
+        count += 1
+        if done % 50 == 0:
+            means = {k: v / count for k, v in sums.items()}
+            bar.set_postfix({k: f'{v:.4f}' for k, v in means.items()})
+            _record(settings.output / 'curve.csv', done, minutes, means)
+            sums, count = {}, 0
+        if time.monotonic() - saved > settings.save_every_s:
+            save()
+            saved = time.monotonic()
+    save()
+    bar.close()
+    return average
+
+
+def _record(path: Path, done: int, minutes: float, means: dict[str, float]) -> None:
+    new = not path.exists()
+    with open(path, 'a', newline='') as file:
+        writer = csv.writer(file)
+        if new:
+            writer.writerow(['step', 'minutes', *means])
+        writer.writerow([done, f'{minutes:.2f}', *(f'{v:.5f}' for v in means.values())])

@@ -1,0 +1,68 @@
+"""Stage `perception`: the robot's segmentation and depth, from teachers' labels and the simulator."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from gsc_ros.models.layers import to_tensor
+from gsc_ros.models.perception import PerceptionNet
+from gsc_ros.models.weights import save
+from gsc_ros.perception.labels import NUM_CLASSES, UNLABELLED
+from gsc_ros.training import corpus, loop
+
+# Small things count for more than their area: the tail of the classes is what a driver must see.
+_RARE = {4: 1.5, 5: 3.0, 6: 3.0, 7: 3.0, 11: 4.0, 12: 4.0, 13: 2.0, 14: 2.0, 15: 2.0, 17: 4.0, 18: 4.0}
+
+
+def losses(
+    logits: Tensor, depth: Tensor, labels: Tensor, target: Tensor, weight: Tensor
+) -> dict[str, Tensor]:
+    """
+    Cross-entropy and L1 of log depth where there are labels.
+
+    ``labels`` int64 (N, h, w), 255 unknown; ``target`` float (N, h, w), negative unknown; the
+    predictions are enlarged to their size.
+    """
+    size = labels.shape[1:]
+    logits = functional.interpolate(logits, size, mode='bilinear', align_corners=False)
+    depth = functional.interpolate(depth, size, mode='bilinear', align_corners=False)[:, 0]
+    known = target >= 0
+    entropy = functional.cross_entropy(
+        logits, labels, weight, ignore_index=UNLABELLED, reduction='sum'
+    ) / (labels != UNLABELLED).sum().clamp(min=1)
+    error = ((depth - target).abs() * known).sum() / known.sum().clamp(min=1)
+    return {'segmentation': entropy, 'depth': error, 'loss': entropy + 10 * error}
+
+
+def class_weights() -> Tensor:
+    """Weights of the classes in the cross-entropy."""
+    weight = torch.ones(NUM_CLASSES)
+    for label, value in _RARE.items():
+        weight[label] = value
+    return weight
+
+
+def train(data: Path, settings: loop.Settings, simulated: Path | None = None, batch: int = 8,
+          seed: int = 0) -> Path:
+    """Train and write ``perception.safetensors`` into the output folder; returns its path."""
+    samples = [s for s in corpus.load(data, simulated=simulated)
+               if s.segmentation is not None or s.log_depth is not None]
+    if not samples:
+        raise ValueError(f'{data}: no labelled pictures; the stage needs teacher_seg, teacher_depth '
+                         'or simulator frames')
+    rng = np.random.default_rng(seed)
+    model = PerceptionNet().to(memory_format=torch.channels_last).train()
+    weight = class_weights()
+
+    def step() -> dict[str, Tensor]:
+        parts = [corpus.crop(samples[rng.integers(len(samples))], (320, 224), rng)
+                 for _ in range(batch)]
+        rgb, labels, depth = (torch.from_numpy(np.stack(p)) for p in zip(*parts, strict=True))
+        logits, log_depth = model(to_tensor(rgb))
+        return losses(logits, log_depth, labels.long(), depth.float(), weight)
+
+    state = loop.run(model, step, settings)
+    return save(settings.output / 'perception.safetensors', state, model.config)

@@ -1,0 +1,112 @@
+"""The networks' contracts: shapes, ranges, quantisation, determinism."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gsc_ros.models.autoencoder import Autoencoder
+from gsc_ros.models.flow import FlowNet, sample
+from gsc_ros.models.perception import (
+    FARTHEST_M,
+    NEAREST_M,
+    PerceptionNet,
+    depth_to_log,
+    log_to_depth,
+)
+from gsc_ros.models.tokenizer import (
+    LEVELS,
+    UNKNOWN_CLASS,
+    Tokenizer,
+    from_symbols,
+    quantise,
+    to_symbols,
+)
+from gsc_ros.models.weights import fingerprint, load, save
+from gsc_ros.perception.labels import NUM_CLASSES
+
+
+def test_perception_gives_an_eighth_of_the_picture():
+    net = PerceptionNet().eval()
+    logits, depth = net(torch.zeros(2, 3, 64, 96))
+    assert logits.shape == (2, NUM_CLASSES, 8, 12)
+    assert depth.shape == (2, 1, 8, 12)
+    assert 0 <= float(depth.min()) and float(depth.max()) <= 1
+
+
+def test_log_depth_is_inverted_within_its_range():
+    metres = torch.tensor([NEAREST_M, 1.0, 12.5, FARTHEST_M])
+    torch.testing.assert_close(log_to_depth(depth_to_log(metres)), metres, rtol=1e-4, atol=1e-4)
+    assert float(depth_to_log(torch.tensor(1e6))) == 1.0
+
+
+def test_autoencoder_keeps_the_size_and_bounds_the_latent():
+    net = Autoencoder()
+    z = net.encoder(torch.randn(1, 3, 64, 128) * 10)
+    assert z.shape == (1, 16, 4, 8)
+    assert float(z.abs().max()) <= 3
+    assert net.decoder(z).shape == (1, 3, 64, 128)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2), st.integers(0, 2**31 - 1))
+def test_every_symbol_survives_quantisation(level, seed):
+    levels = LEVELS[level]
+    rng = np.random.default_rng(seed)
+    symbols = torch.from_numpy(np.stack([rng.integers(0, n, (3, 4)) for n in levels])[None])
+    grid = from_symbols(symbols, levels)
+    assert torch.equal(to_symbols(grid, levels), symbols)
+    # A quantised value is a fixed point: what was rounded once is not moved again.
+    inside = torch.atanh(grid.clamp(-0.999, 0.999))
+    assert torch.equal(to_symbols(quantise(inside, levels), levels), symbols)
+
+
+def test_prediction_ignores_tokens_that_were_not_received():
+    torch.manual_seed(1)
+    net = Tokenizer().eval()
+    tokens = net.analyse(torch.randn(1, 16, 8, 8))
+    assert [tuple(t.shape[1:]) for t in tokens] == [(4, 2, 2), (3, 4, 4), (2, 8, 8)]
+    masks = [torch.zeros(1, 1, *t.shape[2:]) for t in tokens]
+    layout = torch.full((1, 8, 8), UNKNOWN_CLASS)
+    one = net.predictor(tokens, masks, layout)
+    other = net.predictor([-t for t in tokens], masks, layout)
+    assert torch.equal(one.latent, other.latent)
+    assert one.segmentation.shape == (1, NUM_CLASSES, 16, 16)
+    masks[0] += 1
+    assert not torch.equal(net.predictor(tokens, masks, layout).features, one.features)
+
+
+def test_an_untrained_flow_returns_its_start_and_the_noise_decides_the_picture():
+    net = FlowNet((3, 5)).eval()
+    prediction, features = torch.randn(1, 16, 4, 4), torch.randn(1, 128, 4, 4)
+    words = torch.zeros(1, 2, 2, dtype=torch.long)
+    noise = torch.randn(1, 16, 4, 4)
+    with torch.no_grad():
+        drawn = sample(net, prediction, features, words, noise, 3)
+        assert torch.equal(drawn, sample(net, prediction, features, words, noise, 3))
+        # The exit starts at zero: no velocity, so the start is kept.
+        torch.testing.assert_close(
+            drawn, sample(net, prediction, features, words, noise, 1), rtol=0, atol=1e-6
+        )
+
+
+def test_weights_come_back_with_their_configuration(tmp_path):
+    net = PerceptionNet(widths=(8, 8, 8, 8))
+    path = save(tmp_path / 'net.safetensors', net.state_dict(), net.config)
+    state, config = load(path)
+    again = PerceptionNet(**config)
+    again.load_state_dict(state)
+    assert fingerprint([path]) == fingerprint([path]) < 65536
+    torch.testing.assert_close(
+        again.depth.weight, net.depth.weight.half().float(), rtol=0, atol=0
+    )
+
+
+def test_missing_and_foreign_weights_name_the_remedy(tmp_path):
+    with pytest.raises(FileNotFoundError, match='gsc train'):
+        load(tmp_path / 'none.safetensors')
+    foreign = tmp_path / 'foreign.safetensors'
+    foreign.write_bytes(b'not weights')
+    with pytest.raises(ValueError, match='not a weights file'):
+        load(foreign)
