@@ -1,0 +1,121 @@
+"""
+A caption that is grounded in what the robot saw: a kind of scene and up to five objects.
+
+On air it is a handful of symbols of a closed vocabulary; to people it is an English sentence; to the
+generator it is words (``token_ids``).
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from gsc_ros.perception.labels import LABELS, SKY
+
+SCENES = ('unknown scene', 'street', 'open road', 'off-road', 'vegetation')
+THINGS = (
+    'person', 'rider', 'bicycle', 'motorcycle', 'car', 'truck', 'bus', 'train', 'traffic light',
+    'traffic sign', 'obstacle',
+)  # fmt: skip
+BEARINGS = ('far left', 'left', 'ahead', 'right', 'far right')
+# Upper edges of the distance bins and what is said for each, in metres.
+DISTANCE_EDGES = (3.0, 5.0, 8.0, 13.0, 21.0, 34.0, 55.0)
+DISTANCES = (2, 4, 6, 10, 17, 27, 44, 70)
+MAX_OBJECTS = 5
+
+# Sizes of a word's fields for the generator: kind (0 = none, scenes, things), bearing and distance
+# (0 = none).
+VOCABULARY = (1 + len(SCENES) + len(THINGS), 1 + len(BEARINGS), 1 + len(DISTANCES))
+
+_THING_OF_LABEL = {
+    LABELS.index(name): THINGS.index(name) for name in THINGS if name in LABELS
+} | {LABELS.index('other'): THINGS.index('obstacle')}
+_MIN_AREA = 0.0012  # of the picture
+_MIN_SHOWN = 0.08
+
+
+@dataclass(frozen=True)
+class Thing:
+    """An object: indices into THINGS, BEARINGS and DISTANCES."""
+
+    kind: int
+    bearing: int
+    distance: int
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A scene (index into SCENES) and at most five things, most important first."""
+
+    scene: int = 0
+    things: tuple[Thing, ...] = ()
+
+    def __str__(self) -> str:
+        parts = [
+            f'{THINGS[t.kind]} {BEARINGS[t.bearing]} at {DISTANCES[t.distance]} m'
+            for t in self.things
+        ]
+        return f'{SCENES[self.scene]}: {", ".join(parts) or "nothing in the way"}'
+
+
+def _scene(share: NDArray[np.float64]) -> int:
+    """Tell the kind of scene by the classes' shares of the picture."""
+    shares = {name: float(share[i]) for i, name in enumerate(LABELS)}
+    built = shares['building'] + shares['wall'] + shares['fence']
+    if shares['road'] > 0.1:
+        return SCENES.index('street' if built + shares['sidewalk'] > 0.1 else 'open road')
+    if shares['terrain'] > 0.2:
+        return SCENES.index('off-road')
+    if built > 0.25:
+        return SCENES.index('street')
+    return SCENES.index('vegetation' if shares['vegetation'] > 0.3 else 'unknown scene')
+
+
+def describe(classes: NDArray[np.uint8], depth: NDArray[np.float32]) -> Caption:
+    """
+    Describe a class map uint8 (h, w) with its depth float32 (h, w) in metres.
+
+    Things are connected regions of a class; nearer and larger ones come first.
+    """
+    height, width = classes.shape
+    share = np.bincount(classes.ravel(), minlength=256)[: len(LABELS)] / classes.size
+    found = []
+    for label, kind in _THING_OF_LABEL.items():
+        if share[label] < _MIN_AREA:
+            continue
+        count, regions, stats, centres = cv2.connectedComponentsWithStats(
+            (classes == label).astype(np.uint8), connectivity=8
+        )
+        for i in range(1, count):
+            area = stats[i, cv2.CC_STAT_AREA] / classes.size
+            if area < _MIN_AREA or (kind == THINGS.index('obstacle') and area < _MIN_SHOWN / 8):
+                continue
+            metres = depth[regions == i]
+            metres = metres[np.isfinite(metres)]
+            if metres.size == 0:
+                continue
+            distance = float(np.median(metres))
+            bearing = min(len(BEARINGS) - 1, int(centres[i][0] / width * len(BEARINGS)))
+            bin_ = int(np.searchsorted(DISTANCE_EDGES, distance))
+            found.append((distance / (1 + 20 * area), Thing(kind, bearing, bin_)))
+    found.sort(key=lambda item: item[0])
+    return Caption(_scene(share), tuple(thing for _, thing in found[:MAX_OBJECTS]))
+
+
+def token_ids(caption: Caption | None) -> NDArray[np.int64]:
+    """Words for the generator: int64 (1 + MAX_OBJECTS, 3), zeros where there is no word."""
+    words = np.zeros((1 + MAX_OBJECTS, 3), np.int64)
+    if caption is not None:
+        words[0, 0] = 1 + caption.scene
+        for i, thing in enumerate(caption.things, start=1):
+            words[i] = (1 + len(SCENES) + thing.kind, 1 + thing.bearing, 1 + thing.distance)
+    return words
+
+
+def median_depth(depth: NDArray[np.float32], classes: NDArray[np.uint8] | None = None) -> float:
+    """Median of the finite, positive depths that are not sky; NaN when there are none."""
+    known = np.isfinite(depth) & (depth > 0)
+    if classes is not None:
+        known &= classes != SKY
+    return float(np.median(depth[known])) if known.any() else float('nan')

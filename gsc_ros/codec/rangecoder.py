@@ -1,0 +1,105 @@
+"""
+A range coder on integers whose streams may be cut anywhere.
+
+After G. N. N. Martin, "Range encoding" (1979), with Python's unbounded integers in place of carry
+propagation. The decoder knows which bytes it has not got: it hands out a symbol only while every
+continuation of the stream would give the same one, so that a prefix of a stream gives a prefix of its
+symbols and never a wrong one.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from math import log2
+
+_TOP = 1 << 32
+_BOTTOM = 1 << 24
+MAX_TOTAL = 1 << 16  # of a table's counts: keeps every slot at least 2**8 wide
+
+
+class EndOfStream(Exception):
+    """No further symbol is certain."""
+
+
+class Encoder:
+    """Codes symbols; ``cumulative`` tables are [0, c1, c1 + c2, ..., total], every count >= 1."""
+
+    def __init__(self) -> None:
+        self._low = 0
+        self._range = _TOP - 1
+        self._shifts = 0
+
+    def code(self, symbol: int, cumulative: Sequence[int]) -> int:
+        """Code ``symbol`` and return it."""
+        unit = self._range // cumulative[-1]
+        self._low += unit * cumulative[symbol]
+        self._range = unit * (cumulative[symbol + 1] - cumulative[symbol])
+        while self._range < _BOTTOM:
+            self._low <<= 8
+            self._range <<= 8
+            self._shifts += 1
+        return symbol
+
+    @property
+    def bits(self) -> float:
+        """Information coded so far."""
+        return 32 + 8 * self._shifts - log2(self._range)
+
+    def finish(self) -> bytes:
+        """Return the shortest bytes of which every continuation gives the coded symbols."""
+        width = 4 + self._shifts
+        for dropped in range(width, -1, -1):
+            unit = 1 << (8 * dropped)
+            value = -(-self._low // unit) * unit
+            if value + unit <= self._low + self._range:
+                return value.to_bytes(width, 'big')[: width - dropped]
+        raise AssertionError('a range is never empty')
+
+
+class Decoder:
+    """Reads symbols from a stream or from any prefix of one."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._next = 0
+        self._range = _TOP - 1
+        # The code relative to the interval's start, were the missing bytes all 0 or all 255.
+        self._least = self._most = 0
+        for _ in range(4):
+            self._shift()
+
+    def _shift(self) -> None:
+        if self._next < len(self._data):
+            byte = self._data[self._next]
+            self._least = (self._least << 8) | byte
+            self._most = (self._most << 8) | byte
+        else:
+            self._least <<= 8
+            self._most = (self._most << 8) | 255
+        self._next += 1
+
+    def code(self, symbol: int | None, cumulative: Sequence[int]) -> int:
+        """
+        Return the next symbol; the argument ``symbol`` is ignored.
+
+        Raises :class:`EndOfStream` when the bytes at hand do not settle it.
+        """
+        total = cumulative[-1]
+        unit = self._range // total
+        least = min(max(self._least, 0) // unit, total - 1)
+        most = min(min(self._most, self._range - 1) // unit, total - 1)
+        found = bisect_right(cumulative, least) - 1
+        if most >= cumulative[found + 1]:
+            raise EndOfStream
+        start = unit * cumulative[found]
+        self._least -= start
+        self._most -= start
+        self._range = unit * (cumulative[found + 1] - cumulative[found])
+        while self._range < _BOTTOM:
+            self._shift()
+            self._range <<= 8
+        return found
+
+    @property
+    def bits(self) -> float:
+        """Information read so far."""
+        return 32 + 8 * (self._next - 4) - log2(self._range)

@@ -1,0 +1,66 @@
+"""`gsc train STAGE --data DIR`: train a network of the codec."""
+
+import argparse
+from pathlib import Path
+
+STAGES = ('perception', 'autoencoder', 'tokens', 'flow', 'tables')
+
+
+def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]') -> None:
+    """Describe the command."""
+    parser = subparsers.add_parser(
+        'train',
+        help='train a stage of the codec',
+        description='Train a stage; the stages build on each other in the order they are listed. '
+        'A run that was stopped is resumed from the checkpoint in the output folder.',
+    )
+    parser.add_argument('stage', choices=STAGES)
+    parser.add_argument(
+        '--data', type=Path, required=True,
+        help='folder with train/manifest.csv (pictures and labels), or any folder of pictures',
+    )  # fmt: skip
+    parser.add_argument('--simulated', type=Path, help='folder of simulator frames with true labels')
+    parser.add_argument(
+        '--distance', type=Path,
+        help='Python file with a class PerceptualSqueeze, the feature distance to train pictures on '
+        '(default: DATA/teachers/teachers.py)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--weights', type=Path, help='folder of the earlier stages (default: the shipped weights)'
+    )
+    parser.add_argument('--output', type=Path, default=Path('training'), help='default: ./training')
+    parser.add_argument('--steps', type=int, default=100_000)
+    parser.add_argument('--minutes', type=float, default=120.0, help='stop after so long (120)')
+    parser.add_argument('--rate', type=float, help='learning rate (a default per stage)')
+    parser.add_argument('--batch', type=int, help='pictures a step (a default per stage)')
+    parser.add_argument('--threads', type=int)
+    parser.add_argument('--seed', type=int, default=0)
+
+
+_RATES = {'perception': 2e-3, 'autoencoder': 5e-4, 'tokens': 6e-4, 'flow': 6e-4, 'tables': 0.0}
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the stage."""
+    from importlib import import_module
+
+    from gsc_ros.models.weights import FOLDER
+    from gsc_ros.training.loop import Settings
+
+    settings = Settings(
+        output=args.output / args.stage,
+        steps=args.steps,
+        minutes=args.minutes,
+        learning_rate=args.rate or _RATES[args.stage],
+        threads=args.threads,
+    )
+    options: dict[str, object] = {'simulated': args.simulated, 'seed': args.seed}
+    if args.batch:
+        options['batch'] = args.batch
+    if args.stage in ('autoencoder', 'tokens', 'flow'):
+        options['distance_file'] = args.distance or args.data / 'teachers' / 'teachers.py'
+    if args.stage in ('tokens', 'flow', 'tables'):
+        options['weights'] = args.weights or FOLDER
+    path = import_module(f'gsc_ros.training.{args.stage}').train(args.data, settings, **options)
+    print(path)
+    return 0
