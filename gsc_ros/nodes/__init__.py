@@ -1,0 +1,1 @@
+"""ROS nodes, one file each: messages in and out, no maths."""

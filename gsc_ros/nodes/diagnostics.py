@@ -1,0 +1,77 @@
+"""How a node fares, on /diagnostics once a second."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.node import Node
+
+OK = DiagnosticStatus.OK
+WARN = DiagnosticStatus.WARN
+ERROR = DiagnosticStatus.ERROR
+STALE = DiagnosticStatus.STALE
+
+PERIOD_S = 1.0
+
+
+@dataclass
+class Report:
+    """One state: ``level`` is OK, WARN, ERROR or STALE; ``values`` are figures by name."""
+
+    level: bytes = OK
+    message: str = 'ok'
+    values: dict[str, object] = field(default_factory=dict)
+
+
+class Diagnostics:
+    """Publishes what ``report`` says."""
+
+    def __init__(self, node: Node, report: Callable[[], Report]) -> None:
+        self._node, self._report = node, report
+        self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self._timer = node.create_timer(PERIOD_S, self._publish)
+
+    def _publish(self) -> None:
+        report = self._report()
+        status = DiagnosticStatus(
+            level=report.level,
+            name=f'{self._node.get_fully_qualified_name().lstrip("/")}: gsc_ros',
+            message=report.message,
+            hardware_id='gsc_ros',
+            values=[KeyValue(key=k, value=_text(v)) for k, v in report.values.items()],
+        )
+        array = DiagnosticArray(status=[status])
+        array.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(array)
+
+    def close(self) -> None:
+        """Stop publishing."""
+        self._node.destroy_timer(self._timer)
+        self._node.destroy_publisher(self._publisher)
+
+
+def _text(value: object) -> str:
+    return f'{value:.4g}' if isinstance(value, float) else str(value)
+
+
+class Rate:
+    """Events and amounts per second over the last ``window`` seconds of a clock given by the caller."""
+
+    def __init__(self, window: float = 5.0) -> None:
+        self._window = window
+        self._events: deque[tuple[float, float]] = deque()
+
+    def add(self, now: float, amount: float = 1.0) -> None:
+        """Note an event at ``now`` seconds."""
+        self._events.append((now, amount))
+        self._trim(now)
+
+    def per_second(self, now: float) -> float:
+        """Sum of the amounts of the window over its length."""
+        self._trim(now)
+        return sum(amount for _, amount in self._events) / self._window
+
+    def _trim(self, now: float) -> None:
+        while self._events and self._events[0][0] < now - self._window:
+            self._events.popleft()

@@ -1,0 +1,150 @@
+"""The lifecycle that the nodes share, and the main function that runs one."""
+
+from typing import ClassVar, Generic, TypeVar
+
+import rclpy
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+
+from gsc_ros.nodes import parameters
+from gsc_ros.nodes.diagnostics import Diagnostics, Report
+from gsc_ros.nodes.parameters import Parameters
+
+P = TypeVar('P', bound=Parameters)
+
+
+class GscNode(LifecycleNode, Generic[P]):
+    """
+    A managed node: ``configure`` loads, ``activate`` starts traffic.
+
+    A node overrides :meth:`setup` (make publishers, load weights; may raise ``ValueError`` or
+    ``OSError`` with the remedy), :meth:`start` and :meth:`stop` (subscriptions, timers, workers),
+    :meth:`teardown` and :meth:`diagnose`. ``values`` are its checked parameters.
+    """
+
+    Parameters: ClassVar[type[Parameters]] = Parameters
+    values: P
+
+    def __init__(self, name: str, **options: object) -> None:
+        super().__init__(name, **options)  # type: ignore[arg-type]
+        self.exit_code = 0
+        self.active = False
+        parameters.declare(self, self.Parameters)
+        self._change_handler = None
+        self.diagnostics: Diagnostics | None = None
+        self._autostart = self.create_timer(0.0, self._start_by_itself)
+
+    # To be overridden
+
+    def setup(self) -> None:
+        """Prepare for work; ``self.values`` are set."""
+
+    def start(self) -> None:
+        """Begin work."""
+
+    def stop(self) -> None:
+        """End work."""
+
+    def teardown(self) -> None:
+        """Undo :meth:`setup`."""
+
+    def diagnose(self) -> Report:
+        """Say how the node fares, once a second."""
+        return Report()
+
+    def parameters_changed(self) -> None:
+        """Take note of new ``self.values``."""
+
+    # Transitions
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Check the parameters and set up; a mistake is logged and leaves the node unconfigured."""
+        try:
+            self.values = parameters.read(self, self.Parameters)  # type: ignore[assignment]
+            self.setup()
+        except (ValueError, OSError, ImportError) as error:
+            self.get_logger().fatal(f'not configured: {error}')
+            return TransitionCallbackReturn.FAILURE
+        self._change_handler = self.add_on_set_parameters_callback(self._on_change)
+        self.diagnostics = Diagnostics(self, self.diagnose)
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start traffic."""
+        try:
+            self.start()
+        except (ValueError, OSError) as error:
+            self.get_logger().error(f'not activated: {error}')
+            return TransitionCallbackReturn.FAILURE
+        self.active = True
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop traffic."""
+        self.active = False
+        self.stop()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Forget what was set up."""
+        self._forget()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop and forget."""
+        self.close()
+        return TransitionCallbackReturn.SUCCESS
+
+    def close(self) -> None:
+        """End all work from whatever state; a second call does nothing."""
+        if self.active:
+            self.active = False
+            self.stop()
+        self._forget()
+
+    def _forget(self) -> None:
+        if self.diagnostics is None:
+            return
+        if self._change_handler is not None:
+            self.remove_on_set_parameters_callback(self._change_handler)
+            self._change_handler = None
+        self.diagnostics.close()
+        self.diagnostics = None
+        self.teardown()
+
+    def _on_change(self, wanted: list[Parameter]) -> SetParametersResult:
+        self.values, result = parameters.changed(self.values, wanted)
+        if result.successful:
+            self.parameters_changed()
+        return result
+
+    def _start_by_itself(self) -> None:
+        self._autostart.cancel()
+        autostart = self.get_parameter('autostart').value
+        if autostart is False:
+            return
+        success = TransitionCallbackReturn.SUCCESS
+        if self.trigger_configure() != success or self.trigger_activate() != success:
+            self.exit_code = 1
+            rclpy.try_shutdown(context=self.context)
+
+
+def run(kind: type[GscNode], args: list[str] | None = None) -> int:
+    """Run a node until it is told to stop; returns the process's exit code."""
+    rclpy.init(args=args)  # not a context manager before Kilted
+    node = None
+    try:
+        node = kind()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        if node is not None:
+            node.close()
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return node.exit_code if node is not None else 1

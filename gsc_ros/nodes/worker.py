@@ -1,0 +1,53 @@
+"""A thread that always works on the newest thing it was given."""
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar('T')
+
+
+class NewestWorker(Generic[T]):
+    """
+    Runs ``work`` on one item at a time, off the executor's thread.
+
+    An item offered while another waits replaces it and is counted in ``skipped``: nothing queues. An
+    exception of ``work`` goes to ``failed`` and the thread lives on.
+    """
+
+    def __init__(self, work: Callable[[T], None], failed: Callable[[Exception], None]) -> None:
+        self._work, self._failed = work, failed
+        self._condition = threading.Condition()
+        self._waiting: T | None = None
+        self._open = True
+        self.skipped = 0
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def offer(self, item: T) -> None:
+        """Give the newest item."""
+        with self._condition:
+            if self._waiting is not None:
+                self.skipped += 1
+            self._waiting = item
+            self._condition.notify()
+
+    def close(self) -> None:
+        """Finish the item at work and end the thread."""
+        with self._condition:
+            self._open = False
+            self._condition.notify()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._waiting is not None or not self._open)
+                if not self._open:
+                    return
+                item, self._waiting = self._waiting, None
+            try:
+                self._work(item)  # type: ignore[arg-type]
+            except Exception as error:
+                self._failed(error)
