@@ -1,0 +1,227 @@
+"""
+The ground's end: semantic frames in; picture, depth, classes and trust out.
+
+Subscribes link/image/gsc and link/camera_info; publishes decoded/*, every message of a frame with the
+robot's acquisition stamp and frame_id.
+"""
+
+import copy
+import json
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+from rclpy.publisher import Publisher
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header, String
+
+from gsc_ros.codec.bitstream import PRESETS
+from gsc_ros.msg import SemanticFrame
+from gsc_ros.nodes import convert, lifecycle, topics
+from gsc_ros.nodes.diagnostics import OK, STALE, WARN, Rate, Report
+from gsc_ros.nodes.parameters import Parameters, parameter
+from gsc_ros.nodes.worker import NewestWorker
+from gsc_ros.perception.labels import LABELS, UNLABELLED, colourise
+
+_MAX_INFOS = 16
+_IMAGES = {
+    topics.DECODED: 'rgb8',
+    topics.DECODED_DEPTH: '32FC1',
+    topics.DECODED_SEGMENTATION: 'mono8',
+    topics.DECODED_COLOUR: 'rgb8',
+    topics.TRUST: 'mono8',
+}
+
+
+@dataclass(frozen=True)
+class DecoderParameters(Parameters):
+    """What the decoder can be told."""
+
+    preset: str = parameter('gsc', 'Which streams a frame has', choices=PRESETS, read_only=True)
+    steps: int = parameter(
+        2, 'Steps of the rectified flow that draws the picture; 0 shows the deterministic one', 0, 8
+    )
+    stale_after_s: float = parameter(5.0, 'Say STALE when no frame came for so long', 0.1, 36000.0)
+    threads: int = parameter(1, 'CPU threads of the networks', 1, 64, read_only=True)
+    weights: str = parameter(
+        '', "Folder of weights; empty for the shipped ones, 'random' for untrained (tests)",
+        read_only=True,
+    )  # fmt: skip
+
+
+def scaled_info(info: CameraInfo, width: int, height: int) -> CameraInfo:
+    """Return the camera_info for a picture of another size: K and P follow, in pixels."""
+    out = copy.deepcopy(info)
+    if (info.width, info.height) != (width, height) and info.width and info.height:
+        x, y = width / info.width, height / info.height
+        k, p = list(info.k), list(info.p)
+        k = [v * f for v, f in zip(k, (x, x, x, y, y, y, 1, 1, 1), strict=True)]
+        p = [v * f for v, f in zip(p, (x, x, x, x, y, y, y, y, 1, 1, 1, 1), strict=True)]
+        out.k, out.p = k, p
+    out.width, out.height = width, height
+    return out
+
+
+def label_message() -> tuple[type, str, object]:
+    """Return type, topic and message that name the classes: vision_msgs where it is installed."""
+    try:
+        from vision_msgs.msg import LabelInfo, VisionClass
+    except ImportError:
+        names = {str(i): name for i, name in enumerate(LABELS)} | {str(UNLABELLED): 'unlabelled'}
+        return String, topics.LABELS, String(data=json.dumps(names))
+    classes = [VisionClass(class_id=i, class_name=name) for i, name in enumerate(LABELS)]
+    classes.append(VisionClass(class_id=UNLABELLED, class_name='unlabelled'))
+    return LabelInfo, topics.LABEL_INFO, LabelInfo(class_map=classes)
+
+
+class Decoder(lifecycle.GscNode[DecoderParameters]):
+    """Decodes the newest frame while anybody looks."""
+
+    Parameters = DecoderParameters
+
+    def __init__(self, **options: object) -> None:
+        super().__init__('decoder', **options)
+
+    def setup(self) -> None:
+        """Load the codec."""
+        from gsc_ros.codec import SemanticCodec
+
+        v = self.values
+        self._codec = SemanticCodec.load(v.preset, v.weights or None, v.threads)
+        self._images: dict[str, Publisher] = {
+            topic: self.create_publisher(Image, topic, topics.PICTURES) for topic in _IMAGES
+        }
+        self._info_outputs = [
+            self.create_publisher(CameraInfo, topic, topics.PICTURES)
+            for topic in (topics.DECODED_INFO, topics.DECODED_DEPTH_INFO)
+        ]
+        self._caption = self.create_publisher(String, topics.CAPTION, topics.PICTURES)
+        kind, topic, labels = label_message()
+        self._labels = self.create_publisher(kind, topic, topics.LATCHED)
+        self._labels.publish(labels)
+        self._counts = {'received': 0, 'decoded': 0, 'rejected': 0, 'unread': 0, 'truncated': 0}
+        self._last_problem = ''
+        self._infos: OrderedDict[tuple[int, int], CameraInfo] = OrderedDict()
+        self._last_info: CameraInfo | None = None
+        self._last_frame = -np.inf
+        self._decode_ms = float('nan')
+        self._shown: Header | None = None
+        self._frames = Rate()
+        self._bits = Rate()
+
+    def start(self) -> None:
+        """Subscribe."""
+        self._worker = NewestWorker(self._decode, self._reject)
+        self._inputs = [
+            self.create_subscription(
+                SemanticFrame, topics.RECEIVED, self._on_frame, topics.NEWEST
+            ),
+            self.create_subscription(
+                CameraInfo, topics.RECEIVED_INFO, self._on_info, topics.PICTURES
+            ),
+        ]
+
+    def stop(self) -> None:
+        """Unsubscribe and let the frame at work finish."""
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self._worker.close()
+
+    def teardown(self) -> None:
+        """Let go of the networks."""
+        outputs = [*self._images.values(), *self._info_outputs, self._caption, self._labels]
+        for publisher in outputs:
+            self.destroy_publisher(publisher)
+        del self._codec
+
+    def _on_info(self, message: CameraInfo) -> None:
+        self._last_info = message
+        self._infos[message.header.stamp.sec, message.header.stamp.nanosec] = message
+        while len(self._infos) > _MAX_INFOS:
+            self._infos.popitem(last=False)
+
+    def _on_frame(self, message: SemanticFrame) -> None:
+        now = time.monotonic()
+        self._last_frame = now
+        self._counts['received'] += 1
+        self._bits.add(now, 8 * len(message.data))
+        outputs = [*self._images.values(), *self._info_outputs, self._caption]
+        if any(p.get_subscription_count() for p in outputs):
+            self._worker.offer(message)
+        else:
+            self._counts['unread'] += 1
+
+    def _decode(self, message: SemanticFrame) -> None:
+        start = time.monotonic()
+        frame = self._codec.decode(bytes(message.data), message.truncated, self.values.steps)
+        header = message.header
+        pictures = {
+            topics.DECODED: frame.rgb,
+            topics.DECODED_DEPTH: frame.depth,
+            topics.DECODED_SEGMENTATION: frame.segmentation,
+            topics.TRUST: frame.trust,
+        }
+        if self._images[topics.DECODED_COLOUR].get_subscription_count():
+            pictures[topics.DECODED_COLOUR] = colourise(frame.segmentation)
+        key = (header.stamp.sec, header.stamp.nanosec)
+        info = self._infos.get(key, self._last_info)
+        if info is not None:
+            info = scaled_info(info, frame.rgb.shape[1], frame.rgb.shape[0])
+            info.header = header
+            for publisher in self._info_outputs:
+                publisher.publish(info)
+        for topic, pixels in pictures.items():
+            publisher = self._images[topic]
+            if publisher.get_subscription_count():
+                publisher.publish(convert.to_image(pixels, _IMAGES[topic], header))
+        self._caption.publish(String(data=frame.caption))
+        now = time.monotonic()
+        self._decode_ms = 1000 * (now - start)
+        self._frames.add(now)
+        self._shown = header
+        self._counts['decoded'] += 1
+        self._counts['truncated'] += message.truncated
+
+    def _reject(self, error: Exception) -> None:
+        self._counts['rejected'] += 1
+        self._last_problem = f'{type(error).__name__}: {error}'
+        self.get_logger().warning(f'frame dropped: {self._last_problem}', throttle_duration_sec=5.0)
+
+    def _age(self) -> float:
+        """Seconds since the shown picture was taken, by this node's clock."""
+        if self._shown is None:
+            return float('nan')
+        taken = self._shown.stamp.sec + 1e-9 * self._shown.stamp.nanosec
+        return self.get_clock().now().nanoseconds * 1e-9 - taken
+
+    def diagnose(self) -> Report:
+        """Age, rate and trouble; STALE when the picture on screen is old."""
+        now = time.monotonic()
+        level, message = OK, 'decoding'
+        if not self.active:
+            message = 'not active'
+        elif now - self._last_frame > self.values.stale_after_s:
+            level, message = STALE, 'no frames: the picture on screen is old'
+        elif self._counts['rejected']:
+            level, message = WARN, f'frames were dropped: {self._last_problem}'
+        elif self._last_info is None:
+            level, message = WARN, 'no camera_info yet: depth cannot be projected'
+        skipped = self._worker.skipped if self.active else 0
+        return Report(
+            level,
+            message,
+            {
+                **self._counts,
+                'skipped': skipped,
+                'frame_age_s': self._age(),
+                'frames_per_s': self._frames.per_second(now),
+                'kbps': self._bits.per_second(now) / 1000,
+                'decode_ms': self._decode_ms,
+            },
+        )
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node."""
+    return lifecycle.run(Decoder, args)

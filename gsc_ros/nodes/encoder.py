@@ -1,0 +1,203 @@
+"""
+The robot's end: pictures in, semantic frames out, as many as the link can take.
+
+Subscribes camera/image (or its compressed form), camera/depth/image if asked to, link/status; publishes
+camera/image/gsc.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import CompressedImage, Image
+
+from gsc_ros.codec.bitstream import KEY, PRESETS
+from gsc_ros.msg import LinkStatus, SemanticFrame
+from gsc_ros.nodes import convert, lifecycle, topics
+from gsc_ros.nodes.diagnostics import OK, STALE, WARN, Rate, Report
+from gsc_ros.nodes.parameters import Parameters, parameter
+from gsc_ros.nodes.worker import NewestWorker
+
+if TYPE_CHECKING:
+    from gsc_ros.codec import SemanticCodec
+
+STATUS_TIMEOUT_S = 10.0
+_DATAGRAM_OVERHEAD = 24  # bytes the link adds to a frame, for pacing
+
+
+@dataclass(frozen=True)
+class EncoderParameters(Parameters):
+    """What the encoder can be told."""
+
+    preset: str = parameter('gsc', 'Which streams a frame has', choices=PRESETS, read_only=True)
+    budget_bytes: int = parameter(300, 'Bytes of a frame on air, never exceeded', 40, 2000)
+    max_rate: float = parameter(5.0, 'Frames a second at most, however fast the link is', 0.01, 60.0)
+    image_transport: str = parameter(
+        'raw', 'Form of the incoming pictures', choices=('raw', 'compressed'), read_only=True
+    )
+    use_depth: bool = parameter(
+        False, "Set the depth's scale by the robot's own sensor on camera/depth/image", read_only=True
+    )
+    stale_after_s: float = parameter(3.0, 'Say STALE when no picture came for so long', 0.1, 3600.0)
+    threads: int = parameter(1, 'CPU threads of the networks', 1, 64, read_only=True)
+    weights: str = parameter(
+        '', "Folder of weights; empty for the shipped ones, 'random' for untrained (tests)",
+        read_only=True,
+    )  # fmt: skip
+
+
+class Encoder(lifecycle.GscNode[EncoderParameters]):
+    """Encodes the newest picture whenever the link has room for it."""
+
+    Parameters = EncoderParameters
+
+    def __init__(self, **options: object) -> None:
+        super().__init__('encoder', **options)
+        self._sequence = 0
+
+    def setup(self) -> None:
+        """Load the codec."""
+        from gsc_ros.codec import SemanticCodec
+
+        v = self.values
+        self._codec: SemanticCodec = SemanticCodec.load(v.preset, v.weights or None, v.threads)
+        self._publisher = self.create_publisher(SemanticFrame, topics.CODED, topics.NEWEST)
+        self._counts = {'received': 0, 'encoded': 0, 'rejected': 0, 'unread': 0, 'held': 0}
+        self._last_problem = ''
+        self._depth: NDArray[np.float32] | None = None
+        self._status: LinkStatus | None = None
+        self._status_at = self._last_image = self._next_due = -np.inf
+        self._encode_ms = self._age_s = float('nan')
+        self._bits = Rate()
+        self._frames = Rate()
+
+    def start(self) -> None:
+        """Subscribe."""
+        self._worker = NewestWorker(self._encode, self._reject)
+        if self.values.image_transport == 'compressed':
+            images = self.create_subscription(
+                CompressedImage, f'{topics.IMAGE}/compressed', self._on_image, topics.SENSOR
+            )
+        else:
+            images = self.create_subscription(Image, topics.IMAGE, self._on_image, topics.SENSOR)
+        status = self.create_subscription(
+            LinkStatus, topics.STATUS, self._on_status, topics.LATCHED
+        )
+        self._inputs = [images, status]
+        if self.values.use_depth:
+            self._inputs.append(
+                self.create_subscription(Image, topics.DEPTH, self._on_depth, topics.SENSOR)
+            )
+
+    def stop(self) -> None:
+        """Unsubscribe and let the frame at work finish."""
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self._worker.close()
+
+    def teardown(self) -> None:
+        """Let go of the networks."""
+        self.destroy_publisher(self._publisher)
+        del self._codec
+
+    def _on_status(self, message: LinkStatus) -> None:
+        self._status, self._status_at = message, time.monotonic()
+
+    def _on_depth(self, message: Image) -> None:
+        try:
+            self._depth = convert.to_metres(message)
+        except ValueError as error:
+            self._reject(error)
+
+    def _on_image(self, message: Image | CompressedImage) -> None:
+        now = time.monotonic()
+        self._last_image = now
+        self._counts['received'] += 1
+        if self._publisher.get_subscription_count() == 0:
+            self._counts['unread'] += 1
+        elif now < self._next_due or self._link_closed(now):
+            self._counts['held'] += 1
+        else:
+            self._next_due = now + self._interval(now)
+            self._worker.offer(message)
+
+    def _link_closed(self, now: float) -> bool:
+        fresh = now - self._status_at < STATUS_TIMEOUT_S
+        return fresh and self._status is not None and not self._status.open
+
+    def _interval(self, now: float) -> float:
+        """Seconds until the link has sent a frame of the budget, and not less than the rate allows."""
+        interval = 1 / self.values.max_rate
+        if self._status is not None and now - self._status_at < STATUS_TIMEOUT_S:
+            bits = 8 * (self.values.budget_bytes + _DATAGRAM_OVERHEAD)
+            interval = max(interval, bits / max(self._status.rate_bps, 0.1))
+        return interval
+
+    def _encode(self, message: Image | CompressedImage) -> None:
+        start = time.monotonic()
+        if isinstance(message, CompressedImage):
+            rgb = convert.compressed_to_rgb(message)
+        else:
+            rgb = convert.to_rgb(message)
+        depth = self._depth if self._depth is not None and self._depth.shape == rgb.shape[:2] else None
+        frame = self._codec.encode(rgb, self.values.budget_bytes, depth, self._sequence)
+        self._publisher.publish(
+            SemanticFrame(
+                header=message.header,
+                sequence=self._sequence,
+                frame_type=KEY,
+                reference_sequence=self._sequence,
+                preset=self.values.preset,
+                model_fingerprint=self._codec.fingerprint,
+                width=rgb.shape[1],
+                height=rgb.shape[0],
+                caption=frame.caption,
+                data=frame.data,
+            )
+        )
+        now = time.monotonic()
+        self._sequence = (self._sequence + 1) % 2**32
+        self._counts['encoded'] += 1
+        self._encode_ms = 1000 * (now - start)
+        self._bits.add(now, 8 * len(frame.data))
+        self._frames.add(now)
+
+    def _reject(self, error: Exception) -> None:
+        self._counts['rejected'] += 1
+        self._last_problem = f'{type(error).__name__}: {error}'
+        self.get_logger().warning(
+            f'picture dropped: {self._last_problem}', throttle_duration_sec=5.0
+        )
+
+    def diagnose(self) -> Report:
+        """Rate, bits and trouble."""
+        now = time.monotonic()
+        level, message = OK, 'encoding'
+        if not self.active:
+            message = 'not active'
+        elif now - self._last_image > self.values.stale_after_s:
+            level, message = STALE, 'no pictures: is the camera running, and the topic right?'
+        elif self._counts['rejected']:
+            level, message = WARN, f'pictures were dropped: {self._last_problem}'
+        elif self._link_closed(now):
+            level, message = WARN, 'the link is closed: pictures are held back'
+        skipped = self._worker.skipped if self.active else 0
+        return Report(
+            level,
+            message,
+            {
+                **self._counts,
+                'skipped': skipped,
+                'frames_per_s': self._frames.per_second(now),
+                'kbps': self._bits.per_second(now) / 1000,
+                'encode_ms': self._encode_ms,
+                'budget_bytes': self.values.budget_bytes,
+            },
+        )
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node."""
+    return lifecycle.run(Encoder, args)

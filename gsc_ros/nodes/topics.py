@@ -1,0 +1,48 @@
+"""Names and qualities of service of the topics, all relative and remappable, in one place."""
+
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_profile_sensor_data,
+)
+
+# Robot
+IMAGE = 'camera/image'
+CAMERA_INFO = 'camera/camera_info'
+DEPTH = 'camera/depth/image'
+SEGMENTATION = 'camera/segmentation/image'
+CODED = 'camera/image/gsc'
+CMD_VEL = 'cmd_vel'
+
+# Ground
+RECEIVED = 'link/image/gsc'
+RECEIVED_INFO = 'link/camera_info'
+STATUS = 'link/status'
+TELEOP = 'teleop/cmd_vel'
+DECODED = 'decoded/image'
+DECODED_INFO = 'decoded/camera_info'
+DECODED_DEPTH = 'decoded/depth/image'
+DECODED_DEPTH_INFO = 'decoded/depth/camera_info'
+DECODED_SEGMENTATION = 'decoded/segmentation/image'
+DECODED_COLOUR = 'decoded/segmentation/color'
+LABEL_INFO = 'decoded/segmentation/label_info'
+LABELS = 'decoded/segmentation/labels'
+TRUST = 'decoded/trust'
+CAPTION = 'decoded/caption'
+
+SENSOR = qos_profile_sensor_data
+NEWEST = QoSProfile(
+    reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_LAST, depth=1
+)
+# Reliable, so that RViz's reliable and navigation's best-effort subscribers both match.
+PICTURES = QoSProfile(
+    reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_LAST, depth=5
+)
+LATCHED = QoSProfile(
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+    history=HistoryPolicy.KEEP_LAST,
+    depth=1,
+)
