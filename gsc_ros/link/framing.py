@@ -1,0 +1,232 @@
+"""
+Datagrams: the one format that crosses the air, its fragments and their reassembly.
+
+A datagram is an 8-byte header around a fragment of a payload, big-endian::
+
+    byte 0      version (3 bits) | end (1 bit) | cut (1 bit) | class (3 bits)
+    bytes 1-2   number of the payload within its class, modulo 65536
+    byte 3      index of this fragment
+    ...         the fragment
+    last 4      CRC-32 of all before it, started from a constant of this format
+
+A payload is a *prefix code*: its leading bytes are worth something alone. So the receiver hands
+up either the whole or the longest unbroken beginning, never anything that was not checked. The
+last fragment says so (`end`), and whether the sender left off a tail (`cut`): there is no count,
+because a sender may decide to stop while a payload is on its way. Order is kept on a radio: a
+datagram of a newer payload means that no more of an older one will come.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+VERSION = 1
+MIN_MTU = 50
+MAX_FRAGMENTS = 256
+_HEAD = struct.Struct('>BHB')
+_CRC = struct.Struct('>I')
+OVERHEAD = _HEAD.size + _CRC.size
+# Seeding the CRC keeps out foreign datagrams that happen to end in a plain CRC-32 of their own.
+_CRC_SEED = zlib.crc32(b'gsc datagram')
+_END, _CUT, _CLASS = 0x10, 0x08, 0x07
+# Numbers this close behind the current one are late; farther ones mean that the sender restarted.
+_LATE_WINDOW = 16
+
+
+class Class(IntEnum):
+    """Kinds of payload, most urgent first."""
+
+    COMMAND = 0
+    SETUP = 1
+    FRAME = 2
+
+
+class FramingError(ValueError):
+    """A datagram that is not ours or was damaged."""
+
+
+@dataclass(frozen=True)
+class Datagram:
+    """One fragment and its place; `end`: it is the last; `cut`: a tail was left off behind it."""
+
+    klass: Class
+    number: int
+    index: int
+    fragment: bytes
+    end: bool = False
+    cut: bool = False
+
+    def pack(self) -> bytes:
+        """Return the bytes for the air."""
+        first = VERSION << 5 | _END * self.end | _CUT * self.cut | self.klass
+        body = _HEAD.pack(first, self.number, self.index) + self.fragment
+        return body + _CRC.pack(zlib.crc32(body, _CRC_SEED))
+
+    @classmethod
+    def unpack(cls, data: bytes) -> 'Datagram':
+        """Read and check a datagram; raises FramingError for anything else."""
+        if len(data) <= OVERHEAD:
+            raise FramingError(f'a datagram has more than {OVERHEAD} bytes, got {len(data)}')
+        body, crc = data[: -_CRC.size], data[-_CRC.size :]
+        if _CRC.unpack(crc)[0] != zlib.crc32(body, _CRC_SEED):
+            raise FramingError('the CRC does not fit')
+        first, number, index = _HEAD.unpack_from(body)
+        if first >> 5 != VERSION:
+            raise FramingError(f'version {first >> 5} is not {VERSION}')
+        if first & _CLASS not in Class._value2member_map_:
+            raise FramingError(f'unknown class {first & _CLASS}')
+        klass, end, cut = Class(first & _CLASS), bool(first & _END), bool(first & _CUT)
+        return cls(klass, number, index, bytes(body[_HEAD.size :]), end, cut)
+
+
+def check_mtu(mtu: int) -> None:
+    """Raise ValueError unless `mtu` is a possible datagram size in bytes."""
+    if not MIN_MTU <= mtu <= 65535:
+        raise ValueError(f'mtu must be {MIN_MTU} to 65535 bytes, got {mtu}')
+
+
+def check_payload(size: int, mtu: int) -> None:
+    """Raise ValueError unless a payload of `size` bytes goes into datagrams of `mtu` bytes."""
+    check_mtu(mtu)
+    if not 0 < size <= max_payload(mtu):
+        raise ValueError(
+            f'payload must have 1 to {max_payload(mtu)} bytes at mtu {mtu}, got {size}'
+        )
+
+
+def max_payload(mtu: int) -> int:
+    """Greatest payload in bytes that goes into datagrams of `mtu` bytes."""
+    return MAX_FRAGMENTS * (mtu - OVERHEAD)
+
+
+def air_bytes(payload_bytes: int, mtu: int) -> int:
+    """Bytes on air of a payload: itself and the overhead of its fragments."""
+    return payload_bytes + OVERHEAD * fragment_count(payload_bytes, mtu)
+
+
+def fragment_count(payload_bytes: int, mtu: int) -> int:
+    """How many datagrams a payload needs."""
+    return -(-payload_bytes // (mtu - OVERHEAD))
+
+
+def fragments(payload: bytes, klass: Class, number: int, mtu: int) -> Iterator[Datagram]:
+    """
+    Split a payload into datagrams of at most `mtu` bytes, most important bytes first.
+
+    Raises ValueError for an empty payload or one above `max_payload`.
+    """
+    check_payload(len(payload), mtu)
+    step = mtu - OVERHEAD
+    for at in range(0, len(payload), step):
+        end = at + step >= len(payload)
+        yield Datagram(klass, number & 0xFFFF, at // step, payload[at : at + step], end)
+
+
+@dataclass(frozen=True)
+class Received:
+    """A payload, or its unbroken beginning, as it came out of the air."""
+
+    klass: Class
+    number: int
+    payload: bytes
+    truncated: bool
+
+
+@dataclass
+class _Partial:
+    number: int
+    heard: float
+    parts: dict[int, bytes] = field(default_factory=dict)
+    end: int | None = None
+    cut: bool = False
+
+    def received(self, klass: Class) -> Received | None:
+        prefix: list[bytes] = []
+        while len(prefix) in self.parts:
+            prefix.append(self.parts[len(prefix)])
+        if not prefix:
+            return None
+        whole = self.end is not None and len(prefix) > self.end and not self.cut
+        return Received(klass, self.number, b''.join(prefix), not whole)
+
+
+class Reassembler:
+    """
+    Puts datagrams together again; holds at most one unfinished payload per class.
+
+    A payload is handed up when it is whole, when its last fragment came (what is missing then is
+    lost, as order is kept), when a newer one of its class begins, or when nothing of it was heard
+    for `quiet_s`. Counters: `malformed` (not ours or damaged), `late` (duplicates, and fragments
+    of payloads already handed up), `headless` (payloads whose beginning was lost: nothing to hand
+    up).
+    """
+
+    def __init__(self, quiet_s: float) -> None:
+        if not quiet_s > 0:
+            raise ValueError(f'quiet_s must be above 0 s, got {quiet_s}')
+        self.quiet_s = quiet_s
+        self.malformed = 0
+        self.late = 0
+        self.headless = 0
+        self._partial: dict[Class, _Partial] = {}
+        self._done: dict[Class, int] = {}
+
+    def push(self, data: bytes, now: float) -> list[Received]:
+        """Take one datagram off the air at `now` (s); return what it completes. Never raises."""
+        try:
+            datagram = Datagram.unpack(data)
+        except FramingError:
+            self.malformed += 1
+            return []
+        klass = datagram.klass
+        partial = self._partial.get(klass)
+        ready: list[Received] = []
+        if partial is None or partial.number != datagram.number:
+            newest = partial.number if partial else self._done.get(klass)
+            if newest is not None and (newest - datagram.number) % 0x10000 < _LATE_WINDOW:
+                self.late += 1
+                return []
+            ready = self._finish(klass)
+            partial = self._partial[klass] = _Partial(datagram.number, now)
+        if datagram.index in partial.parts:
+            self.late += 1
+            return ready
+        partial.heard = now
+        partial.parts[datagram.index] = datagram.fragment
+        if datagram.end:
+            partial.end, partial.cut = datagram.index, datagram.cut
+            ready += self._finish(klass)
+        return ready
+
+    def expire(self, now: float) -> list[Received]:
+        """Hand up what has been quiet for too long at time `now` (s)."""
+        quiet = [k for k, p in self._partial.items() if now >= p.heard + self.quiet_s]
+        return [received for klass in quiet for received in self._finish(klass)]
+
+    @property
+    def next_expiry(self) -> float | None:
+        """When `expire` has something to do next (s), or None."""
+        return min((p.heard + self.quiet_s for p in self._partial.values()), default=None)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of unfinished payloads."""
+        return sum(len(part) for p in self._partial.values() for part in p.parts.values())
+
+    def unfinished(self, klass: Class) -> int | None:
+        """Return the number of the unfinished payload of this class, or None."""
+        partial = self._partial.get(klass)
+        return partial.number if partial else None
+
+    def _finish(self, klass: Class) -> list[Received]:
+        partial = self._partial.pop(klass, None)
+        if partial is None:
+            return []
+        self._done[klass] = partial.number
+        received = partial.received(klass)
+        if received is None:
+            self.headless += 1
+            return []
+        return [received]

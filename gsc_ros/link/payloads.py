@@ -1,0 +1,297 @@
+"""
+What is inside the payloads: a frame with its acquisition stamp, the camera, a motion command.
+
+A frame carries 9 bytes beside its coded stream: 48 bits of the stamp, 16 of the sequence and the
+number of the *setup* it belongs to. The setup holds what seldom changes (frame_id, intrinsics, the
+full stamp and sequence to count from) and crosses once, on change and now and then again, so that
+the far end rebuilds stamp, frame_id and camera_info exactly, whatever the clocks say.
+"""
+
+import math
+import struct
+from dataclasses import dataclass, replace
+
+from gsc_ros.link.framing import Class
+
+STAMP_BITS = 48
+SEQUENCE_BITS = 16
+MAX_NAME_BYTES = 255
+MAX_DISTORTION_COEFFICIENTS = 14
+_IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+# Distortion models with a number of their own; others travel as text.
+_MODELS = ('', 'plumb_bob', 'rational_polynomial', 'equidistant')
+_OTHER_MODEL = 255
+_FRAME = struct.Struct('>BHIH')
+FRAME_OVERHEAD = _FRAME.size
+_SETUP = struct.Struct('>BqIHHBBB')
+_COMMAND = struct.Struct('>HIB')
+_RECTIFIED, _PROJECTED, _DOUBLE, _WINDOWED = 1, 2, 4, 8
+# A setup goes with these frames after a change, and with every 32nd from then on.
+_SETUP_FRAMES = frozenset((0, 1, 3, 7, 15))
+_SETUP_EVERY = 32
+
+
+class PayloadError(ValueError):
+    """A payload that this version cannot read."""
+
+
+def unwrap(low: int, bits: int, reference: int) -> int:
+    """Return the integer next to `reference` whose lowest `bits` bits are `low`."""
+    span = 1 << bits
+    return reference + (low - reference + span // 2) % span - span // 2
+
+
+@dataclass(frozen=True)
+class Camera:
+    """
+    The content of a sensor_msgs/CameraInfo except its stamp. K, R, P row-major as there.
+
+    An uncalibrated camera has zeros for `k` and `p`, as CameraInfo says.
+    """
+
+    frame_id: str = ''
+    width: int = 0
+    height: int = 0
+    distortion_model: str = ''
+    d: tuple[float, ...] = ()
+    k: tuple[float, ...] = (0.0,) * 9
+    r: tuple[float, ...] = _IDENTITY
+    p: tuple[float, ...] = (0.0,) * 12
+    # binning_x, binning_y, roi x_offset, y_offset, height, width, do_rectify
+    window: tuple[int, ...] = (0,) * 7
+
+    def __post_init__(self) -> None:
+        sizes = {'k': 9, 'r': 9, 'p': 12, 'window': 7}
+        for name, size in sizes.items():
+            if len(getattr(self, name)) != size:
+                raise ValueError(
+                    f'{name} must have {size} numbers, got {len(getattr(self, name))}'
+                )
+        if len(self.d) > MAX_DISTORTION_COEFFICIENTS:
+            raise ValueError(
+                f'd must have at most {MAX_DISTORTION_COEFFICIENTS} numbers, got {len(self.d)}'
+            )
+        for name in ('frame_id', 'distortion_model'):
+            if len(getattr(self, name).encode()) > MAX_NAME_BYTES:
+                raise ValueError(f'{name} must have at most {MAX_NAME_BYTES} bytes')
+        for name in ('width', 'height', *(['window'] if any(self.window) else [])):
+            value = getattr(self, name)
+            for number in value if isinstance(value, tuple) else (value,):
+                if not 0 <= number <= 0xFFFF:
+                    raise ValueError(f'{name} must be 0 to 65535, got {number}')
+        if not all(math.isfinite(x) for x in (*self.d, *self.k, *self.r, *self.p)):
+            raise ValueError('d, k, r and p must be finite')
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What frames of one setup share. `number` 0..127; stamp (ns) and sequence to count from."""
+
+    number: int
+    stamp_ns: int
+    sequence: int
+    camera: Camera
+
+    def pack(self) -> bytes:
+        """Return the bytes for the air: 20 and the numbers that are not the usual ones."""
+        camera = self.camera
+        named = camera.distortion_model in _MODELS
+        flags = 0
+        numbers = [*camera.d, *camera.k]
+        if camera.r != _IDENTITY:
+            flags |= _RECTIFIED
+            numbers += camera.r
+        if camera.p != _projection(camera.k):
+            flags |= _PROJECTED
+            numbers += camera.p
+        if any(camera.window):
+            flags |= _WINDOWED
+        if any(_single(x) != x for x in numbers):
+            flags |= _DOUBLE
+        head = _SETUP.pack(
+            self.number,
+            self.stamp_ns,
+            self.sequence,
+            camera.width,
+            camera.height,
+            _MODELS.index(camera.distortion_model) if named else _OTHER_MODEL,
+            len(camera.d),
+            flags,
+        )
+        body = struct.pack(f'>{len(numbers)}{"d" if flags & _DOUBLE else "f"}', *numbers)
+        window = struct.pack('>7H', *camera.window) if flags & _WINDOWED else b''
+        other = b'' if named else camera.distortion_model.encode()
+        model = b'' if named else bytes([len(other)]) + other
+        return head + body + window + model + camera.frame_id.encode()
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> 'Setup':
+        """Read a setup; raises PayloadError."""
+        try:
+            number, stamp, sequence, width, height, model, d_size, flags = _SETUP.unpack_from(
+                payload
+            )
+            count = d_size + 9 + 9 * bool(flags & _RECTIFIED) + 12 * bool(flags & _PROJECTED)
+            form = struct.Struct(f'>{count}{"d" if flags & _DOUBLE else "f"}')
+            at = _SETUP.size
+            numbers = form.unpack_from(payload, at)
+            at += form.size
+            window: tuple[int, ...] = (0,) * 7
+            if flags & _WINDOWED:
+                window = struct.unpack_from('>7H', payload, at)
+                at += 14
+            if model == _OTHER_MODEL:
+                end = at + 1 + payload[at]
+                distortion_model, at = payload[at + 1 : end].decode(), end
+            else:
+                distortion_model = _MODELS[model]
+            d, k, rest = numbers[:d_size], numbers[d_size : d_size + 9], numbers[d_size + 9 :]
+            camera = Camera(
+                frame_id=payload[at:].decode(),
+                width=width,
+                height=height,
+                distortion_model=distortion_model,
+                d=d,
+                k=k,
+                r=rest[:9] if flags & _RECTIFIED else _IDENTITY,
+                p=rest[-12:] if flags & _PROJECTED else _projection(k),
+                window=window,
+            )
+        except (struct.error, ValueError, IndexError) as error:
+            raise PayloadError(f'not a setup: {error}') from error
+        return cls(number, stamp, sequence, camera)
+
+
+def _projection(k: tuple[float, ...]) -> tuple[float, ...]:
+    return (*k[:3], 0.0, *k[3:6], 0.0, *k[6:9], 0.0)
+
+
+def _single(x: float) -> float:
+    try:
+        return float(struct.unpack('>f', struct.pack('>f', x))[0])
+    except OverflowError:
+        return math.inf
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A coded frame with its exact acquisition stamp (ns), sequence (uint32) and camera."""
+
+    stamp_ns: int
+    sequence: int
+    camera: Camera
+    data: bytes
+
+
+class FrameSender:
+    """Robot side: turns frames into payloads and says when a setup has to go first."""
+
+    def __init__(self) -> None:
+        self._setup: Setup | None = None
+        self._stamp_ns = 0
+        self._sequence = 0
+        self._begun_at = 0
+        self._shown_at = -1
+
+    def pack(self, frame: Frame, frames_sent: int) -> list[tuple[Class, bytes]]:
+        """
+        Payloads for a frame in the order to offer them.
+
+        frames_sent: how many frames have gone on air so far. Setups are counted by frames that
+        were really sent, so that offering far more than the link carries does not waste it on
+        setups.
+        """
+        self._renew(frame, frames_sent)
+        assert self._setup is not None
+        payloads = []
+        since = frames_sent - self._begun_at
+        if (since in _SETUP_FRAMES or since % _SETUP_EVERY == 0) and self._shown_at != since:
+            self._shown_at = since
+            fresh = replace(self._setup, stamp_ns=frame.stamp_ns, sequence=frame.sequence)
+            payloads.append((Class.SETUP, fresh.pack()))
+        low = frame.stamp_ns & ((1 << STAMP_BITS) - 1)
+        head = _FRAME.pack(
+            self._setup.number, low >> 32, low & 0xFFFFFFFF, frame.sequence & 0xFFFF
+        )
+        return [*payloads, (Class.FRAME, head + frame.data)]
+
+    def _renew(self, frame: Frame, frames_sent: int) -> None:
+        """Begin a new setup when the camera changed or the counts left what few bits can tell."""
+        setup = self._setup
+        same = (
+            setup is not None
+            and setup.camera == frame.camera
+            and abs(frame.stamp_ns - self._stamp_ns) < 1 << (STAMP_BITS - 2)
+            and abs(frame.sequence - self._sequence) < 1 << (SEQUENCE_BITS - 2)
+        )
+        self._stamp_ns, self._sequence = frame.stamp_ns, frame.sequence
+        if not same:
+            number = 0 if setup is None else (setup.number + 1) & 0x7F
+            self._setup = Setup(number, frame.stamp_ns, frame.sequence, frame.camera)
+            self._begun_at = frames_sent
+            self._shown_at = -1
+
+
+class FrameReceiver:
+    """Ground side: rebuilds frames. `undescribed` counts those that came before their setup."""
+
+    def __init__(self) -> None:
+        self.undescribed = 0
+        self._setup: Setup | None = None
+
+    def setup(self, payload: bytes) -> None:
+        """Take a setup; raises PayloadError."""
+        self._setup = Setup.unpack(payload)
+
+    def frame(self, payload: bytes) -> Frame | None:
+        """Rebuild a frame; None when its setup is not known (yet). Raises PayloadError."""
+        if len(payload) <= _FRAME.size:
+            raise PayloadError('a frame needs data behind its stamp')
+        number, high, low, sequence = _FRAME.unpack_from(payload)
+        setup = self._setup
+        if setup is None or number != setup.number:
+            self.undescribed += 1
+            return None
+        frame = Frame(
+            unwrap(high << 32 | low, STAMP_BITS, setup.stamp_ns),
+            unwrap(sequence, SEQUENCE_BITS, setup.sequence) & 0xFFFFFFFF,
+            setup.camera,
+            payload[_FRAME.size :],
+        )
+        # The next frame counts from this one.
+        self._setup = replace(setup, stamp_ns=frame.stamp_ns, sequence=frame.sequence)
+        return frame
+
+
+@dataclass(frozen=True)
+class Command:
+    """A velocity command: linear x, y, z (m/s), angular x, y, z (rad/s), and when it was given."""
+
+    stamp_ns: int
+    velocity: tuple[float, float, float, float, float, float]
+
+    def pack(self) -> bytes:
+        """Return 7 bytes and 4 for every component that is not zero (as float32)."""
+        if not all(math.isfinite(_single(x)) for x in self.velocity):
+            raise ValueError(f'a velocity must be finite, got {self.velocity}')
+        mask = sum(1 << i for i, x in enumerate(self.velocity) if x)
+        low = self.stamp_ns & ((1 << STAMP_BITS) - 1)
+        moving = [x for x in self.velocity if x]
+        return _COMMAND.pack(low >> 32, low & 0xFFFFFFFF, mask) + struct.pack(
+            f'>{len(moving)}f', *moving
+        )
+
+    @classmethod
+    def unpack(cls, payload: bytes, now_ns: int) -> 'Command':
+        """Read a command; its stamp is the one next to the robot's clock. Raises PayloadError."""
+        try:
+            high, low, mask = _COMMAND.unpack_from(payload)
+            moving = struct.unpack(f'>{mask.bit_count()}f', payload[_COMMAND.size :])
+        except struct.error as error:
+            raise PayloadError(f'not a command: {error}') from error
+        if mask >> 6 or not all(map(math.isfinite, moving)):
+            raise PayloadError('not a command: six finite components at most')
+        values = iter(moving)
+        x, y, z, rx, ry, rz = (next(values) if mask >> i & 1 else 0.0 for i in range(6))
+        stamp = unwrap(high << 32 | low, STAMP_BITS, now_ns)
+        return cls(stamp, (x, y, z, rx, ry, rz))

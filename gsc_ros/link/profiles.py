@@ -1,0 +1,228 @@
+"""
+Link profiles: the physics of one radio link, read from YAML, every number with its source.
+
+A profile holds what is *given* (power, gains, distance, thresholds, packet size). What *follows*
+(rate, delay, margin) is computed by `gsc_ros.link.budget` and never written in a profile::
+
+    title: Lunar rover straight to Earth, S band, 13 m ground station
+    frequency: {value: 2.25 GHz, source: ...}
+    distance: {value: 384400 km, source: ...}
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import yaml
+
+from gsc_ros import paths
+from gsc_ros.link import units
+
+PATH_MODELS = ('free_space', 'two_ray', 'log_distance', 'none')
+REQUIRED: Any = object()
+
+
+def _quantity(
+    dimension: str, low: float, high: float, default: Any = REQUIRED, many: bool = False
+) -> Any:
+    """Declare a field: its dimension and range in base units (see `units.DIMENSIONS`)."""
+    metadata = {'dimension': dimension, 'low': low, 'high': high, 'many': many}
+    return field(metadata=metadata, **({} if default is REQUIRED else {'default': default}))
+
+
+def _choice(choices: tuple[str, ...], default: str) -> Any:
+    return field(default=default, metadata={'choices': choices})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """
+    One radio link. Fields are in base units (Hz, m, s, dBW, dB, K, bit/s, bytes).
+
+    Exactly one of `eirp` and (`transmit_power` + `transmit_gain` - `transmit_loss`) is given, one
+    of `g_over_t` and (`receive_gain` with `noise_temperature` or `noise_figure`), and one of
+    `required_ebn0` and (`required_snr` in `bandwidth`). A field that is absent is None.
+    """
+
+    name: str
+    title: str
+    notes: str = ''
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    # Path
+    path_model: str = _choice(PATH_MODELS, 'free_space')
+    frequency: float = _quantity('frequency', 1e6, 1e11, 1e9)
+    distance: float = _quantity('length', 0.0, 1e13)
+    extra_distance: float = _quantity('length', 0.0, 1e13, 0.0)
+    other_losses: float = _quantity('ratio', 0.0, 100.0, 0.0)
+    antenna_heights: tuple[float, ...] = _quantity('length', 0.1, 1e4, (), many=True)
+    path_exponent: float | None = _quantity('number', 2.0, 6.0, None)
+    path_reference: float | None = _quantity('length', 0.1, 1e4, None)
+
+    # Transmitter
+    eirp: float | None = _quantity('power', -60.0, 120.0, None)
+    transmit_power: float | None = _quantity('power', -60.0, 70.0, None)
+    transmit_gain: float = _quantity('gain', -20.0, 90.0, 0.0)
+    transmit_loss: float = _quantity('ratio', 0.0, 30.0, 0.0)
+
+    # Receiver
+    g_over_t: float | None = _quantity('sensitivity', -80.0, 80.0, None)
+    receive_gain: float | None = _quantity('gain', -20.0, 90.0, None)
+    noise_temperature: float | None = _quantity('temperature', 1.0, 1e7, None)
+    noise_figure: float | None = _quantity('ratio', 0.0, 60.0, None)
+
+    # Modulation and coding
+    required_ebn0: float | None = _quantity('ratio', -1.6, 40.0, None)
+    required_snr: float | None = _quantity('ratio', -30.0, 40.0, None)
+    bandwidth: float | None = _quantity('frequency', 1.0, 1e10, None)
+    margin: float = _quantity('ratio', 0.0, 40.0, 0.0)
+    implementation_loss: float = _quantity('ratio', 0.0, 20.0, 0.0)
+    rates: tuple[float, ...] = _quantity('rate', 1e-3, 1e11, (), many=True)
+    max_rate: float | None = _quantity('rate', 1e-3, 1e11, None)
+    lora_spreading_factor: float | None = _quantity('number', 5, 12, None)
+    lora_coding_rate: float | None = _quantity('number', 0.5, 0.8, None)
+
+    # Packets
+    mtu: float = _quantity('size', 50, 65535, 1115)
+    packet_gap: float = _quantity('time', 0.0, 60.0, 0.0)
+    extra_delay: float = _quantity('time', 0.0, 7200.0, 0.0)
+    burst_start: float = _quantity('number', 0.0, 1.0, 0.0)
+    burst_end: float = _quantity('number', 0.0, 1.0, 1.0)
+    loss_good: float = _quantity('number', 0.0, 1.0, 0.0)
+    loss_bad: float = _quantity('number', 0.0, 1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        for spec in _physical_fields():
+            _check(self, spec)
+        self._check_combinations()
+
+    def _check_combinations(self) -> None:
+        if self.path_model == 'none':
+            if self.max_rate is None:
+                raise ValueError(f'{self.name}: a profile without a path needs max_rate')
+            return
+        if self.distance <= 0:
+            raise ValueError(f'{self.name}: distance must be above 0 m')
+        _exactly_one(self, 'eirp', 'transmit_power')
+        if self.g_over_t is None:
+            if self.receive_gain is None:
+                raise ValueError(f'{self.name}: give g_over_t, or receive_gain and a noise')
+            _exactly_one(self, 'noise_temperature', 'noise_figure')
+        _exactly_one(self, 'required_ebn0', 'required_snr')
+        if self.required_snr is not None:
+            if self.bandwidth is None:
+                raise ValueError(f'{self.name}: required_snr needs its bandwidth')
+            if not self.rates and self.lora_spreading_factor is None:
+                raise ValueError(f'{self.name}: required_snr needs the rates it holds for')
+        if self.path_model == 'two_ray' and len(self.antenna_heights) != 2:
+            raise ValueError(f'{self.name}: two_ray needs two antenna_heights')
+        if self.path_model == 'log_distance' and None in (self.path_exponent, self.path_reference):
+            raise ValueError(f'{self.name}: log_distance needs path_exponent and path_reference')
+        if self.lora_spreading_factor is not None and None in (
+            self.lora_coding_rate,
+            self.bandwidth,
+        ):
+            raise ValueError(f'{self.name}: LoRa needs lora_coding_rate and bandwidth')
+
+
+def _physical_fields() -> Iterator[Field[Any]]:
+    return (spec for spec in fields(Profile) if spec.metadata)
+
+
+def _exactly_one(profile: Profile, first: str, second: str) -> None:
+    if (getattr(profile, first) is None) == (getattr(profile, second) is None):
+        raise ValueError(f'{profile.name}: give exactly one of {first} and {second}')
+
+
+def _check(profile: Profile, spec: Field[Any]) -> None:
+    value = getattr(profile, spec.name)
+    if choices := spec.metadata.get('choices'):
+        if value not in choices:
+            raise ValueError(
+                f'{profile.name}: {spec.name} must be one of {", ".join(choices)}, got {value!r}'
+            )
+        return
+    if value is None:
+        return
+    low, high = spec.metadata['low'], spec.metadata['high']
+    for number in value if spec.metadata['many'] else (value,):
+        if not (math.isfinite(number) and low <= number <= high):
+            unit = next(iter(units.DIMENSIONS[spec.metadata['dimension']]))
+            raise ValueError(
+                f'{profile.name}: {spec.name} must be {low:g} to {high:g} {unit}'.rstrip()
+                + f', got {number:g}'
+            )
+
+
+def known() -> tuple[str, ...]:
+    """Names of the profiles that come with the package, sorted."""
+    return tuple(sorted(path.stem for path in _directory().glob('*.yaml')))
+
+
+def _directory() -> Path:
+    return Path(paths.config_dir()) / 'links'
+
+
+def load(name_or_path: str | Path) -> Profile:
+    """
+    Read a profile by its name (see `known`) or from a YAML file of one's own.
+
+    Raises ValueError, naming the profile and the field, for unknown profiles, unknown or missing
+    fields, units of another dimension, values out of range and numbers without a source.
+    """
+    path = Path(name_or_path)
+    if path.suffix not in ('.yaml', '.yml'):
+        if str(name_or_path) not in known():
+            raise ValueError(
+                f'unknown link profile {str(name_or_path)!r}; known: {", ".join(known())}; '
+                'or give the path of a .yaml file'
+            )
+        path = _directory() / f'{name_or_path}.yaml'
+    try:
+        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f'cannot read link profile {path}: {error}') from error
+    return from_mapping(path.stem, content)
+
+
+def from_mapping(name: str, content: Any) -> Profile:
+    """Build a profile from what its YAML file holds; errors as in `load`."""
+    if not isinstance(content, dict):
+        raise ValueError(f'{name}: a profile is a mapping of fields, got {type(content).__name__}')
+    specs = {spec.name: spec for spec in _physical_fields()}
+    texts = ('title', 'notes')
+    unknown = sorted(str(key) for key in content if key not in specs and key not in texts)
+    if unknown:
+        raise ValueError(
+            f'{name}: unknown field {", ".join(unknown)}; known: {", ".join((*texts, *specs))}'
+        )
+    for required in ('title', 'distance'):
+        if required not in content:
+            raise ValueError(f'{name}: field {required} is missing')
+    values: dict[str, Any] = {text: str(content.get(text, '')).strip() for text in texts}
+    sources: dict[str, str] = {}
+    for key, entry in content.items():
+        if key in texts:
+            continue
+        if not isinstance(entry, dict) or set(entry) != {'value', 'source'} or not entry['source']:
+            raise ValueError(f'{name}: {key} must be {{value: ..., source: ...}}, got {entry!r}')
+        sources[key] = str(entry['source']).strip()
+        try:
+            values[key] = _parse(specs[key], entry['value'])
+        except ValueError as error:
+            raise ValueError(f'{name}: {key}: {error}') from error
+    return Profile(name=name, sources=MappingProxyType(sources), **values)
+
+
+def _parse(spec: Field[Any], value: Any) -> Any:
+    if 'choices' in spec.metadata:
+        return value
+    dimension = spec.metadata['dimension']
+    if not spec.metadata['many']:
+        return units.parse(value, dimension)
+    if not isinstance(value, list) or not value:
+        raise ValueError(f'expected a list of quantities, got {value!r}')
+    return tuple(units.parse(item, dimension) for item in value)

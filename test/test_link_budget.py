@@ -1,0 +1,222 @@
+"""Budgets against published figures, and profiles that are refused."""
+
+import argparse
+import contextlib
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gsc_ros.commands import link_budget
+from gsc_ros.link import budget, profiles, units
+
+AU = units.ASTRONOMICAL_UNIT_M
+
+# Profile, distance (None: its own), rate in bit/s from .. to, one-way delay in s from .. to. The
+# ranges are the published figures, widened only by the digits that they are printed with.
+PUBLISHED = [
+    # MSL: 160-500 bps or faster into 34 m; closed form by hand 21.3, 3.4 and 1.08 kbps.
+    ('mars_dte_hga_34m', 0.6 * AU, 21.2e3, 21.5e3, 299, 301),
+    ('mars_dte_hga_34m', None, 3.35e3, 3.45e3, 12.4 * 60, 12.6 * 60),
+    ('mars_dte_hga_34m', 2.67 * AU, 1.075e3, 1.085e3, 22.1 * 60, 22.3 * 60),
+    # MSL: 800-3000 bps or faster into 70 m.
+    ('mars_dte_hga_70m', None, 5.45e3, 5.65e3, 22.1 * 60, 22.3 * 60),
+    # MSL low-gain: about 10 bps at the worst distance.
+    ('mars_dte_lga_34m', None, 9, 11, 22.1 * 60, 22.3 * 60),
+    # Electra: 8 to 2048 kbps in a pass.
+    ('mars_uhf_relay', 300e3, 2.048e6, 2.048e6, 0.0009, 0.0011),
+    ('mars_uhf_relay', None, 8e3, 2.048e6, 0.004, 0.006),
+    ('moon_dte_x_34m', None, 217e3, 223e3, 1.28, 1.29),
+    ('moon_dte_s_13m', None, 9.5e3, 10.5e3, 1.28, 1.29),
+    # MIL-STD-188-181 modes; 0.26 s a satellite hop.
+    ('uhf_satcom_25k', None, 56e3, 56e3, 0.255, 0.265),
+    ('vhf_cnr_25k', None, 16e3, 16e3, 0.1, 0.5),
+    ('lora_915_fhss', None, 10.9e3, 11.0e3, 0.0, 0.001),
+    ('ideal', None, 1e9, 1e9, 0.0, 0.0),
+]
+
+
+@pytest.mark.parametrize(('name', 'distance', 'slow', 'fast', 'near', 'far'), PUBLISHED)
+def test_computed_figures_are_the_published_ones(name, distance, slow, fast, near, far):
+    result = budget.compute(profiles.load(name), distance)
+    assert slow <= result.rate_bps <= fast
+    assert near <= result.delay_s <= far
+
+
+def test_every_profile_has_a_published_figure():
+    assert {row[0] for row in PUBLISHED} == set(profiles.known())
+
+
+def test_lora_sensitivity_and_goodput_are_the_measured_ones():
+    profile = profiles.load('lora_915_fhss')
+    noise_dbm = -174 + 10 * math.log10(profile.bandwidth) + profile.noise_figure
+    assert noise_dbm + profile.required_snr == pytest.approx(-121.5, abs=0.1)
+    rate = budget.compute(profile).rate_bps
+    for packet, goodput in ((203, 700), (243, 810)):
+        second = packet * 8 / rate + profile.packet_gap
+        assert packet / second == pytest.approx(goodput, rel=0.05)
+
+
+def test_illustrative_bursts_have_their_mean_loss():
+    for name, loss in (('vhf_cnr_25k', 0.074), ('lora_915_fhss', 0.107)):
+        profile = profiles.load(name)
+        share = profile.burst_start / (profile.burst_start + profile.burst_end)
+        assert share == pytest.approx(loss, abs=0.0005)
+
+
+def test_a_budget_reads_line_by_line_and_adds_up():
+    result = budget.compute(profiles.load('moon_dte_s_13m'))
+    text = str(result)
+    for label in ('EIRP', 'path loss', 'G/T', 'C/N0', 'required Eb/N0', 'margin', 'delay'):
+        assert label in text
+    lines = {line.label: line.value for line in result.lines}
+    total = (
+        lines['EIRP']
+        + lines['path loss, free space']
+        + lines['other losses']
+        + lines['receiver G/T']
+        + lines['Boltzmann']
+    )
+    assert total == pytest.approx(lines['C/N0'])
+
+
+def test_a_link_that_is_too_long_does_not_close():
+    result = budget.compute(profiles.load('vhf_cnr_25k'), 40e3)
+    assert not result.closes and result.rate_bps == 0 and result.margin_db < 0
+    assert 'DOES NOT CLOSE' in str(result)
+
+
+def test_free_space_loss_of_the_textbook():
+    # 1 km at 1 GHz is 92.45 dB, the constant of ITU-R P.525.
+    assert budget.free_space_loss_db(1e3, 1e9) == pytest.approx(92.45, abs=0.01)
+
+
+@given(st.floats(1.0, 1e5), st.floats(1.1, 10.0))
+def test_paths_lose_more_with_distance_and_never_less_than_free_space(distance, factor):
+    for loss in (
+        lambda d: budget.two_ray_loss_db(d, 50e6, (2.0, 3.0)),
+        lambda d: budget.log_distance_loss_db(d, 915e6, 3.5, 1.0),
+    ):
+        assert loss(distance * factor) > loss(distance)
+    assert budget.two_ray_loss_db(distance, 50e6, (2.0, 3.0)) >= budget.free_space_loss_db(
+        distance, 50e6
+    )
+
+
+def test_doubling_the_distance_in_space_quarters_the_rate():
+    profile = profiles.load('moon_dte_x_34m')
+    near, far = (budget.compute(profile, d).rate_bps for d in (2e8, 4e8))
+    assert near / far == pytest.approx(4.0)
+
+
+def test_an_unknown_profile_lists_the_known_ones():
+    with pytest.raises(ValueError, match='moon_dte_s_13m'):
+        profiles.load('moon_base')
+
+
+def test_a_profile_of_ones_own_is_a_path(tmp_path):
+    file = tmp_path / 'mine.yaml'
+    file.write_text((profiles._directory() / 'moon_dte_s_13m.yaml').read_text())
+    assert replace(profiles.load(file), name='moon_dte_s_13m') == profiles.load('moon_dte_s_13m')
+
+
+GOOD = {
+    'title': 'a link',
+    'frequency': {'value': '2 GHz', 'source': 'x'},
+    'distance': {'value': '10 km', 'source': 'x'},
+    'eirp': {'value': '0 dBW', 'source': 'x'},
+    'g_over_t': {'value': '-20 dB/K', 'source': 'x'},
+    'required_ebn0': {'value': '5 dB', 'source': 'x'},
+}
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'frequency': {'value': '2 km', 'source': 'x'}}, 'frequency: expected a frequency'),
+        ({'frequency': {'value': '2 GHz'}}, 'frequency must be'),
+        ({'frequency': {'value': '2 GHz', 'source': ''}}, 'frequency must be'),
+        ({'distance': {'value': '-1 km', 'source': 'x'}}, 'distance must be 0 to'),
+        ({'distance': {'value': '.nan km', 'source': 'x'}}, 'distance: expected'),
+        ({'distance': {'value': '0 m', 'source': 'x'}}, 'distance must be above 0'),
+        ({'mtu': {'value': '49 B', 'source': 'x'}}, 'mtu must be 50'),
+        ({'rate': {'value': '5 kbps', 'source': 'x'}}, 'unknown field rate'),
+        ({'transmit_power': {'value': '5 W', 'source': 'x'}}, 'exactly one of eirp'),
+        ({'required_snr': {'value': '5 dB', 'source': 'x'}}, 'exactly one of required_ebn0'),
+        ({'path_model': {'value': 'tunnel', 'source': 'x'}}, 'path_model must be one of'),
+        ({'path_model': {'value': 'two_ray', 'source': 'x'}}, 'antenna_heights'),
+        ({'rates': {'value': '5 kbps', 'source': 'x'}}, 'rates: expected a list'),
+        ({'title': None, 'distance': None}, 'distance is missing'),
+    ],
+)
+def test_bad_profiles_are_refused_by_field(change, message):
+    content = {key: value for key, value in {**GOOD, **change}.items() if value is not None}
+    if 'title' in change:
+        content['title'] = 'a link'
+    with pytest.raises(ValueError, match=message):
+        profiles.from_mapping('mine', content)
+
+
+@pytest.mark.parametrize('content', [None, [], 'text', 3])
+def test_a_profile_is_a_mapping(content):
+    with pytest.raises(ValueError, match='mapping'):
+        profiles.from_mapping('mine', content)
+
+
+def test_a_file_that_is_no_yaml_is_refused(tmp_path):
+    file = tmp_path / 'bad.yaml'
+    file.write_bytes(b'\xff\xfe: [')
+    with pytest.raises(ValueError, match='cannot read'):
+        profiles.load(file)
+    with pytest.raises(ValueError, match='cannot read'):
+        profiles.load(tmp_path / 'absent.yaml')
+
+
+@given(st.floats(1e-6, 1e6))
+def test_powers_meet_in_dbw(watts):
+    assert units.parse(f'{watts!r} W', 'power') == pytest.approx(
+        units.parse(f'{10 * math.log10(watts) + 30!r} dBm', 'power'), abs=1e-9
+    )
+
+
+@given(st.text(max_size=12))
+def test_any_text_is_a_quantity_or_a_value_error(text):
+    for dimension in units.DIMENSIONS:
+        with contextlib.suppress(ValueError):
+            assert math.isfinite(units.parse(text, dimension))
+
+
+def command(*arguments):
+    parser = argparse.ArgumentParser()
+    link_budget.add_parser(parser.add_subparsers())
+    return link_budget.run(parser.parse_args(['link-budget', *arguments]))
+
+
+def test_the_command_prints_a_budget(capsys):
+    assert command('mars_dte_hga_34m', '--distance', '0.6 AU', '--frame', '402', '--sources') == 0
+    out = capsys.readouterr().out
+    for text in ('0.6 AU', 'C/N0', '21.', 'a frame of 402 B', 'DSN 810-005'):
+        assert text in out
+
+
+def test_the_command_lists_every_profile(capsys):
+    assert command('--list') == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in profiles.known())
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['nowhere'], 'known: '),
+        ([], '--list'),
+        (['ideal', '--distance', '5 GHz'], 'expected a length'),
+        (['moon_dte_s_13m', '--distance', '1e9 AU'], 'distance must be'),
+        (['moon_dte_s_13m', '--frame', '0'], '1 byte'),
+    ],
+)
+def test_the_command_says_what_is_wrong(capsys, arguments, message):
+    assert command(*arguments) == 2
+    assert message in capsys.readouterr().err
