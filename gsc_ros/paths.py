@@ -1,0 +1,23 @@
+"""Where the files beside the code are: in the source tree, or where the package was installed."""
+
+import os
+import sys
+from pathlib import Path
+
+
+def config_dir() -> Path:
+    """Return the folder of params files, link profiles and viewer settings."""
+    return _shared('config')
+
+
+def _shared(folder: str) -> Path:
+    source = Path(__file__).resolve().parent.parent
+    prefixes = [*os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep), sys.prefix]
+    places = [Path(p) / 'share' / 'gsc_ros' / folder for p in prefixes if p]
+    if (source / 'package.xml').is_file():
+        places.insert(0, source / folder)
+    for place in places:
+        if place.is_dir():
+            return place
+    searched = ', '.join(map(str, places))
+    raise FileNotFoundError(f'no {folder} of gsc_ros in {searched}: install the package again')
