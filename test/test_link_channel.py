@@ -110,6 +110,17 @@ def test_an_unloaded_link_cuts_nothing():
         assert now - stamp == pytest.approx(frame_s + 0.5, abs=1e-5)
 
 
+def test_a_setup_in_front_does_not_cut_the_frame_behind_it():
+    channel = Channel(1000.0, mtu=1115)
+    channel.offer(bytes(50), 0.0, Class.SETUP)
+    channel.offer(frame(0.0, 200), 0.0)
+    received = [r for _, r in run(channel, [], 20.0)]
+    assert [(r.klass, len(r.payload), r.truncated) for r in received] == [
+        (Class.SETUP, 50, False),
+        (Class.FRAME, 200, False),
+    ]
+
+
 def test_nothing_waits_through_an_outage():
     """After a long hold by urgent traffic the first frame is the newest, the others are stale."""
     channel = Channel(1000.0, mtu=1115)

@@ -7,14 +7,14 @@ joins them with a propagation delay and a `Reassembler` at the far end. Every ca
 exactly.
 
 How age stays bounded, the rule that the whole link rests on: per class at most one payload
-waits; a newer one replaces it and the older is *stale*. A frame has to leave the radio
-within one frame time (its own serialisation time) of the moment it was offered, and of the moment
-the frame before it had left. If it had to wait, its tail is cut to what still fits, which a
-prefix code allows, but never to less than half. So a frame is at most one frame time + delay old
-when it is shown, its successor comes at most one frame time later on a busy link, and the frame
-on the screen is never older than two frame times + delay, however much is offered. (Half is
-reached only when offers pause for half a frame time, or urgent traffic takes as much: then the
-newest frame is still the best there is.)
+waits; a newer one replaces it and the older is *stale*. A frame that waits for the frame before it
+has to leave the radio within one frame time (its own serialisation time) of the moment it was
+offered, and of the moment the one before had left. For that its tail is cut to what still fits,
+which a prefix code allows, but never to less than half. So a frame is at most one frame time +
+delay old when it is shown, its successor comes at most one frame time later on a busy link, and
+the frame on the screen is never older than two frame times + delay, however much is offered. (Half
+is reached only when offers pause for half a frame time, or urgent traffic takes as much: then the
+newest frame is still the best there is.) A link with room to spare cuts nothing.
 """
 
 import math
@@ -216,8 +216,9 @@ class Sender:
         self.offered_bytes = self.sent_bytes = 0
         self._waiting: dict[Class, _Waiting] = {}
         self._sending: dict[Class, _Sending] = {}
-        # Since when a class could have been on air: its last payload had left, the next was there.
-        self._turn = dict.fromkeys(Class, float('-inf'))
+        # When the last payload of a class leaves; infinite when the next one came only after that,
+        # and so does not wait for it.
+        self._left = dict.fromkeys(Class, float('-inf'))
 
     def offer(self, payload: bytes, now: float, klass: Class) -> None:
         """Let a payload wait for the air, in the place of an older one of its class."""
@@ -226,8 +227,8 @@ class Sender:
         self.counts[klass].offered += 1
         if klass in self._waiting:
             self.counts[klass].stale += 1
-        elif klass not in self._sending:
-            self._turn[klass] = max(self._turn[klass], now)
+        elif klass not in self._sending and self._left[klass] <= now:
+            self._left[klass] = float('inf')
         self._waiting[klass] = _Waiting(payload, now)
         self.bucket.free_at = max(self.bucket.free_at, now)
 
@@ -240,7 +241,7 @@ class Sender:
                 data = datagram.pack()
                 self.sent_bytes += len(data)
                 left = self.bucket.spend(len(data), start)
-                self._turn[datagram.klass] = self.bucket.free_at
+                self._left[datagram.klass] = self.bucket.free_at
                 yield left, datagram, data
 
     def air_s(self, payload_bytes: int) -> float:
@@ -299,7 +300,9 @@ class Sender:
             count.stale += 1
             return None
         size = len(waiting.payload)
-        deadline = min(waiting.offered_at, self._turn[klass]) + self.air_s(size)
+        backlog = math.isfinite(self._left[klass])
+        begin = min(waiting.offered_at, self._left[klass]) if backlog else start
+        deadline = begin + self.air_s(size)
         sending = _Sending(waiting.payload, count.sent & 0xFFFF, deadline)
         self._cut(sending, klass, start, least=math.ceil(MIN_SHARE * size))
         count.sent += 1

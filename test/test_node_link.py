@@ -1,0 +1,305 @@
+"""The link node over real topics: what arrives, what is refused, and the robot's safety stop."""
+
+import math
+import threading
+import time
+
+import numpy as np
+import pytest
+
+rclpy = pytest.importorskip('rclpy')
+
+from geometry_msgs.msg import Twist  # noqa: E402
+from gsc_ros.msg import LinkStatus, SemanticFrame  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
+from sensor_msgs.msg import CameraInfo  # noqa: E402
+
+from gsc_ros.codec import bitstream  # noqa: E402
+from gsc_ros.nodes import topics  # noqa: E402
+from gsc_ros.nodes.link import LinkNode  # noqa: E402
+
+STAMP = (1_600_000_000, 123_456_789)
+PATIENCE_S = 10.0
+
+
+def frame(sequence=0, size=150, stamp=STAMP, frame_id='cam'):
+    header = bitstream.FrameHeader('gsc', 77, sequence % 256, 480, 360)
+    stream = np.random.default_rng(sequence).bytes(size)
+    message = SemanticFrame(sequence=sequence, preset='gsc', model_fingerprint=77)
+    message.header.stamp.sec, message.header.stamp.nanosec = stamp
+    message.header.frame_id = frame_id
+    message.width, message.height = 480, 360
+    message.data = bitstream.pack(header, stream)
+    return message
+
+
+def camera(frame_id='cam', focal=421.3):
+    message = CameraInfo(width=480, height=360, distortion_model='plumb_bob', d=[0.1] * 5)
+    message.header.frame_id = frame_id
+    message.k = [focal, 0.0, 240.0, 0.0, focal, 180.0, 0.0, 0.0, 1.0]
+    message.p = [focal, 0.0, 240.0, 0.0, 0.0, focal, 180.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return message
+
+
+class Bench:
+    """A link node and both its neighbours, spinning in a thread."""
+
+    def __init__(self, context, name, **parameters):
+        settings = {'profile': 'ideal', **parameters}
+        overrides = [Parameter(key, value=value) for key, value in settings.items()]
+        self.node = LinkNode(context=context, namespace=name, parameter_overrides=overrides)
+        self.peer = rclpy.create_node('peer', context=context, namespace=name)
+        self.got = {topic: [] for topic in (topics.RECEIVED, topics.RECEIVED_INFO, topics.CMD_VEL,
+                                            topics.STATUS)}  # fmt: skip
+        for topic, kind, qos in (
+            (topics.RECEIVED, SemanticFrame, topics.PICTURES),
+            (topics.RECEIVED_INFO, CameraInfo, topics.PICTURES),
+            (topics.CMD_VEL, Twist, topics.PICTURES),
+            (topics.STATUS, LinkStatus, topics.LATCHED),
+        ):
+            self.peer.create_subscription(kind, topic, self.got[topic].append, qos)
+        self.frames = self.peer.create_publisher(SemanticFrame, topics.CODED, topics.NEWEST)
+        self.cameras = self.peer.create_publisher(CameraInfo, topics.CAMERA_INFO, topics.SENSOR)
+        self.teleop = self.peer.create_publisher(Twist, topics.TELEOP, topics.NEWEST)
+        self.executor = SingleThreadedExecutor(context=context)
+        self.executor.add_node(self.node)
+        self.executor.add_node(self.peer)
+        self.thread = threading.Thread(target=self.executor.spin, daemon=True)
+        self.thread.start()
+        self.wait(lambda: self.got[topics.STATUS])
+        publishers = (self.frames, self.cameras, self.teleop)
+        self.wait(lambda: all(p.get_subscription_count() for p in publishers))
+        for topic in (topics.RECEIVED, topics.RECEIVED_INFO, topics.CMD_VEL):
+            self.wait(lambda topic=topic: self.node.count_subscribers(f'/{name}/{topic}'))
+
+    def wait(self, condition):
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert time.monotonic() < deadline, 'nothing came'
+            time.sleep(0.005)
+
+    def send(self, *messages):
+        """Publish frames one by one, each when the one before was taken up."""
+        for message in messages:
+            before = self.taken()
+            self.frames.publish(message)
+            self.wait(lambda before=before: self.taken() > before)
+
+    def taken(self):
+        return self.node.down.sender.counts[2].offered + self.node._refused
+
+    def status(self, condition):
+        self.wait(lambda: condition(self.got[topics.STATUS][-1]))
+        return self.got[topics.STATUS][-1]
+
+    def close(self):
+        self.executor.shutdown()
+        self.thread.join()
+        self.node.close()
+        self.node.destroy_node()
+        self.peer.destroy_node()
+
+
+@pytest.fixture(scope='module')
+def context():
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=13)
+    yield context
+    context.try_shutdown()
+
+
+@pytest.fixture
+def bench(context, request):
+    made = []
+
+    def make(**parameters):
+        name = f'n{abs(hash(request.node.name)) % 10**8}'
+        made.append(Bench(context, name, **parameters))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def test_a_frame_arrives_with_its_own_stamp_and_a_camera_info_of_the_same(bench):
+    link = bench()
+    link.cameras.publish(camera('cam'))
+    link.wait(lambda: link.node._camera_info is not None)
+    sent = [frame(number, stamp=(STAMP[0] + number, STAMP[1])) for number in range(5)]
+    link.send(*sent)
+    link.wait(lambda: len(link.got[topics.RECEIVED]) == len(link.got[topics.RECEIVED_INFO]) == 5)
+    for before, after in zip(sent, link.got[topics.RECEIVED], strict=True):
+        for name in SemanticFrame.get_fields_and_field_types():
+            if name != 'caption':
+                assert getattr(before, name) == getattr(after, name), name
+    for before, info in zip(sent, link.got[topics.RECEIVED_INFO], strict=True):
+        expected = camera('cam')
+        expected.header = before.header
+        assert info == expected
+
+
+def test_an_unknown_camera_is_an_uncalibrated_one(bench):
+    link = bench()
+    link.send(frame())
+    link.wait(lambda: link.got[topics.RECEIVED_INFO])
+    info = link.got[topics.RECEIVED_INFO][0]
+    assert (info.width, info.height, info.k[0]) == (480, 360, 0.0)
+    assert info.header == frame().header
+
+
+def test_a_change_of_camera_crosses_with_its_first_frame(bench):
+    link = bench()
+    for number, focal in enumerate((400.0, 500.0)):
+        link.cameras.publish(camera(focal=focal))
+        link.wait(lambda focal=focal: link.node._camera_info
+                  and link.node._camera_info.k[0] == focal)  # fmt: skip
+        link.send(frame(number))
+        link.wait(lambda number=number: len(link.got[topics.RECEIVED_INFO]) == number + 1)
+    assert [info.k[0] for info in link.got[topics.RECEIVED_INFO]] == [400.0, 500.0]
+
+
+@pytest.mark.parametrize(
+    'spoil',
+    [
+        lambda m: setattr(m, 'data', b''),
+        lambda m: setattr(m, 'data', b'\xff' * 200),
+        lambda m: setattr(m, 'data', bytes(m.data) + bytes(20_000)),
+        lambda m: setattr(m, 'data', bytes(m.data)[:-1]),
+        lambda m: setattr(m.header, 'frame_id', 'x' * 300),
+    ],
+    ids=['empty', 'foreign', 'too large', 'cut short', 'endless frame_id'],
+)
+def test_malformed_frames_are_counted_and_the_link_lives(bench, spoil):
+    link = bench()
+    bad = frame()
+    spoil(bad)
+    link.send(bad, bad, frame(1))
+    link.wait(lambda: link.got[topics.RECEIVED])
+    assert [m.sequence for m in link.got[topics.RECEIVED]] == [1]
+    assert link.status(lambda s: s.packets_malformed == 2).frames_delivered <= 1
+
+
+def test_a_camera_info_that_cannot_be_is_refused(bench):
+    link = bench()
+    bad = camera()
+    bad.k[0] = math.nan
+    link.cameras.publish(bad)
+    link.wait(lambda: link.node._refused == 1)
+    link.send(frame())
+    link.wait(lambda: link.got[topics.RECEIVED])
+
+
+def test_status_says_what_the_link_carries(bench):
+    link = bench(profile='moon_dte_s_13m', delay_scale=0.0)
+    status = link.status(lambda s: True)
+    assert status.profile == 'moon_dte_s_13m' and status.open
+    assert status.rate_bps == pytest.approx(10_240, rel=0.01) and status.delay_s == 0.0
+    link.send(*[frame(number, 300) for number in range(10)])
+    status = link.status(lambda s: s.frames_delivered and s.frames_stale)
+    assert status.offered_bps > status.used_bps > 0
+    status = link.status(lambda s: s.queue_bytes == 0)
+    assert status.frames_sent + status.frames_stale == 10
+
+
+def test_a_loss_of_all_lets_nothing_through(bench):
+    link = bench(loss=1.0)
+    link.send(*[frame(number) for number in range(5)])
+    status = link.status(lambda s: s.frames_lost == 5)
+    assert status.loss == 1.0 and status.frames_delivered == 0
+    assert not link.got[topics.RECEIVED]
+
+
+def test_truncated_frames_say_so(bench):
+    link = bench(loss=0.3, seed=3, mtu=60)
+    link.send(*[frame(number, 400) for number in range(40)])
+    link.status(lambda s: s.frames_delivered + s.frames_lost == 40)
+    received = link.got[topics.RECEIVED]
+    assert any(m.truncated for m in received)
+    for message in received:
+        whole = bytes(frame(message.sequence, 400).data)
+        assert whole.startswith(bytes(message.data))
+        assert message.truncated == (len(message.data) < len(whole))
+
+
+def drive(speed):
+    twist = Twist()
+    twist.linear.x = speed
+    return twist
+
+
+def test_commands_go_up_and_the_robot_stops_when_they_end(bench):
+    link = bench(command_timeout_s=0.3)
+    link.teleop.publish(drive(0.5))
+    link.wait(lambda: len(link.got[topics.CMD_VEL]) == 2)
+    time.sleep(0.7)
+    assert [m.linear.x for m in link.got[topics.CMD_VEL]] == [0.5, 0.0]
+
+
+def test_a_stop_by_the_operator_is_not_repeated(bench):
+    link = bench(command_timeout_s=0.1)
+    link.teleop.publish(drive(0.0))
+    link.wait(lambda: link.got[topics.CMD_VEL])
+    time.sleep(0.4)
+    assert len(link.got[topics.CMD_VEL]) == 1
+
+
+def test_commands_pay_the_delay(bench):
+    link = bench(profile='moon_dte_s_13m', delay_scale=0.5)
+    begin = time.monotonic()
+    link.teleop.publish(drive(0.5))
+    link.wait(lambda: link.got[topics.CMD_VEL])
+    assert time.monotonic() - begin >= 0.64
+    assert link.got[topics.CMD_VEL][0].linear.x == 0.5
+
+
+def test_a_command_that_is_too_late_is_not_executed(bench):
+    """Two commands at once: the second waits for the air longer than is allowed."""
+    link = bench(profile='moon_dte_s_13m', delay_scale=0.0, rate_scale=0.02, command_max_age_s=0.2)
+    link.teleop.publish(drive(0.1))
+    link.wait(lambda: link.node.up.sender.counts[0].offered == 1)
+    link.teleop.publish(drive(0.2))
+    link.wait(lambda: link.node._late == 1)
+    assert 0.2 not in [round(m.linear.x, 3) for m in link.got[topics.CMD_VEL]]
+
+
+def test_a_command_that_is_no_number_is_refused(bench):
+    link = bench()
+    link.teleop.publish(drive(math.nan))
+    link.wait(lambda: link.node._refused == 1)
+    assert not link.got[topics.CMD_VEL]
+
+
+def test_closing_the_link_stops_a_moving_robot(bench):
+    link = bench(command_timeout_s=100.0)
+    link.teleop.publish(drive(0.5))
+    link.wait(lambda: link.got[topics.CMD_VEL])
+    link.node.trigger_deactivate()
+    link.wait(lambda: len(link.got[topics.CMD_VEL]) == 2)
+    assert link.got[topics.CMD_VEL][1] == Twist()
+    link.node.trigger_activate()
+    link.send(frame())
+    link.wait(lambda: link.got[topics.RECEIVED])
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'message'),
+    [
+        ('profile', 'nowhere', 'known: '),
+        ('loss', 1.5, 'parameter loss'),
+        ('loss', -0.5, 'parameter loss'),
+        ('mtu', 49, 'mtu must be 50'),
+        ('rate_scale', 0.0, 'parameter rate_scale'),
+        ('seed', 'one', 'parameter seed'),
+    ],
+)
+def test_a_bad_parameter_stops_the_node_at_configure(context, capfd, name, value, message):
+    overrides = [Parameter('autostart', value=False), Parameter(name, value=value)]
+    node = LinkNode(context=context, parameter_overrides=overrides)
+    try:
+        node.trigger_configure()
+        assert node.diagnostics is None
+    finally:
+        node.destroy_node()
+    assert message in capfd.readouterr().err
