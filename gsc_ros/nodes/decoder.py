@@ -184,6 +184,8 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         self._counts['truncated'] += message.truncated
 
     def _reject(self, error: Exception) -> None:
+        if not self.context.ok():
+            return  # the process is going down around the worker
         self._counts['rejected'] += 1
         self._last_problem = f'{type(error).__name__}: {error}'
         self.get_logger().warning(f'frame dropped: {self._last_problem}', throttle_duration_sec=5.0)

@@ -165,6 +165,8 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         self._frames.add(now)
 
     def _reject(self, error: Exception) -> None:
+        if not self.context.ok():
+            return  # the process is going down around the worker
         self._counts['rejected'] += 1
         self._last_problem = f'{type(error).__name__}: {error}'
         self.get_logger().warning(

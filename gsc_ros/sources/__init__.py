@@ -1,0 +1,7 @@
+"""Where pictures come from: simulator, folder or film, as plain Python."""
+
+from gsc_ros.sources.source import CameraFrame, Source
+
+SOURCES = ('sim', 'images', 'video')
+
+__all__ = ['SOURCES', 'CameraFrame', 'Source']

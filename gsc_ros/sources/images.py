@@ -1,0 +1,90 @@
+"""
+Pictures of a folder, in natural order.
+
+A KITTI raw drive (``image_02/data`` with ``calib_cam_to_cam.txt`` in the drive's or the day's folder)
+is recognised and brings its calibration.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from gsc_ros.sources.source import CameraFrame, guessed_k
+
+SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.ppm', '.tif', '.tiff')
+_KITTI = Path('image_02') / 'data'
+
+
+def natural(path: Path) -> list[int | str]:
+    """Sort key under which frame 2 comes before frame 10."""
+    return [int(p) if p.isdigit() else p for p in re.split(r'(\d+)', path.name.lower())]
+
+
+def kitti_k(folder: Path) -> NDArray[np.float64] | None:
+    """Read K of the left colour camera (rectified, P_rect_02) beside a KITTI raw drive, if there."""
+    for parent in list(folder.parents)[:4]:
+        file = parent / 'calib_cam_to_cam.txt'
+        if file.is_file():
+            for line in file.read_text().splitlines():
+                if line.startswith('P_rect_02:'):
+                    values = np.array(line.split()[1:], np.float64)
+                    return values.reshape(3, 4)[:, :3]
+    return None
+
+
+class Images:
+    """
+    The pictures of a folder.
+
+    ``loop`` starts again at the end. Raises ``ValueError`` when the folder holds no pictures.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        loop: bool = True,
+        hfov_deg: float = 70.0,
+        log: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        folder = Path(path).expanduser()
+        if not folder.is_dir():
+            raise ValueError(f'path {str(path)!r} is not a folder: give one that holds pictures')
+        if (folder / _KITTI).is_dir():
+            folder = folder / _KITTI
+        self.files = sorted(
+            (f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES), key=natural
+        )
+        if not self.files:
+            raise ValueError(f'{folder} holds no pictures ({", ".join(SUFFIXES)})')
+        self.skipped = 0
+        self._loop, self._hfov, self._log = loop, hfov_deg, log
+        self._k = kitti_k(folder / 'x')
+        self._next = 0
+
+    def frame(
+        self, seconds: float, command: tuple[float, float] | None, truth: bool
+    ) -> CameraFrame | None:
+        """Read the next picture that can be read; None at the end, or when none can be."""
+        for _ in range(len(self.files)):
+            if self._next >= len(self.files):
+                if not self._loop:
+                    return None
+                self._next = 0
+            file = self.files[self._next]
+            self._next += 1
+            bgr = cv2.imread(str(file), cv2.IMREAD_COLOR)
+            if bgr is None:
+                self.skipped += 1
+                self._log(f'{file} cannot be read and is skipped')
+                continue
+            rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+            k = self._k if self._k is not None else guessed_k(rgb.shape[1], rgb.shape[0], self._hfov)
+            return CameraFrame(rgb, k)
+        return None
+
+    def close(self) -> None:
+        """Nothing is held open."""

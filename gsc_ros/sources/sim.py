@@ -1,0 +1,31 @@
+"""The simulator as a camera."""
+
+from gsc_ros.sim.world import World
+from gsc_ros.sources.source import CameraFrame
+
+_STEP_S = 0.1  # the robot's own steering looks around this often
+
+
+class Sim:
+    """A robot's camera in a simulated world; it knows the truth and takes commands."""
+
+    def __init__(self, scene: str, seed: int, width: int, height: int, hfov_deg: float) -> None:
+        self.world = World(scene, seed, width, height, hfov_deg)
+        self.skipped = 0
+
+    def frame(
+        self, seconds: float, command: tuple[float, float] | None, truth: bool
+    ) -> CameraFrame | None:
+        """Move the world on and look."""
+        left = min(seconds, 5.0)  # after a long pause the world does not leap
+        while left > 0:
+            self.world.step(min(_STEP_S, left), command)
+            left -= _STEP_S
+        view = self.world.look(truth)
+        if not truth:
+            return CameraFrame(view.rgb, self.world.k)
+        return CameraFrame(view.rgb, self.world.k, view.depth, view.segmentation)
+
+    def close(self) -> None:
+        """Free the renderer."""
+        self.world.close()
