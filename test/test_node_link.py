@@ -9,10 +9,12 @@ import pytest
 
 rclpy = pytest.importorskip('rclpy')
 
+from builtin_interfaces.msg import Time  # noqa: E402
 from geometry_msgs.msg import Twist  # noqa: E402
 from gsc_ros.msg import LinkStatus, SemanticFrame  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
+from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import CameraInfo  # noqa: E402
 
 from gsc_ros.codec import bitstream  # noqa: E402
@@ -221,6 +223,26 @@ def test_truncated_frames_say_so(bench):
         whole = bytes(frame(message.sequence, 400).data)
         assert whole.startswith(bytes(message.data))
         assert message.truncated == (len(message.data) < len(whole))
+
+
+def test_simulated_time_drives_the_link_and_may_begin_anew(bench):
+    link = bench(profile='moon_dte_s_13m', use_sim_time=True)
+    clock = link.peer.create_publisher(Clock, '/clock', 10)
+    link.wait(clock.get_subscription_count)
+
+    def set_time(seconds):
+        clock.publish(Clock(clock=Time(sec=seconds)))
+        link.wait(lambda: link.node.get_clock().now().nanoseconds == seconds * 10**9)
+
+    for number, (begin, end) in enumerate(((100, 101), (10, 12))):
+        set_time(begin)
+        link.frames.publish(frame(number))
+        link.wait(lambda begin=begin: link.taken() == 1 and link.node._last_ns == begin * 10**9)
+        set_time(end)
+        if end - begin > 1.28:
+            link.wait(lambda: link.got[topics.RECEIVED])
+    # The first was on its way for a second only when time began anew.
+    assert [m.sequence for m in link.got[topics.RECEIVED]] == [1]
 
 
 def drive(speed):

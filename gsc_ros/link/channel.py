@@ -28,6 +28,8 @@ from gsc_ros.link.framing import Class, Datagram, Reassembler, Received
 
 # Smallest share of a frame that is worth sending.
 MIN_SHARE = 0.5
+# Share of a frame time that a frame which waited may take: the rest is for late wake-ups.
+SLOT = 0.98
 # Slack for sums of floating-point times, in seconds.
 _EPSILON_S = 1e-6
 # The far end gives a payload up when it heard nothing of it for so many full datagrams' time.
@@ -302,7 +304,7 @@ class Sender:
         size = len(waiting.payload)
         backlog = math.isfinite(self._left[klass])
         begin = min(waiting.offered_at, self._left[klass]) if backlog else start
-        deadline = begin + self.air_s(size)
+        deadline = begin + self.air_s(size) * (SLOT if backlog else 1.0)
         sending = _Sending(waiting.payload, count.sent & 0xFFFF, deadline)
         self._cut(sending, klass, start, least=math.ceil(MIN_SHARE * size))
         count.sent += 1

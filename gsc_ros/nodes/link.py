@@ -130,12 +130,8 @@ class LinkNode(GscNode[LinkParameters]):
 
     def start(self) -> None:
         """Open the link."""
-        self._make_channels()
-        self._refused = self._delivered = self._late = self._stops = 0
-        self._offered_at = self._delivered_at = self._moved_at = self._now()
-        self._frame_age_s = 0.0
+        self._begin()
         self._moving = False
-        self._history: deque[tuple[float, Statistics]] = deque()
         self._inputs = [
             self.create_subscription(SemanticFrame, topics.CODED, self._on_frame, topics.NEWEST),
             self.create_subscription(
@@ -186,9 +182,16 @@ class LinkNode(GscNode[LinkParameters]):
         # Each direction has the whole rate and losses of its own.
         self.down = channel(2 * values.seed, values.max_age_s or None)
         self.up = channel(2 * values.seed + 1, None)
+
+    def _begin(self) -> None:
+        """Begin at time zero with nothing on its way and nothing counted."""
+        self._make_channels()
         self._sender, self._receiver = FrameSender(), FrameReceiver()
         self._camera_info: CameraInfo | None = None
         self._epoch_ns = self._last_ns = self.get_clock().now().nanoseconds
+        self._refused = self._delivered = self._late = self._stops = 0
+        self._offered_at = self._delivered_at = self._moved_at = self._frame_age_s = 0.0
+        self._history: deque[tuple[float, Statistics]] = deque()
 
     # Time
 
@@ -197,11 +200,9 @@ class LinkNode(GscNode[LinkParameters]):
         if now < self._last_ns:
             # Simulated time began anew: what was on its way belongs to the past.
             self.get_logger().warning('time ran backwards: the link starts afresh')
-            camera = self._camera_info
-            self._make_channels()
-            self._camera_info = camera
-            self._history.clear()
-            self._offered_at = self._delivered_at = self._moved_at = 0.0
+            camera_info = self._camera_info
+            self._begin()
+            self._camera_info = camera_info
         self._last_ns = now
         return now
 
