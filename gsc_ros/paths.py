@@ -10,6 +10,11 @@ def config_dir() -> Path:
     return _shared('config')
 
 
+def launch_dir() -> Path:
+    """Return the folder of launch files."""
+    return _shared('launch')
+
+
 def _shared(folder: str) -> Path:
     source = Path(__file__).resolve().parent.parent
     prefixes = [*os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep), sys.prefix]

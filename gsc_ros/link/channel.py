@@ -6,15 +6,15 @@ joins them with a propagation delay and a `Reassembler` at the far end. Every ca
 `now` in seconds; there is no clock, no thread and no hidden randomness, so a run can be repeated
 exactly.
 
-How age stays bounded, the rule that the whole link rests on: per class at most one payload
-waits; a newer one replaces it and the older is *stale*. A frame that waits for the frame before it
-has to leave the radio within one frame time (its own serialisation time) of the moment it was
+How age stays bounded, the rule that the whole link rests on: per class at most one payload waits;
+a newer one replaces it and the older is *stale*. A frame that waits for the frame before it has
+to leave the radio within one frame time (its own serialisation time) of the moment it was
 offered, and of the moment the one before had left. For that its tail is cut to what still fits,
-which a prefix code allows, but never to less than half. So a frame is at most one frame time +
-delay old when it is shown, its successor comes at most one frame time later on a busy link, and
-the frame on the screen is never older than two frame times + delay, however much is offered. (Half
-is reached only when offers pause for half a frame time, or urgent traffic takes as much: then the
-newest frame is still the best there is.) A link with room to spare cuts nothing.
+which a prefix code allows, but never to less than a quarter. So a frame is at most one frame time
++ delay old when it is shown, its successor comes at most one frame time later on a busy link, and
+the frame on the screen is never older than two frame times + delay, however much is offered. (A
+quarter is reached only when offers pause for most of a frame time, or urgent traffic takes as
+much: then the newest frame is still the best there is.) A link with room to spare cuts nothing.
 """
 
 import math
@@ -27,7 +27,7 @@ from gsc_ros.link import framing
 from gsc_ros.link.framing import Class, Datagram, Reassembler, Received
 
 # Smallest share of a frame that is worth sending.
-MIN_SHARE = 0.5
+MIN_SHARE = 0.25
 # Share of a frame time that a frame which waited may take: the rest is for late wake-ups.
 SLOT = 0.98
 # Slack for sums of floating-point times, in seconds.

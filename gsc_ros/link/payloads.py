@@ -9,6 +9,7 @@ the far end rebuilds stamp, frame_id and camera_info exactly, whatever the clock
 
 import math
 import struct
+import zlib
 from dataclasses import dataclass, replace
 
 from gsc_ros.link.framing import Class
@@ -18,16 +19,15 @@ SEQUENCE_BITS = 16
 MAX_NAME_BYTES = 255
 MAX_DISTORTION_COEFFICIENTS = 14
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
-# Distortion models with a number of their own; others travel as text.
-_MODELS = ('', 'plumb_bob', 'rational_polynomial', 'equidistant')
-_OTHER_MODEL = 255
 _FRAME = struct.Struct('>BHIH')
 FRAME_OVERHEAD = _FRAME.size
-_SETUP = struct.Struct('>BqIHHBBB')
+_SETUP = struct.Struct('>BqI')
+_CAMERA = struct.Struct('>HH7HBBB')
+# Far above the largest camera there can be; a bound for what a damaged setup may unpack to.
+_MAX_CAMERA_BYTES = 1024
 _COMMAND = struct.Struct('>HIB')
-_RECTIFIED, _PROJECTED, _DOUBLE, _WINDOWED = 1, 2, 4, 8
 # A setup goes with these frames after a change, and with every 32nd from then on.
-_SETUP_FRAMES = frozenset((0, 1, 3, 7, 15))
+_SETUP_FRAMES = frozenset((0, 2, 8))
 _SETUP_EVERY = 32
 
 
@@ -74,7 +74,7 @@ class Camera:
         for name in ('frame_id', 'distortion_model'):
             if len(getattr(self, name).encode()) > MAX_NAME_BYTES:
                 raise ValueError(f'{name} must have at most {MAX_NAME_BYTES} bytes')
-        for name in ('width', 'height', *(['window'] if any(self.window) else [])):
+        for name in ('width', 'height', 'window'):
             value = getattr(self, name)
             for number in value if isinstance(value, tuple) else (value,):
                 if not 0 <= number <= 0xFFFF:
@@ -93,77 +93,44 @@ class Setup:
     camera: Camera
 
     def pack(self) -> bytes:
-        """Return the bytes for the air: 20 and the numbers that are not the usual ones."""
+        """Return the bytes for the air; deflate takes out zeros and what K and P share."""
         camera = self.camera
-        named = camera.distortion_model in _MODELS
-        flags = 0
-        numbers = [*camera.d, *camera.k]
-        if camera.r != _IDENTITY:
-            flags |= _RECTIFIED
-            numbers += camera.r
-        if camera.p != _projection(camera.k):
-            flags |= _PROJECTED
-            numbers += camera.p
-        if any(camera.window):
-            flags |= _WINDOWED
-        if any(_single(x) != x for x in numbers):
-            flags |= _DOUBLE
-        head = _SETUP.pack(
-            self.number,
-            self.stamp_ns,
-            self.sequence,
-            camera.width,
-            camera.height,
-            _MODELS.index(camera.distortion_model) if named else _OTHER_MODEL,
-            len(camera.d),
-            flags,
+        numbers = (*camera.k, *camera.p, *camera.r, *camera.d)
+        names = [name.encode() for name in (camera.distortion_model, camera.frame_id)]
+        body = _CAMERA.pack(
+            camera.width, camera.height, *camera.window, len(camera.d), *map(len, names)
         )
-        body = struct.pack(f'>{len(numbers)}{"d" if flags & _DOUBLE else "f"}', *numbers)
-        window = struct.pack('>7H', *camera.window) if flags & _WINDOWED else b''
-        other = b'' if named else camera.distortion_model.encode()
-        model = b'' if named else bytes([len(other)]) + other
-        return head + body + window + model + camera.frame_id.encode()
+        body += struct.pack(f'>{len(numbers)}d', *numbers) + b''.join(names)
+        packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+        head = _SETUP.pack(self.number, self.stamp_ns, self.sequence)
+        return head + packer.compress(body) + packer.flush()
 
     @classmethod
     def unpack(cls, payload: bytes) -> 'Setup':
         """Read a setup; raises PayloadError."""
         try:
-            number, stamp, sequence, width, height, model, d_size, flags = _SETUP.unpack_from(
-                payload
-            )
-            count = d_size + 9 + 9 * bool(flags & _RECTIFIED) + 12 * bool(flags & _PROJECTED)
-            form = struct.Struct(f'>{count}{"d" if flags & _DOUBLE else "f"}')
-            at = _SETUP.size
-            numbers = form.unpack_from(payload, at)
-            at += form.size
-            window: tuple[int, ...] = (0,) * 7
-            if flags & _WINDOWED:
-                window = struct.unpack_from('>7H', payload, at)
-                at += 14
-            if model == _OTHER_MODEL:
-                end = at + 1 + payload[at]
-                distortion_model, at = payload[at + 1 : end].decode(), end
-            else:
-                distortion_model = _MODELS[model]
-            d, k, rest = numbers[:d_size], numbers[d_size : d_size + 9], numbers[d_size + 9 :]
+            number, stamp, sequence = _SETUP.unpack_from(payload)
+            unpacker = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
+            body = unpacker.decompress(payload[_SETUP.size :], _MAX_CAMERA_BYTES)
+            width, height, *window, d_size, model_size, name_size = _CAMERA.unpack_from(body)
+            numbers = struct.unpack_from(f'>{9 + 12 + 9 + d_size}d', body, _CAMERA.size)
+            text = body[_CAMERA.size + 8 * len(numbers) :]
+            if len(text) != model_size + name_size or not unpacker.eof:
+                raise ValueError('its end is not where it should be')
             camera = Camera(
-                frame_id=payload[at:].decode(),
+                frame_id=text[model_size:].decode(),
                 width=width,
                 height=height,
-                distortion_model=distortion_model,
-                d=d,
-                k=k,
-                r=rest[:9] if flags & _RECTIFIED else _IDENTITY,
-                p=rest[-12:] if flags & _PROJECTED else _projection(k),
-                window=window,
+                distortion_model=text[:model_size].decode(),
+                d=numbers[30:],
+                k=numbers[:9],
+                r=numbers[21:30],
+                p=numbers[9:21],
+                window=tuple(window),
             )
-        except (struct.error, ValueError, IndexError) as error:
+        except (struct.error, zlib.error, ValueError) as error:
             raise PayloadError(f'not a setup: {error}') from error
         return cls(number, stamp, sequence, camera)
-
-
-def _projection(k: tuple[float, ...]) -> tuple[float, ...]:
-    return (*k[:3], 0.0, *k[3:6], 0.0, *k[6:9], 0.0)
 
 
 def _single(x: float) -> float:

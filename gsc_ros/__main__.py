@@ -1,0 +1,162 @@
+"""
+Start the graph without the launch package: ``python -m gsc_ros source:=sim link:=moon_dte_s_13m``.
+
+Nodes run as processes whose lines are prefixed with their names. All end together: on Ctrl-C, on
+SIGTERM, or when one of them ends.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import IO
+
+from gsc_ros import graph
+
+_GRACE_S = 8.0
+
+
+def usage() -> str:
+    """Describe the arguments."""
+    lines = ['usage: python -m gsc_ros [name:=value ...]', '']
+    for argument in graph.ARGUMENTS:
+        choices = f' ({", ".join(argument.choices)})' if argument.choices else ''
+        lines.append(f'  {argument.name}:={argument.default}')
+        lines.append(f'      {argument.description}{choices}')
+    return '\n'.join(lines)
+
+
+def parse(words: Sequence[str]) -> dict[str, str]:
+    """Read ``name:=value`` words; raises ``ValueError`` for anything else."""
+    given = {}
+    for word in words:
+        name, separator, value = word.partition(':=')
+        if not separator:
+            raise ValueError(f'{word!r} is not of the form name:=value')
+        given[name] = value
+    return given
+
+
+def command(node: graph.Node, values: graph.Values) -> list[str]:
+    """Return the command line of a node."""
+    code = f'import sys; from gsc_ros.nodes.{node.executable} import main; sys.exit(main())'
+    words = [sys.executable, '-c', code, '--ros-args', '-r', f'__node:={node.executable}']
+    words += ['--log-level', values['log_level'], '--params-file', values['params_file']]
+    if values['namespace']:
+        words += ['-r', f'__ns:=/{values["namespace"].strip("/")}']
+    for name, target in graph.remappings(values):
+        words += ['-r', f'{name}:={target}']
+    for name, value in graph.node_parameters(node, values).items():
+        # Quoted text, so that YAML does not make a number of a path.
+        text = f'"{value}"' if isinstance(value, str) else str(value).lower()
+        words += ['-p', f'{name}:={text}']
+    return words
+
+
+def environment() -> dict[str, str]:
+    """Return the nodes' environment: this interpreter's prefix is where ament looks."""
+    env = dict(os.environ)
+    prefixes = [sys.prefix, *env.get('AMENT_PREFIX_PATH', '').split(os.pathsep)]
+    env['AMENT_PREFIX_PATH'] = os.pathsep.join(dict.fromkeys(p for p in prefixes if p))
+    return env | {k: env.get(k, v) for k, v in graph.environment().items()} | {'PYTHONUNBUFFERED': '1'}
+
+
+class Processes:
+    """The graph's processes: started together, ended together."""
+
+    def __init__(self, commands: dict[str, list[str]], output: IO[str]) -> None:
+        self._output = output
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self.children: dict[str, subprocess.Popen[str]] = {}
+        for name, words in commands.items():
+            child = subprocess.Popen(
+                words,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                text=True,
+                errors='replace',
+                env=environment(),
+                start_new_session=True,  # Ctrl-C reaches them through us, once
+            )
+            self.children[name] = child
+            thread = threading.Thread(target=self._relay, args=(name, child), daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def _relay(self, name: str, child: 'subprocess.Popen[str]') -> None:
+        assert child.stdout is not None
+        for line in child.stdout:
+            self.say(name, line.rstrip('\n'))
+
+    def say(self, name: str, line: str) -> None:
+        """Print a line of a process."""
+        with self._lock:
+            self._output.write(f'[{name}] {line}\n')
+            self._output.flush()
+
+    def ended(self) -> tuple[str, int] | None:
+        """Return name and exit code of a process that has ended, or None."""
+        for name, child in self.children.items():
+            code = child.poll()
+            if code is not None:
+                return name, code
+        return None
+
+    def stop(self) -> None:
+        """End all processes: asked first, killed after a grace."""
+        for child in self.children.values():
+            if child.poll() is None:
+                child.send_signal(signal.SIGINT)
+        deadline = time.monotonic() + _GRACE_S
+        for name, child in self.children.items():
+            try:
+                child.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                self.say(name, 'does not stop and is killed')
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+        for thread in self._threads:
+            thread.join(1.0)
+
+
+def supervise(processes: Processes, stopping: threading.Event) -> int:
+    """Wait for the end of one process or of our time; returns the exit code."""
+    code = 0
+    while not stopping.wait(0.2):
+        end = processes.ended()
+        if end is not None:
+            name, code = end
+            processes.say('gsc_ros', f'{name} has ended with exit code {code}: stopping the others')
+            code = code or 1
+            break
+    processes.stop()
+    return code
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the graph until it ends or is told to; returns the exit code."""
+    words = sys.argv[1:] if words is None else words
+    if '-h' in words or '--help' in words:
+        print(usage())
+        return 0
+    try:
+        values = graph.resolve(parse(words))
+    except (ValueError, FileNotFoundError) as error:
+        print(f'gsc_ros: {error}', file=sys.stderr)
+        return 2
+    if values['rviz'] == 'true':
+        print('gsc_ros: rviz:=true needs `ros2 launch`; without it, open config/teleop.rviz in RViz')
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    commands = {node.executable: command(node, values) for node in graph.running(values)}
+    return supervise(Processes(commands, sys.stdout), stopping)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""
+The graph of the teleoperation link: one table of arguments, nodes and their parameters.
+
+The launch files and the process runner (``python -m gsc_ros``) both start what stands here, so that
+the two cannot differ. Plain data: no ROS is imported.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from gsc_ros.codec.bitstream import PRESETS
+from gsc_ros.paths import config_dir
+from gsc_ros.sources import SOURCES
+
+PACKAGE = 'gsc_ros'
+TOPIC = 'topic'  # a source that is not ours: any camera or bag
+
+Values = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A launch argument; ``choices`` empty for free text."""
+
+    name: str
+    default: str
+    description: str
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Node:
+    """
+    A process of the graph.
+
+    ``parameters``: its parameters by the argument that sets each; ``when``: whether it runs, from the
+    values of the arguments. ``package`` other than ours are started only by ``ros2 launch``.
+    """
+
+    executable: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    when: Callable[[Values], bool] = lambda values: True
+    package: str = PACKAGE
+
+
+ARGUMENTS = (
+    Argument('source', 'sim', 'Camera: simulator, folder of pictures, film, or a topic of yours',
+             (*SOURCES, TOPIC)),
+    Argument('path', '', 'Folder or film of source images and video'),
+    Argument('image_topic', 'camera/image', "The camera's topic, for source topic"),
+    Argument('camera_info_topic', 'camera/camera_info', 'Its camera_info'),
+    Argument('scene', 'street', "The simulator's world", ('street', 'rover')),
+    Argument('link', 'moon_dte_s_13m', 'Link profile, see `gsc link-budget --list`'),
+    Argument('preset', 'gsc', 'Which streams a frame has', PRESETS),
+    Argument('budget_bytes', '300', 'Bytes of a frame on air, 40 to 2000'),
+    Argument('namespace', '', 'Namespace of all nodes'),
+    Argument('params_file', '', 'Parameters of all nodes; empty for config/teleop_link.yaml'),
+    Argument('log_level', 'info', 'Least severity that is logged',
+             ('debug', 'info', 'warn', 'error', 'fatal')),
+    Argument('use_sim_time', 'false', 'Take the time from /clock', ('true', 'false')),
+    Argument('rviz', 'false', 'Start RViz with config/teleop.rviz', ('true', 'false')),
+)  # fmt: skip
+
+NODES = (
+    Node(
+        'camera',
+        {'source': 'source', 'path': 'path', 'scene': 'scene'},
+        lambda values: values['source'] != TOPIC,
+    ),
+    Node('encoder', {'preset': 'preset', 'budget_bytes': 'budget_bytes'}),
+    Node('link', {'profile': 'link'}),
+    Node('decoder', {'preset': 'preset'}),
+)
+
+REMAPPINGS = (('camera/image', 'image_topic'), ('camera/camera_info', 'camera_info_topic'))
+
+
+def defaults() -> dict[str, str]:
+    """Return every argument's default."""
+    return {argument.name: argument.default for argument in ARGUMENTS}
+
+
+def resolve(given: Values) -> dict[str, str]:
+    """
+    Complete and check the arguments' values.
+
+    Raises ``ValueError`` that lists what there is, for an unknown argument or value.
+    """
+    known = {argument.name: argument for argument in ARGUMENTS}
+    for name, value in given.items():
+        if name not in known:
+            raise ValueError(f'unknown argument {name!r}; there are: {", ".join(known)}')
+        choices = known[name].choices
+        if choices and value not in choices:
+            raise ValueError(f'{name}:={value}: give one of {", ".join(choices)}')
+    values = defaults() | dict(given)
+    values['params_file'] = values['params_file'] or str(config_dir() / 'teleop_link.yaml')
+    if values['source'] in ('images', 'video') and not values['path']:
+        raise ValueError(f'source:={values["source"]} needs path:=<folder or film>')
+    return values
+
+
+def running(values: Values) -> list[Node]:
+    """Return the nodes that run under these values."""
+    return [node for node in NODES if node.when(values)]
+
+
+def typed(value: str) -> str | int | float | bool:
+    """Turn an argument's text into the parameter's type, as YAML would."""
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return {'true': True, 'false': False}.get(value, value)
+
+
+def node_parameters(node: Node, values: Values) -> dict[str, str | int | float | bool]:
+    """Return the parameters that the arguments set on a node."""
+    parameters: dict[str, str | int | float | bool] = {
+        name: typed(values[argument]) for name, argument in node.parameters.items()
+    }
+    parameters['use_sim_time'] = values['use_sim_time'] == 'true'
+    return parameters
+
+
+def remappings(values: Values) -> list[tuple[str, str]]:
+    """Return the topics that are called otherwise."""
+    pairs = [(name, values[argument]) for name, argument in REMAPPINGS]
+    return [(name, target) for name, target in pairs if name != target]
+
+
+def environment() -> dict[str, str]:
+    """Return the variables the nodes need: Fast DDS with room for whole images."""
+    profile = str(config_dir() / 'fastdds_shm.xml')
+    return {'FASTRTPS_DEFAULT_PROFILES_FILE': profile, 'FASTDDS_DEFAULT_PROFILES_FILE': profile}

@@ -1,0 +1,57 @@
+"""Start camera, encoder, link and decoder: the table is in gsc_ros/graph.py."""
+
+from gsc_ros import graph
+from gsc_ros.paths import config_dir
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch_ros.actions import Node
+
+
+def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Make the nodes from the arguments' values."""
+    values = graph.resolve({a.name: context.launch_configurations[a.name] for a in graph.ARGUMENTS})
+    # Plain nodes: they configure and activate themselves (parameter autostart), so that the graph
+    # comes up the same way with and without launch.
+    entities: list[LaunchDescriptionEntity] = [
+        Node(
+            package=graph.PACKAGE,
+            executable=node.executable,
+            name=node.executable,
+            namespace=values['namespace'],
+            parameters=[values['params_file'], graph.node_parameters(node, values)],
+            remappings=graph.remappings(values),
+            arguments=['--ros-args', '--log-level', values['log_level']],
+            output='screen',
+        )
+        for node in graph.running(values)
+    ]
+    if values['rviz'] == 'true':
+        entities.append(
+            Node(
+                package='rviz2',
+                executable='rviz2',
+                namespace=values['namespace'],
+                arguments=['-d', str(config_dir() / 'teleop.rviz')],
+                output='screen',
+            )
+        )
+    return entities
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Describe the arguments and start the graph."""
+    return LaunchDescription(
+        [
+            *(
+                DeclareLaunchArgument(
+                    a.name,
+                    default_value=a.default,
+                    description=a.description,
+                    choices=list(a.choices) or None,
+                )
+                for a in graph.ARGUMENTS
+            ),
+            *(SetEnvironmentVariable(k, v) for k, v in graph.environment().items()),
+            OpaqueFunction(function=start),
+        ]
+    )
