@@ -59,7 +59,7 @@ def greatest_age(arrivals, after):
     mtu=st.sampled_from([50, 128, 203, 1115]),
     gap=st.sampled_from([0.0, 0.13]),
     delay=st.sampled_from([0.0, 1.28, 750.0]),
-    overload=st.floats(5.0, 30.0),
+    overload=st.floats(3.0, 30.0),
     setups=st.booleans(),
 )
 def test_the_shown_frame_stays_under_two_frame_times(
@@ -72,14 +72,14 @@ def test_the_shown_frame_stays_under_two_frame_times(
     offers = stream(size, frame_s / overload, until)
     if setups:
         offers = sorted(
-            offers + stream(max(8, size // 6), 7.3 * frame_s, until, Class.SETUP),
+            offers + stream(max(8, size // 3), 7.3 * frame_s, until, Class.SETUP),
             key=lambda offer: offer[0],
         )
     arrivals = list(run(channel, offers, until + delay + 2 * frame_s))
     assert greatest_age(arrivals, 0.0) < 2 * frame_s + delay
     frames = [r for _, r in arrivals if r.klass is Class.FRAME]
     assert len(frames) >= 25
-    assert all(len(r.payload) >= size * 0.5 for r in frames)
+    assert all(len(r.payload) >= size * 0.25 for r in frames)
 
 
 def test_sixty_seconds_at_a_tenth_of_the_offered_rate():
@@ -159,9 +159,9 @@ def test_a_tail_that_would_come_too_late_is_left_off_when_a_newer_frame_waits():
     channel.offer(frame(0.2, 400), 0.2)
     frames = [(t, r) for t, r in run(channel, [], 20.0) if r.klass is Class.FRAME]
     assert frames[0][1].truncated and 0 < len(frames[0][1].payload) < 400
-    # Having waited for so long, the newer one is cut to the half that is always sent.
+    # Having waited for so long, the newer one is cut to the quarter that is always sent.
     assert frames[0][0] <= frame_s + 1e-6
-    assert frames[1][1].truncated and len(frames[1][1].payload) == 200
+    assert frames[1][1].truncated and len(frames[1][1].payload) == 100
     assert channel.statistics(20.0).delivered == 2
     assert frames[1][0] < 2 * frame_s
 
