@@ -1,0 +1,46 @@
+"""`gsc decode`: a .gsc file to picture, depth, segmentation and trust."""
+
+import argparse
+from pathlib import Path
+
+from gsc_ros.commands.encode import add_codec_arguments
+
+
+def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]') -> None:
+    """Describe the command."""
+    parser = subparsers.add_parser('decode', help='decode a .gsc file')
+    parser.add_argument('file', type=Path)
+    parser.add_argument('-o', '--output', type=Path, required=True, help='the picture')
+    parser.add_argument('--depth', type=Path, help='16-bit PNG in mm (0 unknown), or .npy in m')
+    parser.add_argument('--segmentation', type=Path, help='PNG of class ids, 255 unlabelled')
+    parser.add_argument('--segmentation-color', type=Path, help='the same in colours')
+    parser.add_argument('--trust', type=Path, help='PNG: 255 sent, 128 predicted, 0 generated')
+    parser.add_argument('--steps', type=int, help='of the rectified flow; 0: deterministic')
+    parser.add_argument(
+        '--truncated', action='store_true', help='accept a file whose end is missing'
+    )
+    add_codec_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Decode and write what was asked for."""
+    from gsc_ros.codec import SemanticCodec
+    from gsc_ros.commands.pictures import write, write_depth, write_rgb
+    from gsc_ros.perception.labels import colourise
+
+    data = args.file.read_bytes()
+    codec = SemanticCodec.load(args.preset, args.weights)
+    frame = codec.decode(data, args.truncated, args.steps)
+    write_rgb(args.output, frame.rgb)
+    if args.depth:
+        write_depth(args.depth, frame.depth)
+    if args.segmentation:
+        write(args.segmentation, frame.segmentation)
+    if args.segmentation_color:
+        write_rgb(args.segmentation_color, colourise(frame.segmentation))
+    if args.trust:
+        write(args.trust, frame.trust)
+    sent = float((frame.trust == 255).mean())
+    print(f'{args.output}: {frame.header.width}x{frame.header.height}, {frame.caption}; '
+          f'{100 * sent:.0f} % of the pixels were sent')
+    return 0

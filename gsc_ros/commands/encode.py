@@ -1,0 +1,41 @@
+"""`gsc encode`: a picture to a file of so many bytes."""
+
+import argparse
+from pathlib import Path
+
+
+def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]') -> None:
+    """Describe the command."""
+    parser = subparsers.add_parser('encode', help='encode a picture to a byte budget')
+    parser.add_argument('picture', type=Path)
+    parser.add_argument('-o', '--output', type=Path, required=True, help='the .gsc file')
+    parser.add_argument('--budget', type=int, default=300, help='bytes, 40 or more (300)')
+    parser.add_argument(
+        '--depth', type=Path, help="depth of the robot's own sensor (16-bit PNG in mm, or .npy in m)"
+    )
+    parser.add_argument('--sequence', type=int, default=0, help='number of the frame (0)')
+    add_codec_arguments(parser)
+
+
+def add_codec_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what every command that loads a codec takes."""
+    parser.add_argument('--preset', default='gsc', help='which streams a frame has (gsc)')
+    parser.add_argument(
+        '--weights', help="folder of weights; 'random' for untrained ones, for tests"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Encode and say what came of it."""
+    from gsc_ros.codec import SemanticCodec
+    from gsc_ros.commands.pictures import read_depth, read_rgb
+
+    rgb = read_rgb(args.picture)
+    depth = read_depth(args.depth) if args.depth else None
+    codec = SemanticCodec.load(args.preset, args.weights)
+    frame = codec.encode(rgb, args.budget, depth, args.sequence)
+    args.output.write_bytes(frame.data)
+    height, width = rgb.shape[:2]
+    size = len(frame.data)
+    print(f'{args.output}: {size} bytes, {8 * size / (width * height):.4f} bpp, {frame.caption}')
+    return 0

@@ -1,0 +1,38 @@
+"""`gsc info`: what a .gsc file holds."""
+
+import argparse
+from pathlib import Path
+
+from gsc_ros.commands.encode import add_codec_arguments
+
+
+def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]') -> None:
+    """Describe the command."""
+    parser = subparsers.add_parser('info', help='show what a .gsc file holds')
+    parser.add_argument('file', type=Path)
+    parser.add_argument(
+        '--truncated', action='store_true', help='accept a file whose end is missing'
+    )
+    add_codec_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print header, caption and streams."""
+    from gsc_ros.codec import SemanticCodec, bitstream
+
+    data = args.file.read_bytes()
+    codec = SemanticCodec.load(args.preset, args.weights)
+    header, symbols = codec.inspect(data, args.truncated)
+    print(f'size         {header.width}x{header.height}')
+    print(f'bytes        {len(data)} ({8 * len(data) / header.width / header.height:.4f} bpp)')
+    print(f'preset       {header.preset}, weights {header.fingerprint:04x}')
+    print(f'sequence     {header.sequence} ({"delta" if header.frame_type else "key"} frame)')
+    print(f'median depth {bitstream.depth_of_code(header.depth_code):.1f} m')
+    print(f'caption      {symbols.caption or "not received"}')
+    print(f'header       {8 * bitstream.HEADER_BYTES} bits')
+    for name, bits in symbols.bits.items():
+        print(f'{name:12} {bits:.0f} bits')
+    for level, name in enumerate(('1/64', '1/32', '1/16')):
+        received = symbols.received(level)
+        print(f'tokens {name:5} {int(received.sum())} of {received.size} received')
+    return 0

@@ -1,0 +1,74 @@
+"""Picture files in and out, as the commands need them."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """
+    Read a picture as uint8 (H, W, 3) RGB: grey is repeated, alpha dropped, 16 bits are scaled.
+
+    Raises ``FileNotFoundError``, or ``ValueError`` for a file that is no picture or holds NaN or Inf.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: no such file')
+    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise ValueError(f'{path}: not a picture that can be read (PNG, JPEG, WebP, TIFF, ...)')
+    if pixels.dtype == np.uint16:
+        pixels = (pixels >> 8).astype(np.uint8)
+    elif pixels.dtype in (np.float32, np.float64):
+        if not np.isfinite(pixels).all():
+            raise ValueError(f'{path}: holds NaN or Inf; repair it first')
+        pixels = (np.clip(pixels, 0, 1) * 255 + 0.5).astype(np.uint8)
+    elif pixels.dtype != np.uint8:
+        raise ValueError(f'{path}: pixels of {pixels.dtype}; give 8 or 16 bits, or floats in 0..1')
+    if pixels.ndim == 2:
+        return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
+    return cv2.cvtColor(pixels[..., :3], cv2.COLOR_BGR2RGB)
+
+
+def write_rgb(path: Path, rgb: NDArray[np.uint8]) -> None:
+    """Write uint8 (H, W, 3) RGB; raises ``ValueError`` for a suffix that names no format."""
+    write(path, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+
+
+def write(path: Path, pixels: NDArray) -> None:
+    """Write pixels as OpenCV has them; raises ``ValueError`` when that cannot be done."""
+    try:
+        good = cv2.imwrite(str(path), pixels)
+    except cv2.error as error:
+        raise ValueError(f'{path}: no picture format of that name (try .png)') from error
+    if not good:
+        raise ValueError(f'{path}: cannot be written')
+
+
+def read_depth(path: Path) -> NDArray[np.float32]:
+    """Read depth as float32 (H, W) metres: .npy in metres, or 16-bit PNG in millimetres (0 unknown)."""
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: no such file')
+    if path.suffix == '.npy':
+        return np.load(path).astype(np.float32)
+    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 2:
+        raise ValueError(f'{path}: depth is a 16-bit grey PNG in millimetres, or .npy in metres')
+    metres = pixels.astype(np.float32) / 1000
+    metres[pixels == 0] = np.nan
+    return metres
+
+
+def write_depth(path: Path, metres: NDArray[np.float32]) -> None:
+    """
+    Write depth: .npy keeps metres, NaN and inf; anything else is 16 bits in millimetres.
+
+    Of 16 bits, 0 is unknown or nothing in range, and 65535 is 65.535 m or more.
+    """
+    if path.suffix == '.npy':
+        np.save(path, metres)
+        return
+    known = np.isfinite(metres)
+    millimetres = np.clip(np.where(known, metres, 0) * 1000, 0, 65535)
+    write(path, millimetres.round().astype(np.uint16))
