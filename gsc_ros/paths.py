@@ -15,6 +15,11 @@ def launch_dir() -> Path:
     return _shared('launch')
 
 
+def message_dir() -> Path:
+    """Return the folder of message definitions."""
+    return _shared('msg')
+
+
 def _shared(folder: str) -> Path:
     source = Path(__file__).resolve().parent.parent
     prefixes = [*os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep), sys.prefix]

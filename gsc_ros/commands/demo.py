@@ -1,0 +1,87 @@
+"""`gsc demo`: the whole link for a while, on record."""
+
+import argparse
+import shutil
+import sys
+import threading
+import time
+from pathlib import Path
+
+_START_S = 180.0  # for the first picture, on a slow machine
+
+
+def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]') -> None:
+    """Describe the command."""
+    parser = subparsers.add_parser(
+        'demo',
+        help='run the whole link for a while and keep pictures, a bag and figures',
+        description='Starts camera, encoder, link and decoder as `python -m gsc_ros` does, with a '
+        'monitor. Further arguments of the form name:=value go to the graph.',
+    )
+    parser.add_argument('--seconds', type=float, default=30.0, help='of the run, start-up apart (30)')
+    parser.add_argument('--output', type=Path, default=Path('demo'))
+    parser.add_argument('arguments', nargs='*', metavar='name:=value')
+
+
+class StatusLine:
+    """Shows the monitor's line in place on a terminal, and other nodes' warnings above it."""
+
+    def __init__(self) -> None:
+        self.running = threading.Event()
+
+    def write(self, text: str) -> None:
+        """Take one line ``[node] text``."""
+        if text.startswith('[monitor] frame age'):
+            if 'nan' not in text.split('|')[0]:
+                self.running.set()
+            end = '' if sys.stdout.isatty() else '\n'
+            start = '\r\x1b[K' if sys.stdout.isatty() else ''
+            print(f'{start}{text.strip()}', end=end)
+        elif '[INFO]' not in text:
+            print(text.rstrip())
+
+    def flush(self) -> None:
+        """Pass on."""
+        sys.stdout.flush()
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run, record, and print the summary."""
+    from gsc_ros import graph
+    from gsc_ros.__main__ import Processes, command, parse
+
+    values = graph.resolve(parse(args.arguments))
+    output = args.output.resolve()
+    if output.exists():
+        if not (output / 'summary.json').is_file() and any(output.iterdir()):
+            raise ValueError(f'{output} holds other files: name another folder with --output')
+        shutil.rmtree(output)
+    monitor = graph.Node('monitor', {'output': 'output'})
+    nodes = [*graph.running(values), monitor]
+    commands = {n.executable: command(n, {**values, 'output': str(output)}) for n in nodes}
+    line = StatusLine()
+    processes = Processes(commands, line)  # type: ignore[arg-type]
+    code = 0
+    try:
+        deadline = time.monotonic() + _START_S
+        shown = False
+        while time.monotonic() < deadline:
+            end = processes.ended()
+            if end is not None:
+                print(f'gsc demo: {end[0]} has ended with exit code {end[1]}', file=sys.stderr)
+                code = end[1] or 1
+                break
+            if not shown and line.running.is_set():
+                shown, deadline = True, time.monotonic() + args.seconds
+            time.sleep(0.2)
+        if not shown and not code:
+            print(f'gsc demo: no picture came within {_START_S:.0f} s', file=sys.stderr)
+            code = 1
+    except KeyboardInterrupt:
+        code = 130
+    finally:
+        processes.stop()
+    summary = output / 'summary.md'
+    if summary.is_file():
+        print(f'\n{summary.read_text()}\n{output}: pictures, bag and summary')
+    return code

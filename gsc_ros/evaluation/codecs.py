@@ -1,0 +1,116 @@
+"""The codecs that are compared: ours, and classical stills as real files at their best."""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from gsc_ros.codec import DecodedFrame, SemanticCodec
+from gsc_ros.evaluation.metrics import psnr
+
+Picture = NDArray[np.uint8]
+Worth = Callable[[Picture, Picture], float]  # (original, decoded) -> the higher the better
+
+_SCALES = (1.0, 0.71, 0.5, 0.35, 0.25, 0.18, 0.125, 0.09, 0.0625)
+# Container bytes in front of which a still of a format has no room for a picture.
+_FORMATS = {'webp': 'WEBP', 'avif': 'AVIF', 'jpeg': 'JPEG'}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A decoded picture, and what else came with it."""
+
+    rgb: Picture
+    frame: DecodedFrame | None = None
+
+
+class Codec(Protocol):
+    """A codec under test."""
+
+    name: str
+
+    def encode(self, rgb: Picture, budget: int) -> bytes | None:
+        """Encode to at most ``budget`` bytes; None where the format cannot go so low."""
+        ...
+
+    def decode(self, data: bytes, size: tuple[int, int]) -> Outcome:
+        """Decode to a picture of (width, height)."""
+        ...
+
+
+class Gsc:
+    """This package's codec."""
+
+    name = 'gsc'
+
+    def __init__(self, codec: SemanticCodec, steps: int | None = None) -> None:
+        self._codec, self._steps = codec, steps
+        if steps is not None:
+            self.name = f'gsc-{steps}'
+
+    def encode(self, rgb: Picture, budget: int) -> bytes | None:
+        """Encode; the codec holds the budget itself."""
+        return self._codec.encode(rgb, budget).data
+
+    def decode(self, data: bytes, size: tuple[int, int]) -> Outcome:
+        """Decode, with depth and classes beside the picture."""
+        frame = self._codec.decode(data, steps=self._steps)
+        return Outcome(frame.rgb, frame)
+
+
+class Still:
+    """
+    WebP, AVIF or JPEG through Pillow: the best of all down-scales and qualities that fit.
+
+    ``worth`` decides what is best (PSNR at full size by default).
+    """
+
+    def __init__(self, name: str, worth: Worth = psnr) -> None:
+        from PIL import Image, features
+
+        if name not in _FORMATS:
+            raise ValueError(f'codec {name!r} is not one of gsc, {", ".join(_FORMATS)}')
+        if name == 'avif' and not features.check('avif'):
+            raise ValueError('this Pillow has no AVIF: pip install "pillow>=11.3"')
+        self.name, self._worth, self._image = name, worth, Image
+
+    def _write(self, picture: Picture, quality: int) -> bytes:
+        out = io.BytesIO()
+        options = {'method': 6} if self.name == 'webp' else {'speed': 4} if self.name == 'avif' else {}
+        self._image.fromarray(picture).save(out, _FORMATS[self.name], quality=quality, **options)
+        return out.getvalue()
+
+    def _largest(self, picture: Picture, budget: int) -> bytes | None:
+        """Find the best quality that fits by bisection (sizes grow with quality)."""
+        low, high, best = 0, 95, None
+        while low <= high:
+            middle = (low + high) // 2
+            data = self._write(picture, middle)
+            if len(data) <= budget:
+                best, low = data, middle + 1
+            else:
+                high = middle - 1
+        return best
+
+    def encode(self, rgb: Picture, budget: int) -> bytes | None:
+        """Search scales and qualities."""
+        height, width = rgb.shape[:2]
+        best: tuple[float, bytes] | None = None
+        for scale in _SCALES:
+            size = (max(8, round(width * scale)), max(8, round(height * scale)))
+            data = self._largest(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), budget)
+            if data is None:
+                continue
+            worth = self._worth(rgb, self.decode(data, (width, height)).rgb)
+            if best is None or worth > best[0]:
+                best = (worth, data)
+        return best[1] if best else None
+
+    def decode(self, data: bytes, size: tuple[int, int]) -> Outcome:
+        """Decode and enlarge."""
+        picture = np.array(self._image.open(io.BytesIO(data)).convert('RGB'))
+        return Outcome(cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC))

@@ -1,0 +1,32 @@
+"""
+A judge: a Python file of the user's with the networks that look at decoded pictures.
+
+It defines any of these functions, all of RGB uint8 (H, W, 3) pictures::
+
+    segment(rgb) -> uint8 (H, W) class ids
+    depth(rgb) -> float32 (H, W) metres, or anything proportional to them
+    detect(rgb) -> [(x0, y0, x1, y1, score, class), ...]
+    distances(a, b) -> {name: float}, the less the more alike
+
+and may name ``GROUND``, the class ids to drive on, and ``SKY``.
+"""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+FUNCTIONS = ('segment', 'depth', 'detect', 'distances')
+
+
+def load(path: Path) -> ModuleType:
+    """Load a judge; raises ``FileNotFoundError`` or ``ValueError`` with the remedy."""
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: no such judge; give a Python file (see evaluation/judge.py)')
+    spec = importlib.util.spec_from_file_location('gsc_judge', path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f'{path}: a judge is a Python file')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not any(hasattr(module, name) for name in FUNCTIONS):
+        raise ValueError(f'{path}: defines none of {", ".join(FUNCTIONS)}')
+    return module

@@ -1,0 +1,143 @@
+"""Figures of merit of a decoded picture and of what networks see in it. Pure functions."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+MIN_DEPTH_M = 0.5
+MAX_DEPTH_M = 80.0
+HAZARD_M = 10.0
+HAZARD_AREA = 0.002  # of the picture
+
+Box = tuple[float, float, float, float, float, int]  # x0, y0, x1, y1, score, class
+
+
+def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    """Peak signal-to-noise ratio in dB of two uint8 pictures of one shape; inf when equal."""
+    error = float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2))
+    return float('inf') if error == 0 else 10 * float(np.log10(255**2 / error))
+
+
+def _ssim(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]:
+    """Mean SSIM and its contrast-structure part, 11x11 Gaussian window of 1.5 pixels."""
+
+    def blur(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return cv2.GaussianBlur(x, (11, 11), 1.5)[5:-5, 5:-5]
+
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    ma, mb = blur(a), blur(b)
+    va, vb, cov = blur(a * a) - ma * ma, blur(b * b) - mb * mb, blur(a * b) - ma * mb
+    structure = (2 * cov + c2) / (va + vb + c2)
+    light = (2 * ma * mb + c1) / (ma * ma + mb * mb + c1)
+    return float(np.mean(structure * light)), float(np.mean(structure))
+
+
+def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    """
+    Multi-scale SSIM of luma, 5 scales (Wang et al., Asilomar 2003); sides of 176 pixels or more.
+
+    Smaller pictures are judged on as many scales as fit, their weights rescaled to one.
+    """
+    weights = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333])
+    scales = min(5, int(np.log2(min(a.shape[:2]) / 11)) + 1)
+    if scales < 1:
+        raise ValueError('pictures of less than 11 pixels a side have no SSIM')
+    x = cv2.cvtColor(a, cv2.COLOR_RGB2GRAY).astype(np.float64)
+    y = cv2.cvtColor(b, cv2.COLOR_RGB2GRAY).astype(np.float64)
+    result = 1.0
+    for scale, weight in enumerate(weights[:scales] / weights[:scales].sum()):
+        whole, structure = _ssim(x, y)
+        result *= max(whole if scale == scales - 1 else structure, 0.0) ** weight
+        x, y = (cv2.resize(p, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for p in (x, y))
+    return float(result)
+
+
+def agreement(found: NDArray[np.uint8], reference: NDArray[np.uint8], ignore: int = 255) -> float:
+    """Share of pixels of one class in both maps, where the reference is not ``ignore``."""
+    known = reference != ignore
+    return float(np.mean(found[known] == reference[known])) if known.any() else float('nan')
+
+
+def mean_iou(found: NDArray[np.uint8], reference: NDArray[np.uint8], ignore: int = 255) -> float:
+    """Mean over the reference's classes of intersection over union."""
+    known = reference != ignore
+    found, reference = found[known], reference[known]
+    values = []
+    for label in np.unique(reference):
+        a, b = found == label, reference == label
+        values.append((a & b).sum() / (a | b).sum())
+    return float(np.mean(values)) if values else float('nan')
+
+
+def depth_errors(
+    found: NDArray[np.float32], reference: NDArray[np.float32], scaled: bool
+) -> tuple[float, float]:
+    """
+    Return AbsRel and delta < 1.25 where both are finite and the reference is 0.5 to 80 m.
+
+    ``scaled``: bring the found depth to the reference's median first (Eigen et al., 2014).
+    """
+    known = np.isfinite(found) & np.isfinite(reference) & (found > 0)
+    known &= (reference >= MIN_DEPTH_M) & (reference <= MAX_DEPTH_M)
+    if not known.any():
+        return float('nan'), float('nan')
+    a, b = found[known].astype(np.float64), reference[known].astype(np.float64)
+    if scaled:
+        a = a * (np.median(b) / np.median(a))
+    ratio = np.maximum(a / b, b / a)
+    return float(np.mean(np.abs(a - b) / b)), float(np.mean(ratio < 1.25))
+
+
+def missed_hazards(
+    found: NDArray[np.float32], reference: NDArray[np.float32], ground: NDArray[np.bool_]
+) -> tuple[int, int]:
+    """
+    Count hazards missed and hazards there are: regions off the ground nearer than 10 m.
+
+    ``ground``: pixels to drive on, which are no hazard. A region (of 0.2 % of the picture or more) is
+    missed when in under half of it the found depth is below 15 m; unknown depth is not a miss.
+    """
+    near = (reference < HAZARD_M) & ~ground
+    count, regions, stats, _ = cv2.connectedComponentsWithStats(near.astype(np.uint8))
+    missed = total = 0
+    for i in range(1, count):
+        if stats[i, cv2.CC_STAT_AREA] < HAZARD_AREA * near.size:
+            continue
+        total += 1
+        depth = found[regions == i]
+        missed += bool(np.mean(~(depth >= 1.5 * HAZARD_M)) < 0.5)
+    return missed, total
+
+
+def overlap(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes."""
+    wide = min(a[2], b[2]) - max(a[0], b[0])
+    high = min(a[3], b[3]) - max(a[1], b[1])
+    if wide <= 0 or high <= 0:
+        return 0.0
+    inside = wide * high
+    areas = sum((x[2] - x[0]) * (x[3] - x[1]) for x in (a, b))
+    return inside / (areas - inside)
+
+
+def detection(found: list[Box], reference: list[Box], iou: float = 0.5) -> dict[str, float]:
+    """
+    Match boxes of one class greedily by score.
+
+    Returns ``matched``, ``lost`` (in the reference alone) and ``invented`` (in the found alone).
+    """
+    left = list(reference)
+    matched = 0
+    for box in sorted(found, key=lambda b: -b[4]):
+        rivals = [(overlap(box, other), other) for other in left if other[5] == box[5]]
+        best = max(rivals, default=(0.0, None), key=lambda pair: pair[0])
+        if best[0] >= iou and best[1] is not None:
+            left.remove(best[1])
+            matched += 1
+    return {'matched': matched, 'lost': len(left), 'invented': len(found) - matched}
+
+
+def f1(matched: float, lost: float, invented: float) -> float:
+    """F1 of counts summed over frames; NaN where there was nothing to find and nothing found."""
+    total = 2 * matched + lost + invented
+    return 2 * matched / total if total else float('nan')
