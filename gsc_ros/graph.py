@@ -1,8 +1,8 @@
 """
 The graph of the teleoperation link: one table of arguments, nodes and their parameters.
 
-The launch files and the process runner (``python -m gsc_ros``) both start what stands here, so that
-the two cannot differ. Plain data: no ROS is imported.
+The launch files and the process runner (``python -m gsc_ros``) both start what stands here, so
+that the two cannot differ. Plain data: no ROS is imported.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,8 +33,8 @@ class Node:
     """
     A process of the graph.
 
-    ``parameters``: its parameters by the argument that sets each; ``when``: whether it runs, from the
-    values of the arguments. ``package`` other than ours are started only by ``ros2 launch``.
+    ``parameters``: its parameters by the argument that sets each; ``when``: whether it runs, from
+    the values of the arguments. ``package`` other than ours are started only by ``ros2 launch``.
     """
 
     executable: str

@@ -1,15 +1,18 @@
 """Start camera, encoder, link and decoder: the table is in gsc_ros/graph.py."""
 
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch_ros.actions import Node
+
 from gsc_ros import graph
 from gsc_ros.paths import config_dir
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
-from launch_ros.actions import Node
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Make the nodes from the arguments' values."""
-    values = graph.resolve({a.name: context.launch_configurations[a.name] for a in graph.ARGUMENTS})
+    values = graph.resolve(
+        {a.name: context.launch_configurations[a.name] for a in graph.ARGUMENTS}
+    )
     # Plain nodes: they configure and activate themselves (parameter autostart), so that the graph
     # comes up the same way with and without launch.
     entities: list[LaunchDescriptionEntity] = [

@@ -32,7 +32,7 @@ def test_perception_gives_an_eighth_of_the_picture():
     logits, depth = net(torch.zeros(2, 3, 64, 96))
     assert logits.shape == (2, NUM_CLASSES, 8, 12)
     assert depth.shape == (2, 1, 8, 12)
-    assert 0 <= float(depth.min()) and float(depth.max()) <= 1
+    assert float(depth.min()) >= 0 and float(depth.max()) <= 1
 
 
 def test_log_depth_is_inverted_within_its_range():
@@ -98,9 +98,7 @@ def test_weights_come_back_with_their_configuration(tmp_path):
     again = PerceptionNet(**config)
     again.load_state_dict(state)
     assert fingerprint([path]) == fingerprint([path]) < 65536
-    torch.testing.assert_close(
-        again.depth.weight, net.depth.weight.half().float(), rtol=0, atol=0
-    )
+    torch.testing.assert_close(again.depth.weight, net.depth.weight.half().float(), rtol=0, atol=0)
 
 
 def test_missing_and_foreign_weights_name_the_remedy(tmp_path):

@@ -7,7 +7,12 @@ The semantic codec: a picture in a few hundred bytes, as a plain Python library.
 >>> decoded = codec.decode(frame.data)
 """
 
+from typing import TYPE_CHECKING
+
 from gsc_ros.codec.bitstream import BitstreamError, FrameHeader
+
+if TYPE_CHECKING:
+    from gsc_ros.codec.codec import DecodedFrame, EncodedFrame, SemanticCodec
 
 __all__ = ['BitstreamError', 'DecodedFrame', 'EncodedFrame', 'FrameHeader', 'SemanticCodec']
 

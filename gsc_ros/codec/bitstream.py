@@ -46,7 +46,7 @@ class FrameHeader:
 
 
 def depth_code(metres: float) -> int:
-    """Code a median depth in 254 logarithmic steps from 0.5 m to 200 m; 0 where it is not known."""
+    """Code a median depth in 254 logarithmic steps from 0.5 to 200 m; 0 where it is unknown."""
     if not math.isfinite(metres) or metres <= 0:
         return 0
     code = 1 + round(254 * math.log(metres / _NEAREST) / math.log(_RANGE))
@@ -100,30 +100,37 @@ def unpack(data: bytes, truncated: bool = False) -> tuple[FrameHeader, bytes]:
     """
     Take a packed frame apart.
 
-    ``truncated``: accept a frame whose end was lost; only then the stream is not checked, so whoever
-    cut it must have checked its parts. Raises :class:`BitstreamError` for anything else.
+    ``truncated``: accept a frame whose end was lost; only then the stream is not checked, so
+    whoever cut it must have checked its parts. Raises :class:`BitstreamError` for anything else.
     """
     if len(data) < HEADER_BYTES:
-        raise BitstreamError(f'{len(data)} bytes are no gsc frame: its header alone has {HEADER_BYTES}')
+        raise BitstreamError(
+            f'{len(data)} bytes are no gsc frame: its header alone has {HEADER_BYTES}'
+        )
     head, stream = data[:11], data[HEADER_BYTES:]
     version = head[0] >> 4
     if _crc8(head[:10]) != head[10]:
-        raise BitstreamError('not a gsc frame, or its header is damaged: drop it, wait for the next')
+        raise BitstreamError(
+            'not a gsc frame, or its header is damaged: drop it, wait for the next'
+        )
     if version != VERSION:
         raise BitstreamError(
-            f'frame of version {version}, this is version {VERSION}: install the same gsc_ros on both ends'
+            f'frame of version {version}, this is version {VERSION}: '
+            'install the same gsc_ros on both ends'
         )
     if head[0] & 7 >= len(PRESETS):
         raise BitstreamError(f'preset {head[0] & 7} is not known here: update gsc_ros on this end')
     length = int.from_bytes(head[7:9], 'big')
     crc = int.from_bytes(data[11:13], 'big')
     if len(stream) > length:
-        raise BitstreamError(f'{len(stream) - length} bytes too many behind the frame: framing is broken')
+        raise BitstreamError(
+            f'{len(stream) - length} bytes too many behind the frame: framing is broken'
+        )
     if len(stream) < length:
         if not truncated:
             raise BitstreamError(
-                f'frame cut short ({len(stream)} of {length} bytes): pass truncated=True to decode '
-                'what is there'
+                f'frame cut short ({len(stream)} of {length} bytes): pass truncated=True '
+                'to decode what is there'
             )
     elif binascii.crc_hqx(head + stream, 0xFFFF) != crc:
         raise BitstreamError('frame damaged (CRC): drop it and wait for the next')

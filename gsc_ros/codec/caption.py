@@ -1,8 +1,8 @@
 """
 A caption that is grounded in what the robot saw: a kind of scene and up to five objects.
 
-On air it is a handful of symbols of a closed vocabulary; to people it is an English sentence; to the
-generator it is words (``token_ids``).
+On air it is a handful of symbols of a closed vocabulary; to people it is an English sentence; to
+the generator it is words (``token_ids``).
 """
 
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ MAX_OBJECTS = 5
 # (0 = none).
 VOCABULARY = (1 + len(SCENES) + len(THINGS), 1 + len(BEARINGS), 1 + len(DISTANCES))
 
-_THING_OF_LABEL = {
-    LABELS.index(name): THINGS.index(name) for name in THINGS if name in LABELS
-} | {LABELS.index('other'): THINGS.index('obstacle')}
+_THING_OF_LABEL = {LABELS.index(name): THINGS.index(name) for name in THINGS if name in LABELS} | {
+    LABELS.index('other'): THINGS.index('obstacle')
+}
 _MIN_AREA = 0.0012  # of the picture
 _MIN_SHOWN = 0.08
 
@@ -78,7 +78,7 @@ def describe(classes: NDArray[np.uint8], depth: NDArray[np.float32]) -> Caption:
 
     Things are connected regions of a class; nearer and larger ones come first.
     """
-    height, width = classes.shape
+    _height, width = classes.shape
     share = np.bincount(classes.ravel(), minlength=256)[: len(LABELS)] / classes.size
     found = []
     for label, kind in _THING_OF_LABEL.items():

@@ -46,8 +46,8 @@ class DecodedFrame:
     What the ground sees, all at the size of the robot's picture.
 
     ``rgb`` uint8 (H, W, 3); ``depth`` float32 (H, W) in metres, NaN where unknown, +inf for sky;
-    ``segmentation`` uint8 (H, W) of ``perception.labels``, 255 where unknown; ``trust`` uint8 (H, W):
-    255 sent, 128 predicted from what was sent, 0 generated.
+    ``segmentation`` uint8 (H, W) of ``perception.labels``, 255 where unknown; ``trust`` uint8 (H,
+    W): 255 sent, 128 predicted from what was sent, 0 generated.
     """
 
     rgb: NDArray[np.uint8]
@@ -65,7 +65,8 @@ def check_picture(rgb: NDArray) -> None:
         raise ValueError(f'picture of shape {shape}: give an array (height, width, 3) in RGB')
     if rgb.dtype != np.uint8:
         raise ValueError(
-            f'picture of {rgb.dtype}: give uint8 0..255 (scale floats, and replace NaN and Inf, first)'
+            f'picture of {rgb.dtype}: give uint8 0..255 '
+            '(scale floats, and replace NaN and Inf, first)'
         )
     coding_size(rgb.shape[1], rgb.shape[0])
 
@@ -94,8 +95,9 @@ class SemanticCodec:
         Load a codec.
 
         ``weights``: a folder of weights, None for the shipped ones, or ``'random'`` for the real
-        architecture untrained (for tests). ``threads``: CPU threads of torch, for the whole process.
-        Raises ``FileNotFoundError`` when weights are missing and ``ValueError`` for foreign ones.
+        architecture untrained (for tests). ``threads``: CPU threads of torch, for the whole
+        process. Raises ``FileNotFoundError`` when weights are missing and ``ValueError`` for
+        foreign ones.
         """
         if threads:
             torch.set_num_threads(threads)
@@ -117,9 +119,9 @@ class SemanticCodec:
         """
         Encode a picture to at most ``budget_bytes`` bytes.
 
-        ``rgb``: uint8 (H, W, 3), sides 16..4096; ``depth``: float32 (H, W) in metres from a sensor,
-        which then sets the scale (NaN and inf allowed); ``sequence``: counted modulo 256 on air.
-        Raises ``ValueError`` for bad pictures and budgets under 40 bytes.
+        ``rgb``: uint8 (H, W, 3), sides 16..4096; ``depth``: float32 (H, W) in metres from a
+        sensor, which then sets the scale (NaN and inf allowed); ``sequence``: counted modulo 256
+        on air. Raises ``ValueError`` for bad pictures and budgets under 40 bytes.
         """
         check_picture(rgb)
         if not MIN_BUDGET <= budget_bytes <= MAX_BUDGET:
@@ -134,7 +136,9 @@ class SemanticCodec:
         scale = median_depth(metres, classes)
         if depth is not None:
             if depth.shape != (height, width):
-                raise ValueError(f'depth of shape {depth.shape} for a picture of {(height, width)}')
+                raise ValueError(
+                    f'depth of shape {depth.shape} for a picture of {(height, width)}'
+                )
             measured = median_depth(depth)
             scale = scale if np.isnan(measured) else measured
         latent = self.networks.encoder(to_tensor(torch.from_numpy(small)[None]))

@@ -12,12 +12,14 @@ def coding_size(width: int, height: int) -> tuple[int, int]:
     """
     Return the working size (W, H) of a picture: multiples of 64, at most 52 cells of 64x64.
 
-    The aspect ratio is kept as near as the grid allows and no side gets more cells than the picture
-    fills. Raises ``ValueError`` for sides outside 16..4096.
+    The aspect ratio is kept as near as the grid allows and no side gets more cells than the
+    picture fills. Raises ``ValueError`` for sides outside 16..4096.
     """
     for name, side in (('width', width), ('height', height)):
         if not MIN_SIDE <= side <= MAX_SIDE:
-            raise ValueError(f'{name} {side} is outside {MIN_SIDE}..{MAX_SIDE} pixels: scale the picture')
+            raise ValueError(
+                f'{name} {side} is outside {MIN_SIDE}..{MAX_SIDE} pixels: scale the picture'
+            )
     most_x, most_y = -(-width // CELL), -(-height // CELL)
     best: tuple[float, int, int] | None = None
     for cells_x in range(1, min(most_x, MAX_CELLS) + 1):

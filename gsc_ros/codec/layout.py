@@ -1,8 +1,8 @@
 """
 The class layout: which kind of thing is where, on grids of 1/16 and 1/32 of the working size.
 
-Maps are reduced by a fixed integer rule in which small, dangerous things outvote the background, so
-that a person two cells high does not vanish into the road around them.
+Maps are reduced by a fixed integer rule in which small, dangerous things outvote the background,
+so that a person two cells high does not vanish into the road around them.
 """
 
 import numpy as np
@@ -14,15 +14,16 @@ from gsc_ros.perception.labels import LABELS, NUM_CLASSES
 WEIGHTS: NDArray[np.int64] = np.full(NUM_CLASSES, 2, np.int64)
 for _name, _weight in {
     'person': 6, 'rider': 6, 'bicycle': 5, 'motorcycle': 5, 'car': 4, 'truck': 4, 'bus': 4,
-    'train': 4, 'other': 3, 'traffic light': 4, 'traffic sign': 4, 'pole': 3, 'fence': 3, 'wall': 3,
-    'sky': 1,
+    'train': 4, 'other': 3, 'traffic light': 4, 'traffic sign': 4, 'pole': 3, 'fence': 3,
+    'wall': 3,     'sky': 1,
 }.items():  # fmt: skip
     WEIGHTS[LABELS.index(_name)] = _weight
 
 
 def halve(ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """
-    Reduce a class map uint8 (2h, 2w) of ids 0..19 to (h, w): the class with most votes of 2x2 cells.
+    Reduce a class map uint8 (2h, 2w) of ids 0..19 to (h, w): the class with most votes of 2x2
+    cells.
 
     Ties go to the lowest id.
     """

@@ -12,7 +12,7 @@ from gsc_ros.codec.tables import Tables
 from gsc_ros.models.autoencoder import Autoencoder
 from gsc_ros.models.flow import FlowNet
 from gsc_ros.models.tokenizer import Tokenizer
-from gsc_ros.models.weights import FOLDER, channels_last, fingerprint, load
+from gsc_ros.models.weights import FOLDER, fingerprint, frozen, load
 from gsc_ros.perception.eye import Eye
 
 RANDOM = 'random'
@@ -66,9 +66,15 @@ class Networks:
             flow = FlowNet(VOCABULARY, guidance=tokenizer.config['widths'][0])
             robot = Eye.random()
         for net in (autoencoder, tokenizer, flow):
-            channels_last(net)
+            frozen(net)
         return cls(
-            robot, autoencoder.encoder, autoencoder.decoder, tokenizer, flow, Tables.uniform(), seed
+            robot,
+            autoencoder.encoder,
+            autoencoder.decoder,
+            tokenizer,
+            flow,
+            Tables.uniform(),
+            seed,
         )
 
 
@@ -79,6 +85,4 @@ def _restore(kind: type, path: Path):  # type: ignore[no-untyped-def]
         net.load_state_dict(state)
     except (TypeError, RuntimeError) as error:
         raise ValueError(f'{path}: not the weights of a {kind.__name__} ({error})') from error
-    return channels_last(net)
-
-
+    return frozen(net)

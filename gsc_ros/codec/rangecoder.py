@@ -3,8 +3,8 @@ A range coder on integers whose streams may be cut anywhere.
 
 After G. N. N. Martin, "Range encoding" (1979), with Python's unbounded integers in place of carry
 propagation. The decoder knows which bytes it has not got: it hands out a symbol only while every
-continuation of the stream would give the same one, so that a prefix of a stream gives a prefix of its
-symbols and never a wrong one.
+continuation of the stream would give the same one, so that a prefix of a stream gives a prefix of
+its symbols and never a wrong one.
 """
 
 from bisect import bisect_right

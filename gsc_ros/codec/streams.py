@@ -1,15 +1,15 @@
 """
 The symbols of a frame and their one order on air.
 
-Caption, coarse layout, coarse tokens, fine layout, finer tokens: what is worth most a bit comes first,
-all in one range-coded stream, so that a frame cut at any byte (by the budget or by the link) is a worse
-picture and not a broken one. Encoder and decoder walk the same path (:func:`walk`). Inside a level the
-tokens under persons and cars come before those under road and sky; both sides know the order from the
-layout, so that choosing what to send costs nothing.
+Caption, coarse layout, coarse tokens, fine layout, finer tokens: what is worth most a bit comes
+first, all in one range-coded stream, so that a frame cut at any byte (by the budget or by the
+link) is a worse picture and not a broken one. Encoder and decoder walk the same path
+(:func:`walk`). Inside a level the tokens under persons and cars come before those under road and
+sky; both sides know the order from the layout, so that choosing what to send costs nothing.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,7 +43,7 @@ class FrameSymbols:
 
     def received(self, level: int) -> NDArray[np.bool_]:
         """Which tokens of a level were received: bool (h, w)."""
-        return (self.tokens[level] >= 0).all(0)
+        return np.asarray((self.tokens[level] >= 0).all(0))
 
     @classmethod
     def unknown(cls, size: tuple[int, int]) -> 'FrameSymbols':
@@ -91,12 +91,12 @@ class _Walk:
         count = self.uniform(None if reading else len(given.things), MAX_OBJECTS + 1)
         things = []
         for i in range(count):
-            thing = None if reading else given.things[i]
+            thing = given.things[i] if not reading else None
             things.append(
                 Thing(
-                    self.uniform(thing and thing.kind, len(THINGS)),
-                    self.uniform(thing and thing.bearing, len(BEARINGS)),
-                    self.uniform(thing and thing.distance, len(DISTANCES)),
+                    self.uniform(thing.kind if thing else None, len(THINGS)),
+                    self.uniform(thing.bearing if thing else None, len(BEARINGS)),
+                    self.uniform(thing.distance if thing else None, len(DISTANCES)),
                 )
             )
         self.out.caption = Caption(scene, tuple(things))
@@ -146,7 +146,12 @@ class _Walk:
                 grid = grids[c]
                 near = [
                     v
-                    for v in (grid[y][x + 1], grid[y + 1][x], grid[y + 1][x + 2], grid[y + 2][x + 1])
+                    for v in (
+                        grid[y][x + 1],
+                        grid[y + 1][x],
+                        grid[y + 1][x + 2],
+                        grid[y + 2][x + 1],
+                    )
                     if v >= 0
                 ]
                 context = 1 + (2 * sum(near) + len(near) // 2) // len(near) if near else 0
@@ -178,17 +183,15 @@ def _size(symbols: FrameSymbols) -> tuple[int, int]:
 
 
 def encode(symbols: FrameSymbols, tables: Tables) -> tuple[bytes, dict[str, float]]:
-    """Code all of a frame; returns its stream, to be cut where the budget ends, and bits by part."""
+    """Code all of a frame; returns its stream, to be cut at the budget, and bits by part."""
     coder = Encoder()
     out = _Walk(coder, tables, symbols, FrameSymbols.unknown(_size(symbols))).run()
     return coder.finish(), out.bits
 
 
 def decode(data: bytes, size: tuple[int, int], tables: Tables) -> FrameSymbols:
-    """Read what of a frame of working size (W, H) a stream, or any prefix of one, makes certain."""
+    """Read what a stream, or any prefix of one, makes certain of a frame of size (W, H)."""
     out = FrameSymbols.unknown(size)
-    try:
+    with suppress(EndOfStream):
         _Walk(Decoder(data), tables, None, out).run()
-    except EndOfStream:
-        pass
     return out

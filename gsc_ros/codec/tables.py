@@ -39,8 +39,10 @@ def shapes() -> dict[str, tuple[int, ...]]:
 
 @dataclass
 class Tables:
-    """Cumulative counts by context: ``coarse[left][above]``, ``fine[parent][left][above]``,
-    ``tokens[level][channel][class][context]``."""
+    """
+    Cumulative counts by context: ``coarse[left][above]``, ``fine[parent][left][above]``,
+    ``tokens[level][channel][class][context]``.
+    """
 
     coarse: list
     fine: list
@@ -80,7 +82,9 @@ class Tables:
     def load(cls, path: Path) -> 'Tables':
         """Read trained tables; raises ``FileNotFoundError`` or ``ValueError`` with the remedy."""
         if not path.is_file():
-            raise FileNotFoundError(f'{path}: no such tables; reinstall gsc_ros or name their folder')
+            raise FileNotFoundError(
+                f'{path}: no such tables; reinstall gsc_ros or name their folder'
+            )
         try:
             counts = load_file(path)
         except SafetensorError as error:

@@ -24,7 +24,7 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
 
 def run(args: argparse.Namespace) -> int:
     """Decode and write what was asked for."""
-    from gsc_ros.codec import SemanticCodec
+    from gsc_ros.codec.codec import SemanticCodec
     from gsc_ros.commands.pictures import write, write_depth, write_rgb
     from gsc_ros.perception.labels import colourise
 
@@ -41,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
     if args.trust:
         write(args.trust, frame.trust)
     sent = float((frame.trust == 255).mean())
-    print(f'{args.output}: {frame.header.width}x{frame.header.height}, {frame.caption}; '
-          f'{100 * sent:.0f} % of the pixels were sent')
+    print(
+        f'{args.output}: {frame.header.width}x{frame.header.height}, {frame.caption}; '
+        f'{100 * sent:.0f} % of the pixels were sent'
+    )
     return 0

@@ -18,7 +18,9 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
         description='Starts camera, encoder, link and decoder as `python -m gsc_ros` does, with a '
         'monitor. Further arguments of the form name:=value go to the graph.',
     )
-    parser.add_argument('--seconds', type=float, default=30.0, help='of the run, start-up apart (30)')
+    parser.add_argument(
+        '--seconds', type=float, default=30.0, help='of the run, start-up apart (30)'
+    )
     parser.add_argument('--output', type=Path, default=Path('demo'))
     parser.add_argument('arguments', nargs='*', metavar='name:=value')
 
@@ -32,7 +34,7 @@ class StatusLine:
     def write(self, text: str) -> None:
         """Take one line ``[node] text``."""
         if text.startswith('[monitor] frame age'):
-            if 'nan' not in text.split('|')[0]:
+            if 'nan' not in text.split('|', maxsplit=1)[0]:
                 self.running.set()
             end = '' if sys.stdout.isatty() else '\n'
             start = '\r\x1b[K' if sys.stdout.isatty() else ''

@@ -11,7 +11,9 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
     parser.add_argument('-o', '--output', type=Path, required=True, help='the .gsc file')
     parser.add_argument('--budget', type=int, default=300, help='bytes, 40 or more (300)')
     parser.add_argument(
-        '--depth', type=Path, help="depth of the robot's own sensor (16-bit PNG in mm, or .npy in m)"
+        '--depth',
+        type=Path,
+        help="depth of the robot's own sensor (16-bit PNG in mm, or .npy in m)",
     )
     parser.add_argument('--sequence', type=int, default=0, help='number of the frame (0)')
     add_codec_arguments(parser)
@@ -27,7 +29,7 @@ def add_codec_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Encode and say what came of it."""
-    from gsc_ros.codec import SemanticCodec
+    from gsc_ros.codec.codec import SemanticCodec
     from gsc_ros.commands.pictures import read_depth, read_rgb
 
     rgb = read_rgb(args.picture)

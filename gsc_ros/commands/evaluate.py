@@ -33,14 +33,18 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print the summary."""
-    from gsc_ros.codec import SemanticCodec
+    from gsc_ros.codec.codec import SemanticCodec
     from gsc_ros.evaluation import judge, metrics
     from gsc_ros.evaluation.codecs import Codec, Gsc, Still
     from gsc_ros.evaluation.run import evaluate, frames, markdown, summarise, write_csv
 
     files = frames(args.folder, args.limit)
     names = args.codec.split(',')
-    ours = SemanticCodec.load(weights=args.weights) if any(n.startswith('gsc') for n in names) else None
+    ours = (
+        SemanticCodec.load(weights=args.weights)
+        if any(n.startswith('gsc') for n in names)
+        else None
+    )
     codecs: list[Codec] = []
     for name in names:
         if ours is not None and name.startswith('gsc'):

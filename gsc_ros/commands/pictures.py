@@ -11,7 +11,8 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     """
     Read a picture as uint8 (H, W, 3) RGB: grey is repeated, alpha dropped, 16 bits are scaled.
 
-    Raises ``FileNotFoundError``, or ``ValueError`` for a file that is no picture or holds NaN or Inf.
+    Raises ``FileNotFoundError``, or ``ValueError`` for a file that is no picture or holds NaN or
+    Inf.
     """
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such file')
@@ -47,7 +48,7 @@ def write(path: Path, pixels: NDArray) -> None:
 
 
 def read_depth(path: Path) -> NDArray[np.float32]:
-    """Read depth as float32 (H, W) metres: .npy in metres, or 16-bit PNG in millimetres (0 unknown)."""
+    """Read depth as float32 (H, W) metres: .npy in metres, or 16-bit PNG in mm (0 unknown)."""
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such file')
     if path.suffix == '.npy':

@@ -19,16 +19,20 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
         '--data', type=Path, required=True,
         help='folder with train/manifest.csv (pictures and labels), or any folder of pictures',
     )  # fmt: skip
-    parser.add_argument('--simulated', type=Path, help='folder of simulator frames with true labels')
+    parser.add_argument(
+        '--simulated', type=Path, help='folder of simulator frames with true labels'
+    )
     parser.add_argument(
         '--distance', type=Path,
-        help='Python file with a class PerceptualSqueeze, the feature distance to train pictures on '
+        help='Python file with a class PerceptualSqueeze, the feature distance to train on '
         '(default: DATA/teachers/teachers.py)',
     )  # fmt: skip
     parser.add_argument(
         '--weights', type=Path, help='folder of the earlier stages (default: the shipped weights)'
     )
-    parser.add_argument('--output', type=Path, default=Path('training'), help='default: ./training')
+    parser.add_argument(
+        '--output', type=Path, default=Path('training'), help='default: ./training'
+    )
     parser.add_argument('--steps', type=int, default=100_000)
     parser.add_argument('--minutes', type=float, default=120.0, help='stop after so long (120)')
     parser.add_argument('--rate', type=float, help='learning rate (a default per stage)')

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gsc_ros.codec import DecodedFrame, SemanticCodec
+from gsc_ros.codec.codec import DecodedFrame, SemanticCodec
 from gsc_ros.evaluation.metrics import psnr
 
 Picture = NDArray[np.uint8]
@@ -43,7 +43,7 @@ class Codec(Protocol):
 
 
 class Gsc:
-    """This package's codec."""
+    """The codec of this package."""
 
     name = 'gsc'
 
@@ -80,7 +80,9 @@ class Still:
 
     def _write(self, picture: Picture, quality: int) -> bytes:
         out = io.BytesIO()
-        options = {'method': 6} if self.name == 'webp' else {'speed': 4} if self.name == 'avif' else {}
+        options = (
+            {'method': 6} if self.name == 'webp' else {'speed': 4} if self.name == 'avif' else {}
+        )
         self._image.fromarray(picture).save(out, _FORMATS[self.name], quality=quality, **options)
         return out.getvalue()
 

@@ -21,7 +21,9 @@ FUNCTIONS = ('segment', 'depth', 'detect', 'distances')
 def load(path: Path) -> ModuleType:
     """Load a judge; raises ``FileNotFoundError`` or ``ValueError`` with the remedy."""
     if not path.is_file():
-        raise FileNotFoundError(f'{path}: no such judge; give a Python file (see evaluation/judge.py)')
+        raise FileNotFoundError(
+            f'{path}: no such judge; give a Python file (see evaluation/judge.py)'
+        )
     spec = importlib.util.spec_from_file_location('gsc_judge', path)
     if spec is None or spec.loader is None:
         raise ValueError(f'{path}: a judge is a Python file')

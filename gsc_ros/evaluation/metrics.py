@@ -94,8 +94,9 @@ def missed_hazards(
     """
     Count hazards missed and hazards there are: regions off the ground nearer than 10 m.
 
-    ``ground``: pixels to drive on, which are no hazard. A region (of 0.2 % of the picture or more) is
-    missed when in under half of it the found depth is below 15 m; unknown depth is not a miss.
+    ``ground``: pixels to drive on, which are no hazard. A region (of 0.2 % of the picture or
+    more) is missed when in under half of it the found depth is below 15 m; unknown depth is not a
+    miss.
     """
     near = (reference < HAZARD_M) & ~ground
     count, regions, stats, _ = cv2.connectedComponentsWithStats(near.astype(np.uint8))

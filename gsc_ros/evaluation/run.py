@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,7 +26,11 @@ def frames(folder: Path, limit: int | None = None) -> list[Path]:
 
     Raises ``ValueError`` when there are none.
     """
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES) if folder.is_dir() else []
+    files = (
+        sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES)
+        if folder.is_dir()
+        else []
+    )
     if not files:
         raise ValueError(f'{folder}: no pictures; give a folder of {", ".join(_SUFFIXES)}')
     if limit is not None and limit < len(files):
@@ -36,43 +41,45 @@ def frames(folder: Path, limit: int | None = None) -> list[Path]:
 class Seen:
     """What the judge sees in the originals, each looked at once."""
 
-    def __init__(self, judge: ModuleType | None, rgb: NDArray[np.uint8]) -> None:
+    def __init__(self, judge: Any, rgb: NDArray[np.uint8]) -> None:
         self.judge, self.rgb = judge, rgb
         has = lambda name: judge is not None and hasattr(judge, name)  # noqa: E731
-        self.classes = judge.segment(rgb) if has('segment') else None  # type: ignore[union-attr]
-        self.depth = judge.depth(rgb) if has('depth') else None  # type: ignore[union-attr]
-        self.boxes = judge.detect(rgb) if has('detect') else None  # type: ignore[union-attr]
+        self.classes = judge.segment(rgb) if has('segment') else None
+        self.depth = judge.depth(rgb) if has('depth') else None
+        self.boxes = judge.detect(rgb) if has('detect') else None
         ground = getattr(judge, 'GROUND', ())
         self.ground = None if self.classes is None else np.isin(self.classes, ground)
         if self.depth is not None and self.classes is not None and hasattr(judge, 'SKY'):
-            self.depth = np.where(self.classes == judge.SKY, np.inf, self.depth)  # type: ignore[union-attr]
+            self.depth = np.where(self.classes == judge.SKY, np.inf, self.depth)
 
     def compare(self, outcome: Outcome) -> Row:
         """Judge a decoded picture, and what came beside it, against the original."""
-        judge, row = self.judge, {}  # type: ignore[var-annotated]
+        judge: Any = self.judge
+        row: Row = {}
         rgb = outcome.rgb
         if hasattr(judge, 'distances'):
-            row.update(judge.distances(self.rgb, rgb))  # type: ignore[union-attr]
+            row.update(judge.distances(self.rgb, rgb))
         if self.classes is not None:
-            found = judge.segment(rgb)  # type: ignore[union-attr]
+            found = judge.segment(rgb)
             row['agreement'] = metrics.agreement(found, self.classes)
             row['miou'] = metrics.mean_iou(found, self.classes)
         if self.depth is not None:
-            depth = judge.depth(rgb)  # type: ignore[union-attr]
+            depth = judge.depth(rgb)
             row['absrel'], row['delta1'] = metrics.depth_errors(depth, self.depth, False)
             if self.ground is not None:
                 row['hazards_missed'], row['hazards'] = metrics.missed_hazards(
                     depth, self.depth, self.ground
                 )
         if self.boxes is not None:
-            row.update(metrics.detection(judge.detect(rgb), self.boxes))  # type: ignore[union-attr]
+            row.update(metrics.detection(judge.detect(rgb), self.boxes))
         if outcome.frame is not None:
             row.update(self._own(outcome))
         return row
 
     def _own(self, outcome: Outcome) -> Row:
         """Compare the maps that came out of the decoder itself."""
-        frame, row = outcome.frame, {}  # type: ignore[var-annotated]
+        frame = outcome.frame
+        row: Row = {}
         assert frame is not None
         if self.classes is not None:
             row['own_agreement'] = metrics.agreement(frame.segmentation, self.classes)

@@ -10,7 +10,7 @@ _BOUND = 3.0
 
 
 class Encoder(nn.Module):
-    """Float (N, 3, H, W) in [-1, 1], sides multiples of 16 -> latent (N, 16, H/16, W/16) in (-3, 3)."""
+    """Float (N, 3, H, W) in [-1, 1], sides in 16s -> latent (N, 16, H/16, W/16) in (-3, 3)."""
 
     def __init__(self, widths: tuple[int, int, int] = (48, 96, 160)) -> None:
         super().__init__()

@@ -1,12 +1,13 @@
 """
 The generator: a conditional rectified flow on the latent's 1/16 grid.
 
-Convention (Liu et al., "Flow Straight and Fast", ICLR 2023), stated once: ``x_t = (1 - t) x_0 + t x_1``
-with the picture's latent at ``t = 0`` and the start at ``t = 1``; the network learns the velocity
-``x_1 - x_0`` and sampling integrates from 1 down to 0. The start is not plain noise but noise around
-the deterministic prediction, so that the path is short and few steps suffice.
+Convention (Liu et al., "Flow Straight and Fast", ICLR 2023), stated once: ``x_t = (1 - t) x_0 + t
+x_1`` with the picture's latent at ``t = 0`` and the start at ``t = 1``; the network learns the
+velocity ``x_1 - x_0`` and sampling integrates from 1 down to 0. The start is not plain noise but
+noise around the deterministic prediction, so that the path is short and few steps suffice.
 """
 
+import itertools
 import math
 
 import torch
@@ -68,7 +69,9 @@ class Reading(nn.Module):
         read = functional.scaled_dot_product_attention(
             query, split(self.key(words)), split(self.value(words))
         )
-        return x + self.out(read.transpose(1, 2).reshape(n, h * w, c).transpose(1, 2).view(n, c, h, w))
+        return x + self.out(
+            read.transpose(1, 2).reshape(n, h * w, c).transpose(1, 2).view(n, c, h, w)
+        )
 
 
 class FlowNet(nn.Module):
@@ -149,7 +152,7 @@ def sample(
     """Integrate by Euler's method from noise around the prediction; returns a latent like it."""
     x = prediction + START_NOISE * noise
     times = torch.linspace(1, 0, steps + 1)
-    for now, then in zip(times[:-1], times[1:], strict=True):
+    for now, then in itertools.pairwise(times):
         velocity = net(x, now.expand(len(x)), prediction, features, words)
         x = x + (then - now) * velocity
     return x

@@ -1,8 +1,18 @@
 """Building blocks that several networks share."""
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+Net = TypeVar('Net', bound=nn.Module)
+
+
+def channels_last(net: Net) -> Net:
+    """Lay a network's weights out as CPUs like them."""
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return net
 
 
 def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
@@ -11,7 +21,7 @@ def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Conv
 
 
 class ResBlock(nn.Module):
-    """Two convolutions around the identity; it starts as the identity, so that no norm is needed."""
+    """Two convolutions around the identity; starting as the identity, it needs no norm."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -48,7 +48,10 @@ class PerceptionNet(nn.Module):
         self.config = {'classes': classes, 'widths': list(widths)}
         a, b, c, d = widths
         self.stem = nn.Sequential(
-            nn.PixelUnshuffle(4), nn.Conv2d(48, a, 3, 1, 1, bias=False), nn.BatchNorm2d(a), nn.ReLU()
+            nn.PixelUnshuffle(4),
+            nn.Conv2d(48, a, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(a),
+            nn.ReLU(),
         )
         self.eighth = nn.Sequential(_down(a, b), NormResBlock(b))
         self.sixteenth = nn.Sequential(_down(b, c), NormResBlock(c), NormResBlock(c))

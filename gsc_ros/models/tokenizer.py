@@ -1,8 +1,9 @@
 """
 Structural tokens: what of the latent is sent, on grids of 1/64, 1/32 and 1/16, and what they say.
 
-Tokens are finite scalar quantised (Mentzer et al., "Finite Scalar Quantization", ICLR 2024): a token
-is a few channels of a few levels each, so its symbols need no codebook and no network to be read.
+Tokens are finite scalar quantised (Mentzer et al., "Finite Scalar Quantization", ICLR 2024): a
+token is a few channels of a few levels each, so its symbols need no codebook and no network to be
+read.
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ UNKNOWN_CLASS = NUM_CLASSES  # the layout's id for "not received"
 
 
 def quantise(x: Tensor, levels: tuple[int, ...]) -> Tensor:
-    """Bound and round (N, C, h, w) to the grid in [-1, 1]; the gradient passes straight through."""
+    """Bound and round (N, C, h, w) to the grid in [-1, 1]; gradients pass straight through."""
     half = torch.tensor([(n - 1) / 2 for n in levels], device=x.device).view(1, -1, 1, 1)
     bounded = torch.tanh(x)
     rounded = torch.round(bounded * half) / half
@@ -41,7 +42,7 @@ def from_symbols(symbols: Tensor, levels: tuple[int, ...]) -> Tensor:
 
 
 class Analysis(nn.Module):
-    """Latent (N, 16, h, w), h and w multiples of 4 -> three grids of quantised tokens in [-1, 1]."""
+    """Latent (N, 16, h, w), h and w in fours -> three grids of quantised tokens in [-1, 1]."""
 
     def __init__(self, widths: tuple[int, int, int]) -> None:
         super().__init__()
@@ -108,9 +109,7 @@ class Predictor(nn.Module):
         y = torch.cat([upsample(y), seen[1], functional.avg_pool2d(classes, 2)], 1)
         y = self.thirtysecond(y)
         y = self.sixteenth(torch.cat([upsample(y), seen[2], classes], 1))
-        return Synthesis(
-            self.latent(y), y, self.segmentation(y), torch.sigmoid(self.depth(y))
-        )
+        return Synthesis(self.latent(y), y, self.segmentation(y), torch.sigmoid(self.depth(y)))
 
 
 class Tokenizer(nn.Module):

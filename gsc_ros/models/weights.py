@@ -3,12 +3,15 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
+
+from gsc_ros.models.layers import channels_last
+
+Net = TypeVar('Net', bound=nn.Module)
 
 FOLDER = Path(__file__).parent / 'weights'
 
@@ -32,13 +35,13 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     if not path.is_file():
         raise FileNotFoundError(
-            f'{path}: no such weights. Reinstall gsc_ros (they ship in the package), train them with '
-            '`gsc train`, or name their folder in `weights`.'
+            f'{path}: no such weights. Reinstall gsc_ros (they ship in the package), train them '
+            'with `gsc train`, or name their folder in `weights`.'
         )
     try:
         with safe_open(path, 'pt') as file:
             config = json.loads((file.metadata() or {})['config'])
-            state = {k: file.get_tensor(k) for k in file.keys()}
+            state = {k: file.get_tensor(k) for k in file}
     except Exception as error:
         raise ValueError(f'{path}: not a weights file of gsc_ros ({error})') from error
     return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, config
@@ -52,6 +55,7 @@ def fingerprint(paths: list[Path]) -> int:
     return int.from_bytes(digest.digest()[:2], 'big')
 
 
-def channels_last(module: torch.nn.Module) -> torch.nn.Module:
-    """Prepare a module for inference on a CPU."""
-    return module.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+def frozen(net: Net) -> Net:
+    """Prepare a network for inference on a CPU."""
+    net.eval().requires_grad_(False)
+    return channels_last(net)

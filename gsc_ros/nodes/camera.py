@@ -34,7 +34,9 @@ class CameraParameters(Parameters):
         read_only=True,
     )  # fmt: skip
     frame_id: str = parameter('camera_optical_frame', 'Optical frame (REP-103)', read_only=True)
-    scene: str = parameter('street', 'World of the simulator', choices=('street', 'rover'), read_only=True)
+    scene: str = parameter(
+        'street', 'World of the simulator', choices=('street', 'rover'), read_only=True
+    )
     seed: int = parameter(0, 'Which of the simulated worlds', 0, 2**31 - 1, read_only=True)
     width: int = parameter(480, 'Of simulated pictures, pixels', 64, 1920, read_only=True)
     height: int = parameter(360, 'Of simulated pictures, pixels', 64, 1920, read_only=True)
@@ -97,7 +99,8 @@ class Camera(lifecycle.GscNode[CameraParameters]):
         self._frame_ms = float('nan')
 
     def _check_source(self) -> None:
-        # A renderer belongs to the thread that made it: this one is made to be checked, and closed.
+        # A renderer belongs to the thread that made it: this one is made to be checked, and
+        # closed.
         open_source(self.values, self.get_logger().warning).close()
 
     def start(self) -> None:
@@ -124,7 +127,9 @@ class Camera(lifecycle.GscNode[CameraParameters]):
         if np.isfinite(linear) and np.isfinite(angular):
             self._command, self._command_at = (linear, angular), time.monotonic()
         else:
-            self.get_logger().warning('cmd_vel with NaN or Inf is ignored', throttle_duration_sec=5.0)
+            self.get_logger().warning(
+                'cmd_vel with NaN or Inf is ignored', throttle_duration_sec=5.0
+            )
 
     def _drive(self) -> tuple[float, float] | None:
         """Tell what moves the robot now: the operator, the dead man's stop, or its own will."""
@@ -160,9 +165,7 @@ class Camera(lifecycle.GscNode[CameraParameters]):
                 self._ended = True
                 self.get_logger().info('the source has ended')
                 return
-            header = Header(
-                stamp=self.get_clock().now().to_msg(), frame_id=self.values.frame_id
-            )
+            header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self.values.frame_id)
             height, width = frame.rgb.shape[:2]
             self._info.publish(camera_info(frame.k, width, height, header))
             self._image.publish(convert.to_image(frame.rgb, 'rgb8', header))

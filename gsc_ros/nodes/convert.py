@@ -1,8 +1,8 @@
 """
 sensor_msgs images <-> numpy.
 
-Ours because cv_bridge is not at hand everywhere: it is a package of a ROS install, and its namesake on
-PyPI reads 16UC1 back wrong.
+Ours because cv_bridge is not at hand everywhere: it is a package of a ROS install, and its
+namesake on PyPI reads 16UC1 back wrong.
 """
 
 import array
@@ -63,10 +63,12 @@ def to_array(message: Image) -> NDArray:
         raise ValueError(f'step {step} is less than a row of {row} bytes')
     needed = step * (height - 1) + row
     if len(message.data) < needed:
-        raise ValueError(f'{len(message.data)} bytes of data, {height} rows of {step} need {needed}')
+        raise ValueError(
+            f'{len(message.data)} bytes of data, {height} rows of {step} need {needed}'
+        )
     data = np.frombuffer(message.data, np.uint8)
     rows = np.lib.stride_tricks.as_strided(data, (height, row), (step, 1))
-    pixels = np.ascontiguousarray(rows).view(kind)
+    pixels: NDArray = np.ascontiguousarray(rows).view(kind)
     if np.dtype(kind).itemsize > 1 and bool(message.is_bigendian) != (sys.byteorder == 'big'):
         pixels = pixels.byteswap()
     return pixels.reshape((height, width) if channels == 1 else (height, width, channels))
@@ -96,7 +98,7 @@ def to_rgb(message: Image) -> NDArray[np.uint8]:
 
 
 def compressed_to_rgb(message: CompressedImage) -> NDArray[np.uint8]:
-    """Decode a JPEG or PNG message to uint8 (H, W, 3) RGB; raises ``ValueError`` when it is neither."""
+    """Decode a JPEG or PNG message to uint8 (H, W, 3) RGB, or raise ``ValueError``."""
     data = np.frombuffer(message.data, np.uint8)
     bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if bgr is None:
@@ -112,11 +114,13 @@ def to_metres(message: Image) -> NDArray[np.float32]:
     """
     pixels = to_array(message)
     if message.encoding == '16UC1':
-        metres = pixels.astype(np.float32) / 1000
+        metres = pixels.astype(np.float32) / np.float32(1000)
         metres[pixels == 0] = np.nan
         return metres
     if message.encoding != '32FC1':
-        raise ValueError(f'depth of encoding {message.encoding!r}: publish 32FC1 or 16UC1 (REP-118)')
+        raise ValueError(
+            f'depth of encoding {message.encoding!r}: publish 32FC1 or 16UC1 (REP-118)'
+        )
     return pixels
 
 

@@ -1,8 +1,8 @@
 """
 The ground's end: semantic frames in; picture, depth, classes and trust out.
 
-Subscribes link/image/gsc and link/camera_info; publishes decoded/*, every message of a frame with the
-robot's acquisition stamp and frame_id.
+Subscribes link/image/gsc and link/camera_info; publishes decoded/*, every message of a frame with
+the robot's acquisition stamp and frame_id.
 """
 
 import copy
@@ -10,8 +10,10 @@ import json
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header, String
@@ -40,7 +42,10 @@ class DecoderParameters(Parameters):
 
     preset: str = parameter('gsc', 'Which streams a frame has', choices=PRESETS, read_only=True)
     steps: int = parameter(
-        2, 'Steps of the rectified flow that draws the picture; 0 shows the deterministic one', 0, 8
+        2,
+        'Steps of the rectified flow that draws the picture; 0 shows the deterministic one',
+        0,
+        8,
     )
     stale_after_s: float = parameter(5.0, 'Say STALE when no frame came for so long', 0.1, 36000.0)
     threads: int = parameter(1, 'CPU threads of the networks', 1, 64, read_only=True)
@@ -63,7 +68,7 @@ def scaled_info(info: CameraInfo, width: int, height: int) -> CameraInfo:
     return out
 
 
-def label_message() -> tuple[type, str, object]:
+def label_message() -> tuple[type, str, Any]:
     """Return type, topic and message that name the classes: vision_msgs where it is installed."""
     try:
         from vision_msgs.msg import LabelInfo, VisionClass
@@ -85,7 +90,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
 
     def setup(self) -> None:
         """Load the codec."""
-        from gsc_ros.codec import SemanticCodec
+        from gsc_ros.codec.codec import SemanticCodec
 
         v = self.values
         self._codec = SemanticCodec.load(v.preset, v.weights or None, v.threads)
@@ -98,7 +103,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         ]
         self._caption = self.create_publisher(String, topics.CAPTION, topics.PICTURES)
         kind, topic, labels = label_message()
-        self._labels = self.create_publisher(kind, topic, topics.LATCHED)
+        self._labels: Publisher = self.create_publisher(kind, topic, topics.LATCHED)
         self._labels.publish(labels)
         self._counts = {'received': 0, 'decoded': 0, 'rejected': 0, 'unread': 0, 'truncated': 0}
         self._last_problem = ''
@@ -156,7 +161,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         start = time.monotonic()
         frame = self._codec.decode(bytes(message.data), message.truncated, self.values.steps)
         header = message.header
-        pictures = {
+        pictures: dict[str, NDArray] = {
             topics.DECODED: frame.rgb,
             topics.DECODED_DEPTH: frame.depth,
             topics.DECODED_SEGMENTATION: frame.segmentation,
@@ -188,7 +193,9 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
             return  # the process is going down around the worker
         self._counts['rejected'] += 1
         self._last_problem = f'{type(error).__name__}: {error}'
-        self.get_logger().warning(f'frame dropped: {self._last_problem}', throttle_duration_sec=5.0)
+        self.get_logger().warning(
+            f'frame dropped: {self._last_problem}', throttle_duration_sec=5.0
+        )
 
     def _age(self) -> float:
         """Seconds since the shown picture was taken, by this node's clock."""

@@ -56,7 +56,7 @@ def _text(value: object) -> str:
 
 
 class Rate:
-    """Events and amounts per second over the last ``window`` seconds of a clock given by the caller."""
+    """Events and amounts per second over the last ``window`` seconds of the caller's clock."""
 
     def __init__(self, window: float = 5.0) -> None:
         self._window = window

@@ -1,8 +1,8 @@
 """
 The robot's end: pictures in, semantic frames out, as many as the link can take.
 
-Subscribes camera/image (or its compressed form), camera/depth/image if asked to, link/status; publishes
-camera/image/gsc.
+Subscribes camera/image (or its compressed form), camera/depth/image if asked to, link/status;
+publishes camera/image/gsc.
 """
 
 import time
@@ -21,7 +21,7 @@ from gsc_ros.nodes.parameters import Parameters, parameter
 from gsc_ros.nodes.worker import NewestWorker
 
 if TYPE_CHECKING:
-    from gsc_ros.codec import SemanticCodec
+    pass
 
 STATUS_TIMEOUT_S = 10.0
 _DATAGRAM_OVERHEAD = 24  # bytes the link adds to a frame, for pacing
@@ -33,14 +33,20 @@ class EncoderParameters(Parameters):
 
     preset: str = parameter('gsc', 'Which streams a frame has', choices=PRESETS, read_only=True)
     budget_bytes: int = parameter(300, 'Bytes of a frame on air, never exceeded', 40, 2000)
-    max_rate: float = parameter(5.0, 'Frames a second at most, however fast the link is', 0.01, 60.0)
+    max_rate: float = parameter(
+        5.0, 'Frames a second at most, however fast the link is', 0.01, 60.0
+    )
     image_transport: str = parameter(
         'raw', 'Form of the incoming pictures', choices=('raw', 'compressed'), read_only=True
     )
     use_depth: bool = parameter(
-        False, "Set the depth's scale by the robot's own sensor on camera/depth/image", read_only=True
+        False,
+        "Set the depth's scale by the robot's own sensor on camera/depth/image",
+        read_only=True,
     )
-    stale_after_s: float = parameter(3.0, 'Say STALE when no picture came for so long', 0.1, 3600.0)
+    stale_after_s: float = parameter(
+        3.0, 'Say STALE when no picture came for so long', 0.1, 3600.0
+    )
     threads: int = parameter(1, 'CPU threads of the networks', 1, 64, read_only=True)
     weights: str = parameter(
         '', "Folder of weights; empty for the shipped ones, 'random' for untrained (tests)",
@@ -59,7 +65,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
 
     def setup(self) -> None:
         """Load the codec."""
-        from gsc_ros.codec import SemanticCodec
+        from gsc_ros.codec.codec import SemanticCodec
 
         v = self.values
         self._codec: SemanticCodec = SemanticCodec.load(v.preset, v.weights or None, v.threads)
@@ -128,7 +134,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         return fresh and self._status is not None and not self._status.open
 
     def _interval(self, now: float) -> float:
-        """Seconds until the link has sent a frame of the budget, and not less than the rate allows."""
+        """Seconds until the link has sent a frame, and not less than the rate allows."""
         interval = 1 / self.values.max_rate
         if self._status is not None and now - self._status_at < STATUS_TIMEOUT_S:
             bits = 8 * (self.values.budget_bytes + _DATAGRAM_OVERHEAD)
@@ -141,7 +147,9 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
             rgb = convert.compressed_to_rgb(message)
         else:
             rgb = convert.to_rgb(message)
-        depth = self._depth if self._depth is not None and self._depth.shape == rgb.shape[:2] else None
+        depth = (
+            self._depth if self._depth is not None and self._depth.shape == rgb.shape[:2] else None
+        )
         frame = self._codec.encode(rgb, self.values.budget_bytes, depth, self._sequence)
         self._publisher.publish(
             SemanticFrame(

@@ -1,5 +1,6 @@
 """The lifecycle that the nodes share, and the main function that runs one."""
 
+from collections.abc import Callable
 from typing import ClassVar, Generic, TypeVar
 
 import rclpy
@@ -32,7 +33,6 @@ class GscNode(LifecycleNode, Generic[P]):
         self.exit_code = 0
         self.active = False
         parameters.declare(self, self.Parameters)
-        self._change_handler = None
         self.diagnostics: Diagnostics | None = None
         self._autostart = self.create_timer(0.0, self._start_by_itself)
 
@@ -60,14 +60,14 @@ class GscNode(LifecycleNode, Generic[P]):
     # Transitions
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Check the parameters and set up; a mistake is logged and leaves the node unconfigured."""
+        """Check the parameters and set up; a mistake is logged and fails the transition."""
         try:
             self.values = parameters.read(self, self.Parameters)  # type: ignore[assignment]
             self.setup()
         except (ValueError, OSError, ImportError) as error:
             self.get_logger().fatal(f'not configured: {error}')
             return TransitionCallbackReturn.FAILURE
-        self._change_handler = self.add_on_set_parameters_callback(self._on_change)
+        self.add_on_set_parameters_callback(self._on_change)
         self.diagnostics = Diagnostics(self, self.diagnose)
         return TransitionCallbackReturn.SUCCESS
 
@@ -107,9 +107,7 @@ class GscNode(LifecycleNode, Generic[P]):
     def _forget(self) -> None:
         if self.diagnostics is None:
             return
-        if self._change_handler is not None:
-            self.remove_on_set_parameters_callback(self._change_handler)
-            self._change_handler = None
+        self.remove_on_set_parameters_callback(self._on_change)
         self.diagnostics.close()
         self.diagnostics = None
         self.teardown()
@@ -131,7 +129,7 @@ class GscNode(LifecycleNode, Generic[P]):
             rclpy.try_shutdown(context=self.context)
 
 
-def run(kind: type[GscNode], args: list[str] | None = None) -> int:
+def run(kind: Callable[[], GscNode], args: list[str] | None = None) -> int:
     """Run a node until it is told to stop; returns the process's exit code."""
     rclpy.init(args=args)  # not a context manager before Kilted
     node = None

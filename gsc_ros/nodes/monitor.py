@@ -1,7 +1,8 @@
 """
 Watch the link: a status line every second, and on request pictures, a bag and a summary.
 
-Subscribes the decoded topics, the camera and its truth, link/status and /diagnostics; publishes nothing.
+Subscribes the decoded topics, the camera and its truth, link/status and /diagnostics; publishes
+nothing.
 """
 
 import json
@@ -33,7 +34,9 @@ Stamp = tuple[int, int]
 class MonitorParameters(Parameters):
     """What the monitor can be told."""
 
-    output: str = parameter('', 'Folder for pictures, bag and summary; empty: none', read_only=True)
+    output: str = parameter(
+        '', 'Folder for pictures, bag and summary; empty: none', read_only=True
+    )
     picture_every_s: float = parameter(2.0, 'Seconds between pictures', 0.1, 3600.0)
     bag: bool = parameter(True, 'Write an MCAP bag into output', read_only=True)
     truth: bool = parameter(
@@ -211,9 +214,9 @@ class Monitor(lifecycle.GscNode[MonitorParameters]):
             kbps = status.rate_bps / 1000
             offered, used = status.offered_bps / 1000, status.used_bps / 1000
             line = (
-                f'frame age {age:5.1f} s | {status.profile}: {offered:.2f} kbps offered, {used:.2f} '
-                f'used of {kbps:.2f} | loss {100 * status.loss:.0f} % | {self._last_bytes} B a frame '
-                f'| decode {decode_ms:.0f} ms | {self._frames} frames'
+                f'frame age {age:5.1f} s | {status.profile}: {offered:.2f} kbps offered, '
+                f'{used:.2f} used of {kbps:.2f} | loss {100 * status.loss:.0f} % | '
+                f'{self._last_bytes} B a frame | decode {decode_ms:.0f} ms | {self._frames} frames'
             )
             self._figures.add(
                 {

@@ -1,8 +1,8 @@
 """
 Node parameters from one frozen dataclass: declared, described, validated and read in one place.
 
-Types and ranges are checked here and not by rclpy, so that a bad value stops a node at configure with
-a message that names the parameter, its range and the remedy.
+Types and ranges are checked here and not by rclpy, so that a bad value stops a node at configure
+with a message that names the parameter, its range and the remedy.
 """
 
 import dataclasses
@@ -32,7 +32,8 @@ def parameter(
     """
     Declare a field of a parameter dataclass.
 
-    ``low`` and ``high`` are inclusive; ``read_only`` parameters are fixed once the node is configured.
+    ``low`` and ``high`` are inclusive; ``read_only`` parameters are fixed once the node is
+    configured.
     """
     return dataclasses.field(
         default=default,
@@ -51,7 +52,9 @@ class Parameters:
     """What every node has."""
 
     autostart: bool = parameter(
-        True, 'Configure and activate on start; false leaves it to a lifecycle manager', read_only=True
+        True,
+        'Configure and activate on start; false leaves it to a lifecycle manager',
+        read_only=True,
     )
 
 
@@ -92,7 +95,7 @@ def check(field: dataclasses.Field, value: Any) -> Any:
 
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    if type(value) is not kind or (kind is float and not math.isfinite(value)):
+    if type(value) is not kind or (isinstance(value, float) and not math.isfinite(value)):
         raise refuse()
     if meta['choices'] and value not in meta['choices']:
         raise refuse()
@@ -137,7 +140,9 @@ def changed(current: P, wanted: Sequence[Parameter]) -> tuple[P, SetParametersRe
         if field is None:
             continue  # use_sim_time and the like are rclpy's own
         if field.metadata['read_only']:
-            reason = f'parameter {item.name} is fixed once the node is configured: restart the node'
+            reason = (
+                f'parameter {item.name} is fixed once the node is configured: restart the node'
+            )
             return current, SetParametersResult(successful=False, reason=reason)
         try:
             values[item.name] = check(field, item.value)

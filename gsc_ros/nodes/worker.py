@@ -11,8 +11,8 @@ class NewestWorker(Generic[T]):
     """
     Runs ``work`` on one item at a time, off the executor's thread.
 
-    An item offered while another waits replaces it and is counted in ``skipped``: nothing queues. An
-    exception of ``work`` goes to ``failed`` and the thread lives on.
+    An item offered while another waits replaces it and is counted in ``skipped``: nothing queues.
+    An exception of ``work`` goes to ``failed`` and the thread lives on.
     """
 
     def __init__(self, work: Callable[[T], None], failed: Callable[[Exception], None]) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gsc_ros.models.layers import to_tensor
 from gsc_ros.models.perception import PerceptionNet, log_to_depth
-from gsc_ros.models.weights import FOLDER, channels_last, load
+from gsc_ros.models.weights import FOLDER, frozen, load
 from gsc_ros.perception.labels import NUM_CLASSES, SKY
 
 WEIGHTS = 'perception.safetensors'
@@ -27,14 +27,14 @@ class Eye:
         state, config = load(folder / WEIGHTS)
         net = PerceptionNet(**config)
         net.load_state_dict(state)
-        channels_last(net)
+        frozen(net)
         return cls(net)
 
     @classmethod
     def random(cls) -> 'Eye':
         """Make an untrained eye of the real architecture, for tests."""
         net = PerceptionNet(NUM_CLASSES)
-        channels_last(net)
+        frozen(net)
         return cls(net)
 
     @torch.inference_mode()
@@ -42,8 +42,8 @@ class Eye:
         """
         Segment and range.
 
-        ``rgb``: uint8 (H, W, 3), sides multiples of 32. Returns class ids uint8 (H/8, W/8) and depth
-        float32 (H/8, W/8) in metres, +inf where the class is sky.
+        ``rgb``: uint8 (H, W, 3), sides multiples of 32. Returns class ids uint8 (H/8, W/8) and
+        depth float32 (H/8, W/8) in metres, +inf where the class is sky.
         """
         logits, code = self.net(to_tensor(torch.from_numpy(np.ascontiguousarray(rgb))[None]))
         classes = logits[0].argmax(0).numpy().astype(np.uint8)

@@ -1,8 +1,9 @@
 """
 Semantic classes: the 19 Cityscapes train ids and one for everything else.
 
-Source of ids, names and colours: Cityscapes (Cordts et al., CVPR 2016), as its train ids are commonly
-listed. Id 19 stands for any thing outside those classes (a rock, furniture, the robot's own bonnet).
+Source of ids, names and colours: Cityscapes (Cordts et al., CVPR 2016), as its train ids are
+commonly listed. Id 19 stands for any thing outside those classes (a rock, furniture, the robot's
+own bonnet).
 """
 
 import numpy as np

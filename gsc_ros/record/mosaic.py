@@ -11,7 +11,7 @@ _BAR = 22
 
 
 def colour_depth(metres: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Colour depth float32 (H, W) logarithmically, near red to far blue; unknown black, sky grey."""
+    """Colour depth (H, W) by its logarithm, near red to far blue; unknown black, sky grey."""
     known = np.isfinite(metres)
     code = np.log(np.clip(np.where(known, metres, _FAR_M), _NEAR_M, _FAR_M) / _NEAR_M)
     shade = (255 * (1 - code / np.log(_FAR_M / _NEAR_M))).astype(np.uint8)
@@ -24,7 +24,9 @@ def colour_depth(metres: NDArray[np.float32]) -> NDArray[np.uint8]:
 def captioned(rgb: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
     """Put a line of text under a picture."""
     bar = np.full((_BAR, rgb.shape[1], 3), 24, np.uint8)
-    cv2.putText(bar, text, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.43, (235, 235, 235), 1, cv2.LINE_AA)
+    cv2.putText(
+        bar, text, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.43, (235, 235, 235), 1, cv2.LINE_AA
+    )
     return np.vstack([rgb, bar])
 
 
@@ -40,16 +42,23 @@ def side_by_side(
     """
     Lay out one frame: uint8 (H', W', 3).
 
-    All are of one size: pictures uint8 (H, W, 3), depth float32 (H, W), ids and trust uint8 (H, W).
+    All are of one size: pictures uint8 (H, W, 3), depth float32 (H, W), ids and trust uint8 (H,
+    W).
     """
     grey = cv2.cvtColor(trust, cv2.COLOR_GRAY2RGB)
     note = np.zeros_like(decoded)
-    lines = [f'{size_bytes} bytes on air', *caption.replace(': ', ':|').replace(', ', ',|').split('|')]
+    lines = [
+        f'{size_bytes} bytes on air',
+        *caption.replace(': ', ':|').replace(', ', ',|').split('|'),
+    ]
     for i, line in enumerate(lines):
         cv2.putText(note, line, (10, 30 + 24 * i), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (235, 235, 235),
                     1, cv2.LINE_AA)  # fmt: skip
-    top = [captioned(original, 'original, at the robot'),
-           captioned(decoded, f'decoded from {size_bytes} bytes'), captioned(note, 'caption')]
+    top = [
+        captioned(original, 'original, at the robot'),
+        captioned(decoded, f'decoded from {size_bytes} bytes'),
+        captioned(note, 'caption'),
+    ]
     below = [captioned(colour_depth(depth), 'depth (1-100 m, red is near)'),
              captioned(colourise(segmentation), 'segmentation'),
              captioned(grey, 'trust: white sent, grey predicted, black generated')]  # fmt: skip

@@ -56,7 +56,8 @@ class Figures:
         """Format the table."""
         lines = ['| figure | mean | min | max | samples |', '|---|---|---|---|---|']
         lines += [
-            f'| {name} | {row["mean"]:.4g} | {row["min"]:.4g} | {row["max"]:.4g} | {row["count"]} |'
+            f'| {name} | {row["mean"]:.4g} | {row["min"]:.4g} | {row["max"]:.4g} '
+            f'| {row["count"]} |'
             for name, row in self.table().items()
         ]
         return '\n'.join(lines)

@@ -12,9 +12,9 @@ _ROCK_SHAPES = 6
 
 
 def heights(rng: np.random.Generator) -> np.ndarray:
-    """Terrain heights float32 (257, 257) in metres: gentle where the rover drives, hills around."""
+    """Terrain heights float32 (257, 257), m: gentle where the rover drives, hills around."""
     field = 0.35 * noise(rng, 256, (4, 8, 16, 64), 0.45)
-    field = cv2.copyMakeBorder(field, 0, 1, 0, 1, cv2.BORDER_REPLICATE)
+    field = np.asarray(cv2.copyMakeBorder(field, 0, 1, 0, 1, cv2.BORDER_REPLICATE))
     axis = np.linspace(-1, 1, _CELLS)
     radius = np.hypot(*np.meshgrid(axis, axis))
     hills = 1 + 0.6 * cv2.resize(noise(rng, 256, (4, 8)), (_CELLS, _CELLS))
@@ -74,7 +74,11 @@ def build(seed: int) -> Scene:
 
 
 def _scaled_rock(
-    scene: Scene, rng: np.random.Generator, shape: str, size: float, position: tuple[float, float, float]
+    scene: Scene,
+    rng: np.random.Generator,
+    shape: str,
+    size: float,
+    position: tuple[float, float, float],
 ) -> None:
     """Add a rock; MuJoCo scales meshes and not geoms, so a size is a mesh of its own."""
     rounded = round(size, 1 if size < 1 else 0) or 0.1
@@ -83,8 +87,15 @@ def _scaled_rock(
         source = next(xml for xml in scene._assets_xml if f'name="{shape}"' in xml)
         scale = f' scale="{rounded} {rounded} {rounded * 0.8:.3f}"/>'
         scene._assets_xml.append(source.replace(f'"{shape}"', f'"{name}"').replace('/>', scale))
-    scene.geom('other', 'mesh', (), position, material=f'stone{rng.integers(2)}', mesh=name,
-               euler=(rng.uniform(-15, 15), rng.uniform(-15, 15), rng.uniform(0, 360)))
+    scene.geom(
+        'other',
+        'mesh',
+        (),
+        position,
+        material=f'stone{rng.integers(2)}',
+        mesh=name,
+        euler=(rng.uniform(-15, 15), rng.uniform(-15, 15), rng.uniform(0, 360)),
+    )
 
 
 def height_at(ground: np.ndarray, x: float, y: float) -> float:

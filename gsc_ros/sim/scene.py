@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from gsc_ros.perception.labels import LABELS
 
-Vector = Sequence[float]
+Vector = Sequence[float] | NDArray[np.floating]
 
 
 def _text(values: Vector) -> str:
@@ -17,7 +17,7 @@ def _text(values: Vector) -> str:
 
 @dataclass
 class Mover:
-    """Something that goes back and forth: ``path`` from, to (x, y), at ``speed`` m/s, from ``phase``."""
+    """Something that goes from ``start`` to ``end`` (x, y) and back, at ``speed`` m/s."""
 
     name: str
     start: tuple[float, float]
@@ -43,7 +43,8 @@ class Scene:
     Collects geoms and renders them as MJCF.
 
     ``obstacles``: discs (x, y, radius) that the robot does not enter. ``ground``: heights of the
-    terrain (rows along y, columns along x, metres) over ``extent`` metres a side, or None for flat.
+    terrain (rows along y, columns along x, metres) over ``extent`` metres a side, or None for
+    flat.
     """
 
     sky: tuple[tuple[float, float, float], tuple[float, float, float]]
@@ -134,11 +135,13 @@ class Scene:
     <quality offsamples="0"/>
     <map znear="0.1" zfar="{far}" fogstart="{self.fog[0]}" fogend="{self.fog[1]}"/>
     <rgba fog="{_text(horizon)} 1"/>
-    <headlight ambient="{0.45 * b} {0.45 * b} {0.48 * b}" diffuse="0.08 0.08 0.08" specular="0 0 0"/>
+    <headlight ambient="{0.45 * b} {0.45 * b} {0.48 * b}" diffuse="0.08 0.08 0.08" specular="0 0
+    0"/>
   </visual>
   <statistic extent="1" center="0 0 0"/>
   <asset>
-    <texture name="sky" type="skybox" builtin="gradient" rgb1="{_text(top)}" rgb2="{_text(horizon)}"
+    <texture name="sky" type="skybox" builtin="gradient" rgb1="{_text(top)}"
+    rgb2="{_text(horizon)}"
       width="256" height="256"/>
     {ground}
     {''.join(self._assets_xml)}

@@ -1,4 +1,4 @@
-"""A street of two lanes with pavements, houses, trees, signs, cars and people, varied by its seed."""
+"""A street of two lanes with pavements, houses, trees, signs, cars and people."""
 
 import numpy as np
 
@@ -29,14 +29,29 @@ def _car(scene: Scene, rng: np.random.Generator, name: str) -> None:
         scene.geom('car', kind, size, position, colour=colour, euler=euler, mover=name)
 
     part('box', (length, width, 0.28), (0, 0, 0.58), paint)
-    part('box', (length * 0.52, width * 0.86, (roof - 0.86) / 2), (-0.2, 0, (roof + 0.86) / 2), glass)
+    part(
+        'box',
+        (length * 0.52, width * 0.86, (roof - 0.86) / 2),
+        (-0.2, 0, (roof + 0.86) / 2),
+        glass,
+    )
     part('box', (length * 0.46, width * 0.84, 0.03), (-0.2, 0, roof), paint)
     for x in (-0.62, 0.62):
         for y in (-1, 1):
-            part('cylinder', (0.32, 0.1), (x * length, y * width * 0.9, 0.32), (0.05, 0.05, 0.05), (90, 0, 0))
-    for y in (-0.6, 0.6):
-        part('box', (0.02, 0.14, 0.07), (-length - 0.005, y * width, 0.68), (0.7, 0.05, 0.03))
-        part('box', (0.02, 0.14, 0.07), (length + 0.005, y * width, 0.66), (0.95, 0.95, 0.85))
+            part(
+                'cylinder',
+                (0.32, 0.1),
+                (x * length, y * width * 0.9, 0.32),
+                (0.05, 0.05, 0.05),
+                (90, 0, 0),
+            )
+    for y in (-1, 1):
+        part(
+            'box', (0.02, 0.14, 0.07), (-length - 0.005, 0.6 * y * width, 0.68), (0.7, 0.05, 0.03)
+        )
+        part(
+            'box', (0.02, 0.14, 0.07), (length + 0.005, 0.6 * y * width, 0.66), (0.95, 0.95, 0.85)
+        )
 
 
 def _person(scene: Scene, rng: np.random.Generator, name: str) -> None:
@@ -44,22 +59,40 @@ def _person(scene: Scene, rng: np.random.Generator, name: str) -> None:
     coat, legs = rng.uniform(0.05, 0.7, 3), rng.uniform(0.05, 0.35, 3)
     tall = rng.uniform(0.92, 1.08)
     for y in (-0.1, 0.1):
-        scene.geom('person', 'capsule', (0.09, 0.36 * tall), (0.08 * np.sign(y), y, 0.45 * tall),
-                   colour=legs, euler=(0, 12 * np.sign(y), 0), mover=name)
-    scene.geom('person', 'capsule', (0.19, 0.26 * tall), (0, 0, 1.13 * tall), colour=coat, mover=name)
-    scene.geom('person', 'sphere', (0.13,), (0, 0, 1.62 * tall), colour=(0.75, 0.57, 0.46), mover=name)
+        scene.geom(
+            'person',
+            'capsule',
+            (0.09, 0.36 * tall),
+            (0.08 * np.sign(y), y, 0.45 * tall),
+            colour=legs,
+            euler=(0, 12 * np.sign(y), 0),
+            mover=name,
+        )
+    scene.geom(
+        'person', 'capsule', (0.19, 0.26 * tall), (0, 0, 1.13 * tall), colour=coat, mover=name
+    )
+    scene.geom(
+        'person', 'sphere', (0.13,), (0, 0, 1.62 * tall), colour=(0.75, 0.57, 0.46), mover=name
+    )
 
 
 def _tree(scene: Scene, rng: np.random.Generator, x: float, y: float) -> None:
     height = rng.uniform(2.2, 3.2)
-    scene.geom('vegetation', 'cylinder', (0.16, height / 2), (x, y, height / 2), colour=(0.25, 0.19, 0.14))
+    scene.geom(
+        'vegetation', 'cylinder', (0.16, height / 2), (x, y, height / 2), colour=(0.25, 0.19, 0.14)
+    )
     leaves = f'leaves{rng.integers(2)}'
     for _ in range(rng.integers(4, 7)):
         dx, dy, dz = rng.normal(0, 0.75, 3)
         radius = rng.uniform(0.9, 1.6)
-        scene.geom('vegetation', 'ellipsoid', (radius, radius, radius * 0.85),
-                   (x + dx, y + dy, height + 1.1 + 0.6 * dz), material=leaves,
-                   euler=rng.uniform(0, 180, 3))
+        scene.geom(
+            'vegetation',
+            'ellipsoid',
+            (radius, radius, radius * 0.85),
+            (x + dx, y + dy, height + 1.1 + 0.6 * dz),
+            material=leaves,
+            euler=rng.uniform(0, 180, 3),
+        )
     scene.obstacles.append((x, y, 0.4))
 
 
@@ -70,31 +103,55 @@ def _post(scene: Scene, rng: np.random.Generator, x: float, y: float) -> None:
     scene.geom('pole', 'cylinder', (0.06, high / 2), (x, y, high / 2), colour=(0.35, 0.36, 0.37))
     side = -np.sign(y)
     if kind == 0:
-        scene.geom('pole', 'box', (0.1, 0.9, 0.05), (x, y + 0.8 * side, high), colour=(0.35, 0.36, 0.37))
+        scene.geom(
+            'pole', 'box', (0.1, 0.9, 0.05), (x, y + 0.8 * side, high), colour=(0.35, 0.36, 0.37)
+        )
     elif kind == 1:
-        scene.geom('traffic sign', 'cylinder', (0.36, 0.02), (x, y, high), material=f'sign{rng.integers(2)}',
-                   euler=(0, 90, 0))
+        scene.geom(
+            'traffic sign',
+            'cylinder',
+            (0.36, 0.02),
+            (x, y, high),
+            material=f'sign{rng.integers(2)}',
+            euler=(0, 90, 0),
+        )
     else:
-        scene.geom('traffic light', 'box', (0.13, 0.15, 0.42), (x, y, high), colour=(0.06, 0.06, 0.06))
+        scene.geom(
+            'traffic light', 'box', (0.13, 0.15, 0.42), (x, y, high), colour=(0.06, 0.06, 0.06)
+        )
         lamp = rng.integers(3)
         colour = ((0.9, 0.1, 0.05), (0.9, 0.6, 0.05), (0.1, 0.85, 0.3))[lamp]
         for face in (-1, 1):
-            scene.geom('traffic light', 'sphere', (0.1,), (x + 0.1 * face, y, high + 0.26 - 0.26 * lamp),
-                       colour=colour)
+            scene.geom(
+                'traffic light',
+                'sphere',
+                (0.1,),
+                (x + 0.1 * face, y, high + 0.26 - 0.26 * lamp),
+                colour=colour,
+            )
     scene.obstacles.append((x, y, 0.25))
 
 
 def _materials(scene: Scene, rng: np.random.Generator) -> int:
     grey = rng.uniform(0.24, 0.34)
-    scene.material('asphalt', mottled(rng, (grey, grey, grey * 1.03), 0.07, (8, 64, 128)), repeat=(60, 2))
+    scene.material(
+        'asphalt', mottled(rng, (grey, grey, grey * 1.03), 0.07, (8, 64, 128)), repeat=(60, 2)
+    )
     light = rng.uniform(0.45, 0.6)
     scene.material('paving', paving(rng, (light, light * 0.97, light * 0.93)), repeat=(80, 1))
     green = rng.uniform(0.25, 0.36)
-    scene.material('grass', mottled(rng, (green * 0.8, green, green * 0.45), 0.16, (8, 64, 128)), repeat=(40, 40))
+    scene.material(
+        'grass',
+        mottled(rng, (green * 0.8, green, green * 0.45), 0.16, (8, 64, 128)),
+        repeat=(40, 40),
+    )
     for i in range(2):
         tone = rng.uniform(0.2, 0.36)
-        scene.material(f'leaves{i}', mottled(rng, (tone * rng.uniform(0.6, 1.0), tone, tone * 0.4), 0.3, (16, 64)),
-                       cube=True)
+        scene.material(
+            f'leaves{i}',
+            mottled(rng, (tone * rng.uniform(0.6, 1.0), tone, tone * 0.4), 0.3, (16, 64)),
+            cube=True,
+        )
     scene.material('sign0', disc((0.95, 0.95, 0.95), (0.8, 0.05, 0.05)))
     scene.material('sign1', disc((0.95, 0.95, 0.95), (0.05, 0.2, 0.65)))
     houses = 5
@@ -122,20 +179,40 @@ def build(seed: int) -> Scene:
     for x in np.arange(-half, half, 8.0):
         scene.geom('road', 'box', (1.6, 0.07, 0.004), (x, 0, 0.003), colour=(0.86, 0.86, 0.84))
     for side in (-1, 1):
-        scene.geom('road', 'box', (half, 0.06, 0.004), (0, side * (LANE - 0.25), 0.003), colour=(0.8, 0.8, 0.78))
+        scene.geom(
+            'road',
+            'box',
+            (half, 0.06, 0.004),
+            (0, side * (LANE - 0.25), 0.003),
+            colour=(0.8, 0.8, 0.78),
+        )
         middle = side * (LANE + PAVEMENT / 2)
-        scene.geom('sidewalk', 'box', (half, PAVEMENT / 2, 0.09), (0, middle, 0.0), material='paving')
+        scene.geom(
+            'sidewalk', 'box', (half, PAVEMENT / 2, 0.09), (0, middle, 0.0), material='paving'
+        )
         x = -half
         while x < half:
             wide, deep, high = rng.uniform(5, 10), rng.uniform(4, 7), rng.uniform(2.5, 8.5)
             gap = rng.uniform(0.3, 9) if rng.random() < 0.45 else 0.0
             front = side * (LANE + PAVEMENT + rng.uniform(0.5, 4) + deep)
-            scene.geom('building', 'box', (wide, deep, high), (x + wide, front, high), material=f'house{rng.integers(houses)}')
+            scene.geom(
+                'building',
+                'box',
+                (wide, deep, high),
+                (x + wide, front, high),
+                material=f'house{rng.integers(houses)}',
+            )
             if gap > 2:
                 where = side * (LANE + PAVEMENT + 0.6)
                 kind = 'fence' if rng.random() < 0.5 else 'wall'
                 tone = (0.35, 0.27, 0.2) if kind == 'fence' else (0.6, 0.58, 0.54)
-                scene.geom(kind, 'box', (gap / 2, 0.08, rng.uniform(0.5, 0.9)), (x + 2 * wide + gap / 2, where, 0.5), colour=tone)
+                scene.geom(
+                    kind,
+                    'box',
+                    (gap / 2, 0.08, rng.uniform(0.5, 0.9)),
+                    (x + 2 * wide + gap / 2, where, 0.5),
+                    colour=tone,
+                )
             x += 2 * wide + gap
         for x in np.arange(-half + rng.uniform(0, 10), half, rng.uniform(11, 17)):
             if rng.random() < 0.75:
@@ -156,17 +233,29 @@ def build(seed: int) -> Scene:
             _person(scene, rng, name)
             y = side * (LANE + rng.uniform(0.8, PAVEMENT - 0.9))
             x = rng.uniform(-half * 0.8, half * 0.8)
-            scene.movers.append(Mover(name, (x, y), (x + rng.uniform(8, 25), y), rng.uniform(0.8, 1.6), rng.uniform(0, 30)))
+            scene.movers.append(
+                Mover(
+                    name,
+                    (x, y),
+                    (x + rng.uniform(8, 25), y),
+                    rng.uniform(0.8, 1.6),
+                    rng.uniform(0, 30),
+                )
+            )
     for i in range(rng.integers(2, 5)):
         name = f'driven{i}'
         _car(scene, rng, name)
         y = LANE / 2
-        scene.movers.append(Mover(name, (half * 0.9, y), (-half * 0.9, y), rng.uniform(5, 9), rng.uniform(0, 250)))
+        scene.movers.append(
+            Mover(name, (half * 0.9, y), (-half * 0.9, y), rng.uniform(5, 9), rng.uniform(0, 250))
+        )
     for i in range(rng.integers(0, 3)):  # people who cross
         name = f'crossing{i}'
         _person(scene, rng, name)
         x = rng.uniform(-half * 0.7, half * 0.7)
-        scene.movers.append(Mover(name, (x, -LANE - 1), (x, LANE + 1), rng.uniform(0.7, 1.3), rng.uniform(0, 9)))
+        scene.movers.append(
+            Mover(name, (x, -LANE - 1), (x, LANE + 1), rng.uniform(0.7, 1.3), rng.uniform(0, 9))
+        )
     return scene
 
 

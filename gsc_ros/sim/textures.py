@@ -16,9 +16,7 @@ def noise(
         grid = rng.standard_normal((cells, cells)).astype(np.float32)
         wrapped = np.pad(grid, 2, mode='wrap')
         step = size / cells
-        big = cv2.resize(
-            wrapped, None, fx=step, fy=step, interpolation=cv2.INTER_CUBIC
-        )
+        big = cv2.resize(wrapped, None, fx=step, fy=step, interpolation=cv2.INTER_CUBIC)
         start = round(2 * step)
         total += fall**i * big[start : start + size, start : start + size]
     return (total - total.mean()) / max(float(total.std()), 1e-6)

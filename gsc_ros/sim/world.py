@@ -55,8 +55,8 @@ class World:
     """
     A scene with a robot that is moved kinematically by velocity commands.
 
-    Raises ``ValueError`` for an unknown scene or size and ``ImportError`` with the remedy when MuJoCo
-    or a renderer for it is missing.
+    Raises ``ValueError`` for an unknown scene or size and ``ImportError`` with the remedy when
+    MuJoCo or a renderer for it is missing.
     """
 
     def __init__(
@@ -178,8 +178,11 @@ class World:
         a, b = self.yaw / 2, np.radians(_PITCH[self.scene]) / 2
         # yaw about z, then pitch about y (nose down)
         data.mocap_quat[index] = (
-            np.cos(a) * np.cos(b), -np.sin(a) * np.sin(b), np.cos(a) * np.sin(b), np.sin(a) * np.cos(b),
-        )  # fmt: skip
+            np.cos(a) * np.cos(b),
+            -np.sin(a) * np.sin(b),
+            np.cos(a) * np.sin(b),
+            np.sin(a) * np.cos(b),
+        )
         self._mujoco.mj_forward(self._model, data)
 
     def look(self, truth: bool = True) -> View:

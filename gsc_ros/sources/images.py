@@ -1,8 +1,8 @@
 """
 Pictures of a folder, in natural order.
 
-A KITTI raw drive (``image_02/data`` with ``calib_cam_to_cam.txt`` in the drive's or the day's folder)
-is recognised and brings its calibration.
+A KITTI raw drive (``image_02/data`` with ``calib_cam_to_cam.txt`` in the drive's or the day's
+folder) is recognised and brings its calibration.
 """
 
 import re
@@ -25,7 +25,7 @@ def natural(path: Path) -> list[int | str]:
 
 
 def kitti_k(folder: Path) -> NDArray[np.float64] | None:
-    """Read K of the left colour camera (rectified, P_rect_02) beside a KITTI raw drive, if there."""
+    """Read K of the left colour camera (P_rect_02) beside a KITTI raw drive, if there."""
     for parent in list(folder.parents)[:4]:
         file = parent / 'calib_cam_to_cam.txt'
         if file.is_file():
@@ -82,7 +82,11 @@ class Images:
                 self._log(f'{file} cannot be read and is skipped')
                 continue
             rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-            k = self._k if self._k is not None else guessed_k(rgb.shape[1], rgb.shape[0], self._hfov)
+            k = (
+                self._k
+                if self._k is not None
+                else guessed_k(rgb.shape[1], rgb.shape[0], self._hfov)
+            )
             return CameraFrame(rgb, k)
         return None
 

@@ -13,8 +13,8 @@ class CameraFrame:
     """
     A picture with its camera.
 
-    ``rgb`` uint8 (H, W, 3); ``k`` float64 (3, 3), pixels; ``depth`` float32 (H, W) in metres, +inf for
-    nothing in range, and ``segmentation`` uint8 (H, W) where the source knows the truth.
+    ``rgb`` uint8 (H, W, 3); ``k`` float64 (3, 3), pixels; ``depth`` float32 (H, W) in metres,
+    +inf for nothing in range, and ``segmentation`` uint8 (H, W) where the source knows the truth.
     """
 
     rgb: NDArray[np.uint8]
@@ -28,7 +28,9 @@ class Source(Protocol):
 
     skipped: int  # pictures that could not be read
 
-    def frame(self, seconds: float, command: tuple[float, float] | None, truth: bool) -> CameraFrame | None:
+    def frame(
+        self, seconds: float, command: tuple[float, float] | None, truth: bool
+    ) -> CameraFrame | None:
         """
         Give the next picture, ``seconds`` after the last; None at the end.
 

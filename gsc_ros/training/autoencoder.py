@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gsc_ros.models.autoencoder import Autoencoder
-from gsc_ros.models.layers import to_tensor
+from gsc_ros.models.layers import channels_last, to_tensor
 from gsc_ros.models.weights import save
 from gsc_ros.training import corpus, loop
 from gsc_ros.training.perceptual import Distance, load_distance
@@ -35,17 +35,26 @@ class _Trained(nn.Module):
         return self.net.decoder(z + _NOISE * torch.randn_like(z))
 
 
-def train(data: Path, settings: loop.Settings, distance_file: Path, simulated: Path | None = None,
-          batch: int = 8, seed: int = 0) -> Path:
+def train(
+    data: Path,
+    settings: loop.Settings,
+    distance_file: Path,
+    simulated: Path | None = None,
+    batch: int = 8,
+    seed: int = 0,
+) -> Path:
     """Train and write ``autoencoder.safetensors`` into the output folder; returns its path."""
     samples = corpus.load(data, simulated=simulated)
     distance = load_distance(distance_file)
     rng = np.random.default_rng(seed)
-    model = _Trained().to(memory_format=torch.channels_last).train()
+    model = _Trained()
+    channels_last(model).train()
 
     def step() -> dict[str, Tensor]:
-        parts = [corpus.crop(samples[rng.integers(len(samples))], (144, 144), rng)[0]
-                 for _ in range(batch)]
+        parts = [
+            corpus.crop(samples[rng.integers(len(samples))], (144, 144), rng)[0]
+            for _ in range(batch)
+        ]
         x = to_tensor(torch.from_numpy(np.stack(parts)))
         return picture_losses(model(x), x, distance)
 

@@ -1,9 +1,10 @@
 """
 Training pictures and their labels, held in memory at the codec's working size.
 
-A corpus folder holds ``manifest.csv`` (columns ``file`` and, where there are labels, ``teacher_seg``,
-``teacher_depth``, ``seg_file`` + ``has_seg``), or just pictures in any tree of folders. Frames of the
-package's own simulator (``*_rgb.png`` with ``*_seg.png``, ``*_depth.npy`` beside them) are read too.
+A corpus folder holds ``manifest.csv`` (columns ``file`` and, where there are labels,
+``teacher_seg``, ``teacher_depth``, ``seg_file`` + ``has_seg``), or just pictures in any tree of
+folders. Frames of the package's own simulator (``*_rgb.png`` with ``*_seg.png``, ``*_depth.npy``
+beside them) are read too.
 """
 
 import csv
@@ -43,7 +44,9 @@ def _log_depth(metres: NDArray[np.float32]) -> NDArray[np.float16]:
     return (code / np.log(FARTHEST_M / NEAREST_M)).astype(np.float16)
 
 
-def _fit(labels: NDArray, size: tuple[int, int]) -> NDArray:
+def _fit(labels: NDArray | None, size: tuple[int, int]) -> NDArray:
+    if labels is None:
+        raise ValueError('a label file named by the manifest cannot be read')
     small = (size[0] // LABEL_SCALE, size[1] // LABEL_SCALE)
     return cv2.resize(labels, small, interpolation=cv2.INTER_NEAREST)
 
@@ -80,8 +83,12 @@ def _segmentation(root: Path, row: dict[str, str], size: tuple[int, int]) -> NDA
         truth = _fit(_indexed(root / row['seg_file']), size)
         if row['has_seg'] == 'gt:camvid11':
             truth = _CAMVID[truth]
-            if labels is not None:  # truth knows fewer classes: keep the teacher's where they agree
-                fine = np.isin(labels, (14, 15, 6, 9, 3, 17, 18)) & np.isin(truth, (13, 7, 8, 4, 12))
+            if (
+                labels is not None
+            ):  # truth knows fewer classes: keep the teacher's where they agree
+                fine = np.isin(labels, (14, 15, 6, 9, 3, 17, 18)) & np.isin(
+                    truth, (13, 7, 8, 4, 12)
+                )
                 truth = np.where(fine, labels, truth)
         labels = truth
     return labels
@@ -133,13 +140,17 @@ def load(root: Path, split: str = 'train', simulated: Path | None = None) -> lis
     Raises ``ValueError`` when nothing readable is found.
     """
     samples = (
-        load_manifest(root, split) if (root / split / 'manifest.csv').is_file() else load_pictures(root)
+        load_manifest(root, split)
+        if (root / split / 'manifest.csv').is_file()
+        else load_pictures(root)
     )
     if simulated is not None:
         samples += load_simulated(simulated)
     if not samples:
-        raise ValueError(f'{root}: no pictures found; give a folder of pictures or one with '
-                         f'{split}/manifest.csv')
+        raise ValueError(
+            f'{root}: no pictures found; give a folder of pictures or one with '
+            f'{split}/manifest.csv'
+        )
     return samples
 
 

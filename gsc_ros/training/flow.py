@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from gsc_ros.codec.caption import VOCABULARY, describe, token_ids
 from gsc_ros.models.flow import START_NOISE, FlowNet
+from gsc_ros.models.layers import channels_last
 from gsc_ros.models.perception import log_to_depth
 from gsc_ros.models.tokenizer import Tokenizer
-from gsc_ros.models.weights import channels_last, load, save
+from gsc_ros.models.weights import frozen, load, save
 from gsc_ros.training import corpus, loop
 from gsc_ros.training.autoencoder import picture_losses
 from gsc_ros.training.perceptual import load_distance
@@ -25,8 +26,15 @@ def captions(batch: Batch) -> Tensor:
     return torch.from_numpy(np.stack([token_ids(describe(c, d)) for c, d in pairs])).long()
 
 
-def train(data: Path, settings: loop.Settings, distance_file: Path, weights: Path,
-          simulated: Path | None = None, batch: int = 8, seed: int = 0) -> Path:
+def train(
+    data: Path,
+    settings: loop.Settings,
+    distance_file: Path,
+    weights: Path,
+    simulated: Path | None = None,
+    batch: int = 8,
+    seed: int = 0,
+) -> Path:
     """
     Train and write ``flow.safetensors`` to the output folder; returns its path.
 
@@ -38,9 +46,9 @@ def train(data: Path, settings: loop.Settings, distance_file: Path, weights: Pat
     state, config = load(weights / 'tokenizer.safetensors')
     tokenizer = Tokenizer(**config)
     tokenizer.load_state_dict(state)
-    channels_last(tokenizer)
+    frozen(tokenizer)
     net = FlowNet(VOCABULARY, guidance=config['widths'][0])
-    model: nn.Module = net.to(memory_format=torch.channels_last).train()
+    model: nn.Module = channels_last(net).train()
 
     def step() -> dict[str, Tensor]:
         seen = robot.look()
@@ -63,8 +71,12 @@ def train(data: Path, settings: loop.Settings, distance_file: Path, weights: Pat
         drawn = (x - at * velocity) * tokenizer.spread
         part, picture = window(drawn, seen.x, robot.rng)
         look = picture_losses(robot.autoencoder.decoder(part), picture, distance)
-        return {'velocity': error, 'l1': look['l1'], 'feature': look['feature'],
-                'loss': error + look['loss']}
+        return {
+            'velocity': error,
+            'l1': look['l1'],
+            'feature': look['feature'],
+            'loss': error + look['loss'],
+        }
 
     state = loop.run(model, step, settings)
     return save(settings.output / 'flow.safetensors', state, net.config)

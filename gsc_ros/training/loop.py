@@ -1,4 +1,4 @@
-"""The loop every stage shares: schedule, checkpoints, resume, averaged weights, a curve on disk."""
+"""The loop every stage shares: schedule, checkpoints, resume, averaged weights, curve."""
 
 import csv
 import math
@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 @dataclass(frozen=True)
 class Settings:
-    """How long and how fast to train; training ends at whichever of steps and minutes comes first."""
+    """How long and how fast to train; it ends at the first of steps and minutes."""
 
     output: Path
     steps: int = 20_000
@@ -34,8 +34,9 @@ def run(
     Train ``model`` and return its averaged state.
 
     ``step`` computes one batch's losses, of which ``'loss'`` is minimised and all are recorded in
-    ``curve.csv``. A checkpoint in the output folder is resumed, its spent minutes included. The rate
-    follows a cosine of the larger of the two spent fractions, so that either limit ends it at zero.
+    ``curve.csv``. A checkpoint in the output folder is resumed, its spent minutes included. The
+    rate follows a cosine of the larger of the two spent fractions, so that either limit ends it at
+    zero.
     """
     if settings.threads:
         torch.set_num_threads(settings.threads)

@@ -1,4 +1,4 @@
-"""Stage `perception`: the robot's segmentation and depth, from teachers' labels and the simulator."""
+"""Stage `perception`: the robot's classes and depth, by teachers' labels and simulation."""
 
 from pathlib import Path
 
@@ -7,14 +7,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gsc_ros.models.layers import to_tensor
+from gsc_ros.models.layers import channels_last, to_tensor
 from gsc_ros.models.perception import PerceptionNet
 from gsc_ros.models.weights import save
 from gsc_ros.perception.labels import NUM_CLASSES, UNLABELLED
 from gsc_ros.training import corpus, loop
 
 # Small things count for more than their area: the tail of the classes is what a driver must see.
-_RARE = {4: 1.5, 5: 3.0, 6: 3.0, 7: 3.0, 11: 4.0, 12: 4.0, 13: 2.0, 14: 2.0, 15: 2.0, 17: 4.0, 18: 4.0}
+_RARE = {
+    4: 1.5,
+    5: 3.0,
+    6: 3.0,
+    7: 3.0,
+    11: 4.0,
+    12: 4.0,
+    13: 2.0,
+    14: 2.0,
+    15: 2.0,
+    17: 4.0,
+    18: 4.0,
+}
 
 
 def losses(
@@ -45,21 +57,33 @@ def class_weights() -> Tensor:
     return weight
 
 
-def train(data: Path, settings: loop.Settings, simulated: Path | None = None, batch: int = 8,
-          seed: int = 0) -> Path:
+def train(
+    data: Path,
+    settings: loop.Settings,
+    simulated: Path | None = None,
+    batch: int = 8,
+    seed: int = 0,
+) -> Path:
     """Train and write ``perception.safetensors`` into the output folder; returns its path."""
-    samples = [s for s in corpus.load(data, simulated=simulated)
-               if s.segmentation is not None or s.log_depth is not None]
+    samples = [
+        s
+        for s in corpus.load(data, simulated=simulated)
+        if s.segmentation is not None or s.log_depth is not None
+    ]
     if not samples:
-        raise ValueError(f'{data}: no labelled pictures; the stage needs teacher_seg, teacher_depth '
-                         'or simulator frames')
+        raise ValueError(
+            f'{data}: no labelled pictures; the stage needs teacher_seg, teacher_depth '
+            'or simulator frames'
+        )
     rng = np.random.default_rng(seed)
-    model = PerceptionNet().to(memory_format=torch.channels_last).train()
+    model = PerceptionNet()
+    channels_last(model).train()
     weight = class_weights()
 
     def step() -> dict[str, Tensor]:
-        parts = [corpus.crop(samples[rng.integers(len(samples))], (320, 224), rng)
-                 for _ in range(batch)]
+        parts = [
+            corpus.crop(samples[rng.integers(len(samples))], (320, 224), rng) for _ in range(batch)
+        ]
         rgb, labels, depth = (torch.from_numpy(np.stack(p)) for p in zip(*parts, strict=True))
         logits, log_depth = model(to_tensor(rgb))
         return losses(logits, log_depth, labels.long(), depth.float(), weight)

@@ -13,8 +13,9 @@ def load_distance(path: Path, name: str = 'PerceptualSqueeze') -> Distance:
     """
     Make a differentiable distance of a Python file's class.
 
-    ``path`` holds a class ``name`` that, made without arguments, maps two float tensors (N, 3, H, W)
-    in [0, 1] to a distance (N,). Raises ``FileNotFoundError`` or ``ValueError`` where it is not so.
+    ``path`` holds a class ``name`` that, made without arguments, maps two float tensors (N, 3, H,
+    W) in [0, 1] to a distance (N,). Raises ``FileNotFoundError`` or ``ValueError`` where it is not
+    so.
     """
     if not path.is_file():
         raise FileNotFoundError(f'{path}: give a Python file with a class {name} in --distance')

@@ -1,4 +1,4 @@
-"""Stage `tokens`: what to send of the latent, and the deterministic picture, depth and classes of it."""
+"""Stage `tokens`: what to send of the latent, and the deterministic picture of it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +10,10 @@ from torch.nn import functional
 
 from gsc_ros.codec.layout import coarse_of, fine_of
 from gsc_ros.models.autoencoder import Autoencoder
-from gsc_ros.models.layers import to_tensor
+from gsc_ros.models.layers import channels_last, to_tensor
 from gsc_ros.models.perception import PerceptionNet
 from gsc_ros.models.tokenizer import UNKNOWN_CLASS, Synthesis, Tokenizer
-from gsc_ros.models.weights import channels_last, load, save
+from gsc_ros.models.weights import frozen, load, save
 from gsc_ros.training import corpus, loop
 from gsc_ros.training.autoencoder import picture_losses
 from gsc_ros.training.perception import class_weights
@@ -38,16 +38,22 @@ class Batch:
 class Robot:
     """Frozen perception and autoencoder, and crops of the corpus seen through them."""
 
-    def __init__(self, weights: Path, samples: list[corpus.Sample], size: tuple[int, int],
-                 batch: int, seed: int) -> None:
+    def __init__(
+        self,
+        weights: Path,
+        samples: list[corpus.Sample],
+        size: tuple[int, int],
+        batch: int,
+        seed: int,
+    ) -> None:
         state, config = load(weights / 'perception.safetensors')
         self.perception = PerceptionNet(**config)
         self.perception.load_state_dict(state)
-        channels_last(self.perception)
+        frozen(self.perception)
         state, config = load(weights / 'autoencoder.safetensors')
         self.autoencoder = Autoencoder(**config)
         self.autoencoder.load_state_dict(state)
-        channels_last(self.autoencoder)
+        frozen(self.autoencoder)
         self.samples, self.size, self.batch = samples, size, batch
         self.rng = np.random.default_rng(seed)
 
@@ -61,11 +67,12 @@ class Robot:
         logits, seen_depth = self.perception(x)
         classes = logits.argmax(1)
         layout = np.stack([fine_of(c) for c in classes.numpy().astype(np.uint8)])
-        return Batch(x, labels.long(), depth.float(), torch.from_numpy(layout).long(), classes,
-                     seen_depth)
+        return Batch(
+            x, labels.long(), depth.float(), torch.from_numpy(layout).long(), classes, seen_depth
+        )
 
     def known_layout(self, layout: Tensor) -> Tensor:
-        """The layout as a receiver may have it: all of it, its coarse form, or nothing."""
+        """Draw what a receiver may have of the layout: all, its coarse form, or nothing."""
         out = layout.clone()
         for i in range(len(out)):
             draw = self.rng.random()
@@ -77,7 +84,7 @@ class Robot:
         return out
 
     def masks(self, tokens: list[Tensor]) -> list[Tensor]:
-        """Which tokens were received, at a random budget: finer grids only when coarser are whole."""
+        """Draw which tokens were received: finer grids only when coarser ones are whole."""
         masks = [torch.zeros(t.shape[0], 1, *t.shape[2:]) for t in tokens]
         for i in range(len(tokens[0])):
             level = int(self.rng.choice(4, p=(0.1, 0.4, 0.3, 0.2)))  # the level that is cut
@@ -106,7 +113,7 @@ def latent_spread(robot: Robot, batches: int = 20) -> Tensor:
 
 
 def seen_losses(out: Synthesis, batch: Batch, weight: Tensor) -> dict[str, Tensor]:
-    """The heads' losses: against labels where known, and against what the robot itself saw."""
+    """Compute the heads' losses: against labels, and against what the robot itself saw."""
     labelled = task_losses(out.segmentation, out.depth, batch.labels, batch.depth, weight)
     same = functional.cross_entropy(out.segmentation, batch.seen_classes, weight)
     near = (out.depth - batch.seen_depth).abs().mean()
@@ -117,8 +124,15 @@ def seen_losses(out: Synthesis, batch: Batch, weight: Tensor) -> dict[str, Tenso
     }
 
 
-def train(data: Path, settings: loop.Settings, distance_file: Path, weights: Path,
-          simulated: Path | None = None, batch: int = 6, seed: int = 0) -> Path:
+def train(
+    data: Path,
+    settings: loop.Settings,
+    distance_file: Path,
+    weights: Path,
+    simulated: Path | None = None,
+    batch: int = 6,
+    seed: int = 0,
+) -> Path:
     """
     Train and write ``tokenizer.safetensors``, and the picture decoder tuned along, to the output.
 
@@ -131,7 +145,7 @@ def train(data: Path, settings: loop.Settings, distance_file: Path, weights: Pat
     tokenizer = Tokenizer()
     tokenizer.spread.copy_(latent_spread(robot))
     model = nn.ModuleDict({'tokenizer': tokenizer, 'decoder': robot.autoencoder.decoder})
-    model.to(memory_format=torch.channels_last).train().requires_grad_(True)
+    channels_last(model).train().requires_grad_(True)
 
     def step() -> dict[str, Tensor]:
         seen = robot.look()
@@ -148,13 +162,22 @@ def train(data: Path, settings: loop.Settings, distance_file: Path, weights: Pat
         picture = picture_losses(made, torch.cat([x, true_x]), distance)
         task = seen_losses(out, seen, weight)
         total = error + 2 * picture['loss'] + 0.25 * task['loss']
-        return {'latent': error, 'l1': picture['l1'], 'feature': picture['feature'],
-                'segmentation': task['segmentation'], 'depth': task['depth'], 'loss': total}
+        return {
+            'latent': error,
+            'l1': picture['l1'],
+            'feature': picture['feature'],
+            'segmentation': task['segmentation'],
+            'depth': task['depth'],
+            'loss': total,
+        }
 
     state = loop.run(model, step, settings)
     decoder = {k: v for k, v in state.items() if k.startswith('decoder.')}
     encoder = {f'encoder.{k}': v for k, v in robot.autoencoder.encoder.state_dict().items()}
-    save(settings.output / 'autoencoder.safetensors', {**encoder, **decoder},
-         robot.autoencoder.config)
+    save(
+        settings.output / 'autoencoder.safetensors',
+        {**encoder, **decoder},
+        robot.autoencoder.config,
+    )
     tokens = {k.removeprefix('tokenizer.'): v for k, v in state.items() if k not in decoder}
     return save(settings.output / 'tokenizer.safetensors', tokens, tokenizer.config)

@@ -1,0 +1,57 @@
+# Two commands on a fresh machine: `make demo` runs the whole link, `make test` passes the tests.
+# Both set up .venv first; a second call is quick. ROS_DISTRO_WHEELS=jazzy takes Jazzy's wheels.
+
+PYTHON ?= python3
+VENV ?= .venv
+ROS_DISTRO_WHEELS ?= kilted
+DEMO_ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+WHEELS := requirements/ros-$(ROS_DISTRO_WHEELS).txt
+SOURCES := setup.py setup.cfg package.xml $(wildcard msg/*) $(wildcard launch/*) \
+	$(shell find gsc_ros config -type f -not -name '*.pyc')
+
+export AMENT_PREFIX_PATH := $(abspath $(VENV))
+unexport PYTHONPATH
+
+.PHONY: setup demo test lint types pytest clean
+
+setup: $(VENV)/.installed
+
+$(VENV)/.system:
+	PYTHON=$(PYTHON) tools/system_packages.sh
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+# The ROS wheels come first: building our messages needs them.
+$(VENV)/.wheels: $(VENV)/.system $(WHEELS) requirements/constraints.txt
+	$(PIP) install --upgrade pip
+	$(PIP) install -c requirements/constraints.txt -r $(WHEELS)
+	$(PIP) install -c requirements/constraints.txt torch
+	touch $@
+
+# Building with the activated environment, as cmake is one of its programs.
+$(VENV)/.installed: $(VENV)/.wheels $(SOURCES)
+	rm -rf build
+	PATH="$(abspath $(BIN)):$$PATH" $(PIP) install --no-build-isolation \
+		-c requirements/constraints.txt '.[demo,evaluation,test]'
+	touch $@
+
+demo: setup
+	$(BIN)/gsc demo $(DEMO_ARGS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+pytest: setup
+	$(BIN)/python -m pytest --cov=gsc_ros --cov-report=term
+
+test: lint types pytest
+
+clean:
+	rm -rf $(VENV) build demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage
