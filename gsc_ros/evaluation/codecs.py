@@ -16,8 +16,13 @@ Picture = NDArray[np.uint8]
 Worth = Callable[[Picture, Picture], float]  # (original, decoded) -> the higher the better
 
 _SCALES = (1.0, 0.71, 0.5, 0.35, 0.25, 0.18, 0.125, 0.09, 0.0625)
-# Container bytes in front of which a still of a format has no room for a picture.
-_FORMATS = {'webp': 'WEBP', 'avif': 'AVIF', 'jpeg': 'JPEG'}
+# Format and options of Pillow; slower AVIF saves nothing at such sizes, and a JPEG without Huffman
+# tables of its own wastes 200 bytes.
+_FORMATS: dict[str, tuple[str, dict[str, int]]] = {
+    'webp': ('WEBP', {'method': 6}),
+    'avif': ('AVIF', {'speed': 4}),
+    'jpeg': ('JPEG', {'optimize': 1}),
+}
 
 
 @dataclass(frozen=True)
@@ -80,15 +85,16 @@ class Still:
 
     def _write(self, picture: Picture, quality: int) -> bytes:
         out = io.BytesIO()
-        options = (
-            {'method': 6} if self.name == 'webp' else {'speed': 4} if self.name == 'avif' else {}
-        )
-        self._image.fromarray(picture).save(out, _FORMATS[self.name], quality=quality, **options)
+        format_, options = _FORMATS[self.name]
+        self._image.fromarray(picture).save(out, format_, quality=quality, **options)
         return out.getvalue()
 
     def _largest(self, picture: Picture, budget: int) -> bytes | None:
         """Find the best quality that fits by bisection (sizes grow with quality)."""
-        low, high, best = 0, 95, None
+        best = self._write(picture, 0)
+        if len(best) > budget:
+            return None
+        low, high = 1, 95
         while low <= high:
             middle = (low + high) // 2
             data = self._write(picture, middle)
