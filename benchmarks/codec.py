@@ -1,0 +1,126 @@
+"""
+Time the codec: encode, decode without and with the rectified flow, import, memory.
+
+Run ``python -m benchmarks.codec`` on an idle machine. The pictures are noise shaped like
+photographs unless ``--pictures`` names a folder of real ones.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+SIZES = ((480, 360), (640, 480))
+
+
+def milliseconds(work: Callable[[], Any]) -> tuple[float, Any]:
+    """Run it once; returns its time and what it made."""
+    start = time.perf_counter()
+    result = work()
+    return 1000 * (time.perf_counter() - start), result
+
+
+def peak_memory() -> float:
+    """MiB this process has held at most (Linux counts in KiB, macOS in bytes)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        2**20 if sys.platform == 'darwin' else 2**10
+    )
+
+
+def pictures(folder: Path | None, count: int) -> list[Any]:
+    """Read the folder's pictures, evenly spaced, or draw some: uint8 (H, W, 3) RGB of any size."""
+    import cv2
+    import numpy as np
+
+    if folder is not None:
+        from gsc_ros.commands.pictures import read_rgb
+        from gsc_ros.evaluation.run import frames
+
+        return [read_rgb(file) for file in frames(folder, count)]
+    random = np.random.default_rng(0)
+    drawn = []
+    for _ in range(count):
+        picture = np.zeros((480, 640, 3))
+        for octave in range(2, 8):  # amplitude falls with frequency, as it does in photographs
+            noise = random.standard_normal((3 * 2**octave // 4, 2**octave, 3)) / 2**octave
+            picture += cv2.resize(noise, (640, 480), interpolation=cv2.INTER_CUBIC)
+        drawn.append(np.clip(128 + 160 * picture, 0, 255).astype(np.uint8))
+    return drawn
+
+
+def measure(codec: Any, frames: list[Any], size: tuple[int, int], budget: int) -> dict[str, float]:
+    """Time every frame at (width, height) after one to warm up; medians in milliseconds."""
+    import cv2
+
+    times: dict[str, list[float]] = {'encode': [], 'decode, 0 steps': [], 'decode': []}
+    sizes = []
+    for i, frame in enumerate([frames[0], *frames]):
+        rgb = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+        took = {}
+        took['encode'], encoded = milliseconds(partial(codec.encode, rgb, budget))
+        data = encoded.data
+        took['decode, 0 steps'], _ = milliseconds(partial(codec.decode, data, steps=0))
+        took['decode'], _ = milliseconds(partial(codec.decode, data))
+        if i:
+            sizes.append(len(data))
+            for name, value in took.items():
+                times[name].append(value)
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    return {'bytes': statistics.median(sizes), **medians}
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument('--weights', help="folder of weights; 'random' for untrained ones")
+    parser.add_argument('--pictures', type=Path, help='folder of pictures')
+    parser.add_argument('--frames', type=int, default=10, help='pictures a size (10)')
+    parser.add_argument('--budget', type=int, default=300, help='bytes a frame (300)')
+    parser.add_argument('--threads', type=int, default=2, help='of torch (2)')
+    parser.add_argument('--json', type=Path, help='also write the figures to this file')
+    args = parser.parse_args()
+    if args.frames < 1:
+        parser.error(f'--frames must be 1 or more, got {args.frames}')
+
+    def import_codec() -> Any:
+        from gsc_ros.codec.codec import SemanticCodec
+
+        return SemanticCodec
+
+    # First of all: nothing heavy has been imported by now.
+    import_ms, codec_class = milliseconds(import_codec)
+    try:
+        load = partial(codec_class.load, weights=args.weights, threads=args.threads)
+        load_ms, codec = milliseconds(load)
+    except FileNotFoundError as error:
+        parser.error(str(error))
+    frames = pictures(args.pictures, args.frames)
+    rows = [{'size': f'{w}x{h}', **measure(codec, frames, (w, h), args.budget)} for w, h in SIZES]
+    columns = ('encode', 'decode, 0 steps', 'decode')
+    print(f'Medians of {len(frames)} frames, {args.threads} threads, ms')
+    print(f'| size | bytes | {" | ".join(columns)} |')
+    print('|---|' + '---|' * (len(columns) + 1))
+    for row in rows:
+        print(f'| {row["size"]} | {row["bytes"]:.0f} |', end='')
+        print(''.join(f' {row[name]:.0f} |' for name in columns))
+    print(f'\nimport {import_ms / 1000:.1f} s, load {load_ms / 1000:.1f} s, ', end='')
+    print(f'peak memory {peak_memory():.0f} MiB')
+    if args.json:
+        figures = {
+            'threads': args.threads, 'frames': len(frames), 'sizes': rows,
+            'import_s': import_ms / 1000, 'load_s': load_ms / 1000, 'peak_mib': peak_memory(),
+        }  # fmt: skip
+        args.json.write_text(json.dumps(figures, indent=2) + '\n')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
