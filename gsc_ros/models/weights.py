@@ -41,7 +41,8 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, 'pt') as file:
             config = json.loads((file.metadata() or {})['config'])
-            state = {k: file.get_tensor(k) for k in file}
+            names = file.keys()
+            state = {k: file.get_tensor(k) for k in names}
     except Exception as error:
         raise ValueError(f'{path}: not a weights file of gsc_ros ({error})') from error
     return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, config

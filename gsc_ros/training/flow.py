@@ -15,7 +15,7 @@ from gsc_ros.models.weights import frozen, load, save
 from gsc_ros.training import corpus, loop
 from gsc_ros.training.autoencoder import picture_losses
 from gsc_ros.training.perceptual import load_distance
-from gsc_ros.training.tokens import Batch, Robot, window
+from gsc_ros.training.tokens import SIZE, Batch, Robot, window
 
 
 def captions(batch: Batch) -> Tensor:
@@ -41,7 +41,7 @@ def train(
     ``weights`` holds the earlier stages' files, which stay as they are.
     """
     samples = corpus.load(data, simulated=simulated)
-    robot = Robot(weights, samples, (256, 256), batch, seed)
+    robot = Robot(weights, samples, SIZE, batch, seed)
     distance = load_distance(distance_file)
     state, config = load(weights / 'tokenizer.safetensors')
     tokenizer = Tokenizer(**config)
@@ -69,7 +69,8 @@ def train(
         velocity = net(x, t, given.latent, given.features, words)
         error = (velocity - (start - true)).square().mean()
         drawn = (x - at * velocity) * tokenizer.spread
-        part, picture = window(drawn, seen.x, robot.rng)
+        half = (batch + 1) // 2
+        part, picture = window(drawn[:half], seen.x[:half], robot.rng)
         look = picture_losses(robot.autoencoder.decoder(part), picture, distance)
         return {
             'velocity': error,

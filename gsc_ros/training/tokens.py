@@ -20,7 +20,8 @@ from gsc_ros.training.perception import class_weights
 from gsc_ros.training.perception import losses as task_losses
 from gsc_ros.training.perceptual import load_distance
 
-WINDOW = 9  # cells of the latent that are drawn as a picture for its losses
+SIZE = (192, 192)
+WINDOW = 8  # cells of the latent that are drawn as a picture for its losses
 
 
 @dataclass
@@ -139,7 +140,7 @@ def train(
     ``weights`` holds the perception and autoencoder stages' files.
     """
     samples = corpus.load(data, simulated=simulated)
-    robot = Robot(weights, samples, (256, 256), batch, seed)
+    robot = Robot(weights, samples, SIZE, batch, seed)
     distance = load_distance(distance_file)
     weight = class_weights()
     tokenizer = Tokenizer()
@@ -155,9 +156,11 @@ def train(
         masks = robot.masks(tokens)
         out = tokenizer.predictor(tokens, masks, robot.known_layout(seen.layout))
         error = (out.latent - z / tokenizer.spread).square().mean()
-        part, x = window(out.latent * tokenizer.spread, seen.x, robot.rng)
-        # A few true latents keep the decoder good at what the generator will draw.
-        true_part, true_x = window(z[:2], seen.x[:2], robot.rng)
+        # Half of the batch is looked at, which is the dearest part of a step; one true latent keeps
+        # the decoder good at what the generator will draw.
+        half = (batch + 1) // 2
+        part, x = window(out.latent[:half] * tokenizer.spread, seen.x[:half], robot.rng)
+        true_part, true_x = window(z[-1:], seen.x[-1:], robot.rng)
         made = model['decoder'](torch.cat([part, true_part]))
         picture = picture_losses(made, torch.cat([x, true_x]), distance)
         task = seen_losses(out, seen, weight)
