@@ -71,7 +71,8 @@ class Still:
     """
     WebP, AVIF or JPEG through Pillow: the best of all down-scales and qualities that fit.
 
-    ``worth`` decides what is best (PSNR at full size by default).
+    ``worth`` decides what is best (PSNR at full size by default). The time of ``encode`` is
+    that of the whole search.
     """
 
     def __init__(self, name: str, worth: Worth = psnr) -> None:

@@ -8,7 +8,7 @@ It defines any of these functions, all of RGB uint8 (H, W, 3) pictures::
     detect(rgb) -> [(x0, y0, x1, y1, score, class), ...]
     distances(a, b) -> {name: float}, the less the more alike
 
-and may name ``GROUND``, the class ids to drive on, and ``SKY``.
+and may name ``SKY`` and ``GROUND``, the class ids to drive on (without it no hazards are counted).
 """
 
 import importlib.util

@@ -39,7 +39,7 @@ def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     Smaller pictures are judged on as many scales as fit, their weights rescaled to one.
     """
     weights = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333])
-    scales = min(5, int(np.log2(min(a.shape[:2]) / 11)) + 1)
+    scales = min(5, (min(a.shape[:2]) // 11).bit_length())
     if scales < 1:
         raise ValueError('pictures of less than 11 pixels a side have no SSIM')
     x = cv2.cvtColor(a, cv2.COLOR_RGB2GRAY).astype(np.float64)
@@ -67,6 +67,12 @@ def mean_iou(found: NDArray[np.uint8], reference: NDArray[np.uint8], ignore: int
         a, b = found == label, reference == label
         values.append((a & b).sum() / (a | b).sum())
     return float(np.mean(values)) if values else float('nan')
+
+
+def depth_known(found: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
+    """Share of the pixels that ``depth_errors`` wants to judge where the found depth is finite."""
+    wanted = (reference >= MIN_DEPTH_M) & (reference <= MAX_DEPTH_M)
+    return float(np.mean(np.isfinite(found[wanted]))) if wanted.any() else float('nan')
 
 
 def depth_errors(

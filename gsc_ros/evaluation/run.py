@@ -24,8 +24,10 @@ def frames(folder: Path, limit: int | None = None) -> list[Path]:
     """
     List a folder's pictures, evenly spaced when limited.
 
-    Raises ``ValueError`` when there are none.
+    Raises ``ValueError`` when there are none, or the limit is not 1 or more.
     """
+    if limit is not None and limit < 1:
+        raise ValueError(f'limit {limit} must be 1 or more frames')
     files = (
         sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES)
         if folder.is_dir()
@@ -47,8 +49,11 @@ class Seen:
         self.classes = judge.segment(rgb) if has('segment') else None
         self.depth = judge.depth(rgb) if has('depth') else None
         self.boxes = judge.detect(rgb) if has('detect') else None
-        ground = getattr(judge, 'GROUND', ())
-        self.ground = None if self.classes is None else np.isin(self.classes, ground)
+        self.ground = (
+            np.isin(self.classes, judge.GROUND)
+            if self.classes is not None and hasattr(judge, 'GROUND')
+            else None
+        )
         if self.depth is not None and self.classes is not None and hasattr(judge, 'SKY'):
             self.depth = np.where(self.classes == judge.SKY, np.inf, self.depth)
 
@@ -66,6 +71,7 @@ class Seen:
         if self.depth is not None:
             depth = judge.depth(rgb)
             row['absrel'], row['delta1'] = metrics.depth_errors(depth, self.depth, False)
+            row['absrel_scaled'], _ = metrics.depth_errors(depth, self.depth, True)
             if self.ground is not None:
                 row['hazards_missed'], row['hazards'] = metrics.missed_hazards(
                     depth, self.depth, self.ground
@@ -88,6 +94,11 @@ class Seen:
             row['own_absrel'], row['own_delta1'] = metrics.depth_errors(
                 frame.depth, self.depth, False
             )
+            row['own_known'] = metrics.depth_known(frame.depth, self.depth)
+            if self.ground is not None:
+                row['own_hazards_missed'], _ = metrics.missed_hazards(
+                    frame.depth, self.depth, self.ground
+                )
         return row
 
 
@@ -179,7 +190,9 @@ def markdown(rows: Sequence[Row]) -> str:
             return '-'
         if isinstance(value, str):
             return value
-        return f'{value:.0f}' if float(value).is_integer() or abs(value) >= 100 else f'{value:.3f}'
+        if float(value).is_integer() or abs(value) >= 100:
+            return f'{value:.0f}'
+        return f'{value:.3f}' if abs(value) >= 0.1 else f'{value:.4f}'
 
     lines = ['| ' + ' | '.join(columns) + ' |', '|' + '---|' * len(columns)]
     lines += ['| ' + ' | '.join(cell(row.get(c)) for c in columns) + ' |' for row in rows]

@@ -1,0 +1,92 @@
+"""The command line: files in and out, and one line for every mistake."""
+
+import cv2
+import numpy as np
+import pytest
+
+from gsc_ros.cli import main
+from gsc_ros.commands.pictures import read_depth, read_rgb, write_depth
+
+RANDOM = ['--weights', 'random']
+
+
+@pytest.fixture
+def png(tmp_path):
+    path = tmp_path / 'in.png'
+    ramp = np.linspace(0, 255, 160 * 120 * 3).reshape(120, 160, 3)
+    cv2.imwrite(str(path), ramp.astype(np.uint8))
+    return path
+
+
+def test_a_picture_goes_through(png, tmp_path, capsys):
+    coded, out = tmp_path / 'out.gsc', tmp_path / 'out.png'
+    assert main(['encode', str(png), '-o', str(coded), '--budget', '150', *RANDOM]) == 0
+    assert coded.stat().st_size <= 150
+    depth, classes, trust = (tmp_path / f'{n}.png' for n in 'dst')
+    words = ['decode', str(coded), '-o', str(out), '--depth', str(depth), '--trust', str(trust)]
+    assert main([*words, '--segmentation', str(classes), '--steps', '1', *RANDOM]) == 0
+    assert cv2.imread(str(out)).shape == (120, 160, 3)
+    assert cv2.imread(str(depth), cv2.IMREAD_UNCHANGED).dtype == np.uint16
+    assert cv2.imread(str(classes), cv2.IMREAD_UNCHANGED).shape == (120, 160)
+    assert set(np.unique(cv2.imread(str(trust), cv2.IMREAD_UNCHANGED))) <= {0, 128, 255}
+    capsys.readouterr()
+    assert main(['info', str(coded), *RANDOM]) == 0
+    said = capsys.readouterr().out
+    assert '160x120' in said
+    assert 'tokens' in said
+
+
+def test_mistakes_end_in_a_line_and_code_two(png, tmp_path, capsys):
+    broken = tmp_path / 'broken.gsc'
+    broken.write_bytes(b'nothing of ours, but long enough')
+    text = tmp_path / 'text.png'
+    text.write_text('no picture')
+    out = ['-o', str(tmp_path / 'x')]
+    for words, message in (
+        (['encode', str(tmp_path / 'none.png'), *out], 'no such file'),
+        (['encode', str(text), *out], 'not a picture'),
+        (['encode', str(png), *out, '--budget', '10'], '40'),
+        (['decode', str(broken), *out], 'not a gsc frame'),
+        (['info', str(tmp_path / 'none.gsc')], 'No such file'),
+        (['encode', str(png), *out, '--preset', 'jpeg'], 'preset'),
+    ):
+        assert main([*words, *RANDOM]) == 2
+        said = capsys.readouterr().err
+        assert message in said
+        assert len(said.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ('pixels', 'expected'),
+    [
+        (np.full((20, 20), 7, np.uint8), 7),
+        (np.full((20, 20, 4), 9, np.uint8), 9),
+        (np.full((20, 20, 3), 0x1234, np.uint16), 0x12),
+    ],
+)
+def test_grey_alpha_and_sixteen_bits_are_understood(tmp_path, pixels, expected):
+    path = tmp_path / 'a.png'
+    cv2.imwrite(str(path), pixels)
+    rgb = read_rgb(path)
+    assert rgb.shape == (20, 20, 3)
+    assert (rgb == expected).all()
+
+
+def test_floats_must_be_finite(tmp_path):
+    path = tmp_path / 'a.tiff'
+    cv2.imwrite(str(path), np.full((20, 20, 3), 0.5, np.float32))
+    assert (read_rgb(path) == 128).all()
+    cv2.imwrite(str(path), np.full((20, 20, 3), np.nan, np.float32))
+    with pytest.raises(ValueError, match='NaN'):
+        read_rgb(path)
+
+
+def test_depth_files_come_back(tmp_path):
+    metres = np.array([[1.5, np.nan], [np.inf, 80.0]], np.float32)
+    write_depth(tmp_path / 'd.npy', metres)
+    np.testing.assert_array_equal(read_depth(tmp_path / 'd.npy'), metres)
+    write_depth(tmp_path / 'd.png', metres)
+    back = read_depth(tmp_path / 'd.png')
+    assert back[0, 0] == 1.5
+    assert np.isnan(back[0, 1]) and np.isnan(back[1, 0])
+    assert back[1, 1] == pytest.approx(65.535)

@@ -1,0 +1,155 @@
+"""The codec end to end, on the real architecture untrained: contracts, not quality."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gsc_ros.codec import BitstreamError, SemanticCodec
+from gsc_ros.codec.caption import (
+    BEARINGS,
+    DISTANCES,
+    MAX_OBJECTS,
+    SCENES,
+    THINGS,
+    VOCABULARY,
+    describe,
+    token_ids,
+)
+from gsc_ros.codec.layout import coarse_of, fine_of, halve
+from gsc_ros.perception.labels import LABELS
+
+
+@pytest.fixture(scope='module')
+def codec():
+    return SemanticCodec.load(weights='random', threads=2)
+
+
+def picture(width, height, seed=0):
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, 256, (height // 16 + 1, width // 16 + 1, 3), np.uint8)
+    return np.kron(small, np.ones((16, 16, 1), np.uint8))[:height, :width]
+
+
+@settings(deadline=None, max_examples=12)
+@given(st.integers(40, 2000), st.sampled_from([(64, 64), (160, 120), (121, 77)]))
+def test_the_budget_is_never_exceeded_and_sizes_come_back(codec, budget, size):
+    frame = codec.encode(picture(*size), budget)
+    assert len(frame.data) <= budget
+    decoded = codec.decode(frame.data, steps=1)
+    assert decoded.rgb.shape == (size[1], size[0], 3)
+    assert decoded.rgb.dtype == np.uint8
+    assert decoded.depth.shape == decoded.segmentation.shape == decoded.trust.shape
+    assert decoded.depth.shape == (size[1], size[0])
+    assert set(np.unique(decoded.trust)) <= {0, 128, 255}
+
+
+def test_a_budget_is_used_up_when_there_is_more_to_say(codec):
+    assert len(codec.encode(picture(480, 360), 300).data) == 300
+
+
+def test_the_same_bytes_give_the_same_picture_and_noise_is_of_the_stream(codec):
+    image = picture(160, 120)
+    frame = codec.encode(image, 200, sequence=1)
+    one, other = codec.decode(frame.data), codec.decode(frame.data)
+    np.testing.assert_array_equal(one.rgb, other.rgb)
+    np.testing.assert_array_equal(one.depth, other.depth)
+
+
+def test_sequence_numbers_wrap(codec):
+    assert codec.encode(picture(64, 64), 60, sequence=513).header.sequence == 1
+
+
+def test_lost_parts_are_unknown_and_not_guessed(codec):
+    frame = codec.encode(picture(256, 256), 600)
+    stub = codec.decode(frame.data[:20], truncated=True, steps=0)
+    assert (stub.trust == 0).all()
+    assert np.isnan(stub.depth).all()
+    assert (stub.segmentation == 255).all()
+    whole = codec.decode(frame.data, steps=0)
+    assert (whole.trust == 255).any()
+    assert not np.isnan(whole.depth[whole.trust == 255]).any()
+
+
+def test_a_sensor_sets_the_scale(codec):
+    image = picture(160, 120)
+    depth = np.full((120, 160), 7.0, np.float32)
+    depth[:10] = np.nan
+    decoded = codec.decode(codec.encode(image, 400, depth).data, steps=0)
+    known = decoded.depth[np.isfinite(decoded.depth)]
+    assert np.median(known) == pytest.approx(7.0, rel=0.1)
+    with pytest.raises(ValueError, match='depth of shape'):
+        codec.encode(image, 400, depth[:5])
+
+
+@pytest.mark.parametrize(
+    ('rgb', 'message'),
+    [
+        (np.zeros((40, 40), np.uint8), 'shape'),
+        (np.zeros((40, 40, 4), np.uint8), 'shape'),
+        (np.full((40, 40, 3), np.nan), 'float64'),
+        (np.zeros((40, 40, 3), np.uint16), 'uint16'),
+        (np.zeros((0, 0, 3), np.uint8), 'outside 16'),
+        (np.zeros((8, 40, 3), np.uint8), 'outside 16'),
+        (None, 'shape'),
+    ],
+)
+def test_what_is_no_picture_is_refused(codec, rgb, message):
+    with pytest.raises(ValueError, match=message):
+        codec.encode(rgb, 300)
+
+
+def test_bad_budgets_steps_presets_and_weights_are_refused(codec, tmp_path):
+    with pytest.raises(ValueError, match='40'):
+        codec.encode(picture(64, 64), 39)
+    data = codec.encode(picture(64, 64), 100).data
+    with pytest.raises(ValueError, match='steps'):
+        codec.decode(data, steps=-1)
+    with pytest.raises(ValueError, match='preset'):
+        SemanticCodec(codec.networks, 'jpeg')
+    with pytest.raises(FileNotFoundError, match='gsc train'):
+        SemanticCodec.load(weights=tmp_path)
+
+
+def test_frames_of_other_weights_are_refused_by_name(codec):
+    other = SemanticCodec.load(weights='random')
+    other.networks.fingerprint = 0x1234
+    with pytest.raises(BitstreamError, match='0000.*1234'):
+        other.decode(codec.encode(picture(64, 64), 100).data)
+
+
+def test_small_dangerous_things_survive_the_layout():
+    road, person = LABELS.index('road'), LABELS.index('person')
+    block = np.full((2, 2), road, np.uint8)
+    block[0, 0] = person
+    assert halve(np.tile(block, (2, 2)))[0, 0] == road  # one of four does not
+    block[1, 0] = person
+    assert halve(block)[0, 0] == person
+    classes = np.random.default_rng(0).integers(0, 20, (16, 24)).astype(np.uint8)
+    assert coarse_of(fine_of(classes)).shape == (4, 6)
+
+
+def test_captions_say_what_is_near_and_where():
+    classes = np.full((48, 64), LABELS.index('road'), np.uint8)
+    classes[:16] = LABELS.index('building')
+    classes[20:30, 4:10] = LABELS.index('car')
+    classes[20:34, 40:44] = LABELS.index('person')
+    depth = np.full((48, 64), 30.0, np.float32)
+    depth[classes == LABELS.index('person')] = 6.0
+    caption = describe(classes, depth)
+    assert str(caption) == 'street: person right at 6 m, car far left at 27 m'
+    words = token_ids(caption)
+    assert words.shape == (1 + MAX_OBJECTS, 3)
+    assert (words < np.array(VOCABULARY)).all()
+    assert words[0, 0] == 1 + SCENES.index('street')
+    assert (words[3:] == 0).all()
+    assert (token_ids(None) == 0).all()
+
+
+def test_every_word_of_the_vocabulary_has_an_id():
+    assert VOCABULARY == (1 + len(SCENES) + len(THINGS), 1 + len(BEARINGS), 1 + len(DISTANCES))
+
+
+def test_a_caption_of_nothing_is_still_a_sentence():
+    empty = describe(np.full((8, 8), 255, np.uint8), np.full((8, 8), np.nan, np.float32))
+    assert str(empty) == 'unknown scene: nothing in the way'

@@ -1,0 +1,296 @@
+"""An evaluation from files to table, with a judge and codecs whose answers are known."""
+
+import csv
+import io
+import math
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image, features
+
+from gsc_ros.cli import main
+from gsc_ros.codec import SemanticCodec
+from gsc_ros.evaluation import judge as judges
+from gsc_ros.evaluation import metrics
+from gsc_ros.evaluation.codecs import Gsc, Outcome, Still
+from gsc_ros.evaluation.run import evaluate, frames, markdown, summarise, write_csv
+
+WIDTH, HEIGHT = 96, 64
+# Classes by brightness, the dark is the road; the darker the nearer; one box around what is bright.
+JUDGE = """
+import numpy as np
+
+GROUND, SKY = (0,), 2
+
+def segment(rgb):
+    return np.digitize(rgb.mean(2), (85, 170)).astype(np.uint8)
+
+def depth(rgb):
+    return (2 + rgb.mean(2) / 16).astype(np.float32)
+
+def detect(rgb):
+    y, x = np.nonzero(rgb.mean(2) > 200)
+    return [(x.min(), y.min(), x.max() + 1, y.max() + 1, 0.9, 2)] if len(x) else []
+
+def distances(a, b):
+    return {'level': float(np.abs(a.astype(float) - b).mean())}
+"""
+
+
+def picture(seed=0):
+    """Sky, a wall at 8 m, road, a bright thing, and a little texture."""
+    rgb = np.empty((HEIGHT, WIDTH, 3), np.float64)
+    rgb[:24], rgb[24:44], rgb[44:] = 180, 100, 50
+    rgb[28:40, 30 + seed : 46 + seed] = 240
+    rgb += np.random.default_rng(seed).normal(0, 3, rgb.shape)
+    return rgb.clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / 'frames'
+    path.mkdir()
+    for i in range(3):
+        cv2.imwrite(str(path / f'{i}.png'), picture(i)[..., ::-1])
+    return path
+
+
+@pytest.fixture
+def judge_file(tmp_path):
+    path = tmp_path / 'judge.py'
+    path.write_text(JUDGE)
+    return path
+
+
+@pytest.fixture
+def judge(judge_file):
+    return judges.load(judge_file)
+
+
+class Exact:
+    """Loses nothing."""
+
+    name = 'exact'
+
+    def encode(self, rgb, budget):
+        return zlib.compress(rgb.tobytes())
+
+    def decode(self, data, size):
+        return Outcome(np.frombuffer(zlib.decompress(data), np.uint8).reshape(*size[::-1], 3))
+
+
+class Grey:
+    """Sends one level; cannot below 10 bytes, and sends too much where asked for 666."""
+
+    name = 'grey'
+
+    def encode(self, rgb, budget):
+        return None if budget < 10 else bytes([100]) * (667 if budget == 666 else 10)
+
+    def decode(self, data, size):
+        return Outcome(np.full((*size[::-1], 3), data[0], np.uint8))
+
+
+def test_a_perfect_codec_gets_perfect_figures(folder, judge):
+    rows = list(evaluate(frames(folder), [Exact()], [10**6], judge))
+    assert [row['file'] for row in rows] == ['0.png', '1.png', '2.png']
+    for row in rows:
+        assert row['psnr'] == math.inf
+        assert row['ms_ssim'] == pytest.approx(1)
+        assert (row['agreement'], row['miou'], row['delta1'], row['hazards_missed']) == (
+            1,
+            1,
+            1,
+            0,
+        )
+        assert (row['level'], row['absrel'], row['lost'], row['invented']) == (0, 0, 0, 0)
+        assert row['bpp'] == pytest.approx(8 * row['bytes'] / (WIDTH * HEIGHT))
+        assert row['matched'] == row['hazards'] == 1
+        assert not any(name.startswith('own') for name in row)
+
+
+def test_a_codec_that_sends_a_wall_loses_what_was_there(folder, judge):
+    (row,) = evaluate(frames(folder, 1), [Grey()], [10], judge)
+    wall = 20 * WIDTH - 12 * 16  # pixels that are as grey as the picture that was sent
+    assert row['agreement'] == pytest.approx(wall / (WIDTH * HEIGHT))
+    assert row['miou'] == pytest.approx(wall / (WIDTH * HEIGHT) / 3)
+    assert (row['matched'], row['lost'], row['invented']) == (0, 1, 0)
+    assert row['psnr'] == pytest.approx(metrics.psnr(picture(), np.full_like(picture(), 100)))
+    assert row['bytes'] == 10
+
+
+def test_what_a_codec_cannot_do_is_said_and_not_averaged(folder, judge):
+    rows = list(evaluate(frames(folder), [Exact(), Grey()], [9, 10**6][1:], judge))
+    rows += list(evaluate(frames(folder), [Grey()], [9], judge))
+    exact, grey, cannot = summarise(rows)
+    assert (exact['codec'], exact['frames'], exact['det_f1']) == ('exact', 3, 1)
+    assert (grey['codec'], grey['frames'], grey['det_f1'], grey['lost']) == ('grey', 3, 0, 1)
+    assert cannot == {'codec': 'grey', 'budget': 9, 'frames': 0}
+    lines = markdown([exact, grey, cannot]).splitlines()
+    assert len({line.count('|') for line in lines}) == 1
+    assert lines[-1].startswith('| grey | 9 | 0 | - |')
+
+
+def test_a_codec_over_its_budget_stops_the_run(folder):
+    with pytest.raises(AssertionError, match='667 bytes of 666'):
+        list(evaluate(frames(folder), [Grey()], [666], None))
+
+
+def test_means_are_of_the_frames_that_have_a_figure():
+    rows = [
+        {'file': 'a', 'codec': 'x', 'budget': 5, 'bytes': 4, 'miou': 0.5, 'psnr': 20.0},
+        {'file': 'b', 'codec': 'x', 'budget': 5, 'bytes': 2, 'miou': math.nan, 'psnr': 30.0},
+        {'file': 'c', 'codec': 'x', 'budget': 5, 'bytes': math.nan},
+    ]
+    assert summarise(rows) == [
+        {'codec': 'x', 'budget': 5, 'frames': 2, 'bytes': 3, 'miou': 0.5, 'psnr': 25}
+    ]
+
+
+def test_no_judge_no_verdicts(folder):
+    (row,) = evaluate(frames(folder, 1), [Grey()], [10], None)
+    assert set(row) == {
+        'file', 'codec', 'budget', 'bytes', 'bpp', 'psnr', 'ms_ssim', 'encode_ms', 'decode_ms',
+    }  # fmt: skip
+
+
+def test_without_ground_no_hazards_are_counted(folder, judge_file):
+    judge_file.write_text(JUDGE.replace('GROUND, SKY = (0,), 2', 'SKY = 2'))
+    (row,) = evaluate(frames(folder, 1), [Grey()], [10], judges.load(judge_file))
+    assert 'absrel' in row
+    assert 'hazards' not in row
+
+
+def test_the_maps_of_our_decoder_are_judged_beside_its_picture(folder, judge):
+    codec = Gsc(SemanticCodec.load(weights='random'), steps=0)
+    assert codec.name == 'gsc-0'
+    (row,) = evaluate(frames(folder, 1), [codec], [120], judge)
+    assert 40 <= row['bytes'] <= 120
+    for name in ('own_agreement', 'own_miou', 'own_known', 'agreement', 'miou'):
+        assert 0 <= row[name] <= 1
+    assert row['own_hazards_missed'] in (0, 1)
+    assert row['hazards'] == 1
+
+
+def test_frames_are_evenly_spaced(tmp_path):
+    for i in range(10):
+        (tmp_path / f'{i}.png').touch()
+    (tmp_path / 'notes.txt').touch()
+    assert [p.stem for p in frames(tmp_path)] == list('0123456789')
+    assert [p.stem for p in frames(tmp_path, 4)] == list('0369')
+    assert [p.stem for p in frames(tmp_path, 1)] == ['0']
+    assert len(frames(tmp_path, 99)) == 10
+    with pytest.raises(ValueError, match='limit 0'):
+        frames(tmp_path, 0)
+    for nothing in (tmp_path / 'missing', tmp_path / 'notes.txt'):
+        with pytest.raises(ValueError, match='no pictures'):
+            frames(nothing)
+
+
+def test_csv_holds_every_column(tmp_path):
+    write_csv(tmp_path / 'rows.csv', [{'a': 1}, {'a': 2, 'b': 3}])
+    with open(tmp_path / 'rows.csv') as file:
+        assert list(csv.DictReader(file)) == [{'a': '1', 'b': ''}, {'a': '2', 'b': '3'}]
+
+
+def test_judges_that_are_none(tmp_path):
+    with pytest.raises(FileNotFoundError, match='no such judge'):
+        judges.load(tmp_path / 'missing.py')
+    (tmp_path / 'empty.py').write_text('x = 1\n')
+    with pytest.raises(ValueError, match='defines none of segment'):
+        judges.load(tmp_path / 'empty.py')
+    (tmp_path / 'text.txt').write_text('x')
+    with pytest.raises(ValueError, match='Python file'):
+        judges.load(tmp_path / 'text.txt')
+
+
+STILLS = [
+    'webp',
+    'jpeg',
+    pytest.param('avif', marks=pytest.mark.skipif(not features.check('avif'), reason='no AVIF')),
+]
+
+
+@pytest.mark.parametrize('name', STILLS)
+def test_stills_are_real_files_within_the_budget(name):
+    rgb = picture()
+    codec = Still(name)
+    worth = []
+    for budget in (400, 700, 1500):
+        data = codec.encode(rgb, budget)
+        if data is None:
+            assert name != 'webp'
+            continue
+        assert len(data) <= budget
+        assert Image.open(io.BytesIO(data)).format == name.upper()
+        decoded = codec.decode(data, (WIDTH, HEIGHT))
+        assert decoded.rgb.shape == rgb.shape
+        assert decoded.frame is None
+        worth.append(metrics.psnr(rgb, decoded.rgb))
+    assert worth == sorted(worth)
+    assert worth[-1] > 25
+    assert codec.encode(rgb, 20) is None  # no format has so small a head
+
+
+def test_stills_are_chosen_by_what_is_asked_for():
+    rgb = picture()
+    good = Still('webp')
+    dull = Still('webp', lambda original, decoded: -float(decoded.std()))
+    pictures = [c.decode(c.encode(rgb, 300), (WIDTH, HEIGHT)).rgb for c in (good, dull)]
+    assert pictures[0].std() > pictures[1].std()
+    assert metrics.psnr(rgb, pictures[0]) > metrics.psnr(rgb, pictures[1])
+
+
+def test_a_still_tries_small_pictures_when_bytes_are_few():
+    data = Still('webp').encode(picture(), 120)
+    assert Image.open(io.BytesIO(data)).width < WIDTH
+
+
+def test_unknown_and_missing_formats(monkeypatch):
+    with pytest.raises(ValueError, match='not one of gsc, webp'):
+        Still('gif')
+    monkeypatch.setattr(features, 'check', lambda name: False)
+    with pytest.raises(ValueError, match='pip install'):
+        Still('avif')
+
+
+def test_the_command_writes_rows_summary_and_pictures(folder, judge_file, tmp_path, capsys):
+    report = tmp_path / 'report'
+    words = ['evaluate', str(folder), '--codec', 'webp,jpeg', '--budgets', '300,900']
+    words += ['--judge', str(judge_file), '--limit', '2', '--report', str(report)]
+    assert main([*words, '--peers-by', 'level']) == 0
+    with open(report / 'rows.csv') as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * 2 * 2
+    coded = [row for row in rows if row['bytes'] != 'nan']
+    assert all(int(row['bytes']) <= int(row['budget']) for row in coded)
+    summary = (report / 'summary.md').read_text()
+    assert summary in capsys.readouterr().out
+    assert len(summary.splitlines()) == 2 + 4
+    written = {p.name for p in Path(report / 'pictures').iterdir()}
+    assert {f'{Path(r["file"]).stem}_{r["codec"]}_{r["budget"]}.png' for r in coded} == written
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (['--codec', 'gif'], "codec 'gif' is not one of"),
+        (['--codec', 'gsc-x'], "codec 'gsc-x' is not one of"),
+        (['--peers-by', 'level'], '--judge with distances'),
+        (['--limit', '0'], 'limit 0'),
+        (['--judge', 'missing.py'], 'no such judge'),
+    ],
+)
+def test_the_command_says_what_is_wrong(folder, tmp_path, capsys, words, message):
+    given = ['evaluate', str(folder), '--codec', 'webp', '--report', str(tmp_path / 'report')]
+    assert main([*given, *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_distance_that_the_judge_does_not_know(folder, judge_file, tmp_path, capsys):
+    words = ['evaluate', str(folder), '--codec', 'webp', '--report', str(tmp_path / 'report')]
+    assert main([*words, '--judge', str(judge_file), '--peers-by', 'lpips']) == 2
+    assert 'give psnr, ms_ssim, level' in capsys.readouterr().err
