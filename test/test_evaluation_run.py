@@ -19,7 +19,7 @@ from gsc_ros.evaluation.codecs import Gsc, Outcome, Still
 from gsc_ros.evaluation.run import evaluate, frames, markdown, summarise, write_csv
 
 WIDTH, HEIGHT = 96, 64
-# Classes by brightness, the dark is the road; the darker the nearer; one box around what is bright.
+# Classes by brightness, dark is road; the darker the nearer; one box around what is bright.
 JUDGE = """
 import numpy as np
 
@@ -123,7 +123,7 @@ def test_a_codec_that_sends_a_wall_loses_what_was_there(folder, judge):
 
 
 def test_what_a_codec_cannot_do_is_said_and_not_averaged(folder, judge):
-    rows = list(evaluate(frames(folder), [Exact(), Grey()], [9, 10**6][1:], judge))
+    rows = list(evaluate(frames(folder), [Exact(), Grey()], [10**6], judge))
     rows += list(evaluate(frames(folder), [Grey()], [9], judge))
     exact, grey, cannot = summarise(rows)
     assert (exact['codec'], exact['frames'], exact['det_f1']) == ('exact', 3, 1)
@@ -219,7 +219,7 @@ def test_stills_are_real_files_within_the_budget(name):
     rgb = picture()
     codec = Still(name)
     worth = []
-    for budget in (400, 700, 1500):
+    for budget in (400, 1500):
         data = codec.encode(rgb, budget)
         if data is None:
             assert name != 'webp'
@@ -230,8 +230,7 @@ def test_stills_are_real_files_within_the_budget(name):
         assert decoded.rgb.shape == rgb.shape
         assert decoded.frame is None
         worth.append(metrics.psnr(rgb, decoded.rgb))
-    assert worth == sorted(worth)
-    assert worth[-1] > 25
+    assert worth[-1] == max(worth) > 30
     assert codec.encode(rgb, 20) is None  # no format has so small a head
 
 
@@ -245,8 +244,8 @@ def test_stills_are_chosen_by_what_is_asked_for():
 
 
 def test_a_still_tries_small_pictures_when_bytes_are_few():
-    data = Still('webp').encode(picture(), 120)
-    assert Image.open(io.BytesIO(data)).width < WIDTH
+    data = Still('webp').encode(picture(), 80)
+    assert Image.open(io.BytesIO(data)).width < WIDTH // 2
 
 
 def test_unknown_and_missing_formats(monkeypatch):
