@@ -5,6 +5,7 @@ import io
 import math
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -12,11 +13,11 @@ import pytest
 from PIL import Image, features
 
 from gsc_ros.cli import main
-from gsc_ros.codec import SemanticCodec
+from gsc_ros.codec import DecodedFrame, SemanticCodec
 from gsc_ros.evaluation import judge as judges
 from gsc_ros.evaluation import metrics
 from gsc_ros.evaluation.codecs import Gsc, Outcome, Still
-from gsc_ros.evaluation.run import evaluate, frames, markdown, summarise, write_csv
+from gsc_ros.evaluation.run import Seen, evaluate, frames, markdown, summarise, write_csv
 
 WIDTH, HEIGHT = 96, 64
 # Classes by brightness, dark is road; the darker the nearer; one box around what is bright.
@@ -173,6 +174,55 @@ def test_the_maps_of_our_decoder_are_judged_beside_its_picture(folder, judge):
         assert 0 <= row[name] <= 1
     assert row['own_hazards_missed'] in (0, 1)
     assert row['hazards'] == 1
+
+
+class Twin(Exact):
+    """Loses nothing of picture and classes; sees half of the depth, at half the distance."""
+
+    name = 'twin'
+
+    def __init__(self, judge):
+        self.judge = judge
+
+    def decode(self, data, size):
+        rgb = super().decode(data, size).rgb
+        depth = self.judge.depth(rgb) / 2
+        depth[:, ::2] = np.nan
+        trust = np.zeros(rgb.shape[:2], np.uint8)
+        frame = DecodedFrame(rgb, depth, self.judge.segment(rgb), trust, '', None)
+        return Outcome(np.zeros_like(rgb), frame)
+
+
+def test_maps_from_the_decoder_have_figures_of_their_own(folder, judge):
+    (row,) = evaluate(frames(folder, 1), [Twin(judge)], [10**6], judge)
+    assert (row['own_agreement'], row['own_miou'], row['own_known']) == (1, 1, 0.5)
+    assert row['own_absrel'] == pytest.approx(0.5)
+    assert (row['own_delta1'], row['own_hazards_missed']) == (0, 0)
+    assert row['agreement'] < 0.5  # the picture is judged by itself, and it is black
+    assert row['absrel'] != row['own_absrel']
+
+
+def test_the_sky_has_no_depth(judge):
+    seen = Seen(judge, picture())
+    sky = seen.classes == 2
+    assert sky.any()
+    assert np.array_equal(np.isinf(seen.depth), sky)
+    assert np.array_equal(seen.depth[~sky], judge.depth(picture())[~sky])
+
+
+@pytest.mark.parametrize(('steps', 'name'), [(None, 'gsc'), (0, 'gsc-0'), (4, 'gsc-4')])
+def test_steps_of_the_flow_reach_the_decoder(steps, name):
+    asked = []
+
+    class Ours:
+        def decode(self, data, steps):
+            asked.append(steps)
+            return SimpleNamespace(rgb=data)
+
+    codec = Gsc(Ours(), steps)
+    assert codec.decode(b'x', (1, 1)).rgb == b'x'
+    assert asked == [steps]
+    assert codec.name == name
 
 
 def test_frames_are_evenly_spaced(tmp_path):
