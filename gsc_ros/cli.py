@@ -28,7 +28,8 @@ def main(words: Sequence[str] | None = None) -> int:
     module = import_module(f'gsc_ros.commands.{args.command.replace("-", "_")}')
     try:
         code: int = module.run(args)
-    except (ValueError, OSError, ImportError):
+    except (ValueError, OSError, ImportError) as error:
+        print(f'gsc {args.command}: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
