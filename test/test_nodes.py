@@ -1,0 +1,259 @@
+"""Encoder and decoder over real topics: what they publish, and what they survive."""
+
+import array
+import json
+
+import numpy as np
+import pytest
+from bench import coded, image, info
+from diagnostic_msgs.msg import DiagnosticStatus
+from gsc_ros.msg import LinkStatus, SemanticFrame
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import String
+
+from gsc_ros.codec import SemanticCodec, bitstream
+from gsc_ros.nodes import convert, topics
+from gsc_ros.nodes.decoder import Decoder, scaled_info
+from gsc_ros.nodes.encoder import Encoder
+
+DECODED = {
+    topics.DECODED: ('rgb8', Image),
+    topics.DECODED_DEPTH: ('32FC1', Image),
+    topics.DECODED_SEGMENTATION: ('mono8', Image),
+    topics.DECODED_COLOUR: ('rgb8', Image),
+    topics.TRUST: ('mono8', Image),
+    topics.DECODED_INFO: (None, CameraInfo),
+    topics.DECODED_DEPTH_INFO: (None, CameraInfo),
+}
+
+
+@pytest.fixture(scope='module')
+def codec():
+    return SemanticCodec.load(weights='random', threads=1)
+
+
+@pytest.fixture
+def encoding(bench):
+    """An encoder, its pictures' publisher, and somebody who listens."""
+    bench.hear(SemanticFrame, topics.CODED, topics.NEWEST)
+    node = bench.add(Encoder, weights='random', max_rate=60.0, stale_after_s=1.0)
+    publisher = bench.peer.create_publisher(Image, topics.IMAGE, 10)
+    bench.wait(lambda: publisher.get_subscription_count(), 'the encoder subscribes')
+    bench.wait(lambda: bench.peer.count_publishers(f'{bench.namespace}/{topics.CODED}'))
+    return bench, node, publisher
+
+
+@pytest.fixture
+def decoding(bench, codec):
+    """A decoder with everything subscribed, and the publisher of its frames."""
+    for topic, (_, kind) in DECODED.items():
+        bench.hear(kind, topic)
+    bench.hear(String, topics.CAPTION)
+    bench.hear(String, topics.LABELS, topics.LATCHED)
+    frames = bench.peer.create_publisher(SemanticFrame, topics.RECEIVED, topics.NEWEST)
+    infos = bench.peer.create_publisher(CameraInfo, topics.RECEIVED_INFO, topics.NEWEST)
+    node = bench.add(Decoder, weights='random', steps=1, stale_after_s=1.0)
+    bench.wait(lambda: frames.get_subscription_count() and infos.get_subscription_count())
+    for topic in DECODED:
+        bench.wait(lambda topic=topic: bench.peer.count_publishers(f'{bench.namespace}/{topic}'))
+    return bench, node, frames, infos
+
+
+def test_a_frame_carries_stamp_frame_and_caption(encoding):
+    bench, _, publisher = encoding
+    message = image()
+    bench.wait(lambda: publisher.publish(message) or bench.got[topics.CODED], 'a frame')
+    frame = bench.got[topics.CODED][0]
+    assert frame.header == message.header
+    assert (frame.width, frame.height) == (96, 64)
+    assert frame.caption
+    header, _ = bitstream.unpack(bytes(frame.data))
+    assert header.fingerprint == frame.model_fingerprint
+    assert len(frame.data) <= 300
+
+
+def test_bad_pictures_are_counted_and_the_encoder_lives(encoding):
+    bench, _, publisher = encoding
+    broken = image()
+    broken.data = array.array('B', bytes(10))
+    strange = image()
+    strange.encoding = 'yuv422'
+    nan = convert.to_image(np.full((64, 96, 3), np.nan, np.float32), '32FC3', image().header)
+    tiny = image(size=(8, 8))
+    for number, bad in enumerate((broken, strange, nan, tiny, Image()), start=1):
+        bench.tell(
+            lambda bad=bad: publisher.publish(bad), 'encoder', lambda v, n=number: v['rejected'] >= n
+        )
+    level, said, _ = bench.report('encoder')
+    assert level == DiagnosticStatus.WARN
+    assert 'dropped' in said
+    # Sizes may change from one picture to the next.
+    for size in ((96, 64), (64, 96), (200, 64)):
+        picture = image(size=size)
+        bench.wait(
+            lambda picture=picture, size=size: publisher.publish(picture)
+            or any((f.width, f.height) == size for f in bench.got[topics.CODED]),
+            'a frame of the new size',
+        )
+
+
+def test_a_camera_that_vanishes_is_stale(encoding):
+    bench, _, publisher = encoding
+    bench.wait(lambda: publisher.publish(image()) or bench.got[topics.CODED])
+    bench.peer.destroy_publisher(publisher)
+    bench.wait_for_report('encoder', lambda lv, m, v: lv == DiagnosticStatus.STALE, 'STALE')
+
+
+def test_a_closed_link_holds_pictures_back(encoding):
+    bench, _, publisher = encoding
+    status = bench.peer.create_publisher(LinkStatus, topics.STATUS, topics.LATCHED)
+    status.publish(LinkStatus(open=False, rate_bps=1000.0))
+
+    def held(level, message, values):
+        publisher.publish(image())
+        return int(values['held']) > 0 and 'closed' in message
+
+    bench.wait_for_report('encoder', held, 'pictures are held back')
+    status.publish(LinkStatus(open=True, rate_bps=1e6))
+    bench.got[topics.CODED].clear()
+    bench.wait(lambda: publisher.publish(image()) or bench.got[topics.CODED], 'open again')
+
+
+def test_the_pace_is_the_links(encoding):
+    bench, node, _ = encoding
+    assert node._interval(0.0) == pytest.approx(1 / 60)
+    node._on_status(LinkStatus(open=True, rate_bps=1000.0))
+    assert node._interval(node._status_at) == pytest.approx(8 * (300 + 24) / 1000)
+    assert node._interval(node._status_at + 60) == pytest.approx(1 / 60)  # an old status is none
+
+
+def test_nobody_listening_costs_nothing(bench):
+    bench.add(Encoder, weights='random')
+    publisher = bench.peer.create_publisher(Image, topics.IMAGE, 10)
+    bench.wait(lambda: publisher.get_subscription_count())
+    bench.tell(lambda: publisher.publish(image()), 'encoder', lambda v: v['unread'] > 0)
+    _, _, values = bench.report('encoder')
+    assert values['encoded'] == '0'
+
+
+def test_compressed_pictures_are_taken(bench):
+    import cv2
+
+    bench.hear(SemanticFrame, topics.CODED, topics.NEWEST)
+    bench.add(Encoder, weights='random', image_transport='compressed')
+    publisher = bench.peer.create_publisher(CompressedImage, f'{topics.IMAGE}/compressed', 10)
+    bench.wait(lambda: publisher.get_subscription_count())
+    data = cv2.imencode('.jpg', convert.to_rgb(image()))[1].tobytes()
+    message = CompressedImage(header=image().header, format='jpeg', data=data)
+    bench.wait(lambda: publisher.publish(message) or bench.got[topics.CODED])
+    assert bench.got[topics.CODED][0].header == message.header
+
+
+def test_one_frame_gives_all_maps_with_one_stamp(decoding, codec):
+    bench, _, frames, infos = decoding
+    frame = coded(codec)
+    infos.publish(info())
+    frames.publish(frame)
+    for topic in (*DECODED, topics.CAPTION):
+        bench.wait(lambda topic=topic: bench.got[topic], topic)
+    for topic, (encoding, _) in DECODED.items():
+        message = bench.got[topic][0]
+        assert message.header == frame.header
+        assert (message.width, message.height) == (96, 64)
+        if encoding:
+            assert message.encoding == encoding
+    k = bench.got[topics.DECODED_DEPTH_INFO][0].k
+    assert k[0] == 80.0
+    labels = json.loads(bench.got[topics.LABELS][0].data)
+    assert labels['0'] == 'road'
+    assert labels['255'] == 'unlabelled'
+    depth = convert.to_array(bench.got[topics.DECODED_DEPTH][0])
+    trust = convert.to_array(bench.got[topics.TRUST][0])
+    assert np.isnan(depth[trust == 0]).all()
+
+
+def test_malformed_frames_are_counted_and_the_decoder_lives(decoding, codec):
+    bench, _, frames, infos = decoding
+    infos.publish(info())
+    good = coded(codec)
+    damaged, foreign, other, cut = (coded(codec) for _ in range(4))
+    damaged.data[40] ^= 1
+    foreign.data = array.array('B', b'\x89PNG' + bytes(60))
+    codec_fingerprint, codec.networks.fingerprint = codec.networks.fingerprint, 0x4321
+    other = coded(codec)
+    codec.networks.fingerprint = codec_fingerprint
+    cut.data = cut.data[:-5]
+    empty = SemanticFrame()
+    for number, bad in enumerate((damaged, foreign, other, cut, empty), start=1):
+        bench.tell(
+            lambda bad=bad: frames.publish(bad), 'decoder', lambda v, n=number: v['rejected'] >= n
+        )
+    assert bench.report('decoder')[0] == DiagnosticStatus.WARN
+    assert not bench.got[topics.DECODED]
+    frames.publish(good)
+    bench.wait(lambda: bench.got[topics.DECODED], 'a good frame after the bad ones')
+    # A cut frame that says so is shown, and what is missing is marked.
+    bench.got[topics.TRUST].clear()
+    short = coded(codec, seed=4, size=(128, 128))
+    short.data, short.truncated = short.data[:16], True
+    frames.publish(short)
+    bench.wait(lambda: bench.got[topics.TRUST], 'a truncated frame')
+    assert (convert.to_array(bench.got[topics.TRUST][0]) == 0).all()
+
+
+def test_sizes_may_change_and_camera_info_follows(decoding, codec):
+    bench, _, frames, infos = decoding
+    infos.publish(info((96, 64), stamp=(1, 0)))
+    frames.publish(coded(codec, size=(96, 64)))
+    bench.wait(lambda: bench.got[topics.DECODED_INFO])
+    bench.got[topics.DECODED_INFO].clear()
+    frames.publish(coded(codec, size=(192, 128)))
+    bench.wait(lambda: bench.got[topics.DECODED_INFO])
+    assert bench.got[topics.DECODED_INFO][0].k[0] == 160.0
+
+
+def test_a_restarted_decoder_shows_the_next_frame(decoding, codec):
+    bench, node, frames, _ = decoding
+    frames.publish(coded(codec, sequence=1))
+    bench.wait(lambda: bench.got[topics.DECODED])
+    bench.remove(node)
+    bench.wait(lambda: frames.get_subscription_count() == 0)
+    bench.got[topics.DECODED].clear()
+    bench.add(Decoder, weights='random', steps=0)
+    bench.wait(lambda: frames.get_subscription_count())
+    frame = coded(codec, sequence=2)
+    bench.wait(lambda: frames.publish(frame) or bench.got[topics.DECODED], 'after the restart')
+
+
+def test_a_link_that_falls_silent_is_stale_with_the_age_of_the_picture(decoding, codec):
+    bench, _, frames, infos = decoding
+    now = bench.peer.get_clock().now().to_msg()
+    stamp = (now.sec - 7, now.nanosec)
+    infos.publish(info(stamp=stamp))
+    frames.publish(coded(codec, stamp=stamp))
+    bench.wait(lambda: bench.got[topics.DECODED])
+    _, message, values = bench.wait_for_report(
+        'decoder', lambda lv, m, v: lv == DiagnosticStatus.STALE, 'STALE'
+    )
+    assert 'old' in message
+    assert float(values['frame_age_s']) >= 7
+
+
+def test_transitions_can_be_made_by_a_manager(bench, codec):
+    from rclpy.lifecycle import TransitionCallbackReturn
+
+    node = bench.add(Decoder, autostart=False, weights='random')
+    success = TransitionCallbackReturn.SUCCESS
+    for _ in range(2):
+        assert node.trigger_configure() == success
+        assert node.trigger_activate() == success
+        assert node.trigger_deactivate() == success
+        assert node.trigger_cleanup() == success
+
+
+def test_camera_info_scales_with_the_picture():
+    out = scaled_info(info((96, 64)), 48, 32)
+    assert (out.width, out.height) == (48, 32)
+    assert out.k[0] == 40.0
+    assert out.p[5] == 40.0
+    assert scaled_info(CameraInfo(), 10, 10).width == 10
