@@ -47,7 +47,8 @@ class Encoder:
     def finish(self) -> bytes:
         """Return the shortest bytes of which every continuation gives the coded symbols."""
         width = 4 + self._shifts
-        for dropped in range(width, -1, -1):
+        # The range has 32 bits at most, so no more than four bytes can be left open.
+        for dropped in range(4, -1, -1):
             unit = 1 << (8 * dropped)
             value = -(-self._low // unit) * unit
             if value + unit <= self._low + self._range:
