@@ -1,11 +1,14 @@
 """The command line: files in and out, and one line for every mistake."""
 
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
 
 from gsc_ros.cli import main
-from gsc_ros.commands.pictures import read_depth, read_rgb, write_depth
+from gsc_ros.commands.pictures import read_depth, read_rgb, write_depth, write_exact
 
 RANDOM = ['--weights', 'random']
 
@@ -90,3 +93,59 @@ def test_depth_files_come_back(tmp_path):
     assert back[0, 0] == 1.5
     assert np.isnan(back[0, 1]) and np.isnan(back[1, 0])
     assert back[1, 1] == pytest.approx(65.535)
+
+
+def test_a_picture_that_claims_to_be_huge_is_refused(tmp_path):
+    def chunk(kind, data):
+        crc = struct.pack('>I', zlib.crc32(kind + data))
+        return struct.pack('>I', len(data)) + kind + data + crc
+
+    size = struct.pack('>IIBBBBB', 200_000, 200_000, 8, 2, 0, 0, 0)
+    path = tmp_path / 'huge.png'
+    chunks = chunk(b'IHDR', size) + chunk(b'IDAT', zlib.compress(bytes(99))) + chunk(b'IEND', b'')
+    path.write_bytes(b'\x89PNG\r\n\x1a\n' + chunks)
+    with pytest.raises(ValueError, match=r'huge\.png'):
+        read_rgb(path)
+
+
+@pytest.mark.parametrize(
+    'values',
+    [
+        np.zeros((4, 4, 2), np.float32),
+        np.zeros((4, 4), np.complex64),
+        np.array([['a']]),
+        np.array([[None]]),
+    ],
+)
+def test_depth_arrays_must_be_metres(tmp_path, values):
+    path = tmp_path / 'd.npy'
+    np.save(path, values)
+    with pytest.raises(ValueError, match=r'd\.npy'):
+        read_depth(path)
+
+
+def test_broken_depth_arrays_are_refused(tmp_path):
+    path = tmp_path / 'd.npy'
+    np.save(path, np.ones((8, 8), np.float32))
+    good = path.read_bytes()
+    np.savez(tmp_path / 'archive.npz', a=1)
+    broken = [b'', b'hello', good[:60], good[:-1], (tmp_path / 'archive.npz').read_bytes()]
+    # An open bracket and a shape that fits in no memory.
+    broken += [good.replace(b'}', b' '), good.replace(b'(8, 8)', b'(' + b'9' * 30 + b',)')]
+    for data in broken:
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match='not an array'):
+            read_depth(path)
+
+
+def test_maps_are_not_written_where_their_values_would_change(tmp_path):
+    ids = np.arange(20, dtype=np.uint8).reshape(4, 5)
+    for name in ('s.jpg', 's.webp', 's'):
+        with pytest.raises(ValueError, match=r'name it \.png'):
+            write_exact(tmp_path / name, ids)
+        with pytest.raises(ValueError, match=r'name it \.png'):
+            write_depth(tmp_path / name, ids.astype(np.float32))
+        assert not (tmp_path / name).exists()
+    for name in ('s.png', 's.TIFF'):
+        write_exact(tmp_path / name, ids)
+        np.testing.assert_array_equal(cv2.imread(str(tmp_path / name), cv2.IMREAD_UNCHANGED), ids)

@@ -25,7 +25,7 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
 def run(args: argparse.Namespace) -> int:
     """Decode and write what was asked for."""
     from gsc_ros.codec.codec import SemanticCodec
-    from gsc_ros.commands.pictures import write, write_depth, write_rgb
+    from gsc_ros.commands.pictures import write_depth, write_exact, write_rgb
     from gsc_ros.perception.labels import colourise
 
     data = args.file.read_bytes()
@@ -35,11 +35,11 @@ def run(args: argparse.Namespace) -> int:
     if args.depth:
         write_depth(args.depth, frame.depth)
     if args.segmentation:
-        write(args.segmentation, frame.segmentation)
+        write_exact(args.segmentation, frame.segmentation)
     if args.segmentation_color:
         write_rgb(args.segmentation_color, colourise(frame.segmentation))
     if args.trust:
-        write(args.trust, frame.trust)
+        write_exact(args.trust, frame.trust)
     sent = float((frame.trust == 255).mean())
     print(
         f'{args.output}: {frame.header.width}x{frame.header.height}, {frame.caption}; '
