@@ -37,9 +37,7 @@ class Bench:
     def add(self, kind, **parameters):
         """Start a node; it configures and activates itself."""
         overrides = [Parameter(key, value=value) for key, value in parameters.items()]
-        node = kind(
-            context=self.context, namespace=self.namespace, parameter_overrides=overrides
-        )
+        node = kind(context=self.context, namespace=self.namespace, parameter_overrides=overrides)
         self.nodes.append(node)
         self.executor.add_node(node)
         return node
@@ -59,7 +57,9 @@ class Bench:
         """Wait until a condition holds."""
         deadline = time.monotonic() + PATIENCE_S
         while not condition():
-            assert time.monotonic() < deadline, f'waited in vain: {why} {self.got["/diagnostics"][-1:]}'
+            assert time.monotonic() < deadline, (
+                f'waited in vain: {why} {self.got["/diagnostics"][-1:]}'
+            )
             time.sleep(0.01)
 
     def report(self, name):

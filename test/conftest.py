@@ -8,7 +8,7 @@ import pytest
 os.environ.setdefault('ROS_DOMAIN_ID', str(60 + os.getpid() % 40))
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 
-from gsc_ros import graph  # noqa: E402
+from gsc_ros import graph
 
 os.environ.update(graph.environment())
 _names = itertools.count()

@@ -114,7 +114,7 @@ def test_bad_budgets_steps_presets_and_weights_are_refused(codec, tmp_path):
 def test_frames_of_other_weights_are_refused_by_name(codec):
     other = SemanticCodec.load(weights='random')
     other.networks.fingerprint = 0x1234
-    with pytest.raises(BitstreamError, match='0000.*1234'):
+    with pytest.raises(BitstreamError, match=r'0000.*1234'):
         other.decode(codec.encode(picture(64, 64), 100).data)
 
 
@@ -147,7 +147,7 @@ def test_captions_say_what_is_near_and_where():
 
 
 def test_every_word_of_the_vocabulary_has_an_id():
-    assert VOCABULARY == (1 + len(SCENES) + len(THINGS), 1 + len(BEARINGS), 1 + len(DISTANCES))
+    assert (1 + len(SCENES) + len(THINGS), 1 + len(BEARINGS), 1 + len(DISTANCES)) == VOCABULARY
 
 
 def test_a_caption_of_nothing_is_still_a_sentence():

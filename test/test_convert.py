@@ -106,7 +106,7 @@ def test_bad_messages_are_refused():
         with pytest.raises(ValueError, match=text):
             to_rgb(image)
     assert to_rgb(good).shape == RGB.shape
-    with pytest.raises(ValueError, match='need|pixels'):
+    with pytest.raises(ValueError, match=r'need|pixels'):
         to_array(Image(encoding='mono8', height=2, width=2))
     nan = message(np.full((2, 2), np.nan, np.float32), '32FC1')
     with pytest.raises(ValueError, match='NaN'):

@@ -38,7 +38,7 @@ def encoding(bench):
     bench.hear(SemanticFrame, topics.CODED, topics.NEWEST)
     node = bench.add(Encoder, weights='random', max_rate=60.0, stale_after_s=1.0)
     publisher = bench.peer.create_publisher(Image, topics.IMAGE, 10)
-    bench.wait(lambda: publisher.get_subscription_count(), 'the encoder subscribes')
+    bench.wait(publisher.get_subscription_count, 'the encoder subscribes')
     bench.wait(lambda: bench.peer.count_publishers(f'{bench.namespace}/{topics.CODED}'))
     return bench, node, publisher
 
@@ -82,7 +82,9 @@ def test_bad_pictures_are_counted_and_the_encoder_lives(encoding):
     tiny = image(size=(8, 8))
     for number, bad in enumerate((broken, strange, nan, tiny, Image()), start=1):
         bench.tell(
-            lambda bad=bad: publisher.publish(bad), 'encoder', lambda v, n=number: v['rejected'] >= n
+            lambda bad=bad: publisher.publish(bad),
+            'encoder',
+            lambda v, n=number: v['rejected'] >= n,
         )
     level, said, _ = bench.report('encoder')
     assert level == DiagnosticStatus.WARN
@@ -91,8 +93,10 @@ def test_bad_pictures_are_counted_and_the_encoder_lives(encoding):
     for size in ((96, 64), (64, 96), (200, 64)):
         picture = image(size=size)
         bench.wait(
-            lambda picture=picture, size=size: publisher.publish(picture)
-            or any((f.width, f.height) == size for f in bench.got[topics.CODED]),
+            lambda picture=picture, size=size: (
+                publisher.publish(picture)
+                or any((f.width, f.height) == size for f in bench.got[topics.CODED])
+            ),
             'a frame of the new size',
         )
 
@@ -120,7 +124,7 @@ def test_a_closed_link_holds_pictures_back(encoding):
 
 
 def test_the_pace_is_the_links(encoding):
-    bench, node, _ = encoding
+    _, node, _ = encoding
     assert node._interval(0.0) == pytest.approx(1 / 60)
     node._on_status(LinkStatus(open=True, rate_bps=1000.0))
     assert node._interval(node._status_at) == pytest.approx(8 * (300 + 24) / 1000)
@@ -130,7 +134,7 @@ def test_the_pace_is_the_links(encoding):
 def test_nobody_listening_costs_nothing(bench):
     bench.add(Encoder, weights='random')
     publisher = bench.peer.create_publisher(Image, topics.IMAGE, 10)
-    bench.wait(lambda: publisher.get_subscription_count())
+    bench.wait(publisher.get_subscription_count)
     bench.tell(lambda: publisher.publish(image()), 'encoder', lambda v: v['unread'] > 0)
     _, _, values = bench.report('encoder')
     assert values['encoded'] == '0'
@@ -142,7 +146,7 @@ def test_compressed_pictures_are_taken(bench):
     bench.hear(SemanticFrame, topics.CODED, topics.NEWEST)
     bench.add(Encoder, weights='random', image_transport='compressed')
     publisher = bench.peer.create_publisher(CompressedImage, f'{topics.IMAGE}/compressed', 10)
-    bench.wait(lambda: publisher.get_subscription_count())
+    bench.wait(publisher.get_subscription_count)
     data = cv2.imencode('.jpg', convert.to_rgb(image()))[1].tobytes()
     message = CompressedImage(header=image().header, format='jpeg', data=data)
     bench.wait(lambda: publisher.publish(message) or bench.got[topics.CODED])
@@ -220,7 +224,7 @@ def test_a_restarted_decoder_shows_the_next_frame(decoding, codec):
     bench.wait(lambda: frames.get_subscription_count() == 0)
     bench.got[topics.DECODED].clear()
     bench.add(Decoder, weights='random', steps=0)
-    bench.wait(lambda: frames.get_subscription_count())
+    bench.wait(frames.get_subscription_count)
     frame = coded(codec, sequence=2)
     bench.wait(lambda: frames.publish(frame) or bench.got[topics.DECODED], 'after the restart')
 

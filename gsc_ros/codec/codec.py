@@ -11,15 +11,13 @@ from torch.nn import functional
 
 from gsc_ros.codec import bitstream, streams
 from gsc_ros.codec.bitstream import HEADER_BYTES, BitstreamError, FrameHeader
-from gsc_ros.codec.caption import describe, median_depth, token_ids
+from gsc_ros.codec.caption import median_depth, token_ids
 from gsc_ros.codec.grid import coding_size
-from gsc_ros.codec.layout import coarse_of, fine_of
 from gsc_ros.codec.networks import Networks
 from gsc_ros.codec.streams import FrameSymbols
 from gsc_ros.models.flow import sample
-from gsc_ros.models.layers import to_tensor
 from gsc_ros.models.perception import log_to_depth
-from gsc_ros.models.tokenizer import LEVELS, UNKNOWN_CLASS, Synthesis, from_symbols, to_symbols
+from gsc_ros.models.tokenizer import LEVELS, UNKNOWN_CLASS, Synthesis, from_symbols
 from gsc_ros.perception.labels import SKY, UNLABELLED
 
 MIN_BUDGET = 40
@@ -130,10 +128,7 @@ class SemanticCodec:
                 'a frame needs its header and a little more'
             )
         height, width = rgb.shape[:2]
-        size = coding_size(width, height)
-        small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-        classes, metres = self.networks.eye.look(small)
-        scale = median_depth(metres, classes)
+        symbols, scale = self.networks.robot.analyse(rgb)
         if depth is not None:
             if depth.shape != (height, width):
                 raise ValueError(
@@ -141,18 +136,6 @@ class SemanticCodec:
                 )
             measured = median_depth(depth)
             scale = scale if np.isnan(measured) else measured
-        latent = self.networks.encoder(to_tensor(torch.from_numpy(small)[None]))
-        tokens = self.networks.tokenizer.analyse(latent)
-        fine = fine_of(classes)
-        symbols = FrameSymbols(
-            describe(classes, metres),
-            coarse_of(fine),
-            fine,
-            [
-                to_symbols(t, n)[0].numpy().astype(np.int8)
-                for t, n in zip(tokens, LEVELS, strict=True)
-            ],
-        )
         stream, bits = streams.encode(symbols, self.networks.tables)
         header = FrameHeader(
             self.preset,
@@ -209,7 +192,7 @@ class SemanticCodec:
             latent = sample(
                 self.networks.flow, latent, out.features, words, torch.from_numpy(noise), steps
             )
-        picture = self.networks.decoder(latent * self.networks.tokenizer.spread)[0]
+        picture = self.networks.decoder(latent * self.networks.robot.tokenizer.spread)[0]
         size = (header.width, header.height)
         rgb = ((picture * 127.5 + 127.5).round().clamp(0, 255)).byte().permute(1, 2, 0).numpy()
         trust = self._trust(symbols, size)
@@ -237,7 +220,9 @@ class SemanticCodec:
         layout = symbols.coarse.repeat(2, 0).repeat(2, 1)
         layout = np.where(symbols.fine == UNLABELLED, layout, symbols.fine).astype(np.int64)
         layout[layout == UNLABELLED] = UNKNOWN_CLASS
-        return self.networks.tokenizer.predictor(tokens, masks, torch.from_numpy(layout)[None])
+        return self.networks.robot.tokenizer.predictor(
+            tokens, masks, torch.from_numpy(layout)[None]
+        )
 
     @staticmethod
     def _trust(symbols: FrameSymbols, size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -1,5 +1,6 @@
 """The networks and tables that a codec is made of, loaded together or made untrained."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,12 +8,13 @@ import torch
 from torch import nn
 
 from gsc_ros.codec import tables
+from gsc_ros.codec.analysis import Analyser
 from gsc_ros.codec.caption import VOCABULARY
 from gsc_ros.codec.tables import Tables
 from gsc_ros.models.autoencoder import Autoencoder
 from gsc_ros.models.flow import FlowNet
 from gsc_ros.models.tokenizer import Tokenizer
-from gsc_ros.models.weights import FOLDER, fingerprint, frozen, load
+from gsc_ros.models.weights import FOLDER, Net, fingerprint, frozen, load
 from gsc_ros.perception.eye import Eye
 
 RANDOM = 'random'
@@ -25,12 +27,10 @@ FILES = {
 
 @dataclass
 class Networks:
-    """What both ends share, and the robot's eye."""
+    """The robot's side, and what the ground draws with."""
 
-    eye: Eye
-    encoder: nn.Module
+    robot: Analyser
     decoder: nn.Module
-    tokenizer: Tokenizer
     flow: FlowNet
     tables: Tables
     fingerprint: int
@@ -41,17 +41,13 @@ class Networks:
         if weights == RANDOM:
             return cls.random()
         folder = FOLDER if weights is None else Path(weights)
-        autoencoder = _restore(Autoencoder, folder / FILES['autoencoder'])
-        tokenizer = _restore(Tokenizer, folder / FILES['tokenizer'])
-        flow = _restore(FlowNet, folder / FILES['flow'])
+        robot, decoder = load_robot(folder)
         # The eye is the robot's own and may differ; what both ends decode with may not.
         shared = [folder / name for name in (*FILES.values(), tables.WEIGHTS)]
         return cls(
-            Eye.load(folder),
-            autoencoder.encoder,
-            autoencoder.decoder,
-            tokenizer,
-            flow,
+            robot,
+            decoder,
+            _restore(FlowNet, folder / FILES['flow']),
             Tables.load(folder / tables.WEIGHTS),
             fingerprint(shared),
         )
@@ -61,28 +57,26 @@ class Networks:
         """Make the real architecture with random weights of a fixed seed and uniform tables."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            autoencoder = Autoencoder()
-            tokenizer = Tokenizer()
-            flow = FlowNet(VOCABULARY, guidance=tokenizer.config['widths'][0])
-            robot = Eye.random()
-        for net in (autoencoder, tokenizer, flow):
-            frozen(net)
-        return cls(
-            robot,
-            autoencoder.encoder,
-            autoencoder.decoder,
-            tokenizer,
-            flow,
-            Tables.uniform(),
-            seed,
-        )
+            autoencoder = frozen(Autoencoder())
+            tokenizer = frozen(Tokenizer())
+            flow = frozen(FlowNet(VOCABULARY, guidance=tokenizer.config['widths'][0]))
+            eye = Eye.random()
+        robot = Analyser(eye, autoencoder.encoder, tokenizer)
+        return cls(robot, autoencoder.decoder, flow, Tables.uniform(), seed)
 
 
-def _restore(kind: type, path: Path):  # type: ignore[no-untyped-def]
+def load_robot(folder: Path) -> tuple[Analyser, nn.Module]:
+    """Load what looks at pictures, and the decoder of its latent."""
+    autoencoder = _restore(Autoencoder, folder / FILES['autoencoder'])
+    tokenizer = _restore(Tokenizer, folder / FILES['tokenizer'])
+    return Analyser(Eye.load(folder), autoencoder.encoder, tokenizer), autoencoder.decoder
+
+
+def _restore(kind: Callable[..., Net], path: Path) -> Net:
     state, config = load(path)
     try:
         net = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in config.items()})
         net.load_state_dict(state)
     except (TypeError, RuntimeError) as error:
-        raise ValueError(f'{path}: not the weights of a {kind.__name__} ({error})') from error
+        raise ValueError(f'{path}: not the weights of this network ({error})') from error
     return frozen(net)

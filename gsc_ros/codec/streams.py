@@ -177,7 +177,8 @@ class _Walk:
         return self.out
 
 
-def _size(symbols: FrameSymbols) -> tuple[int, int]:
+def size_of(symbols: FrameSymbols) -> tuple[int, int]:
+    """Return the working size (W, H) of a frame."""
     rows, columns = symbols.fine.shape
     return columns * LATENT_CELL, rows * LATENT_CELL
 
@@ -185,7 +186,7 @@ def _size(symbols: FrameSymbols) -> tuple[int, int]:
 def encode(symbols: FrameSymbols, tables: Tables) -> tuple[bytes, dict[str, float]]:
     """Code all of a frame; returns its stream, to be cut at the budget, and bits by part."""
     coder = Encoder()
-    out = _Walk(coder, tables, symbols, FrameSymbols.unknown(_size(symbols))).run()
+    out = _Walk(coder, tables, symbols, FrameSymbols.unknown(size_of(symbols))).run()
     return coder.finish(), out.bits
 
 

@@ -156,7 +156,7 @@ def train(
         masks = robot.masks(tokens)
         out = tokenizer.predictor(tokens, masks, robot.known_layout(seen.layout))
         error = (out.latent - z / tokenizer.spread).square().mean()
-        # Half of the batch is looked at, which is the dearest part of a step; one true latent keeps
+        # Half of the batch is looked at, the dearest part of a step; one true latent keeps
         # the decoder good at what the generator will draw.
         half = (batch + 1) // 2
         part, x = window(out.latent[:half] * tokenizer.spread, seen.x[:half], robot.rng)
