@@ -15,7 +15,7 @@ WEIGHTS: NDArray[np.int64] = np.full(NUM_CLASSES, 2, np.int64)
 for _name, _weight in {
     'person': 6, 'rider': 6, 'bicycle': 5, 'motorcycle': 5, 'car': 4, 'truck': 4, 'bus': 4,
     'train': 4, 'other': 3, 'traffic light': 4, 'traffic sign': 4, 'pole': 3, 'fence': 3,
-    'wall': 3,     'sky': 1,
+    'wall': 3, 'sky': 1,
 }.items():  # fmt: skip
     WEIGHTS[LABELS.index(_name)] = _weight
 

@@ -1,9 +1,9 @@
-"""`gsc train STAGE --data DIR`: train a network of the codec."""
+"""`gsc train STAGE --data DIR`: make training frames, train the networks and tables."""
 
 import argparse
 from pathlib import Path
 
-STAGES = ('perception', 'autoencoder', 'tokens', 'flow', 'tables')
+STAGES = ('simulated', 'perception', 'autoencoder', 'tokens', 'flow', 'tables')
 
 
 def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]') -> None:
@@ -16,12 +16,14 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
     )
     parser.add_argument('stage', choices=STAGES)
     parser.add_argument(
-        '--data', type=Path, required=True,
-        help='folder with train/manifest.csv (pictures and labels), or any folder of pictures',
+        '--data', type=Path,
+        help='folder with train/manifest.csv (pictures and labels), or any folder of pictures '
+        '(all stages but `simulated`)',
     )  # fmt: skip
     parser.add_argument(
-        '--simulated', type=Path, help='folder of simulator frames with true labels'
-    )
+        '--simulated', type=Path,
+        help='folder of simulator frames with true labels, as stage `simulated` makes them',
+    )  # fmt: skip
     parser.add_argument(
         '--distance', type=Path,
         help='Python file with a class PerceptualSqueeze, the feature distance to train on '
@@ -51,6 +53,13 @@ def run(args: argparse.Namespace) -> int:
     from gsc_ros.models.weights import FOLDER
     from gsc_ros.training.loop import Settings
 
+    if args.stage == 'simulated':
+        from gsc_ros.training.simulated import export
+
+        print(export(args.output / 'simulated', seed=args.seed))
+        return 0
+    if args.data is None:
+        raise ValueError(f'stage {args.stage} needs --data <folder of pictures>')
     settings = Settings(
         output=args.output / args.stage,
         steps=args.steps,
