@@ -2,9 +2,11 @@
 Start the graph without the launch package: ``python -m gsc_ros source:=sim link:=moon_dte_s_13m``.
 
 Nodes run as processes whose lines are prefixed with their names. All end together: on Ctrl-C, on
-SIGTERM, or when one of them ends.
+SIGTERM, when the terminal is closed, or when one of them ends.
 """
 
+import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -50,9 +52,8 @@ def command(node: graph.Node, values: graph.Values) -> list[str]:
     for name, target in graph.remappings(values):
         words += ['-r', f'{name}:={target}']
     for name, value in graph.node_parameters(node, values).items():
-        # Quoted text, so that YAML does not make a number of a path.
-        text = f'"{value}"' if isinstance(value, str) else str(value).lower()
-        words += ['-p', f'{name}:={text}']
+        # JSON is YAML whose text stays text: a path 2024 does not become a number.
+        words += ['-p', f'{name}:={json.dumps(value, ensure_ascii=False)}']
     return words
 
 
@@ -61,11 +62,7 @@ def environment() -> dict[str, str]:
     env = dict(os.environ)
     prefixes = [sys.prefix, *env.get('AMENT_PREFIX_PATH', '').split(os.pathsep)]
     env['AMENT_PREFIX_PATH'] = os.pathsep.join(dict.fromkeys(p for p in prefixes if p))
-    return (
-        env
-        | {k: env.get(k, v) for k, v in graph.environment().items()}
-        | {'PYTHONUNBUFFERED': '1'}
-    )
+    return env | graph.environment() | {'PYTHONUNBUFFERED': '1'}
 
 
 class Processes:
@@ -76,21 +73,28 @@ class Processes:
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self.children: dict[str, subprocess.Popen[str]] = {}
-        for name, words in commands.items():
-            child = subprocess.Popen(
-                words,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                text=True,
-                errors='replace',
-                env=environment(),
-                start_new_session=True,  # Ctrl-C reaches them through us, once
-            )
-            self.children[name] = child
-            thread = threading.Thread(target=self._relay, args=(name, child), daemon=True)
-            thread.start()
-            self._threads.append(thread)
+        try:
+            for name, words in commands.items():
+                self._start(name, words)
+        except BaseException:
+            self.stop()  # those that did start
+            raise
+
+    def _start(self, name: str, words: list[str]) -> None:
+        child = subprocess.Popen(
+            words,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors='replace',
+            env=environment(),
+            start_new_session=True,  # Ctrl-C reaches them through us, once
+        )
+        self.children[name] = child
+        thread = threading.Thread(target=self._relay, args=(name, child), daemon=True)
+        thread.start()
+        self._threads.append(thread)
 
     def _relay(self, name: str, child: 'subprocess.Popen[str]') -> None:
         assert child.stdout is not None
@@ -98,8 +102,8 @@ class Processes:
             self.say(name, line.rstrip('\n'))
 
     def say(self, name: str, line: str) -> None:
-        """Print a line of a process."""
-        with self._lock:
+        """Print a line of a process; where nobody reads any more, it is lost."""
+        with self._lock, contextlib.suppress(OSError):
             self._output.write(f'[{name}] {line}\n')
             self._output.flush()
 
@@ -130,18 +134,18 @@ class Processes:
 
 def supervise(processes: Processes, stopping: threading.Event) -> int:
     """Wait for the end of one process or of our time; returns the exit code."""
-    code = 0
-    while not stopping.wait(0.2):
-        end = processes.ended()
-        if end is not None:
-            name, code = end
-            processes.say(
-                'gsc_ros', f'{name} has ended with exit code {code}: stopping the others'
-            )
-            code = code or 1
-            break
-    processes.stop()
-    return code
+    try:
+        while not stopping.wait(0.2):
+            end = processes.ended()
+            if end is not None:
+                name, code = end
+                processes.say(
+                    'gsc_ros', f'{name} has ended with exit code {code}: stopping the others'
+                )
+                return code or 1
+    finally:
+        processes.stop()
+    return 0
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -160,7 +164,9 @@ def main(words: Sequence[str] | None = None) -> int:
             'gsc_ros: rviz:=true needs `ros2 launch`; without it, open config/teleop.rviz in RViz'
         )
     stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+            continue  # nohup
         signal.signal(number, lambda *_: stopping.set())
     commands = {node.executable: command(node, values) for node in graph.running(values)}
     return supervise(Processes(commands, sys.stdout), stopping)

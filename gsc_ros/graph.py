@@ -5,8 +5,10 @@ The launch files and the process runner (``python -m gsc_ros``) both start what 
 that the two cannot differ. Plain data: no ROS is imported.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from gsc_ros.codec.bitstream import PRESETS
 from gsc_ros.paths import config_dir
@@ -20,12 +22,13 @@ Values = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Argument:
-    """A launch argument; ``choices`` empty for free text."""
+    """A launch argument: its ``choices``, empty for any, and the ``kind`` of what it sets."""
 
     name: str
     default: str
     description: str
     choices: tuple[str, ...] = ()
+    kind: type[str] | type[int] = str
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ ARGUMENTS = (
     Argument('scene', 'street', "The simulator's world", ('street', 'rover')),
     Argument('link', 'moon_dte_s_13m', 'Link profile, see `gsc link-budget --list`'),
     Argument('preset', 'gsc', 'Which streams a frame has', PRESETS),
-    Argument('budget_bytes', '300', 'Bytes of a frame on air, 40 to 2000'),
+    Argument('budget_bytes', '300', 'Bytes of a frame on air, 40 to 2000', kind=int),
     Argument('namespace', '', 'Namespace of all nodes'),
     Argument('params_file', '', 'Parameters of all nodes; empty for config/teleop_link.yaml'),
     Argument('log_level', 'info', 'Least severity that is logged',
@@ -72,6 +75,8 @@ NODES = (
     Node('decoder', {'preset': 'preset'}),
 )
 
+_ARGUMENT = {argument.name: argument for argument in ARGUMENTS}
+
 REMAPPINGS = (('camera/image', 'image_topic'), ('camera/camera_info', 'camera_info_topic'))
 
 
@@ -84,17 +89,20 @@ def resolve(given: Values) -> dict[str, str]:
     """
     Complete and check the arguments' values.
 
-    Raises ``ValueError`` that lists what there is, for an unknown argument or value.
+    Raises ``ValueError`` that lists what there is, for an unknown argument or a value that cannot
+    be used.
     """
-    known = {argument.name: argument for argument in ARGUMENTS}
     for name, value in given.items():
-        if name not in known:
-            raise ValueError(f'unknown argument {name!r}; there are: {", ".join(known)}')
-        choices = known[name].choices
+        if name not in _ARGUMENT:
+            raise ValueError(f'unknown argument {name!r}; there are: {", ".join(_ARGUMENT)}')
+        choices = _ARGUMENT[name].choices
         if choices and value not in choices:
             raise ValueError(f'{name}:={value}: give one of {", ".join(choices)}')
+        typed(name, value)
     values = defaults() | dict(given)
     values['params_file'] = values['params_file'] or str(config_dir() / 'teleop_link.yaml')
+    if not Path(values['params_file']).is_file():
+        raise ValueError(f'params_file:={values["params_file"]}: there is no such file')
     if values['source'] in ('images', 'video') and not values['path']:
         raise ValueError(f'source:={values["source"]} needs path:=<folder or film>')
     return values
@@ -105,20 +113,23 @@ def running(values: Values) -> list[Node]:
     return [node for node in NODES if node.when(values)]
 
 
-def typed(value: str) -> str | int | float | bool:
-    """Turn an argument's text into the parameter's type, as YAML would."""
-    for kind in (int, float):
-        try:
-            return kind(value)
-        except ValueError:
-            continue
-    return {'true': True, 'false': False}.get(value, value)
+def typed(name: str, value: str) -> str | int:
+    """
+    Turn an argument's text into what it sets: text stays text, also where it looks like a number.
+
+    Raises ``ValueError`` for text of another kind.
+    """
+    kind = _ARGUMENT[name].kind if name in _ARGUMENT else str
+    try:
+        return kind(value)
+    except ValueError:
+        raise ValueError(f'{name}:={value}: give a whole number') from None
 
 
-def node_parameters(node: Node, values: Values) -> dict[str, str | int | float | bool]:
+def node_parameters(node: Node, values: Values) -> dict[str, str | int | bool]:
     """Return the parameters that the arguments set on a node."""
-    parameters: dict[str, str | int | float | bool] = {
-        name: typed(values[argument]) for name, argument in node.parameters.items()
+    parameters: dict[str, str | int | bool] = {
+        name: typed(argument, values[argument]) for name, argument in node.parameters.items()
     }
     parameters['use_sim_time'] = values['use_sim_time'] == 'true'
     return parameters
@@ -131,6 +142,7 @@ def remappings(values: Values) -> list[tuple[str, str]]:
 
 
 def environment() -> dict[str, str]:
-    """Return the variables the nodes need: Fast DDS with room for whole images."""
+    """Return the variables the nodes need: Fast DDS with room for whole images, or your own."""
     profile = str(config_dir() / 'fastdds_shm.xml')
-    return {'FASTRTPS_DEFAULT_PROFILES_FILE': profile, 'FASTDDS_DEFAULT_PROFILES_FILE': profile}
+    names = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
+    return {name: os.environ.get(name, profile) for name in names}

@@ -2,6 +2,7 @@
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
 
 from gsc_ros import graph
 from gsc_ros.paths import config_dir
@@ -21,7 +22,14 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             executable=node.executable,
             name=node.executable,
             namespace=values['namespace'],
-            parameters=[values['params_file'], graph.node_parameters(node, values)],
+            parameters=[
+                values['params_file'],
+                {
+                    # With its type, else launch makes numbers of text that looks like one.
+                    name: ParameterValue(value, value_type=type(value))
+                    for name, value in graph.node_parameters(node, values).items()
+                },
+            ],
             remappings=graph.remappings(values),
             arguments=['--ros-args', '--log-level', values['log_level']],
             output='screen',
