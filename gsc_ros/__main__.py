@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import IO
 
 from gsc_ros import graph
+from gsc_ros.paths import prefixes
 
 _GRACE_S = 8.0
 
@@ -59,10 +60,8 @@ def command(node: graph.Node, values: graph.Values) -> list[str]:
 
 def environment() -> dict[str, str]:
     """Return the nodes' environment: this interpreter's prefix is where ament looks."""
-    env = dict(os.environ)
-    prefixes = [sys.prefix, *env.get('AMENT_PREFIX_PATH', '').split(os.pathsep)]
-    env['AMENT_PREFIX_PATH'] = os.pathsep.join(dict.fromkeys(p for p in prefixes if p))
-    return env | graph.environment() | {'PYTHONUNBUFFERED': '1'}
+    own = {'AMENT_PREFIX_PATH': os.pathsep.join(map(str, prefixes())), 'PYTHONUNBUFFERED': '1'}
+    return dict(os.environ) | graph.environment() | own
 
 
 class Processes:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gsc_ros.codec.bitstream import PRESETS
-from gsc_ros.paths import config_dir
+from gsc_ros.paths import config_dir, prefixes
 from gsc_ros.sources import SOURCES
 
 PACKAGE = 'gsc_ros'
@@ -142,7 +142,10 @@ def remappings(values: Values) -> list[tuple[str, str]]:
 
 
 def environment() -> dict[str, str]:
-    """Return the variables the nodes need: Fast DDS with room for whole images, or your own."""
-    profile = str(config_dir() / 'fastdds_shm.xml')
-    names = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
-    return {name: os.environ.get(name, profile) for name in names}
+    """Return the variables the nodes need: Fast DDS with room for whole images, unless you say."""
+    old, new = 'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'
+    if old in os.environ or new in os.environ:
+        return {}
+    # Fast DDS 2 (up to Jazzy) knows the old name alone, Fast DDS 3 warns of it.
+    is_old = any(any(prefix.glob('lib/libfastrtps.so*')) for prefix in prefixes())
+    return {old if is_old else new: str(config_dir() / 'fastdds_shm.xml')}

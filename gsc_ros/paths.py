@@ -20,10 +20,15 @@ def message_dir() -> Path:
     return _shared('msg')
 
 
+def prefixes() -> list[Path]:
+    """Return where ROS packages are installed: ament's prefixes, and this interpreter's own."""
+    listed = os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)
+    return [Path(p) for p in dict.fromkeys([*listed, sys.prefix]) if p]
+
+
 def _shared(folder: str) -> Path:
     source = Path(__file__).resolve().parent.parent
-    prefixes = [*os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep), sys.prefix]
-    places = [Path(p) / 'share' / 'gsc_ros' / folder for p in prefixes if p]
+    places = [prefix / 'share' / 'gsc_ros' / folder for prefix in prefixes()]
     if (source / 'package.xml').is_file():
         places.insert(0, source / folder)
     for place in places:
