@@ -13,6 +13,7 @@ ERROR = DiagnosticStatus.ERROR
 STALE = DiagnosticStatus.STALE
 
 PERIOD_S = 1.0
+RECENT_S = 10.0  # trouble this old is over
 
 
 @dataclass

@@ -7,7 +7,6 @@ publishes camera/image/gsc.
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +15,9 @@ from sensor_msgs.msg import CompressedImage, Image
 from gsc_ros.codec.bitstream import KEY, PRESETS
 from gsc_ros.msg import LinkStatus, SemanticFrame
 from gsc_ros.nodes import convert, lifecycle, topics
-from gsc_ros.nodes.diagnostics import OK, STALE, WARN, Rate, Report
+from gsc_ros.nodes.diagnostics import OK, RECENT_S, STALE, WARN, Rate, Report
 from gsc_ros.nodes.parameters import Parameters, parameter
 from gsc_ros.nodes.worker import NewestWorker
-
-if TYPE_CHECKING:
-    pass
 
 STATUS_TIMEOUT_S = 10.0
 _DATAGRAM_OVERHEAD = 24  # bytes the link adds to a frame, for pacing
@@ -71,7 +67,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         self._codec: SemanticCodec = SemanticCodec.load(v.preset, v.weights or None, v.threads)
         self._publisher = self.create_publisher(SemanticFrame, topics.CODED, topics.NEWEST)
         self._counts = {'received': 0, 'encoded': 0, 'rejected': 0, 'unread': 0, 'held': 0}
-        self._last_problem = ''
+        self._last_problem, self._problem_at = '', -np.inf
         self._depth: NDArray[np.float32] | None = None
         self._status: LinkStatus | None = None
         self._status_at = self._last_image = self._next_due = -np.inf
@@ -176,6 +172,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         if not self.context.ok():
             return  # the process is going down around the worker
         self._counts['rejected'] += 1
+        self._problem_at = time.monotonic()
         self._last_problem = f'{type(error).__name__}: {error}'
         self.get_logger().warning(
             f'picture dropped: {self._last_problem}', throttle_duration_sec=5.0
@@ -189,7 +186,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
             message = 'not active'
         elif now - self._last_image > self.values.stale_after_s:
             level, message = STALE, 'no pictures: is the camera running, and the topic right?'
-        elif self._counts['rejected']:
+        elif now - self._problem_at < RECENT_S:
             level, message = WARN, f'pictures were dropped: {self._last_problem}'
         elif self._link_closed(now):
             level, message = WARN, 'the link is closed: pictures are held back'
