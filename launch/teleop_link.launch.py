@@ -43,6 +43,9 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
                 executable='rviz2',
                 namespace=values['namespace'],
                 arguments=['-d', str(config_dir() / 'teleop.rviz')],
+                parameters=[{'use_sim_time': values['use_sim_time'] == 'true'}],
+                # Its depth cloud takes camera_info from the root, whatever the namespace.
+                remappings=[('/decoded/depth/camera_info', 'decoded/depth/camera_info')],
                 output='screen',
             )
         )
