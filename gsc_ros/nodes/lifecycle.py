@@ -131,7 +131,10 @@ class GscNode(LifecycleNode, Generic[P]):
 
 def run(kind: Callable[[], GscNode], args: list[str] | None = None) -> int:
     """Run a node until it is told to stop; returns the process's exit code."""
-    rclpy.init(args=args)  # not a context manager before Kilted
+    try:
+        rclpy.init(args=args)  # not a context manager before Kilted
+    except RuntimeError as error:  # rcl's: a params file or a name that it cannot read
+        raise SystemExit(str(error)) from None
     node = None
     try:
         node = kind()

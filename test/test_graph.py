@@ -1,0 +1,148 @@
+"""The table of the graph: arguments, nodes, what they set, and how it reaches a process."""
+
+import importlib
+import os
+import shlex
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gsc_ros import __main__ as runner
+from gsc_ros import graph, paths
+
+NASTY = ('2024', '1e3', '0x10', 'true', 'null', '', '~', '[1]', 'a: b', '# a', 'a "b" \'c\'',
+         'C:\\d\\n', 'straße/ 写真', '%s $HOME', '- a', '😀')  # fmt: skip
+
+
+def by_name(nodes):
+    return {node.executable: node for node in nodes}
+
+
+def parameter_words(words):
+    """Return what a command line sets, still as YAML."""
+    pairs = [words[i + 1].split(':=', 1) for i, word in enumerate(words) if word == '-p']
+    return dict(pairs)
+
+
+def test_defaults_are_complete_and_good():
+    values = graph.resolve({})
+    assert set(values) == {argument.name for argument in graph.ARGUMENTS}
+    assert values['params_file'] == str(paths.config_dir() / 'teleop_link.yaml')
+    for argument in graph.ARGUMENTS:
+        assert argument.description
+        assert not argument.choices or argument.default in argument.choices
+
+
+@pytest.mark.parametrize(
+    'given_, expected',
+    [
+        ({'sorce': 'sim'}, ["'sorce'", 'source', 'link']),
+        ({'source': 'webcam'}, ['source:=webcam', 'sim', 'topic']),
+        ({'rviz': 'yes'}, ['rviz:=yes', 'true', 'false']),
+        ({'budget_bytes': 'much'}, ['budget_bytes:=much', 'whole number']),
+        ({'budget_bytes': '300.5'}, ['budget_bytes:=300.5', 'whole number']),
+        ({'params_file': '/no/such.yaml'}, ['params_file:=/no/such.yaml', 'no such file']),
+        ({'source': 'images'}, ['source:=images', 'path:=']),
+        ({'source': 'video'}, ['source:=video', 'path:=']),
+    ],
+)
+def test_bad_arguments_are_refused_by_name(given_, expected):
+    with pytest.raises(ValueError) as caught:
+        graph.resolve(given_)
+    for part in expected:
+        assert part in str(caught.value)
+
+
+def test_a_camera_of_yours_takes_the_place_of_ours():
+    ours = by_name(graph.running(graph.resolve({})))
+    assert list(ours) == ['camera', 'encoder', 'link', 'decoder']
+    values = graph.resolve({'source': 'topic', 'image_topic': '/front/image_raw'})
+    assert list(by_name(graph.running(values))) == ['encoder', 'link', 'decoder']
+    assert graph.remappings(values) == [('camera/image', '/front/image_raw')]
+    assert graph.remappings(graph.resolve({})) == []
+
+
+def test_arguments_set_parameters_that_the_nodes_have():
+    pytest.importorskip('rclpy')
+    values = graph.resolve({})
+    for node in graph.NODES:
+        module = importlib.import_module(f'gsc_ros.nodes.{node.executable}')
+        known = next(
+            kind for name, kind in vars(module).items() if name.endswith('Parameters')
+            and kind.__module__ == module.__name__
+        ).__dataclass_fields__  # fmt: skip
+        for name, value in graph.node_parameters(node, values).items():
+            if name == 'use_sim_time':
+                continue  # every node's own
+            assert known[name].default == value
+            assert type(known[name].default) is type(value)
+
+
+def test_the_file_sets_what_the_arguments_set_by_default():
+    values = graph.resolve({})
+    file = yaml.safe_load((paths.config_dir() / 'teleop_link.yaml').read_text())
+    for node in graph.NODES:
+        stands = file[f'/**/{node.executable}']['ros__parameters']
+        for name in node.parameters:
+            assert stands[name] == graph.node_parameters(node, values)[name]
+
+
+# Controls and separators of lines are no part of any name of a file.
+@given(st.text(st.characters(exclude_categories=('C', 'Zl', 'Zp'))))
+def test_text_stays_text(text):
+    values = graph.resolve({'source': 'images', 'path': text or '.'})
+    camera = by_name(graph.NODES)['camera']
+    set_ = {
+        k: yaml.safe_load(v) for k, v in parameter_words(runner.command(camera, values)).items()
+    }
+    assert set_ == graph.node_parameters(camera, values)
+    assert set_['path'] == (text or '.')
+
+
+@pytest.mark.parametrize('text', NASTY)
+def test_ros_reads_what_the_runner_writes(ros, text):
+    rclpy = pytest.importorskip('rclpy')
+    words = runner.command(
+        by_name(graph.NODES)['camera'], {**graph.resolve({'namespace': 'quoted'}), 'path': text}
+    )
+    node = rclpy.create_node(
+        'other',
+        context=ros,
+        cli_args=words[words.index('--ros-args') :],
+        automatically_declare_parameters_from_overrides=True,
+    )
+    try:
+        assert node.get_fully_qualified_name() == '/quoted/camera'
+        assert node.get_parameter('path').value == text
+        assert node.get_parameter('use_sim_time').value is False
+        assert node.get_parameter('hfov_deg').value == 70.0  # from the file
+    finally:
+        node.destroy_node()
+
+
+def test_a_command_line_says_everything():
+    values = graph.resolve({
+        'source': 'topic', 'image_topic': '/front/image', 'budget_bytes': '150',
+        'namespace': '/a/b/', 'log_level': 'warn', 'use_sim_time': 'true',
+    })  # fmt: skip
+    line = shlex.join(runner.command(by_name(graph.NODES)['encoder'], values))
+    for part in (
+        '-r __node:=encoder', '-r __ns:=/a/b ', '-r camera/image:=/front/image',
+        '-p budget_bytes:=150', '-p use_sim_time:=true', '--log-level warn',
+        f'--params-file {values["params_file"]}',
+    ):  # fmt: skip
+        assert part in line
+
+
+def test_fast_dds_gets_our_profile_unless_there_is_one(monkeypatch):
+    names = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    ((name, file),) = graph.environment().items()
+    assert name in names
+    assert os.path.isfile(file)
+    monkeypatch.setenv(names[1], '/my.xml')
+    assert graph.environment() == {}
+    assert runner.environment()[names[1]] == '/my.xml'

@@ -1,0 +1,218 @@
+"""The process runner: real processes start together, and end together whatever happens."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from gsc_ros import __main__ as runner
+from gsc_ros import paths
+
+ROOT = Path(__file__).resolve().parent.parent
+PATIENCE_S = 60.0
+SLEEP = 'import time; print("awake", flush=True); time.sleep(600)'
+
+
+@pytest.fixture
+def mark(monkeypatch):
+    """A mark in the environment, by which our processes are found; all must be gone at the end."""
+    text = uuid.uuid4().hex
+    monkeypatch.setenv('GSC_TEST_MARK', text)
+    yield text
+    left = marked(text)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left
+
+
+def marked(text):
+    """List the processes other than this one that carry a mark."""
+    found = []
+    for folder in Path('/proc').iterdir():
+        if folder.name.isdecimal() and int(folder.name) != os.getpid():
+            try:
+                if text.encode() in (folder / 'environ').read_bytes():
+                    found.append(int(folder.name))
+            except OSError:
+                continue  # it has ended, or is not ours
+    return found
+
+
+def wait(condition, why):
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f'waited in vain: {why}'
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def arguments(tmp_path):
+    """A graph that starts quickly: small pictures, untrained networks, a link without limits."""
+    pictures = tmp_path / 'a "2" folder'
+    pictures.mkdir()
+    rng = np.random.default_rng(1)
+    for number in range(2):
+        blocks = rng.integers(0, 256, (8, 12, 3), np.uint8)
+        cv2.imwrite(str(pictures / f'{number}.png'), np.kron(blocks, np.ones((8, 8, 1), np.uint8)))
+    params = tmp_path / 'params.yaml'
+    text = (paths.config_dir() / 'teleop_link.yaml').read_text()
+    params.write_text(text.replace('weights: ""', 'weights: random'))
+    return {
+        'source': 'images', 'path': str(pictures), 'params_file': str(params), 'link': 'ideal',
+        'namespace': f'r{os.getpid()}',
+    }  # fmt: skip
+
+
+class Run:
+    """``python -m gsc_ros`` in a process, with what it says."""
+
+    def __init__(self, arguments):
+        words = [f'{name}:={value}' for name, value in arguments.items()]
+        self.process = subprocess.Popen(
+            [sys.executable, '-m', 'gsc_ros', *words],
+            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        self.lines = []
+        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.thread.start()
+
+    def _read(self):
+        self.lines.extend(self.process.stdout)
+
+    def end(self):
+        """Wait for the end; returns exit code and all that was said."""
+        code = self.process.wait(PATIENCE_S)
+        self.thread.join(5)
+        return code, ''.join(self.lines)
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_the_graph_shows_pictures_and_stops_when_told(ros, mark, arguments, number):
+    rclpy = pytest.importorskip('rclpy')
+    from rclpy.executors import SingleThreadedExecutor
+    from sensor_msgs.msg import Image
+
+    from gsc_ros.nodes import topics
+
+    node = rclpy.create_node('viewer', context=ros, namespace=arguments['namespace'])
+    executor = SingleThreadedExecutor(context=ros)
+    executor.add_node(node)
+    got = []
+    node.create_subscription(Image, topics.DECODED, got.append, topics.PICTURES)
+    run = Run(arguments)
+    try:
+        wait(lambda: executor.spin_once(timeout_sec=0.1) or got or run.process.poll(), 'a picture')
+        run.process.send_signal(number)
+        code, said = run.end()
+    finally:
+        run.process.kill()
+        executor.shutdown()
+        node.destroy_node()
+    assert got, said
+    assert (got[0].width, got[0].height, got[0].encoding) == (96, 64, 'rgb8')
+    assert code == 0, said
+    assert 'Traceback' not in said
+    assert 'killed' not in said
+
+
+def test_a_closed_terminal_ends_it_even_while_it_starts(mark, arguments):
+    run = Run(arguments)
+    wait(lambda: len(marked(mark)) == 5, 'four nodes beside the runner')
+    run.process.send_signal(signal.SIGHUP)
+    code, said = run.end()
+    assert code == 0, said
+
+
+def test_a_node_that_dies_ends_all_with_its_reason(mark, arguments):
+    code, said = Run({**arguments, 'link': 'nosuch'}).end()
+    assert code == 1
+    assert '[link] [FATAL]' in said
+    assert "unknown link profile 'nosuch'" in said
+    assert '[gsc_ros] link has ended with exit code 1: stopping the others' in said
+
+
+def test_a_params_file_that_is_none_is_named(mark, arguments, tmp_path):
+    (tmp_path / 'broken.yaml').write_text('camera: [\n')
+    code, said = Run({**arguments, 'params_file': tmp_path / 'broken.yaml'}).end()
+    assert code == 1
+    assert "Couldn't parse params file" in said
+    assert 'broken.yaml' in said
+    assert 'Traceback' not in said
+
+
+@pytest.mark.parametrize(
+    'words, expected',
+    [
+        (['sorce:=sim'], ["unknown argument 'sorce'", 'source']),
+        (['--source', 'sim'], ["'--source'", 'name:=value']),
+        (['source:=images'], ['path:=']),
+        (['params_file:=/no/such.yaml'], ['/no/such.yaml']),
+    ],
+)
+def test_bad_arguments_start_nothing(mark, capsys, words, expected):
+    assert runner.main(words) == 2
+    said = capsys.readouterr().err
+    for part in expected:
+        assert part in said
+
+
+def test_help_lists_every_argument(capsys):
+    assert runner.main(['--help']) == 0
+    said = capsys.readouterr().out
+    for name in runner.graph.defaults():
+        assert f'  {name}:=' in said
+
+
+def python(code):
+    return [sys.executable, '-c', code]
+
+
+def test_lines_carry_their_process_and_an_end_its_code(mark):
+    output = io.StringIO()
+    processes = runner.Processes(
+        {'one': python(SLEEP), 'two': python('print("bye"); raise SystemExit(3)')}, output
+    )
+    assert runner.supervise(processes, threading.Event()) == 3
+    said = output.getvalue()
+    assert '[two] bye\n' in said
+    assert '[gsc_ros] two has ended with exit code 3: stopping the others' in said
+
+
+def test_an_end_without_a_fault_is_still_the_end_of_all(mark):
+    processes = runner.Processes({'one': python(SLEEP), 'two': python('')}, io.StringIO())
+    assert runner.supervise(processes, threading.Event()) == 1
+
+
+def test_what_does_not_stop_is_killed(mark, monkeypatch):
+    monkeypatch.setattr(runner, '_GRACE_S', 0.3)
+    output = io.StringIO()
+    deaf = f'import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); {SLEEP}'
+    processes = runner.Processes({'deaf': python(deaf)}, output)
+    wait(lambda: 'awake' in output.getvalue(), 'it is deaf')
+    processes.stop()
+    assert '[deaf] does not stop and is killed' in output.getvalue()
+
+
+def test_a_process_that_cannot_start_leaves_no_others(mark):
+    with pytest.raises(FileNotFoundError):
+        runner.Processes({'one': python(SLEEP), 'two': ['/no/such/program']}, io.StringIO())
+
+
+class Unread(io.StringIO):
+    def write(self, text):
+        raise BrokenPipeError
+
+
+def test_nobody_reading_neither_blocks_nor_orphans(mark):
+    flood = 'for i in range(100000): print("a line that nobody reads")'
+    processes = runner.Processes({'one': python(SLEEP), 'loud': python(flood)}, Unread())
+    assert runner.supervise(processes, threading.Event()) == 1
