@@ -49,7 +49,7 @@ def command(node: graph.Node, values: graph.Values) -> list[str]:
     words = [sys.executable, '-c', code, '--ros-args', '-r', f'__node:={node.executable}']
     words += ['--log-level', values['log_level'], '--params-file', values['params_file']]
     if values['namespace']:
-        words += ['-r', f'__ns:=/{values["namespace"].strip("/")}']
+        words += ['-r', f'__ns:=/{values["namespace"]}']
     for name, target in graph.remappings(values):
         words += ['-r', f'{name}:={target}']
     for name, value in graph.node_parameters(node, values).items():

@@ -100,6 +100,7 @@ def resolve(given: Values) -> dict[str, str]:
             raise ValueError(f'{name}:={value}: give one of {", ".join(choices)}')
         typed(name, value)
     values = defaults() | dict(given)
+    values['namespace'] = values['namespace'].strip('/')
     values['params_file'] = values['params_file'] or str(config_dir() / 'teleop_link.yaml')
     if not Path(values['params_file']).is_file():
         raise ValueError(f'params_file:={values["params_file"]}: there is no such file')

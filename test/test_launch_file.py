@@ -1,0 +1,150 @@
+"""What `ros2 launch` starts: the launch file against the real launch, and what it refers to."""
+
+import importlib.util
+
+import pytest
+import yaml
+
+from gsc_ros import __main__ as runner
+from gsc_ros import graph, paths
+
+GIVEN = {
+    'source': 'images',
+    'path': '2024',  # text, though YAML would make a number of it
+    'budget_bytes': '150',
+    'link': 'ideal',
+    'namespace': 'field/rover',
+    'image_topic': '/front/image_raw',
+    'log_level': 'warn',
+    'use_sim_time': 'true',
+}
+
+
+@pytest.fixture
+def launch_file():
+    """The launch file as a module; needs the real launch and launch_ros."""
+    pytest.importorskip('launch_ros', reason='ros2 launch is not installed')
+    path = paths.launch_dir() / 'teleop_link.launch.py'
+    spec = importlib.util.spec_from_file_location('teleop_link', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def started(module, given):
+    """Return package and arguments of the nodes that launch would start, by executable."""
+    from launch.utilities import perform_substitutions
+    from launch_ros.actions import Node
+
+    from launch import LaunchContext
+
+    context = LaunchContext()
+    context.launch_configurations.update(graph.defaults() | given)
+    nodes = {}
+    for node in module.start(context):
+        assert isinstance(node, Node)
+        node._perform_substitutions(context)
+        namespace, _, name = node.node_name.rpartition('/')
+        own = {'name': f'__node:={name}', 'ns': f'__ns:={namespace or "/"}'}
+        context.extend_locals({'ros_specific_arguments': own})  # as its execute() does
+        # Without the first word, the executable: it is found only where we are installed.
+        words = [perform_substitutions(context, word) for word in node.cmd[1:]]
+        nodes[node.node_executable] = (node.node_package, words)
+    return nodes
+
+
+def test_launch_describes_every_argument(launch_file):
+    from launch.actions import DeclareLaunchArgument
+
+    from launch import LaunchContext
+
+    description = launch_file.generate_launch_description()
+    declared = {a.name: a for a in description.entities if isinstance(a, DeclareLaunchArgument)}
+    assert list(declared) == [argument.name for argument in graph.ARGUMENTS]
+    for argument in graph.ARGUMENTS:
+        found = declared[argument.name]
+        default = ''.join(part.perform(LaunchContext()) for part in found.default_value)
+        assert default == argument.default
+        assert tuple(found.choices or ()) == argument.choices
+        assert found.description.startswith(argument.description)
+
+
+def heard(context, arguments):
+    """Return full name, parameters and a topic of a node that is started with these arguments."""
+    import rclpy
+
+    node = rclpy.create_node(
+        'unnamed',
+        context=context,
+        cli_args=arguments,
+        automatically_declare_parameters_from_overrides=True,
+    )
+    try:
+        parameters = {k: p.value for k, p in node.get_parameters_by_prefix('').items()}
+        topic = node.resolve_topic_name('camera/image')
+        return node.get_fully_qualified_name(), parameters, topic
+    finally:
+        node.destroy_node()
+
+
+@pytest.mark.parametrize('source', ['images', 'topic'])
+def test_launch_and_runner_start_the_same(launch_file, ros, source):
+    given = {**GIVEN, 'source': source}
+    values = graph.resolve(given)
+    nodes = started(launch_file, given)
+    assert list(nodes) == [node.executable for node in graph.running(values)]
+    for node in graph.running(values):
+        package, launched = nodes[node.executable]
+        assert package == 'gsc_ros'
+        words = runner.command(node, values)
+        alone = heard(ros, words[words.index('--ros-args') :])
+        assert heard(ros, launched) == alone
+        name, parameters, topic = alone
+        assert name == f'/field/rover/{node.executable}'
+        assert parameters['use_sim_time'] is True
+        assert parameters.get('path', '2024') == '2024'
+        assert topic == '/front/image_raw'
+        for line in (words, launched):
+            assert line[line.index('--log-level') + 1] == 'warn'
+
+
+def test_launch_starts_rviz_on_request(launch_file):
+    assert 'rviz2' not in started(launch_file, {})
+    package, words = started(launch_file, {'rviz': 'true', 'namespace': 'rover'})['rviz2']
+    assert package == 'rviz2'
+    assert words[words.index('-d') + 1] == str(paths.config_dir() / 'teleop.rviz')
+    assert '/decoded/depth/camera_info:=decoded/depth/camera_info' in words
+    assert '__ns:=/rover' in words
+
+
+def test_bad_arguments_stop_launch(launch_file):
+    with pytest.raises(ValueError, match='path:='):
+        started(launch_file, {'source': 'video'})
+
+
+def test_the_launch_file_compiles_and_takes_all_from_the_table():
+    path = paths.launch_dir() / 'teleop_link.launch.py'
+    names = compile(path.read_text(), str(path), 'exec').co_names
+    assert 'generate_launch_description' in names
+    assert 'graph' in names
+
+
+def test_rviz_shows_topics_that_are_published_in_the_frame_of_the_camera():
+    topics = pytest.importorskip('gsc_ros.nodes.topics')
+    config = yaml.safe_load((paths.config_dir() / 'teleop.rviz').read_text())
+    file = yaml.safe_load((paths.config_dir() / 'teleop_link.yaml').read_text())
+    manager = config['Visualization Manager']
+    frame = file['/**/camera']['ros__parameters']['frame_id']
+    assert manager['Global Options']['Fixed Frame'] == frame
+    displays = {}
+    for display in manager['Displays']:
+        displays.setdefault(display['Class'].split('/')[1], []).append(display)
+    assert {display['Topic']['Value'] for display in displays['Image']} == {
+        topics.IMAGE, topics.DECODED, topics.DECODED_COLOUR, topics.TRUST,
+    }  # fmt: skip
+    (cloud,) = displays['DepthCloud']
+    assert cloud['Depth Map Topic'] == topics.DECODED_DEPTH
+    assert cloud['Color Image Topic'] == topics.DECODED
+    # Best effort publishers and reliable subscribers do not meet.
+    (camera,) = (d for d in displays['Image'] if d['Topic']['Value'] == topics.IMAGE)
+    assert camera['Topic']['Reliability Policy'] == 'Best Effort'
