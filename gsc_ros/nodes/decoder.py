@@ -21,7 +21,7 @@ from std_msgs.msg import Header, String
 from gsc_ros.codec.bitstream import PRESETS
 from gsc_ros.msg import SemanticFrame
 from gsc_ros.nodes import convert, lifecycle, topics
-from gsc_ros.nodes.diagnostics import OK, RECENT_S, STALE, WARN, Rate, Report
+from gsc_ros.nodes.diagnostics import OK, STALE, WARN, Drops, Rate, Report
 from gsc_ros.nodes.parameters import Parameters, parameter
 from gsc_ros.nodes.worker import NewestWorker
 from gsc_ros.perception.labels import LABELS, UNLABELLED, colourise
@@ -105,8 +105,8 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         kind, topic, labels = label_message()
         self._labels: Publisher = self.create_publisher(kind, topic, topics.LATCHED)
         self._labels.publish(labels)
-        self._counts = {'received': 0, 'decoded': 0, 'rejected': 0, 'unread': 0, 'truncated': 0}
-        self._last_problem, self._problem_at = '', -np.inf
+        self._counts = {'received': 0, 'decoded': 0, 'unread': 0, 'truncated': 0}
+        self._drops = Drops(self, 'frame')
         self._infos: OrderedDict[tuple[int, int], CameraInfo] = OrderedDict()
         self._last_info: CameraInfo | None = None
         self._last_frame = -np.inf
@@ -117,7 +117,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
 
     def start(self) -> None:
         """Subscribe."""
-        self._worker = NewestWorker(self._decode, self._reject)
+        self._worker = NewestWorker(self._decode, self._drops.note)
         self._inputs = [
             self.create_subscription(
                 SemanticFrame, topics.RECEIVED, self._on_frame, topics.NEWEST
@@ -188,16 +188,6 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         self._counts['decoded'] += 1
         self._counts['truncated'] += message.truncated
 
-    def _reject(self, error: Exception) -> None:
-        if not self.context.ok():
-            return  # the process is going down around the worker
-        self._counts['rejected'] += 1
-        self._problem_at = time.monotonic()
-        self._last_problem = f'{type(error).__name__}: {error}'
-        self.get_logger().warning(
-            f'frame dropped: {self._last_problem}', throttle_duration_sec=5.0
-        )
-
     def _age(self) -> float:
         """Seconds since the shown picture was taken, by this node's clock."""
         if self._shown is None:
@@ -213,8 +203,8 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
             message = 'not active'
         elif now - self._last_frame > self.values.stale_after_s:
             level, message = STALE, 'no frames: the picture on screen is old'
-        elif now - self._problem_at < RECENT_S:
-            level, message = WARN, f'frames were dropped: {self._last_problem}'
+        elif self._drops.recent():
+            level, message = WARN, f'frames were dropped: {self._drops.last}'
         elif self._last_info is None:
             level, message = WARN, 'no camera_info yet: depth cannot be projected'
         skipped = self._worker.skipped if self.active else 0
@@ -223,6 +213,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
             message,
             {
                 **self._counts,
+                'rejected': self._drops.count,
                 'skipped': skipped,
                 'frame_age_s': self._age(),
                 'frames_per_s': self._frames.per_second(now),

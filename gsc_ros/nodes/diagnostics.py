@@ -1,5 +1,7 @@
 """How a node fares, on /diagnostics once a second."""
 
+import math
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -54,6 +56,31 @@ class Diagnostics:
 
 def _text(value: object) -> str:
     return f'{value:.4g}' if isinstance(value, float) else str(value)
+
+
+class Drops:
+    """Inputs that could not be used: counted, logged, and news for a while."""
+
+    def __init__(self, node: Node, what: str) -> None:
+        self._node, self._what = node, what
+        self._at = -math.inf
+        self.count = 0
+        self.last = ''
+
+    def note(self, error: Exception) -> None:
+        """Take note of one."""
+        if not self._node.context.ok():
+            return  # the process is going down around a worker
+        self.count += 1
+        self.last = f'{type(error).__name__}: {error}'
+        self._at = time.monotonic()
+        self._node.get_logger().warning(
+            f'{self._what} dropped: {self.last}', throttle_duration_sec=5.0
+        )
+
+    def recent(self) -> bool:
+        """Whether the last one is still news."""
+        return time.monotonic() - self._at < RECENT_S
 
 
 class Rate:

@@ -15,7 +15,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from gsc_ros.codec.bitstream import KEY, PRESETS
 from gsc_ros.msg import LinkStatus, SemanticFrame
 from gsc_ros.nodes import convert, lifecycle, topics
-from gsc_ros.nodes.diagnostics import OK, RECENT_S, STALE, WARN, Rate, Report
+from gsc_ros.nodes.diagnostics import OK, STALE, WARN, Drops, Rate, Report
 from gsc_ros.nodes.parameters import Parameters, parameter
 from gsc_ros.nodes.worker import NewestWorker
 
@@ -66,8 +66,8 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         v = self.values
         self._codec: SemanticCodec = SemanticCodec.load(v.preset, v.weights or None, v.threads)
         self._publisher = self.create_publisher(SemanticFrame, topics.CODED, topics.NEWEST)
-        self._counts = {'received': 0, 'encoded': 0, 'rejected': 0, 'unread': 0, 'held': 0}
-        self._last_problem, self._problem_at = '', -np.inf
+        self._counts = {'received': 0, 'encoded': 0, 'unread': 0, 'held': 0}
+        self._drops = Drops(self, 'picture')
         self._depth: NDArray[np.float32] | None = None
         self._status: LinkStatus | None = None
         self._status_at = self._last_image = self._next_due = -np.inf
@@ -77,7 +77,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
 
     def start(self) -> None:
         """Subscribe."""
-        self._worker = NewestWorker(self._encode, self._reject)
+        self._worker = NewestWorker(self._encode, self._drops.note)
         if self.values.image_transport == 'compressed':
             images = self.create_subscription(
                 CompressedImage, f'{topics.IMAGE}/compressed', self._on_image, topics.SENSOR
@@ -111,7 +111,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         try:
             self._depth = convert.to_metres(message)
         except ValueError as error:
-            self._reject(error)
+            self._drops.note(error)
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         now = time.monotonic()
@@ -168,16 +168,6 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         self._bits.add(now, 8 * len(frame.data))
         self._frames.add(now)
 
-    def _reject(self, error: Exception) -> None:
-        if not self.context.ok():
-            return  # the process is going down around the worker
-        self._counts['rejected'] += 1
-        self._problem_at = time.monotonic()
-        self._last_problem = f'{type(error).__name__}: {error}'
-        self.get_logger().warning(
-            f'picture dropped: {self._last_problem}', throttle_duration_sec=5.0
-        )
-
     def diagnose(self) -> Report:
         """Rate, bits and trouble."""
         now = time.monotonic()
@@ -186,8 +176,8 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
             message = 'not active'
         elif now - self._last_image > self.values.stale_after_s:
             level, message = STALE, 'no pictures: is the camera running, and the topic right?'
-        elif now - self._problem_at < RECENT_S:
-            level, message = WARN, f'pictures were dropped: {self._last_problem}'
+        elif self._drops.recent():
+            level, message = WARN, f'pictures were dropped: {self._drops.last}'
         elif self._link_closed(now):
             level, message = WARN, 'the link is closed: pictures are held back'
         skipped = self._worker.skipped if self.active else 0
@@ -196,6 +186,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
             message,
             {
                 **self._counts,
+                'rejected': self._drops.count,
                 'skipped': skipped,
                 'frames_per_s': self._frames.per_second(now),
                 'kbps': self._bits.per_second(now) / 1000,

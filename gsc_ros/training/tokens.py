@@ -164,7 +164,8 @@ def train(
         made = model['decoder'](torch.cat([part, true_part]))
         picture = picture_losses(made, torch.cat([x, true_x]), distance)
         task = seen_losses(out, seen, weight)
-        total = error + 2 * picture['loss'] + 0.25 * task['loss']
+        look = 4.0 * picture['l1'] + 2.0 * picture['feature']
+        total = error + look + 0.25 * task['loss']
         return {
             'latent': error,
             'l1': picture['l1'],
