@@ -161,6 +161,9 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         start = time.monotonic()
         frame = self._codec.decode(bytes(message.data), message.truncated, self.values.steps)
         header = message.header
+        self._caption.publish(
+            String(data=frame.caption)
+        )  # first: it has no stamp to be matched by
         pictures: dict[str, NDArray] = {
             topics.DECODED: frame.rgb,
             topics.DECODED_DEPTH: frame.depth,
@@ -180,7 +183,6 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
             publisher = self._images[topic]
             if publisher.get_subscription_count():
                 publisher.publish(convert.to_image(pixels, _IMAGES[topic], header))
-        self._caption.publish(String(data=frame.caption))
         now = time.monotonic()
         self._decode_ms = 1000 * (now - start)
         self._frames.add(now)

@@ -65,6 +65,7 @@ class Monitor(lifecycle.GscNode[MonitorParameters]):
         self._figures = Figures()
         self._sets: OrderedDict[Stamp, dict[str, Any]] = OrderedDict()
         self._status: LinkStatus | None = None
+        self._caption = ''
         self._decoder: dict[str, str] = {}
         self._shown: Stamp | None = None
         self._last_bytes = 0
@@ -134,6 +135,8 @@ class Monitor(lifecycle.GscNode[MonitorParameters]):
     def _on_other(self, topic: str, message: Any) -> None:
         if topic == topics.STATUS:
             self._status = message
+        elif topic == topics.CAPTION:
+            self._caption = message.data
         self._record(topic, message)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
@@ -163,7 +166,7 @@ class Monitor(lifecycle.GscNode[MonitorParameters]):
             self._shown = stamp
             for part, kept in parts.items():  # of the pictures, those that belong to a shown frame
                 self._record(part, kept)
-            self._worker.offer(parts)
+            self._worker.offer({**parts, topics.CAPTION: self._caption})
             for old in [s for s in self._sets if s <= stamp]:
                 del self._sets[old]
 
@@ -188,7 +191,7 @@ class Monitor(lifecycle.GscNode[MonitorParameters]):
             classes,
             convert.to_array(parts[topics.TRUST]),
             len(frame.data),
-            frame.caption,
+            parts[topics.CAPTION],
         )
         self._pictures += 1
         path = self._folder / f'frame_{self._pictures:04d}.png'
