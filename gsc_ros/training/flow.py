@@ -32,7 +32,7 @@ def train(
     distance_file: Path,
     weights: Path,
     simulated: Path | None = None,
-    batch: int = 8,
+    batch: int = 3,
     seed: int = 0,
 ) -> Path:
     """

@@ -20,7 +20,8 @@ from gsc_ros.training.perception import class_weights
 from gsc_ros.training.perception import losses as task_losses
 from gsc_ros.training.perceptual import load_distance
 
-SIZE = (192, 192)
+# Most of a picture: depth and layout hang on where in the picture a thing is.
+SIZE = (384, 256)
 WINDOW = 8  # cells of the latent that are drawn as a picture for its losses
 
 
@@ -121,7 +122,7 @@ def seen_losses(out: Synthesis, batch: Batch, weight: Tensor) -> dict[str, Tenso
     return {
         'segmentation': same,
         'depth': near,
-        'loss': 0.5 * labelled['loss'] + same + 10 * near,
+        'loss': 0.5 * labelled['loss'] + same + 30 * near,
     }
 
 
@@ -131,7 +132,7 @@ def train(
     distance_file: Path,
     weights: Path,
     simulated: Path | None = None,
-    batch: int = 6,
+    batch: int = 3,
     seed: int = 0,
 ) -> Path:
     """
