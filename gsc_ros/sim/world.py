@@ -86,6 +86,7 @@ class World:
         model = mujoco.MjModel.from_xml_string(
             self._built.xml(width, height, fovy, _FAR), self._built.assets
         )
+        self._obstacles = np.array(self._built.obstacles, np.float64).reshape(-1, 3).T
         ground = self._built.ground
         if ground is not None:
             span = max(float(np.ptp(ground)), 1e-6)
@@ -132,11 +133,10 @@ class World:
         side = half if self.scene == 'rover' else street.LANE + street.PAVEMENT
         if abs(x) > half or abs(y) > side:
             return abs(x) + abs(y) > abs(self.x) + abs(self.y)
-        for ox, oy, radius in self._built.obstacles:
-            near = np.hypot(x - ox, y - oy)
-            if near < radius + ROBOT_RADIUS and near < np.hypot(self.x - ox, self.y - oy):
-                return True
-        return False
+        ox, oy, radius = self._obstacles
+        near = np.hypot(x - ox, y - oy)
+        closer = near < np.hypot(self.x - ox, self.y - oy)
+        return bool(np.any((near < radius + ROBOT_RADIUS) & closer))
 
     def drive(self) -> tuple[float, float]:
         """Steer by itself: along the street's lanes, or across the terrain around rocks."""
