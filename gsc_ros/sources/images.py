@@ -36,6 +36,14 @@ def kitti_k(folder: Path) -> NDArray[np.float64] | None:
     return None
 
 
+def _read(file: Path) -> NDArray[np.uint8] | None:
+    """Pixels in OpenCV's order, None for what it cannot read."""
+    try:
+        return cv2.imread(str(file), cv2.IMREAD_COLOR)
+    except cv2.error:  # a picture too large
+        return None
+
+
 class Images:
     """
     The pictures of a folder.
@@ -59,7 +67,9 @@ class Images:
             (f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES), key=natural
         )
         if not self.files:
-            raise ValueError(f'{folder} holds no pictures ({", ".join(SUFFIXES)})')
+            raise ValueError(
+                f'path {str(path)!r} holds no pictures: give a folder of {", ".join(SUFFIXES)}'
+            )
         self.skipped = 0
         self._loop, self._hfov, self._log = loop, hfov_deg, log
         self._k = kitti_k(folder / 'x')
@@ -76,7 +86,7 @@ class Images:
                 self._next = 0
             file = self.files[self._next]
             self._next += 1
-            bgr = cv2.imread(str(file), cv2.IMREAD_COLOR)
+            bgr = _read(file)
             if bgr is None:
                 self.skipped += 1
                 self._log(f'{file} cannot be read and is skipped')
