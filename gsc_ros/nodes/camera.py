@@ -90,6 +90,10 @@ class Camera(lifecycle.GscNode[CameraParameters]):
         if self.values.source == 'sim':
             self._depth = self.create_publisher(Image, topics.DEPTH, topics.SENSOR)
             self._segmentation = self.create_publisher(Image, topics.SEGMENTATION, topics.SENSOR)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Nothing was commanded and nothing seen yet."""
         self._command: tuple[float, float] | None = None
         self._command_at = -np.inf
         self._ended = False
@@ -104,7 +108,8 @@ class Camera(lifecycle.GscNode[CameraParameters]):
         open_source(self.values, self.get_logger().warning).close()
 
     def start(self) -> None:
-        """Begin to publish."""
+        """Begin to publish, from the source's beginning."""
+        self._begin()
         self._commands = self.create_subscription(Twist, topics.CMD_VEL, self._on_command, 1)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -181,7 +186,9 @@ class Camera(lifecycle.GscNode[CameraParameters]):
     def diagnose(self) -> Report:
         """Rate and trouble."""
         level, message = OK, f'publishing from {self.values.source}'
-        if self._problem:
+        if not self.active:
+            message = 'not active'
+        elif self._problem:
             level, message = ERROR, self._problem
         elif self._ended:
             level, message = WARN, 'the source has ended'
