@@ -14,9 +14,24 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     values = graph.resolve(
         {a.name: context.launch_configurations[a.name] for a in graph.ARGUMENTS}
     )
+    entities: list[LaunchDescriptionEntity] = []
+    # First, so that nothing runs yet where RViz is missing.
+    if values['rviz'] == 'true':
+        entities.append(
+            Node(
+                package='rviz2',
+                executable='rviz2',
+                namespace=values['namespace'],
+                arguments=['-d', str(config_dir() / 'teleop.rviz')],
+                parameters=[{'use_sim_time': values['use_sim_time'] == 'true'}],
+                # Its depth cloud takes camera_info from the root, whatever the namespace.
+                remappings=[('/decoded/depth/camera_info', 'decoded/depth/camera_info')],
+                output='screen',
+            )
+        )
     # Plain nodes: they configure and activate themselves (parameter autostart), so that the graph
     # comes up the same way with and without launch.
-    entities: list[LaunchDescriptionEntity] = [
+    entities += [
         Node(
             package=graph.PACKAGE,
             executable=node.executable,
@@ -36,19 +51,6 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         )
         for node in graph.running(values)
     ]
-    if values['rviz'] == 'true':
-        entities.append(
-            Node(
-                package='rviz2',
-                executable='rviz2',
-                namespace=values['namespace'],
-                arguments=['-d', str(config_dir() / 'teleop.rviz')],
-                parameters=[{'use_sim_time': values['use_sim_time'] == 'true'}],
-                # Its depth cloud takes camera_info from the root, whatever the namespace.
-                remappings=[('/decoded/depth/camera_info', 'decoded/depth/camera_info')],
-                output='screen',
-            )
-        )
     return entities
 
 
