@@ -43,11 +43,18 @@ class Bench:
         return node
 
     def remove(self, node):
-        """End a node as if its process had ended."""
-        self.executor.remove_node(node)
-        node.close()
-        node.destroy_node()
+        """End a node as if its process had ended: between two callbacks, not amid one."""
+
+        def end():
+            self.executor.remove_node(node)
+            node.close()
+            node.destroy_node()
+
         self.nodes.remove(node)
+        task = self.executor.create_task(end)
+        self.wait(lambda: task.done() or not self.thread.is_alive(), 'the node ends')
+        assert self.thread.is_alive(), 'a callback has raised and ended the executor'
+        task.result()
 
     def hear(self, kind, topic, quality=topics.PICTURES):
         """Subscribe the peer to a topic."""

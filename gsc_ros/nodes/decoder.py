@@ -209,6 +209,8 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
             level, message = WARN, f'frames were dropped: {self._drops.last}'
         elif self._last_info is None:
             level, message = WARN, 'no camera_info yet: depth cannot be projected'
+        elif not self._last_info.k[0]:
+            level, message = WARN, 'the camera is not calibrated: depth cannot be projected'
         skipped = self._worker.skipped if self.active else 0
         return Report(
             level,

@@ -1,0 +1,179 @@
+"""The ground's outputs as a navigation stack takes them: depth and camera_info to a cloud."""
+
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from sensor_msgs.msg import CameraInfo, Image
+
+from gsc_ros.codec import tables
+from gsc_ros.codec.codec import GENERATED
+from gsc_ros.codec.networks import FILES
+from gsc_ros.models.weights import FOLDER
+from gsc_ros.nodes import convert, topics
+from gsc_ros.nodes.camera import Camera
+from gsc_ros.nodes.decoder import Decoder
+from gsc_ros.nodes.encoder import Encoder
+from gsc_ros.nodes.link import LinkNode
+from gsc_ros.perception.eye import WEIGHTS
+
+pytestmark = pytest.mark.skipif(find_spec('mujoco') is None, reason='MuJoCo is not installed')
+
+FRAME = 'rover_camera_optical'
+MISSING = [
+    name
+    for name in (*FILES.values(), tables.WEIGHTS, WEIGHTS)
+    if not (FOLDER / name).is_file()
+]  # fmt: skip
+
+
+def stamp(message):
+    return message.header.stamp.sec, message.header.stamp.nanosec
+
+
+def cloud(depth, k):
+    """
+    Project depth (H, W) to points (N, 3) in the optical frame, as depth_image_proc does.
+
+    Also returns the pixels (N, 2), as u and v, that the points are of.
+    """
+    v, u = np.nonzero(np.isfinite(depth))
+    z = depth[v, u]
+    x, y = (u - k[0, 2]) * z / k[0, 0], (v - k[1, 2]) * z / k[1, 1]
+    return np.stack([x, y, z], -1), np.stack([u, v], -1)
+
+
+class Navigation:
+    """
+    A navigation node: pairs depth and camera_info by stamp, with sensor quality of service.
+
+    It also hears trust, and the robot's own camera_info and true depth, to be judged by.
+    """
+
+    def __init__(self, bench):
+        self.bench = bench
+        self.kinds = {
+            topics.DECODED_DEPTH: Image,
+            topics.DECODED_DEPTH_INFO: CameraInfo,
+            topics.TRUST: Image,
+            topics.DEPTH: Image,
+            topics.CAMERA_INFO: CameraInfo,
+        }
+        for topic, kind in self.kinds.items():
+            bench.hear(kind, topic, topics.SENSOR)
+
+    def whole(self):
+        """
+        Return the sets of one stamp, oldest first, as dicts by topic.
+
+        Without those from before the link knew the camera: K of zeros is an uncalibrated one.
+        """
+        by_stamp = {}
+        for topic in self.kinds:
+            for message in list(self.bench.got[topic]):
+                by_stamp.setdefault(stamp(message), {})[topic] = message
+        sets = [s for _, s in sorted(by_stamp.items()) if len(s) == len(self.kinds)]
+        return [s for s in sets if s[topics.DECODED_DEPTH_INFO].k[0]]
+
+    def wait(self, count):
+        """Wait for so many whole sets."""
+        self.bench.wait(lambda: len(self.whole()) >= count, f'{count} whole sets')
+        return self.whole()
+
+
+@pytest.fixture
+def drive(bench):
+    """Start camera, encoder, link and decoder; returns what a navigation node hears."""
+
+    def begin(weights='random', budget=300, size=(160, 120), rate=4.0):
+        navigation = Navigation(bench)
+        bench.add(
+            Camera, source='sim', rate=rate, width=size[0], height=size[1], hfov_deg=75.0,
+            frame_id=FRAME,
+        )  # fmt: skip
+        bench.add(Encoder, weights=weights, budget_bytes=budget)
+        bench.add(LinkNode, profile='ideal')
+        bench.add(Decoder, weights=weights, steps=0)
+        return navigation
+
+    yield begin
+
+
+def check_set(parts):
+    """Check one frame's structure; returns decoded depth, K and true depth."""
+    depth_message, info = parts[topics.DECODED_DEPTH], parts[topics.DECODED_DEPTH_INFO]
+    truth = parts[topics.DEPTH]
+    # The decoded maps carry the robot's acquisition stamp and frame, to the nanosecond.
+    assert depth_message.header == info.header == truth.header
+    assert info.header.frame_id == FRAME
+    assert depth_message.encoding == '32FC1'
+    size = (truth.width, truth.height)
+    assert (depth_message.width, depth_message.height) == (info.width, info.height) == size
+    robot = parts[topics.CAMERA_INFO]
+    assert list(info.k) == pytest.approx(list(robot.k), rel=1e-6)
+    assert list(info.p) == pytest.approx(list(robot.p), rel=1e-6)
+    assert info.distortion_model == robot.distortion_model
+    depth = convert.to_metres(depth_message)
+    trust = convert.to_array(parts[topics.TRUST])
+    assert (np.isnan(depth) == (trust == GENERATED)).all()
+    assert not np.isneginf(depth).any()
+    return depth, np.reshape(info.k, (3, 3)), convert.to_metres(truth)
+
+
+def test_depth_and_camera_info_give_a_cloud(drive):
+    for parts in drive().wait(2)[:3]:
+        depth, k, truth = check_set(parts)
+        points, pixels = cloud(depth, k)
+        assert len(points) > 0.3 * depth.size
+        assert (points[:, 2] > 0.1).all()
+        assert (points[:, 2] < 1000).all()
+        # Inside the camera's frustum, half a pixel beyond the outermost pixels' centres.
+        height, width = depth.shape
+        for axis, side in ((0, width), (1, height)):
+            slope = np.abs(points[:, axis] / points[:, 2])
+            assert slope.max() <= side / 2 / k[axis, axis]
+        # And each is seen again at the pixel that it came from.
+        again = points @ k.T
+        assert again[:, :2] / again[:, 2:] == pytest.approx(pixels, abs=1e-3)
+        assert truth.shape == depth.shape
+
+
+def test_what_was_not_sent_is_unknown_and_leaves_the_cloud(drive):
+    parts = drive(budget=60, size=(320, 240)).wait(1)[0]
+    depth, k, _ = check_set(parts)
+    unknown = np.isnan(depth)
+    assert unknown.any()
+    points, pixels = cloud(depth, k)
+    assert len(points) <= (~unknown).sum()
+    assert not unknown[pixels[:, 1], pixels[:, 0]].any()
+
+
+@pytest.mark.skipif(bool(MISSING), reason=f'trained weights are not there: {", ".join(MISSING)}')
+def test_the_cloud_is_where_the_simulators_truth_is(drive):
+    errors, heights = [], []
+    for parts in drive(weights='', size=(480, 360), rate=1.0).wait(3)[:3]:
+        depth, k, truth = check_set(parts)
+        judged = np.isfinite(depth) & (truth >= 0.5) & (truth <= 80.0)
+        assert judged.mean() > 0.3
+        errors.append(np.median(np.abs(depth[judged] - truth[judged]) / truth[judged]))
+        # The ground right ahead of the robot lies below its camera, where truth has it.
+        found, expected = (cloud(np.where(judged, d, np.nan), k) for d in (depth, truth))
+        near = expected[0][:, 2] < 8
+        heights.append(np.median(found[0][near, 1]) / np.median(expected[0][near, 1]))
+    assert np.median(errors) < 0.5, errors
+    assert 0.5 < np.median(heights) < 2.0, heights
+
+
+def test_depth_of_an_uncalibrated_camera_is_announced(bench):
+    node = bench.add(Decoder, weights='random', steps=0)
+    info = CameraInfo(width=96, height=64)
+    publisher = bench.peer.create_publisher(CameraInfo, topics.RECEIVED_INFO, topics.NEWEST)
+    bench.wait(publisher.get_subscription_count)
+    bench.wait(lambda: publisher.publish(info) or node._last_info is not None)
+    node._last_frame = np.inf  # as if frames came
+    _, said, _ = bench.wait_for_report('decoder', lambda lv, m, v: lv == DiagnosticStatus.WARN)
+    assert 'calibrat' in said
+    info.k = [80.0, 0.0, 47.5, 0.0, 80.0, 31.5, 0.0, 0.0, 1.0]
+    publisher.publish(info)
+    bench.wait_for_report('decoder', lambda lv, m, v: lv == DiagnosticStatus.OK)
