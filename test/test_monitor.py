@@ -1,6 +1,7 @@
 """The monitor: what it prints, and the pictures, bag and summary that it leaves."""
 
 import json
+import sys
 import time
 
 import cv2
@@ -9,10 +10,11 @@ import pytest
 from bench import image
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from gsc_ros.msg import LinkStatus, SemanticFrame
+from rclpy.lifecycle import TransitionCallbackReturn
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 
-from gsc_ros.nodes import convert, topics
+from gsc_ros.nodes import convert, monitor, topics
 from gsc_ros.nodes.monitor import Monitor
 
 SIZE = (96, 64)
@@ -189,3 +191,22 @@ def test_what_is_never_shown_is_forgotten(watched):
     for second in range(300):
         node._on_part(topics.IMAGE, Image(header=stamped((second, 0))))
     assert len(node._sets) <= 256
+
+
+def test_what_waits_to_be_shown_takes_bounded_memory(watched, monkeypatch):
+    _, node, _, _ = watched
+    monkeypatch.setattr(monitor, '_KEPT_BYTES', 1000)
+    for second in range(10):
+        node._on_part(topics.IMAGE, Image(header=stamped((second, 0)), data=bytes(300)))
+    assert list(node._sets) == [(7, 0), (8, 0), (9, 0)]  # the newest
+    node._on_part(topics.IMAGE, Image(header=stamped((10, 0)), data=bytes(2000)))
+    assert list(node._sets) == [(10, 0)]  # one is kept, however large
+
+
+def test_a_bag_without_rosbags_stops_configure_with_the_remedy(
+    bench, tmp_path, capfd, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, 'rosbags.rosbag2', None)
+    node = bench.add(Monitor, output=str(tmp_path / 'run'), autostart=False)
+    assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
+    assert "pip install 'gsc_ros[demo]'" in capfd.readouterr().err

@@ -1,6 +1,7 @@
 """`gsc demo`: the whole link for a while, on record."""
 
 import argparse
+import math
 import shutil
 import sys
 import threading
@@ -8,6 +9,7 @@ import time
 from pathlib import Path
 
 _START_S = 180.0  # for the first picture, on a slow machine
+_RECORD = ('bag', 'summary.json', 'summary.md', 'frame_*.png')  # what the monitor leaves
 
 
 def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]') -> None:
@@ -23,6 +25,24 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
     )
     parser.add_argument('--output', type=Path, default=Path('demo'))
     parser.add_argument('arguments', nargs='*', metavar='name:=value')
+
+
+def clear(output: Path) -> None:
+    """
+    Remove the record of an earlier run.
+
+    Raises ``ValueError``, and removes nothing, when there is anything else.
+    """
+    if not output.exists():
+        return
+    if not output.is_dir():
+        raise ValueError(f'--output {output} is no folder: name another')
+    others = [f.name for f in output.iterdir() if not any(f.match(p) for p in _RECORD)]
+    if others:
+        raise ValueError(
+            f'--output {output} holds other files ({min(others)}): name another folder'
+        )
+    shutil.rmtree(output)
 
 
 class StatusLine:
@@ -54,10 +74,9 @@ def run(args: argparse.Namespace) -> int:
 
     values = graph.resolve(parse(args.arguments))
     output = args.output.resolve()
-    if output.exists():
-        if not (output / 'summary.json').is_file() and any(output.iterdir()):
-            raise ValueError(f'{output} holds other files: name another folder with --output')
-        shutil.rmtree(output)
+    if not (math.isfinite(args.seconds) and args.seconds > 0):
+        raise ValueError(f'--seconds {args.seconds:g}: give more than 0')
+    clear(output)
     monitor = graph.Node('monitor', {'output': 'output'})
     nodes = [*graph.running(values), monitor]
     commands = {n.executable: command(n, {**values, 'output': str(output)}) for n in nodes}

@@ -25,7 +25,9 @@ from gsc_ros.nodes.worker import NewestWorker
 from gsc_ros.record.mosaic import side_by_side
 from gsc_ros.record.summary import Figures, truth_errors
 
-_KEPT = 256  # originals that wait for their decoded picture to come down the link
+# Originals that wait for their decoded picture to come down the link, and their bytes in all.
+_KEPT = 256
+_KEPT_BYTES = 256 * 2**20
 
 Stamp = tuple[int, int]
 
@@ -149,7 +151,7 @@ class Monitor(lifecycle.GscNode[MonitorParameters]):
         stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
         parts = self._sets.setdefault(stamp, {})
         parts[topic] = message
-        while len(self._sets) > _KEPT:
+        while len(self._sets) > _KEPT or (len(self._sets) > 1 and self._held() > _KEPT_BYTES):
             self._sets.popitem(last=False)
         if topic == topics.RECEIVED:
             self._frames += 1
@@ -169,6 +171,10 @@ class Monitor(lifecycle.GscNode[MonitorParameters]):
             self._worker.offer({**parts, topics.CAPTION: self._caption})
             for old in [s for s in self._sets if s <= stamp]:
                 del self._sets[old]
+
+    def _held(self) -> int:
+        """Bytes of the messages that wait."""
+        return sum(len(m.data) for parts in self._sets.values() for m in parts.values())
 
     def _compare(self, parts: dict[str, Any]) -> None:
         """Measure a shown frame against the truth and, now and then, keep its picture."""

@@ -21,7 +21,7 @@ def truth_errors(
         figures['depth AbsRel'], figures['depth delta<1.25'] = metrics.depth_errors(
             depth, true_depth, scaled=False
         )
-        figures['depth known share'] = float(np.isfinite(depth).mean())
+        figures['depth known share'] = metrics.depth_known(depth, true_depth)
     if true_segmentation is not None and true_segmentation.shape == segmentation.shape:
         figures['class agreement'] = metrics.agreement(segmentation, true_segmentation)
         figures['class mIoU'] = metrics.mean_iou(segmentation, true_segmentation)
