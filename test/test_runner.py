@@ -124,12 +124,31 @@ def test_the_graph_shows_pictures_and_stops_when_told(ros, mark, arguments, numb
     assert 'killed' not in said
 
 
-def test_a_closed_terminal_ends_it_even_while_it_starts(mark, arguments):
+@pytest.fixture
+def hangup():
+    """Let processes inherit what a closed terminal does to them: ``hangup(handling)``."""
+    before = signal.getsignal(signal.SIGHUP)
+    yield lambda handling: signal.signal(signal.SIGHUP, handling)
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_a_closed_terminal_ends_it_even_while_it_starts(mark, arguments, hangup):
+    hangup(signal.SIG_DFL)
     run = Run(arguments)
     wait(lambda: len(marked(mark)) == 5, 'four nodes beside the runner')
     run.process.send_signal(signal.SIGHUP)
     code, said = run.end()
     assert code == 0, said
+
+
+def test_nohup_outlives_the_terminal(mark, arguments, hangup):
+    hangup(signal.SIG_IGN)  # as nohup does
+    run = Run({**arguments, 'link': 'nosuch'})
+    wait(lambda: len(marked(mark)) == 5, 'four nodes beside the runner')
+    run.process.send_signal(signal.SIGHUP)
+    code, said = run.end()
+    assert code == 1
+    assert 'link has ended with exit code 1' in said  # it ran on, to this end
 
 
 def test_a_node_that_dies_ends_all_with_its_reason(mark, arguments):
