@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import IO
 
 from gsc_ros import graph
@@ -147,6 +147,22 @@ def supervise(processes: Processes, stopping: threading.Event) -> int:
     return 0
 
 
+@contextlib.contextmanager
+def told_to_stop() -> Iterator[threading.Event]:
+    """Give an event that is set when this process is told to stop; needs the main thread."""
+    stopping = threading.Event()
+    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    if before[signal.SIGHUP] == signal.SIG_IGN:
+        del before[signal.SIGHUP]  # nohup
+    for number in before:
+        signal.signal(number, lambda *_: stopping.set())
+    try:
+        yield stopping
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Run the graph until it ends or is told to; returns the exit code."""
     words = sys.argv[1:] if words is None else words
@@ -162,13 +178,9 @@ def main(words: Sequence[str] | None = None) -> int:
         print(
             'gsc_ros: rviz:=true needs `ros2 launch`; without it, open config/teleop.rviz in RViz'
         )
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
-            continue  # nohup
-        signal.signal(number, lambda *_: stopping.set())
     commands = {node.executable: command(node, values) for node in graph.running(values)}
-    return supervise(Processes(commands, sys.stdout), stopping)
+    with told_to_stop() as stopping:
+        return supervise(Processes(commands, sys.stdout), stopping)
 
 
 if __name__ == '__main__':

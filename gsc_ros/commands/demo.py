@@ -7,6 +7,10 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gsc_ros.__main__ import Processes
 
 _START_S = 180.0  # for the first picture, on a slow machine
 _RECORD = ('bag', 'summary.json', 'summary.md', 'frame_*.png')  # what the monitor leaves
@@ -67,10 +71,31 @@ class StatusLine:
         sys.stdout.flush()
 
 
+def watch(
+    processes: 'Processes', running: threading.Event, seconds: float, stopping: threading.Event
+) -> int:
+    """Wait for the first picture, and then for the end of the run; returns the exit code."""
+    deadline = time.monotonic() + _START_S
+    shown = False
+    while time.monotonic() < deadline:
+        if stopping.wait(0.2):
+            return 130
+        end = processes.ended()
+        if end is not None:
+            print(f'gsc demo: {end[0]} has ended with exit code {end[1]}', file=sys.stderr)
+            return end[1] or 1
+        if not shown and running.is_set():
+            shown, deadline = True, time.monotonic() + seconds
+    if not shown:
+        print(f'gsc demo: no picture came within {_START_S:.0f} s', file=sys.stderr)
+        return 1
+    return 0
+
+
 def run(args: argparse.Namespace) -> int:
     """Run, record, and print the summary."""
     from gsc_ros import graph
-    from gsc_ros.__main__ import Processes, command, parse
+    from gsc_ros.__main__ import Processes, command, parse, told_to_stop
 
     values = graph.resolve(parse(args.arguments))
     output = args.output.resolve()
@@ -81,27 +106,12 @@ def run(args: argparse.Namespace) -> int:
     nodes = [*graph.running(values), monitor]
     commands = {n.executable: command(n, {**values, 'output': str(output)}) for n in nodes}
     line = StatusLine()
-    processes = Processes(commands, line)  # type: ignore[arg-type]
-    code = 0
-    try:
-        deadline = time.monotonic() + _START_S
-        shown = False
-        while time.monotonic() < deadline:
-            end = processes.ended()
-            if end is not None:
-                print(f'gsc demo: {end[0]} has ended with exit code {end[1]}', file=sys.stderr)
-                code = end[1] or 1
-                break
-            if not shown and line.running.is_set():
-                shown, deadline = True, time.monotonic() + args.seconds
-            time.sleep(0.2)
-        if not shown and not code:
-            print(f'gsc demo: no picture came within {_START_S:.0f} s', file=sys.stderr)
-            code = 1
-    except KeyboardInterrupt:
-        code = 130
-    finally:
-        processes.stop()
+    with told_to_stop() as stopping:
+        processes = Processes(commands, line)  # type: ignore[arg-type]
+        try:
+            code = watch(processes, line.running, args.seconds, stopping)
+        finally:
+            processes.stop()
     summary = output / 'summary.md'
     if summary.is_file():
         print(f'\n{summary.read_text()}\n{output}: pictures, bag and summary')
