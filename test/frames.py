@@ -6,7 +6,7 @@ from gsc_ros.codec.caption import BEARINGS, DISTANCES, SCENES, THINGS, Caption, 
 from gsc_ros.codec.layout import coarse_of
 from gsc_ros.codec.streams import FrameSymbols
 from gsc_ros.codec.tables import Tables, shapes
-from gsc_ros.models.tokenizer import LEVELS
+from gsc_ros.models.tokenizer import LEVELS, RELIEF_LEVELS
 from gsc_ros.perception.labels import NUM_CLASSES
 
 
@@ -18,6 +18,7 @@ def random_symbols(seed: int, size: tuple[int, int]) -> FrameSymbols:
     patches = rng.integers(0, NUM_CLASSES, (rows // 4 + 1, columns // 4 + 1))
     symbols.fine = np.kron(patches, np.ones((4, 4)))[:rows, :columns].astype(np.uint8)
     symbols.coarse = coarse_of(symbols.fine)
+    symbols.relief = rng.integers(0, RELIEF_LEVELS, symbols.relief.shape).astype(np.uint8)
     symbols.tokens = [
         np.stack([rng.integers(0, n, t.shape[1:]) for n in levels]).astype(np.int8)
         for levels, t in zip(LEVELS, symbols.tokens, strict=True)

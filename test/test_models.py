@@ -17,7 +17,9 @@ from gsc_ros.models.perception import (
 )
 from gsc_ros.models.tokenizer import (
     LEVELS,
+    RELIEF_LEVELS,
     UNKNOWN_CLASS,
+    UNKNOWN_RELIEF,
     Tokenizer,
     from_symbols,
     quantise,
@@ -69,12 +71,19 @@ def test_prediction_ignores_tokens_that_were_not_received():
     assert [tuple(t.shape[1:]) for t in tokens] == [(4, 2, 2), (3, 4, 4), (2, 8, 8)]
     masks = [torch.zeros(1, 1, *t.shape[2:]) for t in tokens]
     layout = torch.full((1, 8, 8), UNKNOWN_CLASS)
-    one = net.predictor(tokens, masks, layout)
-    other = net.predictor([-t for t in tokens], masks, layout)
+    relief = torch.full((1, 2, 2), UNKNOWN_RELIEF)
+    one = net.predictor(tokens, masks, layout, relief)
+    other = net.predictor([-t for t in tokens], masks, layout, relief)
     assert torch.equal(one.latent, other.latent)
     assert one.segmentation.shape == (1, NUM_CLASSES, 16, 16)
+    # Depth follows the relief that was sent.
+    near, far = (
+        net.predictor(tokens, masks, layout, torch.full((1, 2, 2), level)).depth
+        for level in (2, RELIEF_LEVELS - 3)
+    )
+    assert float(near.max()) < float(far.min())
     masks[0] += 1
-    assert not torch.equal(net.predictor(tokens, masks, layout).features, one.features)
+    assert not torch.equal(net.predictor(tokens, masks, layout, relief).features, one.features)
 
 
 def test_an_untrained_flow_returns_its_start_and_the_noise_decides_the_picture():

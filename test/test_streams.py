@@ -24,6 +24,7 @@ HEADER = FrameHeader('gsc', 0xBEEF, 5, 480, 360, depth_code=99)
 def same(a, b):
     assert a.caption == b.caption
     np.testing.assert_array_equal(a.coarse, b.coarse)
+    np.testing.assert_array_equal(a.relief, b.relief)
     np.testing.assert_array_equal(a.fine, b.fine)
     for p, q in zip(a.tokens, b.tokens, strict=True):
         np.testing.assert_array_equal(p, q)
@@ -32,7 +33,8 @@ def same(a, b):
 def consistent(part, whole):
     """Whatever of ``part`` is known is as in ``whole``."""
     assert part.caption in (None, whole.caption)
-    for p, q in ((part.coarse, whole.coarse), (part.fine, whole.fine)):
+    for name in ('coarse', 'relief', 'fine'):
+        p, q = getattr(part, name), getattr(whole, name)
         np.testing.assert_array_equal(p[p != 255], q[p != 255])
     for p, q in zip(part.tokens, whole.tokens, strict=True):
         np.testing.assert_array_equal(p[p >= 0], q[p >= 0])
@@ -155,6 +157,7 @@ def test_ten_thousand_broken_streams_do_no_harm():
         part = streams.decode(data, size, TABLES)
         assert part.fine.shape == (4, 8)
         assert ((part.fine < 20) | (part.fine == 255)).all()
+        assert ((part.relief < 24) | (part.relief == 255)).all()
         for tokens, levels in zip(part.tokens, streams.LEVELS, strict=True):
             assert (tokens.max((1, 2)) < levels).all()
 

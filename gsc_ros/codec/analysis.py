@@ -11,6 +11,7 @@ from torch import nn
 from gsc_ros.codec.caption import describe, median_depth
 from gsc_ros.codec.grid import coding_size
 from gsc_ros.codec.layout import coarse_of, fine_of
+from gsc_ros.codec.relief import relief_of
 from gsc_ros.codec.streams import FrameSymbols
 from gsc_ros.models.layers import to_tensor
 from gsc_ros.models.tokenizer import LEVELS, Tokenizer, to_symbols
@@ -41,6 +42,7 @@ class Analyser:
         symbols = FrameSymbols(
             describe(classes, metres),
             coarse_of(fine),
+            relief_of(metres, classes),
             fine,
             [
                 to_symbols(t, n)[0].numpy().astype(np.int8)

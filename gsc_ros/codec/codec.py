@@ -17,7 +17,7 @@ from gsc_ros.codec.networks import Networks
 from gsc_ros.codec.streams import FrameSymbols
 from gsc_ros.models.flow import sample
 from gsc_ros.models.perception import log_to_depth
-from gsc_ros.models.tokenizer import LEVELS, UNKNOWN_CLASS, Synthesis, from_symbols
+from gsc_ros.models.tokenizer import LEVELS, UNKNOWN_CLASS, UNKNOWN_RELIEF, Synthesis, from_symbols
 from gsc_ros.perception.labels import SKY, UNLABELLED
 
 MIN_BUDGET = 40
@@ -220,8 +220,10 @@ class SemanticCodec:
         layout = symbols.coarse.repeat(2, 0).repeat(2, 1)
         layout = np.where(symbols.fine == UNLABELLED, layout, symbols.fine).astype(np.int64)
         layout[layout == UNLABELLED] = UNKNOWN_CLASS
+        relief = symbols.relief.astype(np.int64)
+        relief[symbols.relief == streams.UNKNOWN] = UNKNOWN_RELIEF
         return self.networks.robot.tokenizer.predictor(
-            tokens, masks, torch.from_numpy(layout)[None]
+            tokens, masks, torch.from_numpy(layout)[None], torch.from_numpy(relief)[None]
         )
 
     @staticmethod

@@ -1,9 +1,9 @@
 """
 The symbols of a frame and their one order on air.
 
-Caption, coarse layout, coarse tokens, fine layout, finer tokens: what is worth most a bit comes
-first, all in one range-coded stream, so that a frame cut at any byte (by the budget or by the
-link) is a worse picture and not a broken one. Encoder and decoder walk the same path
+Caption, coarse layout, relief, coarse tokens, fine layout, finer tokens: what is worth most a bit
+comes first, all in one range-coded stream, so that a frame cut at any byte (by the budget or by
+the link) is a worse picture and not a broken one. Encoder and decoder walk the same path
 (:func:`walk`). Inside a level the tokens under persons and cars come before those under road and
 sky; both sides know the order from the layout, so that choosing what to send costs nothing.
 """
@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from gsc_ros.codec.caption import BEARINGS, DISTANCES, MAX_OBJECTS, SCENES, THINGS, Caption, Thing
 from gsc_ros.codec.layout import WEIGHTS, coarse_of
 from gsc_ros.codec.rangecoder import Decoder, Encoder, EndOfStream
-from gsc_ros.codec.tables import OUTSIDE, Tables
+from gsc_ros.codec.tables import OUTSIDE, RELIEF_OUTSIDE, Tables
 from gsc_ros.models.tokenizer import LEVELS
 from gsc_ros.perception.labels import UNLABELLED
 
 LATENT_CELL = 16  # pixels of the working size a side
+UNKNOWN = 255  # relief that was not received
 
 
 @dataclass
@@ -31,12 +32,14 @@ class FrameSymbols:
     All that a frame says; of a cut stream, what of it is certain.
 
     ``caption``: None if it was not received. ``coarse``: uint8 (H/32, W/32) and ``fine``: uint8
-    (H/16, W/16) class ids, 255 where not received. ``tokens``: a level each, int8
+    (H/16, W/16) class ids, 255 where not received; ``relief``: uint8 (H/64, W/64)
+    levels of depth, 255 where not received. ``tokens``: a level each, int8
     (channels, h, w), -1 where not received.
     """
 
     caption: Caption | None
     coarse: NDArray[np.uint8]
+    relief: NDArray[np.uint8]
     fine: NDArray[np.uint8]
     tokens: list[NDArray[np.int8]]
     bits: dict[str, float] = field(default_factory=dict)
@@ -52,6 +55,7 @@ class FrameSymbols:
         return cls(
             None,
             np.full((rows // 2, columns // 2), UNLABELLED, np.uint8),
+            np.full((rows // 4, columns // 4), UNKNOWN, np.uint8),
             np.full((rows, columns), UNLABELLED, np.uint8),
             [
                 np.full((len(n), rows >> shift, columns >> shift), -1, np.int8)
@@ -101,18 +105,31 @@ class _Walk:
             )
         self.out.caption = Caption(scene, tuple(things))
 
-    def coarse(self) -> None:
-        source, out = self.source, self.out.coarse
-        table, code = self.tables.coarse, self.coder.code
-        given = source.coarse.tolist() if source else None
+    def by_neighbours(
+        self,
+        given: list[list[int]] | None,
+        out: NDArray[np.uint8],
+        table: list,
+        outside: int,
+    ) -> None:
+        """Walk a grid, each symbol in the context of its left and upper neighbours."""
+        code = self.coder.code
         rows, columns = out.shape
-        above = [OUTSIDE] * columns
+        above = [outside] * columns
         for y in range(rows):
-            left = OUTSIDE
+            left = outside
             for x in range(columns):
                 left = code(given[y][x] if given else None, table[left][above[x]])  # type: ignore[arg-type]
                 above[x] = left
                 out[y, x] = left
+
+    def coarse(self) -> None:
+        given = self.source.coarse.tolist() if self.source else None
+        self.by_neighbours(given, self.out.coarse, self.tables.coarse, OUTSIDE)
+
+    def relief(self) -> None:
+        given = self.source.relief.tolist() if self.source else None
+        self.by_neighbours(given, self.out.relief, self.tables.relief, RELIEF_OUTSIDE)
 
     def fine(self) -> None:
         source, out = self.source, self.out.fine
@@ -166,6 +183,8 @@ class _Walk:
             self.caption()
         with self.counted('coarse layout'):
             self.coarse()
+        with self.counted('relief'):
+            self.relief()
         with self.counted('tokens 1/64'):
             self.level(0, coarse_of(self.out.coarse))
         with self.counted('fine layout'):

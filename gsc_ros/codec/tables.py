@@ -14,10 +14,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from gsc_ros.codec.rangecoder import MAX_TOTAL
-from gsc_ros.models.tokenizer import LEVELS
+from gsc_ros.models.tokenizer import LEVELS, RELIEF_LEVELS
 from gsc_ros.perception.labels import NUM_CLASSES
 
 OUTSIDE = NUM_CLASSES  # the neighbour beyond the border
+RELIEF_OUTSIDE = RELIEF_LEVELS
 WEIGHTS = 'tables.safetensors'
 
 Counts = dict[str, NDArray[np.uint16]]
@@ -28,6 +29,7 @@ def shapes() -> dict[str, tuple[int, ...]]:
     edge = NUM_CLASSES + 1
     out: dict[str, tuple[int, ...]] = {
         'coarse': (edge, edge, NUM_CLASSES),  # left, above
+        'relief': (RELIEF_LEVELS + 1, RELIEF_LEVELS + 1, RELIEF_LEVELS),  # left, above
         'fine': (NUM_CLASSES, edge, edge, NUM_CLASSES),  # parent, left, above
     }
     for level, channels in enumerate(LEVELS):
@@ -40,11 +42,12 @@ def shapes() -> dict[str, tuple[int, ...]]:
 @dataclass
 class Tables:
     """
-    Cumulative counts by context: ``coarse[left][above]``, ``fine[parent][left][above]``,
-    ``tokens[level][channel][class][context]``.
+    Cumulative counts by context: ``coarse[left][above]``, ``relief[left][above]``,
+    ``fine[parent][left][above]``, ``tokens[level][channel][class][context]``.
     """
 
     coarse: list
+    relief: list
     fine: list
     tokens: list
 
@@ -71,7 +74,7 @@ class Tables:
             [cumulative[f'tokens.{level}.{channel}'] for channel in range(len(channels))]
             for level, channels in enumerate(LEVELS)
         ]
-        return cls(cumulative['coarse'], cumulative['fine'], tokens)
+        return cls(cumulative['coarse'], cumulative['relief'], cumulative['fine'], tokens)
 
     @classmethod
     def uniform(cls) -> 'Tables':

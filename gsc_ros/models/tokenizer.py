@@ -19,6 +19,8 @@ from gsc_ros.perception.labels import NUM_CLASSES
 # Levels of each channel of a token, coarse grid first; odd, so that there is a zero.
 LEVELS: tuple[tuple[int, ...], ...] = ((7, 7, 7, 7), (5, 5, 5), (3, 3))
 UNKNOWN_CLASS = NUM_CLASSES  # the layout's id for "not received"
+RELIEF_LEVELS = 24  # of log depth, on the 1/64 grid
+UNKNOWN_RELIEF = RELIEF_LEVELS
 
 
 def quantise(x: Tensor, levels: tuple[int, ...]) -> Tensor:
@@ -83,7 +85,7 @@ class Predictor(nn.Module):
         a, b, c = widths
         first, second, third = (len(n) + 1 for n in LEVELS)
         self.layout = nn.Embedding(NUM_CLASSES + 1, embedding)
-        self.sixtyfourth = nn.Sequential(conv(first + embedding, c), ResBlock(c), ResBlock(c))
+        self.sixtyfourth = nn.Sequential(conv(first + embedding + 2, c), ResBlock(c), ResBlock(c))
         self.thirtysecond = nn.Sequential(
             conv(c + second + embedding, b), ResBlock(b), ResBlock(b)
         )
@@ -96,20 +98,29 @@ class Predictor(nn.Module):
         )
         self.depth = nn.Sequential(nn.SiLU(), conv(a, 4, kernel=1), nn.PixelShuffle(2))
 
-    def forward(self, tokens: list[Tensor], masks: list[Tensor], layout: Tensor) -> Synthesis:
+    def forward(
+        self, tokens: list[Tensor], masks: list[Tensor], layout: Tensor, relief: Tensor
+    ) -> Synthesis:
         """
         Predict.
 
         ``tokens``: as from :class:`Analysis`; ``masks``: float (N, 1, h, w) per level, 1 where the
-        token was received; ``layout``: int64 (N, H/16, W/16) class ids, 20 where unknown.
+        token was received; ``layout``: int64 (N, H/16, W/16) class ids, 20 where unknown;
+        ``relief``: int64 (N, H/64, W/64) levels of log depth, 24 where unknown.
         """
         seen = [torch.cat([t * m, m], 1) for t, m in zip(tokens, masks, strict=True)]
         classes = self.layout(layout).permute(0, 3, 1, 2).contiguous()
-        y = self.sixtyfourth(torch.cat([seen[0], functional.avg_pool2d(classes, 4)], 1))
+        known = (relief != UNKNOWN_RELIEF).float()[:, None]
+        # Logits of log depth; unknown cells are in the middle, at zero.
+        far = torch.logit((relief.float()[:, None] + 0.5) / RELIEF_LEVELS, 1e-6) * known
+        y = torch.cat([seen[0], functional.avg_pool2d(classes, 4), far, known], 1)
+        y = self.sixtyfourth(y)
         y = torch.cat([upsample(y), seen[1], functional.avg_pool2d(classes, 2)], 1)
         y = self.thirtysecond(y)
         y = self.sixteenth(torch.cat([upsample(y), seen[2], classes], 1))
-        return Synthesis(self.latent(y), y, self.segmentation(y), torch.sigmoid(self.depth(y)))
+        # The relief is smoothed over its cells; the network adds what they are too coarse for.
+        depth = torch.sigmoid(self.depth(y) + upsample(far, 8))
+        return Synthesis(self.latent(y), y, self.segmentation(y), depth)
 
 
 class Tokenizer(nn.Module):

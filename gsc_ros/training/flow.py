@@ -55,9 +55,7 @@ def train(
         with torch.no_grad():
             z = robot.autoencoder.encoder(seen.x)
             tokens = tokenizer.analyse(z)
-            given = tokenizer.predictor(
-                tokens, robot.masks(tokens), robot.known_layout(seen.layout)
-            )
+            given = tokenizer.predictor(tokens, robot.masks(tokens), *robot.known(seen))
             true = z / tokenizer.spread
             start = given.latent + START_NOISE * torch.randn_like(true)
         words = captions(seen)

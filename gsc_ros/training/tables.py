@@ -53,7 +53,7 @@ def count(frames: Iterable[FrameSymbols]) -> dict[str, NDArray[np.int64]]:
         [_rows(raw[f'tokens.{level}.{channel}']) for channel in range(len(channels))]
         for level, channels in enumerate(tables.LEVELS)
     ]
-    recording = Tables(_rows(raw['coarse']), _rows(raw['fine']), levels)
+    recording = Tables(_rows(raw['coarse']), _rows(raw['relief']), _rows(raw['fine']), levels)
     for symbols in frames:
         out = FrameSymbols.unknown(size_of(symbols))
         _Walk(Counter(), recording, symbols, out).run()  # type: ignore[arg-type]

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gsc_ros.codec.layout import coarse_of, fine_of
+from gsc_ros.codec.relief import relief_of
 from gsc_ros.models.autoencoder import Autoencoder
 from gsc_ros.models.layers import channels_last, to_tensor
-from gsc_ros.models.perception import PerceptionNet
-from gsc_ros.models.tokenizer import UNKNOWN_CLASS, Synthesis, Tokenizer
+from gsc_ros.models.perception import PerceptionNet, log_to_depth
+from gsc_ros.models.tokenizer import UNKNOWN_CLASS, UNKNOWN_RELIEF, Synthesis, Tokenizer
 from gsc_ros.models.weights import frozen, load, save
 from gsc_ros.training import corpus, loop
 from gsc_ros.training.autoencoder import picture_losses
@@ -33,6 +34,7 @@ class Batch:
     labels: Tensor
     depth: Tensor
     layout: Tensor  # int64 (N, H/16, W/16)
+    relief: Tensor  # int64 (N, H/64, W/64)
     seen_classes: Tensor  # the robot's own class map, int64 (N, H/8, W/8)
     seen_depth: Tensor  # its own log depth, (N, 1, H/8, W/8)
 
@@ -68,22 +70,31 @@ class Robot:
         x = to_tensor(rgb)
         logits, seen_depth = self.perception(x)
         classes = logits.argmax(1)
-        layout = np.stack([fine_of(c) for c in classes.numpy().astype(np.uint8)])
+        ids = classes.numpy().astype(np.uint8)
+        metres = log_to_depth(seen_depth)[:, 0].numpy()
+        layout = np.stack([fine_of(c) for c in ids])
+        relief = np.stack([relief_of(m, c) for m, c in zip(metres, ids, strict=True)])
         return Batch(
-            x, labels.long(), depth.float(), torch.from_numpy(layout).long(), classes, seen_depth
+            x,
+            labels.long(),
+            depth.float(),
+            torch.from_numpy(layout).long(),
+            torch.from_numpy(relief).long(),
+            classes,
+            seen_depth,
         )
 
-    def known_layout(self, layout: Tensor) -> Tensor:
-        """Draw what a receiver may have of the layout: all, its coarse form, or nothing."""
-        out = layout.clone()
+    def known(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Draw what a receiver may have of layout and relief: all, coarse, or nothing."""
+        out, relief = batch.layout.clone(), batch.relief.clone()
         for i in range(len(out)):
             draw = self.rng.random()
             if draw < 0.1:
-                out[i] = UNKNOWN_CLASS
+                out[i], relief[i] = UNKNOWN_CLASS, UNKNOWN_RELIEF
             elif draw < 0.35:
                 coarse = coarse_of(out[i].numpy().astype(np.uint8)).astype(np.int64)
                 out[i] = torch.from_numpy(coarse.repeat(2, 0).repeat(2, 1))
-        return out
+        return out, relief
 
     def masks(self, tokens: list[Tensor]) -> list[Tensor]:
         """Draw which tokens were received: finer grids only when coarser ones are whole."""
@@ -108,7 +119,7 @@ def window(latent: Tensor, x: Tensor, rng: np.random.Generator) -> tuple[Tensor,
     return latent[..., r : r + size, c : c + size], part
 
 
-def latent_spread(robot: Robot, batches: int = 20) -> Tensor:
+def latent_spread(robot: Robot, batches: int = 8) -> Tensor:
     """Measure the latent's standard deviation by channel, (1, 16, 1, 1)."""
     latents = [robot.autoencoder.encoder(robot.look().x) for _ in range(batches)]
     return torch.cat([z.transpose(0, 1).flatten(1) for z in latents], 1).std(1).view(1, -1, 1, 1)
@@ -155,7 +166,7 @@ def train(
             z = robot.autoencoder.encoder(seen.x)
         tokens = tokenizer.analyse(z)
         masks = robot.masks(tokens)
-        out = tokenizer.predictor(tokens, masks, robot.known_layout(seen.layout))
+        out = tokenizer.predictor(tokens, masks, *robot.known(seen))
         error = (out.latent - z / tokenizer.spread).square().mean()
         # Half of the batch is looked at, the dearest part of a step; one true latent keeps
         # the decoder good at what the generator will draw.

@@ -1,0 +1,38 @@
+"""The relief: what is sent of the depth."""
+
+import numpy as np
+import pytest
+
+from gsc_ros.codec.relief import relief_of
+from gsc_ros.models.perception import FARTHEST_M, NEAREST_M
+from gsc_ros.models.tokenizer import RELIEF_LEVELS
+from gsc_ros.perception.labels import SKY
+
+
+@pytest.mark.parametrize('metres', [0.5, 1.0, 7.3, 60.0, 199.0])
+def test_a_level_is_within_half_a_step_of_the_depth(metres):
+    level = relief_of(np.full((8, 16), metres, np.float32), np.zeros((8, 16), np.uint8))
+    assert level.shape == (1, 2)
+    back = NEAREST_M * (FARTHEST_M / NEAREST_M) ** ((level + 0.5) / RELIEF_LEVELS)
+    step = (FARTHEST_M / NEAREST_M) ** (0.5 / RELIEF_LEVELS)
+    assert (np.maximum(back / metres, metres / back) <= step * 1.0001).all()
+
+
+def test_the_sky_does_not_count_and_alone_is_far():
+    depth = np.full((8, 16), 100.0, np.float32)
+    depth[6:] = 2.0
+    classes = np.full((8, 16), SKY, np.uint8)
+    classes[6:, :8] = 0
+    near, sky = relief_of(depth, classes)[0]
+    assert near == relief_of(np.full((8, 8), 2.0, np.float32), np.zeros((8, 8), np.uint8))[0, 0]
+    assert sky == RELIEF_LEVELS - 1
+
+
+def test_a_cell_says_its_median_and_stays_in_range():
+    depth = np.full((8, 8), 5.0, np.float32)
+    depth[:3] = 0.01
+    depth[7:] = 1e4
+    classes = np.zeros((8, 8), np.uint8)
+    assert relief_of(depth, classes) == relief_of(np.full((8, 8), 5.0, np.float32), classes)
+    assert relief_of(np.full((8, 8), 1e9, np.float32), classes) == RELIEF_LEVELS - 1
+    assert relief_of(np.full((8, 8), 1e-9, np.float32), classes) == 0
