@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import IO
 
 from gsc_ros import graph
-from gsc_ros.paths import prefixes
+from gsc_ros.paths import config_dir, prefixes
 
 _GRACE_S = 8.0
 
@@ -175,9 +175,8 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f'gsc_ros: {error}', file=sys.stderr)
         return 2
     if values['rviz'] == 'true':
-        print(
-            'gsc_ros: rviz:=true needs `ros2 launch`; without it, open config/teleop.rviz in RViz'
-        )
+        config = config_dir() / 'teleop.rviz'
+        print(f'gsc_ros: rviz:=true needs `ros2 launch`; without it: rviz2 -d {config}')
     commands = {node.executable: command(node, values) for node in graph.running(values)}
     with told_to_stop() as stopping:
         return supervise(Processes(commands, sys.stdout), stopping)
