@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsc_ros.models.autoencoder import Autoencoder
-from gsc_ros.models.flow import FlowNet, sample
+from gsc_ros.models.flow import RESIDUAL, START_NOISE, FlowNet, linear_velocity, sample
 from gsc_ros.models.perception import (
     FARTHEST_M,
     NEAREST_M,
@@ -86,18 +86,30 @@ def test_prediction_ignores_tokens_that_were_not_received():
     assert not torch.equal(net.predictor(tokens, masks, layout, relief).features, one.features)
 
 
-def test_an_untrained_flow_returns_its_start_and_the_noise_decides_the_picture():
+def test_an_untrained_flow_returns_the_prediction_and_the_noise_decides_the_picture():
     net = FlowNet((3, 5)).eval()
     prediction, features = torch.randn(1, 16, 4, 4), torch.randn(1, 128, 4, 4)
     words = torch.zeros(1, 2, 2, dtype=torch.long)
     noise = torch.randn(1, 16, 4, 4)
     with torch.no_grad():
+        # The exit starts at zero: only the linear estimate is left.
+        torch.testing.assert_close(
+            sample(net, prediction, features, words, noise, 1), prediction, rtol=0, atol=1e-6
+        )
         drawn = sample(net, prediction, features, words, noise, 3)
         assert torch.equal(drawn, sample(net, prediction, features, words, noise, 3))
-        # The exit starts at zero: no velocity, so the start is kept.
-        torch.testing.assert_close(
-            drawn, sample(net, prediction, features, words, noise, 1), rtol=0, atol=1e-6
-        )
+        assert not torch.equal(drawn, sample(net, prediction, features, words, -noise, 3))
+
+
+def test_the_linear_velocity_is_the_best_linear_one():
+    torch.manual_seed(0)
+    residual = RESIDUAL**0.5 * torch.randn(1, 1, 400, 400)
+    noise = START_NOISE * torch.randn(1, 1, 400, 400)
+    for t in (0.0, 0.3, 0.7, 1.0):
+        x = (1 - t) * residual + t * noise  # around a prediction of zero
+        estimate = linear_velocity(x, torch.tensor([t]), torch.zeros_like(x))
+        error = noise - residual - estimate
+        assert abs(float((error * x).mean())) < 0.01  # what is left has nothing to do with x
 
 
 def test_weights_come_back_with_their_configuration(tmp_path):
