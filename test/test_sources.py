@@ -99,13 +99,18 @@ def test_red_stays_red_and_grey_becomes_three_channels(tmp_path):
 def test_a_kitti_drive_is_recognised_with_its_calibration(tmp_path):
     pictures = tmp_path / 'day' / 'drive' / 'image_02' / 'data'
     pictures.mkdir(parents=True)
-    save(pictures / '0000000000.png', 50)
+    cv2.imwrite(str(pictures / '0000000000.png'), np.zeros((375, 1242, 3), np.uint8))
     (tmp_path / 'day' / 'calib_cam_to_cam.txt').write_text(
-        'calib_time: 09-Jan-2012\nP_rect_02: 721.5 0 609.6 44.86 0 721.5 172.9 0.2 0 0 1 0.003\n'
+        'calib_time: 09-Jan-2012 13:57:47\nS_rect_02: 1.242e+03 3.75e+02\n'
+        'P_rect_02: 721.5 0 609.6 44.86 0 721.5 172.9 0.2 0 0 1 0.003\n'
     )
     for path in (tmp_path / 'day' / 'drive', pictures):
         frame = Images(path).frame(0, None, False)
         assert frame.k.tolist() == [[721.5, 0, 609.6], [0, 721.5, 172.9], [0, 0, 1]]
+    # Pictures that were resized have the same rays.
+    cv2.imwrite(str(pictures / '0000000000.png'), np.zeros((125, 621, 3), np.uint8))
+    k = Images(pictures).frame(0, None, False).k
+    np.testing.assert_allclose(k, [[360.75, 0, 304.8], [0, 240.5, 57.6333], [0, 0, 1]], rtol=1e-5)
 
 
 @pytest.mark.parametrize('content', [None, 'empty', 'text', 'file'])

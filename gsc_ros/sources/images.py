@@ -7,6 +7,7 @@ folder) is recognised and brings its calibration.
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -24,15 +25,30 @@ def natural(path: Path) -> list[int | str]:
     return [int(p) if p.isdigit() else p for p in re.split(r'(\d+)', path.name.lower())]
 
 
-def kitti_k(folder: Path) -> NDArray[np.float64] | None:
-    """Read K of the left colour camera (P_rect_02) beside a KITTI raw drive, if there."""
+@dataclass(frozen=True)
+class Calibration:
+    """A camera matrix (3, 3) in pixels, and the (width, height) of its pictures."""
+
+    k: NDArray[np.float64]
+    size: tuple[float, float]
+
+    def at(self, width: int, height: int) -> NDArray[np.float64]:
+        """Return K for pictures that were resized to another size."""
+        factors = np.array([width / self.size[0], height / self.size[1], 1.0])
+        return self.k * factors[:, None]
+
+
+def kitti_calibration(folder: Path) -> Calibration | None:
+    """Read the left colour camera's (P_rect_02, S_rect_02) beside a KITTI raw drive, if there."""
     for parent in list(folder.parents)[:4]:
         file = parent / 'calib_cam_to_cam.txt'
         if file.is_file():
-            for line in file.read_text().splitlines():
-                if line.startswith('P_rect_02:'):
-                    values = np.array(line.split()[1:], np.float64)
-                    return values.reshape(3, 4)[:, :3]
+            lines = (line.partition(':') for line in file.read_text().splitlines())
+            values = {name: text.split() for name, _, text in lines}
+            if {'P_rect_02', 'S_rect_02'} <= values.keys():
+                k = np.array(values['P_rect_02'], np.float64).reshape(3, 4)[:, :3]
+                width, height = map(float, values['S_rect_02'])
+                return Calibration(k, (width, height))
     return None
 
 
@@ -72,7 +88,7 @@ class Images:
             )
         self.skipped = 0
         self._loop, self._hfov, self._log = loop, hfov_deg, log
-        self._k = kitti_k(folder / 'x')
+        self._calibration = kitti_calibration(folder / 'x')
         self._next = 0
 
     def frame(
@@ -92,12 +108,10 @@ class Images:
                 self._log(f'{file} cannot be read and is skipped')
                 continue
             rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-            k = (
-                self._k
-                if self._k is not None
-                else guessed_k(rgb.shape[1], rgb.shape[0], self._hfov)
-            )
-            return CameraFrame(rgb, k)
+            height, width = rgb.shape[:2]
+            if self._calibration is not None:
+                return CameraFrame(rgb, self._calibration.at(width, height))
+            return CameraFrame(rgb, guessed_k(width, height, self._hfov))
         return None
 
     def close(self) -> None:
