@@ -22,7 +22,7 @@ from gsc_ros.perception.labels import SKY, UNLABELLED
 
 MIN_BUDGET = 40
 MAX_BUDGET = HEADER_BYTES + bitstream.MAX_STREAM
-DEFAULT_STEPS = 2
+DEFAULT_STEPS = 1
 
 # Of a pixel: what of it was sent, what follows from what was sent around it, and what is made up.
 SENT, PREDICTED, GENERATED = 255, 128, 0

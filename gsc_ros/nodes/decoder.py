@@ -42,7 +42,7 @@ class DecoderParameters(Parameters):
 
     preset: str = parameter('gsc', 'Which streams a frame has', choices=PRESETS, read_only=True)
     steps: int = parameter(
-        2,
+        1,
         'Steps of the rectified flow that draws the picture; 0 shows the deterministic one',
         0,
         8,
