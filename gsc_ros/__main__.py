@@ -20,6 +20,16 @@ from gsc_ros import graph
 from gsc_ros.paths import config_dir, prefixes
 
 _GRACE_S = 8.0
+# Told to stop while it still imports, a node ends without a traceback.
+_CODE = """
+import sys
+try:
+    from gsc_ros.nodes.{} import main
+    code = main()
+except KeyboardInterrupt:
+    code = 130
+sys.exit(code)
+"""
 
 
 def usage() -> str:
@@ -45,7 +55,7 @@ def parse(words: Sequence[str]) -> dict[str, str]:
 
 def command(node: graph.Node, values: graph.Values) -> list[str]:
     """Return the command line of a node."""
-    code = f'import sys; from gsc_ros.nodes.{node.executable} import main; sys.exit(main())'
+    code = _CODE.format(node.executable)
     words = [sys.executable, '-c', code, '--ros-args', '-r', f'__node:={node.executable}']
     words += ['--log-level', values['log_level'], '--params-file', values['params_file']]
     if values['namespace']:
