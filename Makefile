@@ -35,7 +35,7 @@ $(VENV)/.wheels: $(VENV)/.system $(WHEELS) requirements/constraints.txt
 $(VENV)/.installed: $(VENV)/.wheels $(SOURCES)
 	rm -rf build
 	PATH="$(abspath $(BIN)):$$PATH" $(PIP) install --no-build-isolation \
-		-c requirements/constraints.txt '.[demo,evaluation,test]'
+		-c requirements/constraints.txt '.[demo,evaluation,judge,test]'
 	touch $@
 
 demo: setup

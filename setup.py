@@ -192,7 +192,8 @@ setup(
     extras_require={
         'sim': ['mujoco>=3.2,<5'],
         'demo': ['mujoco>=3.2,<5', 'rosbags>=0.10'],
-        'evaluation': ['matplotlib>=3.7', 'pillow>=11.3'],
+        'evaluation': ['av>=13,<20', 'h5py>=3.8,<4', 'matplotlib>=3.7', 'pillow>=11.3'],
+        'judge': ['transformers>=4.46,<6'],
         'test': [
             'hypothesis>=6.80',
             'matplotlib>=3.7',

@@ -27,6 +27,10 @@ COLOURS: NDArray[np.uint8] = np.array(
     np.uint8,
 )  # fmt: skip
 
+# Ids of CamVid's eleven classes as SegNet numbers them (0 sky .. 10 bicyclist); more: unlabelled.
+CAMVID11: NDArray[np.uint8] = np.full(256, UNLABELLED, np.uint8)
+CAMVID11[:11] = (10, 2, 5, 0, 1, 8, 7, 4, 13, 11, 12)
+
 
 def colourise(ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Colour a class map: uint8 (H, W) ids -> uint8 (H, W, 3) RGB; unlabelled pixels are black."""

@@ -17,15 +17,11 @@ from numpy.typing import NDArray
 
 from gsc_ros.codec.grid import coding_size
 from gsc_ros.models.perception import FARTHEST_M, NEAREST_M
-from gsc_ros.perception.labels import OTHER, SKY, UNLABELLED
+from gsc_ros.perception.labels import CAMVID11, OTHER, SKY, UNLABELLED
 
 PICTURES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp')
 LABEL_SCALE = 4  # labels are kept at a quarter of the working size
 NO_DEPTH = np.float16(-1)
-
-# CamVid's eleven classes and unlabelled, as ids of gsc_ros.perception.labels.
-_CAMVID = np.full(256, UNLABELLED, np.uint8)
-_CAMVID[:11] = (10, 2, 5, 0, 1, 8, 7, 4, 13, 11, 12)
 
 
 @dataclass
@@ -37,6 +33,7 @@ class Sample:
     rgb: NDArray[np.uint8]
     segmentation: NDArray[np.uint8] | None = None  # 255 unknown
     log_depth: NDArray[np.float16] | None = None  # 0..1 (see depth_to_log), -1 unknown
+    sequence: str = ''  # the film that the picture is a frame of, in order
 
 
 def _log_depth(metres: NDArray[np.float32]) -> NDArray[np.float16]:
@@ -82,7 +79,7 @@ def _segmentation(root: Path, row: dict[str, str], size: tuple[int, int]) -> NDA
     if row.get('has_seg', '').startswith('gt:'):
         truth = _fit(_indexed(root / row['seg_file']), size)
         if row['has_seg'] == 'gt:camvid11':
-            truth = _CAMVID[truth]
+            truth = CAMVID11[truth]
             if (
                 labels is not None
             ):  # truth knows fewer classes: keep the teacher's where they agree
@@ -103,6 +100,7 @@ def load_manifest(root: Path, split: str) -> list[Sample]:
             if sample is None:
                 continue
             size = (sample.rgb.shape[1], sample.rgb.shape[0])
+            sample.sequence = row.get('sequence', '')
             sample.segmentation = _segmentation(root, row, size)
             if row.get('teacher_depth'):
                 sample.log_depth = _teacher_depth(root / row['teacher_depth'], size)

@@ -1,0 +1,90 @@
+"""One frame of a dataset and how its files are read. Truth is loaded when it is asked for."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from gsc_ros.evaluation.metrics import Box
+
+PICTURES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.ppm', '.tif', '.tiff')
+
+
+@dataclass(frozen=True)
+class Frame:
+    """
+    A picture and the truth there is about it, each truth a callable that loads, or None.
+
+    ``segmentation``: uint8 (H, W) train ids of ``perception.labels``, 255 unlabelled or ignored.
+    ``depth``: float32 (H, W) metres along the optical axis, NaN unknown.
+    ``boxes``: (x0, y0, x1, y1, score 1, COCO class 0..79) in pixels.
+    All raise ``ValueError`` for files that are missing, damaged or of another format.
+    """
+
+    name: str  # unique in the dataset, without slashes: a file name's stem
+    picture: Path
+    sequence: str = ''  # frames of one film share it and follow one another; '' a still
+    fps: float = 0.0  # of the sequence; 0 unknown
+    segmentation: Callable[[], NDArray[np.uint8]] | None = None
+    depth: Callable[[], NDArray[np.float32]] | None = None
+    boxes: Callable[[], list[Box]] | None = None
+
+    def rgb(self) -> NDArray[np.uint8]:
+        """Read the picture as uint8 (H, W, 3); ``ValueError`` when it cannot be read whole."""
+        return read_rgb(self.picture)
+
+
+def _open(path: Path) -> Image.Image:
+    """Decode a file whole (OpenCV would hand out what is left of a cut one)."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f'{path}: cannot be read ({error}); fetch the file again') from error
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """Read a picture upright as uint8 (H, W, 3) RGB; grey is repeated, alpha dropped."""
+    image = _open(path)
+    if image.mode.startswith('I'):  # 16 bits of grey, which convert() would clip
+        grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    return np.array(ImageOps.exif_transpose(image).convert('RGB'))
+
+
+def read_ids(path: Path, table: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Read a grey or indexed map, uint8 (H, W), through a table of 256 ids."""
+    image = _open(path)
+    if image.mode not in ('L', 'P'):
+        raise ValueError(f'{path}: class ids are 8 bits, grey or indexed, not {image.mode}')
+    return table[np.array(image)]
+
+
+def read_depth(path: Path, per_metre: float) -> NDArray[np.float32]:
+    """Read 16-bit grey depth as float32 (H, W) metres; 0 is unknown and becomes NaN."""
+    image = _open(path)
+    if not image.mode.startswith('I'):
+        raise ValueError(f'{path}: depth is 16 bits of grey, not {image.mode}')
+    metres = np.array(image).astype(np.float32)
+    metres[metres == 0] = np.nan
+    return metres / np.float32(per_metre)
+
+
+def pictures(folder: Path, pattern: str = '*') -> list[Path]:
+    """List the picture files of a folder that match, sorted; hidden ones are left out."""
+    found = folder.glob(pattern)
+    return sorted(p for p in found if p.suffix.lower() in PICTURES and not p.name.startswith('.'))
+
+
+def name_of(picture: Path, root: Path) -> str:
+    """Name a picture by its path below ``root``, without slashes and suffix."""
+    return '_'.join(picture.relative_to(root).with_suffix('').parts)
+
+
+def stills(files: Iterable[Path], root: Path) -> list[Frame]:
+    """Make frames without truth."""
+    return [Frame(name_of(p, root), p) for p in files]

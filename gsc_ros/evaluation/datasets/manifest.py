@@ -1,0 +1,63 @@
+"""
+The package's own layout: ``root/<split>/manifest.csv``, as ``gsc_ros.training.corpus`` reads it.
+
+A row a picture, in frame order. ``file`` is its path below ``root``; optional are ``sequence`` and
+``fps``, ``has_seg`` with ``seg_file``, ``has_depth`` with ``depth_file``. ``has_seg`` is
+``gt:camvid11`` or ``gt:cityscapes19`` (8-bit ids), ``has_depth`` is ``gt:lidar_sparse_u16_m*256``
+or ``gt:kinect_u16_mm`` (16 bits, 0 unknown). Labels by teacher networks are no truth and are left.
+"""
+
+import csv
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from gsc_ros.evaluation.datasets.frame import Frame, name_of, read_depth, read_ids
+from gsc_ros.perception.labels import CAMVID11, OTHER, UNLABELLED
+
+_TRAIN_IDS = np.arange(256, dtype=np.uint8)
+_TRAIN_IDS[OTHER:] = UNLABELLED
+_SEGMENTATION = {'gt:camvid11': CAMVID11, 'gt:cityscapes19': _TRAIN_IDS}
+_DEPTH = {'gt:lidar_sparse_u16_m*256': 256.0, 'gt:kinect_u16_mm': 1000.0}
+
+
+def is_manifest(root: Path) -> bool:
+    """Tell whether any split has a manifest."""
+    return any(root.glob('*/manifest.csv'))
+
+
+def _fps(text: str | None) -> float:
+    try:
+        return max(float(text or 0), 0.0)
+    except ValueError:  # such as 'unstated'
+        return 0.0
+
+
+def _frame(root: Path, split: str, row: dict[str, str]) -> Frame:
+    picture = root / row['file']
+    base = root / split
+    segmentation = depth = None
+    if kind := row.get('has_seg'):
+        segmentation = partial(read_ids, root / row['seg_file'], _SEGMENTATION[kind])
+    if kind := row.get('has_depth'):
+        depth = partial(read_depth, root / row['depth_file'], _DEPTH[kind])
+    name = name_of(picture, base if picture.is_relative_to(base) else root)
+    sequence = row.get('sequence') or ''
+    return Frame(name, picture, sequence, _fps(row.get('fps')), segmentation, depth)
+
+
+def read_manifest(root: Path, split: str) -> list[Frame]:
+    """List a split's rows; ``ValueError`` for a missing column or an unknown kind of truth."""
+    path = root / split / 'manifest.csv'
+    if not path.is_file():
+        return []
+    with path.open(newline='') as file:
+        try:
+            return [_frame(root, split, row) for row in csv.DictReader(file)]
+        except KeyError as error:
+            known = ', '.join([*_SEGMENTATION, *_DEPTH])
+            raise ValueError(
+                f'{path}: {error} is a missing column or an unknown kind of truth; needs the '
+                f'columns file, and seg_file, depth_file for truth, which is one of {known}'
+            ) from error
