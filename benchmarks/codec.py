@@ -40,9 +40,9 @@ def pictures(folder: Path | None, count: int) -> list[Any]:
 
     if folder is not None:
         from gsc_ros.commands.pictures import read_rgb
-        from gsc_ros.evaluation.run import frames
+        from gsc_ros.evaluation.datasets import open_dataset, thin
 
-        return [read_rgb(file) for file in frames(folder, count)]
+        return [read_rgb(frame.picture) for frame in thin(open_dataset(folder), count)]
     random = np.random.default_rng(0)
     drawn = []
     for _ in range(count):
@@ -73,6 +73,37 @@ def measure(codec: Any, frames: list[Any], size: tuple[int, int], budget: int) -
                 times[name].append(value)
     medians = {name: statistics.median(values) for name, values in times.items()}
     return {'bytes': statistics.median(sizes), **medians}
+
+
+def peak_gflops() -> float:
+    """Measure what this machine can do: a 3x3 convolution of 96 channels in single precision."""
+    import torch
+
+    layer = torch.nn.Conv2d(96, 96, 3, padding=1).to(memory_format=torch.channels_last)
+    x = torch.zeros(1, 96, 96, 128).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        best = min(milliseconds(partial(layer, x))[0] for _ in range(20))
+    return 2 * 96 * 96 * 9 * 96 * 128 / best / 1e6
+
+
+def operations(work: Callable[[], Any]) -> float:
+    """Count the operations of the networks in a call, in units of 10**9."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return float(counter.get_total_flops()) / 1e9
+
+
+def floors(codec: Any, frame: Any, budget: int) -> dict[str, float]:
+    """Operations of the networks over the measured peak: no code can be faster, ms."""
+    peak = peak_gflops()
+    data = codec.encode(frame, budget).data
+    work = {
+        'encode': partial(codec.encode, frame, budget),
+        'decode, 0 steps': partial(codec.decode, data, steps=0),
+    }
+    return {name: 1000 * operations(call) / peak for name, call in work.items()} | {'peak': peak}
 
 
 def main() -> int:
@@ -111,12 +142,16 @@ def main() -> int:
     for row in rows:
         print(f'| {row["size"]} | {row["bytes"]:.0f} |', end='')
         print(''.join(f' {row[name]:.0f} |' for name in columns))
-    print(f'\nimport {import_ms / 1000:.1f} s, load {load_ms / 1000:.1f} s, ', end='')
+    floor = floors(codec, frames[0], args.budget)
+    print(f'\nfloor of the networks at {floor["peak"]:.0f} GFLOP/s:')
+    print(', '.join(f'{name} {floor[name]:.0f} ms' for name in ('encode', 'decode, 0 steps')))
+    print(f'import {import_ms / 1000:.1f} s, load {load_ms / 1000:.1f} s, ', end='')
     print(f'peak memory {peak_memory():.0f} MiB')
     if args.json:
         figures = {
             'threads': args.threads, 'frames': len(frames), 'sizes': rows,
-            'import_s': import_ms / 1000, 'load_s': load_ms / 1000, 'peak_mib': peak_memory(),
+            'floors': floor, 'import_s': import_ms / 1000, 'load_s': load_ms / 1000,
+            'peak_mib': peak_memory(),
         }  # fmt: skip
         args.json.write_text(json.dumps(figures, indent=2) + '\n')
     return 0

@@ -1,12 +1,13 @@
-"""Random frames of symbols, for the tests of what goes on air."""
+"""Random frames of symbols and an uneven prior, for the tests of what goes on air."""
+
+from functools import lru_cache
 
 import numpy as np
 
 from gsc_ros.codec.caption import BEARINGS, DISTANCES, SCENES, THINGS, Caption, Thing
 from gsc_ros.codec.layout import coarse_of
-from gsc_ros.codec.streams import FrameSymbols
-from gsc_ros.codec.tables import Tables, shapes
-from gsc_ros.models.tokenizer import LEVELS, RELIEF_LEVELS
+from gsc_ros.codec.planes import PLANES, FrameSymbols
+from gsc_ros.codec.prior import Prior, shapes
 from gsc_ros.perception.labels import NUM_CLASSES
 
 
@@ -14,15 +15,15 @@ def random_symbols(seed: int, size: tuple[int, int]) -> FrameSymbols:
     """Make a frame of a working size; layouts come in patches, as real ones do."""
     rng = np.random.default_rng(seed)
     symbols = FrameSymbols.unknown(size)
-    rows, columns = symbols.fine.shape
+    for plane in PLANES:
+        grid = symbols.planes[plane.name]
+        for channel, n in enumerate(plane.levels):
+            grid[channel] = rng.integers(0, n, grid.shape[1:])
+    fine = symbols.planes['fine']
+    rows, columns = fine.shape[1:]
     patches = rng.integers(0, NUM_CLASSES, (rows // 4 + 1, columns // 4 + 1))
-    symbols.fine = np.kron(patches, np.ones((4, 4)))[:rows, :columns].astype(np.uint8)
-    symbols.coarse = coarse_of(symbols.fine)
-    symbols.relief = rng.integers(0, RELIEF_LEVELS, symbols.relief.shape).astype(np.uint8)
-    symbols.tokens = [
-        np.stack([rng.integers(0, n, t.shape[1:]) for n in levels]).astype(np.int8)
-        for levels, t in zip(LEVELS, symbols.tokens, strict=True)
-    ]
+    fine[0] = np.kron(patches, np.ones((4, 4)))[:rows, :columns]
+    symbols.planes['coarse'] = coarse_of(fine[0].astype(np.uint8))[None].astype(np.int8)
     things = tuple(
         Thing(*(int(rng.integers(len(names))) for names in (THINGS, BEARINGS, DISTANCES)))
         for _ in range(rng.integers(0, 6))
@@ -31,9 +32,29 @@ def random_symbols(seed: int, size: tuple[int, int]) -> FrameSymbols:
     return symbols
 
 
-def uneven_tables(seed: int = 7) -> Tables:
-    """Make tables with counts from 1 to 999, so that every slot has another width."""
+def moved(symbols: FrameSymbols, seed: int, share: float) -> FrameSymbols:
+    """Change a share of a frame's blocks, as motion does."""
     rng = np.random.default_rng(seed)
-    return Tables.of_counts(
-        {name: rng.integers(1, 1000, shape).astype(np.uint16) for name, shape in shapes().items()}
+    other = random_symbols(seed + 1000, symbols.size)
+    change = rng.random(symbols.planes['relief'].shape[1:]) < share
+    planes = {}
+    for plane in PLANES:
+        factor = 4 >> plane.halvings
+        where = change.repeat(factor, 0).repeat(factor, 1)
+        planes[plane.name] = np.where(
+            where, other.planes[plane.name], symbols.planes[plane.name]
+        ).astype(np.int8)
+    return FrameSymbols(symbols.caption, planes)
+
+
+@lru_cache(maxsize=2)
+def uneven_prior(seed: int = 7) -> Prior:
+    """Make a prior of random integer weights, so that every symbol has odds of its own."""
+    rng = np.random.default_rng(seed)
+    return Prior.of_weights(
+        {
+            name: rng.integers(-7, 8, shape).astype(np.int16)
+            for plane in PLANES
+            for name, shape in shapes(plane).items()
+        }
     )

@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gsc_ros.codec import BitstreamError, SemanticCodec
+from gsc_ros.codec import (
+    BitstreamError,
+    FrameHeader,
+    MissingReferenceError,
+    SemanticCodec,
+    bitstream,
+    streams,
+)
 from gsc_ros.codec.caption import (
     BEARINGS,
     DISTANCES,
@@ -16,6 +23,7 @@ from gsc_ros.codec.caption import (
     describe,
     token_ids,
 )
+from gsc_ros.codec.film import FilmDecoder, FilmEncoder
 from gsc_ros.codec.layout import coarse_of, fine_of, halve
 from gsc_ros.perception.labels import LABELS
 
@@ -56,13 +64,85 @@ def test_the_same_bytes_give_the_same_picture_and_noise_is_of_the_stream(codec):
     np.testing.assert_array_equal(one.depth, other.depth)
 
 
+def test_a_frame_packed_twice_is_the_same_and_looked_at_once(codec):
+    looked = codec.analyse(picture(160, 120))
+    for budget in (60, 200):
+        assert codec.pack(looked, budget).data == codec.encode(picture(160, 120), budget).data
+
+
+def test_delta_frames_lean_on_what_the_receiver_has(codec):
+    film = [picture(160, 120, 1), picture(160, 120, 1), picture(160, 120, 2)]
+    key = codec.encode(film[0], 1500)
+    first = codec.reference(key.data)
+    still = codec.encode(film[1], 1500, sequence=1, reference=first)
+    assert still.header.reference == 0
+    with pytest.raises(MissingReferenceError, match='key frame'):
+        codec.decode(still.data)
+    shown = codec.decode(still.data, steps=0, reference=first)
+    assert {'still', 'residual'} <= set(still.stream_bits)
+    assert (
+        sum(still.stream_bits[n] for n in ('caption', 'still', 'coarse', 'fine', 'tokens1')) < 20
+    )
+    errors = [
+        np.square(frame.rgb.astype(float) - film[0]).mean()
+        for frame in (codec.decode(key.data, steps=0), shown)
+    ]
+    assert errors[1] < errors[0]
+    with pytest.raises(ValueError, match='send a key frame'):
+        codec.encode(picture(300, 300), 300, reference=first)
+    other = codec.reference(codec.encode(film[2], 1500).data)
+    with pytest.raises(BitstreamError):
+        codec.decode(still.data, reference=other)
+
+
+@pytest.fixture
+def news(monkeypatch):
+    """Tell changes by the symbols: an untrained prior cannot."""
+
+    def changed(symbols, _prior, before):
+        return float(np.mean(symbols.planes['tokens0'] != before.planes['tokens0']))
+
+    monkeypatch.setattr(streams, 'news', changed)
+
+
+def test_films_send_keys_when_they_must(codec, news):
+    film = [picture(160, 120, 1)] * 3 + [picture(160, 120, 2)] + [picture(300, 120, 1)] * 2
+    robot, ground = FilmEncoder(codec), FilmDecoder(codec)
+    frames = [robot.encode(rgb, 400, sequence=i) for i, rgb in enumerate(film)]
+    kinds = [frame.header.frame_type for frame in frames]
+    assert kinds[:3] == [0, 1, 1]
+    assert kinds[4:] == [0, 1]  # another size needs a key frame
+    for frame, rgb in zip(frames, film, strict=True):
+        assert ground.decode(frame.data, steps=0).rgb.shape == rgb.shape
+    robot.restart()
+    assert robot.encode(film[-1], 400, sequence=9).header.frame_type == 0
+    every = FilmEncoder(codec, key_every=2)
+    kinds = [every.encode(film[0], 100, sequence=i).header.frame_type for i in range(4)]
+    assert kinds == [0, 1, 0, 1]
+    with pytest.raises(ValueError, match='key_every'):
+        FilmEncoder(codec, -1)
+
+
+def test_a_lost_frame_is_noticed_and_a_star_of_deltas_survives_it(codec, news):
+    film = [picture(160, 120, 1)] * 3
+    for chained in (True, False):
+        robot, ground = FilmEncoder(codec, chained=chained), FilmDecoder(codec)
+        frames = [robot.encode(rgb, 300, sequence=i).data for i, rgb in enumerate(film)]
+        ground.decode(frames[0])
+        if chained:
+            with pytest.raises(MissingReferenceError):
+                ground.decode(frames[2])
+        else:
+            ground.decode(frames[2])
+
+
 def test_sequence_numbers_wrap(codec):
     assert codec.encode(picture(64, 64), 60, sequence=513).header.sequence == 1
 
 
 def test_lost_parts_are_unknown_and_not_guessed(codec):
     frame = codec.encode(picture(256, 256), 600)
-    stub = codec.decode(frame.data[:20], truncated=True, steps=0)
+    stub = codec.decode(frame.data[:14], truncated=True, steps=0)
     assert (stub.trust == 0).all()
     assert np.isnan(stub.depth).all()
     assert (stub.segmentation == 255).all()
@@ -116,6 +196,21 @@ def test_frames_of_other_weights_are_refused_by_name(codec):
     other.networks.fingerprint = 0x1234
     with pytest.raises(BitstreamError, match=r'0000.*1234'):
         other.decode(codec.encode(picture(64, 64), 100).data)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.binary(max_size=80), st.booleans())
+def test_any_bytes_are_refused_by_name(codec, data, truncated):
+    with pytest.raises(BitstreamError):
+        codec.decode(data, truncated=truncated)
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.binary(max_size=60), st.sampled_from([(64, 64), (70, 100), (16, 4096)]))
+def test_any_stream_behind_a_proven_header_is_a_picture(codec, stream, size):
+    header = FrameHeader('gsc', codec.fingerprint, 3, *size, 100)
+    frame = codec.decode(bitstream.pack(header, stream), steps=0)
+    assert frame.rgb.shape == (size[1], size[0], 3)
 
 
 def test_small_dangerous_things_survive_the_layout():

@@ -7,7 +7,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import CameraInfo, Image
 
-from gsc_ros.codec import tables
+from gsc_ros.codec import prior
 from gsc_ros.codec.codec import GENERATED
 from gsc_ros.codec.networks import FILES
 from gsc_ros.models.weights import FOLDER
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(find_spec('mujoco') is None, reason='MuJoCo is n
 FRAME = 'rover_camera_optical'
 MISSING = [
     name
-    for name in (*FILES.values(), tables.WEIGHTS, WEIGHTS)
+    for name in (*FILES.values(), prior.WEIGHTS, WEIGHTS)
     if not (FOLDER / name).is_file()
 ]  # fmt: skip
 

@@ -26,9 +26,12 @@ PATIENCE_S = 10.0
 
 
 def frame(sequence=0, size=150, stamp=STAMP, frame_id='cam'):
-    header = bitstream.FrameHeader('gsc', 77, sequence % 256, 480, 360)
+    leans_on = sequence - 1 if sequence % 2 else None  # every other one is a delta frame
+    header = bitstream.FrameHeader('gsc', 77, sequence % 256, 480, 360, 0, leans_on)
     stream = np.random.default_rng(sequence).bytes(size)
     message = SemanticFrame(sequence=sequence, preset='gsc', model_fingerprint=77)
+    message.frame_type = header.frame_type
+    message.reference_sequence = sequence if leans_on is None else leans_on
     message.header.stamp.sec, message.header.stamp.nanosec = stamp
     message.header.frame_id = frame_id
     message.width, message.height = 480, 360

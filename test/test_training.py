@@ -1,6 +1,7 @@
 """Every stage of training runs, resumes and writes what the codec loads, on a miniature corpus."""
 
 import csv
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -8,14 +9,18 @@ import pytest
 import torch
 
 from gsc_ros.codec import SemanticCodec
-from gsc_ros.codec.tables import shapes
-from gsc_ros.training import autoencoder, corpus, flow, loop, perception, tables, tokens
+from gsc_ros.training import autoencoder, corpus, critics, flow, loop, perception, prior, tokens
 
-DISTANCE = """
+CRITICS = """
 import torch
-class PerceptualSqueeze(torch.nn.Module):
-    def forward(self, a, b):
-        return (torch.nn.functional.avg_pool2d(a - b, 4) ** 2).mean((1, 2, 3))
+from torch.nn import functional
+_projection = torch.randn(20, 3, 1, 1, generator=torch.Generator().manual_seed(0))
+def distance(a, b):
+    return (functional.avg_pool2d(a - b, 4) ** 2).mean((1, 2, 3))
+def segment(x):
+    return functional.conv2d(functional.avg_pool2d(x, 8), _projection)
+def depth(x):
+    return functional.avg_pool2d(x, 8).mean(1, keepdim=True)
 """
 
 
@@ -48,7 +53,7 @@ def data(tmp_path_factory):
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    (root / 'distance.py').write_text(DISTANCE)
+    (root / 'critics.py').write_text(CRITICS)
     return root
 
 
@@ -57,22 +62,23 @@ def settings(folder, steps=2):
 
 
 def test_all_stages_in_turn_make_a_codec(data, tmp_path):
-    out, distance = tmp_path / 'w', data / 'distance.py'
+    out, judges = tmp_path / 'w', data / 'critics.py'
     perception.train(data, settings(out), batch=2)
-    autoencoder.train(data, settings(out / 'a'), distance, batch=2)
+    autoencoder.train(data, settings(out / 'a'), judges, batch=2)
     (out / 'a/autoencoder.safetensors').rename(out / 'autoencoder.safetensors')
-    tokens.train(data, settings(out / 't'), distance, out, batch=2)
+    tokens.train(data, settings(out / 't'), judges, out, batch=2)
     for name in ('autoencoder', 'tokenizer'):
         (out / f't/{name}.safetensors').rename(out / f'{name}.safetensors')
-    flow.train(data, settings(out / 'f'), distance, out, batch=2)
+    flow.train(data, settings(out / 'f'), judges, out, batch=2)
     (out / 'f/flow.safetensors').rename(out / 'flow.safetensors')
-    tables.train(data, settings(out), out)
+    prior.train(data, settings(out / 'p', 30), out, batch=2)
+    (out / 'p/prior.safetensors').rename(out / 'prior.safetensors')
     codec = SemanticCodec.load(weights=out)
     rgb = cv2.imread(str(data / 'train/0.png'))
     frame = codec.encode(rgb, 200)
     assert codec.decode(frame.data).rgb.shape == rgb.shape
     assert codec.fingerprint == SemanticCodec.load(weights=out).fingerprint
-    # Learned tables shorten what they were learned from.
+    # A learned prior shortens what it was learned from.
     plain = SemanticCodec.load(weights='random')
     plain.networks.robot = codec.networks.robot
     assert sum(frame.stream_bits.values()) < sum(plain.encode(rgb, 200).stream_bits.values())
@@ -114,9 +120,29 @@ def test_a_folder_without_pictures_is_named(tmp_path):
         perception.train(tmp_path, settings(tmp_path / 'o'))
 
 
-def test_table_counts_are_usable_from_no_data_at_all():
-    learned = tables.learn([])
-    for name, shape in shapes().items():
-        assert learned[name].shape == shape
-        assert learned[name].min() >= 1
-        assert learned[name].sum(-1).max() <= 65536
+def test_a_stage_trains_in_bfloat16(data, tmp_path):
+    low = replace(settings(tmp_path), bfloat16=True)
+    assert autoencoder.train(data, low, data / 'critics.py', batch=1).is_file()
+    assert not replace(low, bfloat16=None, device='cpu').mixed or 'amx_bf16' in loop._cpu_flags()
+
+
+def test_critics_are_checked(tmp_path):
+    with pytest.raises(FileNotFoundError, match='critics'):
+        critics.load(None)
+    (tmp_path / 'c.py').write_text('def distance(a, b): return a')
+    with pytest.raises(ValueError, match='segment, depth'):
+        critics.load(tmp_path / 'c.py')
+
+
+def test_critics_losses_vanish_for_the_same_picture_and_pull_a_worse_one(data):
+    judges = critics.load(data / 'critics.py')
+    true = torch.rand(2, 3, 64, 64) * 2 - 1
+    made = (true + 0.3 * torch.randn_like(true)).requires_grad_()
+    assert float(critics.depth_loss(true, true, judges)) == 0
+    weight = torch.ones(20)
+    entropy = critics.class_loss(true, true, judges, weight)
+    assert float(critics.class_loss(made, true, judges, weight).detach()) > float(entropy)
+    (slope,) = torch.autograd.grad(critics.class_loss(made, true, judges, weight), made)
+    short = critics.shortened(slope, slope / 10)
+    torch.testing.assert_close(short, slope / 10)
+    torch.testing.assert_close(critics.shortened(slope, slope * 3), slope)

@@ -6,16 +6,32 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from gsc_ros.codec.caption import describe, median_depth
 from gsc_ros.codec.grid import coding_size
 from gsc_ros.codec.layout import coarse_of, fine_of
+from gsc_ros.codec.planes import TOKENS, FrameSymbols
 from gsc_ros.codec.relief import relief_of
-from gsc_ros.codec.streams import FrameSymbols
 from gsc_ros.models.layers import to_tensor
 from gsc_ros.models.tokenizer import LEVELS, Tokenizer, to_symbols
 from gsc_ros.perception.eye import Eye
+
+
+@dataclass(frozen=True)
+class Analysed:
+    """
+    What there is to say of a picture.
+
+    ``symbols``: all of it; ``scale``: median depth in metres, NaN where nothing but sky is seen;
+    ``latent``: float32 (1, 16, H/16, W/16), which the symbols are to say as well as they can;
+    ``picture``: uint8 (H, W, 3) at the working size.
+    """
+
+    symbols: FrameSymbols
+    scale: float
+    latent: Tensor
+    picture: NDArray[np.uint8]
 
 
 @dataclass
@@ -27,26 +43,23 @@ class Analyser:
     tokenizer: Tokenizer
 
     @torch.inference_mode()
-    def analyse(self, rgb: NDArray[np.uint8]) -> tuple[FrameSymbols, float]:
-        """
-        Say all there is to say of a picture uint8 (H, W, 3), and its median depth in metres.
-
-        The depth is NaN where nothing but sky is seen.
-        """
+    def analyse(self, rgb: NDArray[np.uint8]) -> Analysed:
+        """Look at a picture uint8 (H, W, 3)."""
         size = coding_size(rgb.shape[1], rgb.shape[0])
         small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
         classes, metres = self.eye.look(small)
         latent = self.encoder(to_tensor(torch.from_numpy(small)[None]))
-        tokens = self.tokenizer.analyse(latent)
         fine = fine_of(classes)
+        planes = {
+            'coarse': coarse_of(fine)[None],
+            'relief': relief_of(metres, classes)[None],
+            'fine': fine[None],
+        }
+        for name, tokens, levels in zip(
+            TOKENS, self.tokenizer.analyse(latent), LEVELS, strict=True
+        ):
+            planes[name] = to_symbols(tokens, levels)[0].numpy()
         symbols = FrameSymbols(
-            describe(classes, metres),
-            coarse_of(fine),
-            relief_of(metres, classes),
-            fine,
-            [
-                to_symbols(t, n)[0].numpy().astype(np.int8)
-                for t, n in zip(tokens, LEVELS, strict=True)
-            ],
+            describe(classes, metres), {k: v.astype(np.int8) for k, v in planes.items()}
         )
-        return symbols, median_depth(metres, classes)
+        return Analysed(symbols, median_depth(metres, classes), latent, small)

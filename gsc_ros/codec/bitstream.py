@@ -1,28 +1,46 @@
 """
-The packed frame: a header of thirteen bytes and one progressive stream.
+The packed frame: a header of nine bytes or a little more, and one progressive stream.
 
 Layout, big-endian::
 
-    0      version (4 bits), frame type (1 bit), preset (3 bits)
-    1-2    fingerprint of the weights
-    3      sequence number, modulo 256
-    4-6    width - 1, height - 1 (12 bits each)
-    7-8    length of the stream
-    9      depth code: the scene's median depth, logarithmic; 0 = unknown
-    10     CRC-8 of bytes 0-9, so that a frame cut short still proves its header
-    11-12  CRC-16 of bytes 0-10 and the whole stream
+    1 byte   version (4 bits), frame type (1 bit), preset (3 bits)
+    2 bytes  fingerprint of the weights
+    1 byte   sequence number, modulo 256
+    1 byte   size: a common one by number, or 255 and then
+    3 bytes  width - 1, height - 1 (12 bits each)
+    1 byte   depth code: the scene's median depth, logarithmic; 0 = unknown
+    1 byte   of a delta frame: sequence number of its reference
+    1 byte   CRC-8 of the header so far, so that a frame cut short still proves its header
+    2 bytes  CRC-16 of the header so far and the whole stream
+
+The CRCs of a delta frame go on from the CRC-16 of its reference: a decoder that has another frame
+of that number notices.
 """
 
 import binascii
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
-VERSION = 1
+VERSION = 2
 KEY, DELTA = 0, 1
 PRESETS = ('gsc',)
-HEADER_BYTES = 13
+HEADER_BYTES = 9  # of a key frame of a common size
 MAX_STREAM = 0xFFFF
 
+# Sizes that take one byte: never reorder, only append.
+SIZES = (
+    (480, 360), (640, 480), (640, 360), (320, 240), (1280, 720), (1920, 1080), (1280, 960),
+    (800, 600), (1024, 768), (848, 480), (960, 540), (1242, 375), (1024, 512), (2048, 1024),
+    (320, 160), (320, 180), (416, 320), (512, 384), (512, 512), (640, 400), (672, 376), (720, 480),
+    (720, 576), (752, 480), (768, 512), (512, 768), (1280, 1024), (1280, 800), (1440, 1080),
+    (1600, 900), (1600, 1200), (1920, 1200), (64, 64), (128, 128), (160, 120), (256, 256),
+    (224, 224), (424, 240), (480, 270), (480, 640), (360, 640), (720, 1280), (1080, 1920),
+    (1440, 900), (2560, 1440), (3840, 2160), (1226, 370), (1241, 376), (1600, 1600), (2592, 1944),
+)  # fmt: skip
+_ANY_SIZE = 255
+_SEED = 0xFFFF
 _NEAREST, _RANGE = 0.5, 400.0
 
 
@@ -30,9 +48,18 @@ class BitstreamError(ValueError):
     """A stream that cannot be decoded, and what to do about it."""
 
 
+class MissingReferenceError(BitstreamError):
+    """A delta frame whose reference is not here: a key frame is needed."""
+
+
 @dataclass(frozen=True)
 class FrameHeader:
-    """What a frame says of itself before its stream; ``sequence`` is modulo 256 on air."""
+    """
+    What a frame says of itself before its stream; ``sequence`` is modulo 256 on air.
+
+    ``reference``: sequence number of the frame that a delta frame leans on; ``crc``: of the whole
+    frame, filled in by :func:`pack`.
+    """
 
     preset: str
     fingerprint: int
@@ -40,9 +67,23 @@ class FrameHeader:
     width: int
     height: int
     depth_code: int = 0
-    frame_type: int = KEY
-    stream_bytes: int = 0
+    reference: int | None = None
     crc: int = 0
+
+    @property
+    def frame_type(self) -> int:
+        """KEY or DELTA."""
+        return KEY if self.reference is None else DELTA
+
+    def reference_of(self, sequence: int) -> int:
+        """Whole number of the reference of frame ``sequence``; of a key frame its own."""
+        return sequence - ((sequence - (self.reference or 0)) % 256 if self.frame_type else 0)
+
+    @property
+    def bytes(self) -> int:
+        """Length on air."""
+        wide = 0 if (self.width, self.height) in SIZES else 3
+        return HEADER_BYTES + wide + self.frame_type
 
 
 def depth_code(metres: float) -> int:
@@ -58,23 +99,19 @@ def depth_of_code(code: int) -> float:
     return _NEAREST * _RANGE ** ((code - 1) / 254) if code else math.nan
 
 
-def _crc8(data: bytes) -> int:
-    """CRC-8 as the high byte of CRC-16/CCITT: one polynomial serves both."""
-    return binascii.crc_hqx(data, 0xFFFF) >> 8
-
-
-def pack(header: FrameHeader, stream: bytes) -> bytes:
+def pack(header: FrameHeader, stream: bytes, reference_crc: int = 0) -> bytes:
     """
-    Put header and stream together; ``stream_bytes`` and ``crc`` are filled in.
+    Put header and stream together; CRCs are filled in.
 
-    Raises ``ValueError`` for a field out of range.
+    ``reference_crc``: CRC of the reference, of a delta frame. Raises ``ValueError`` for a field
+    out of range.
     """
     ranges = {
         'fingerprint': (header.fingerprint, 0, 0xFFFF),
         'width': (header.width, 1, 4096),
         'height': (header.height, 1, 4096),
         'depth_code': (header.depth_code, 0, 255),
-        'frame_type': (header.frame_type, KEY, DELTA),
+        'reference': (header.reference or 0, 0, 255),
         'stream length': (len(stream), 0, MAX_STREAM),
     }
     for name, (value, low, high) in ranges.items():
@@ -82,68 +119,111 @@ def pack(header: FrameHeader, stream: bytes) -> bytes:
             raise ValueError(f'{name} {value} is outside {low}..{high}')
     if header.preset not in PRESETS:
         raise ValueError(f'preset {header.preset!r} is not one of {", ".join(PRESETS)}')
-    size = (header.width - 1) << 12 | (header.height - 1)
+    size = (header.width, header.height)
+    if size in SIZES:
+        sized = bytes([SIZES.index(size)])
+    else:
+        sized = bytes([_ANY_SIZE]) + ((size[0] - 1) << 12 | (size[1] - 1)).to_bytes(3, 'big')
     head = (
         bytes([VERSION << 4 | header.frame_type << 3 | PRESETS.index(header.preset)])
         + header.fingerprint.to_bytes(2, 'big')
         + bytes([header.sequence % 256])
-        + size.to_bytes(3, 'big')
-        + len(stream).to_bytes(2, 'big')
+        + sized
         + bytes([header.depth_code])
     )
-    head += bytes([_crc8(head)])
-    crc = binascii.crc_hqx(head + stream, 0xFFFF)
-    return head + crc.to_bytes(2, 'big') + stream
+    seed = _SEED
+    if header.reference is not None:
+        head += bytes([header.reference])
+        seed = reference_crc
+    head += bytes([_crc8(head, seed)])
+    return head + binascii.crc_hqx(head + stream, seed).to_bytes(2, 'big') + stream
 
 
-def unpack(data: bytes, truncated: bool = False) -> tuple[FrameHeader, bytes]:
+def _crc8(data: bytes, seed: int) -> int:
+    """CRC-8 as the high byte of CRC-16/CCITT: one polynomial serves both."""
+    return binascii.crc_hqx(data, seed) >> 8
+
+
+def read_header(data: bytes, truncated: bool = True) -> FrameHeader:
     """
-    Take a packed frame apart.
+    Read a frame's header, of one that is cut or (not ``truncated``) must be whole.
 
-    ``truncated``: accept a frame whose end was lost; only then the stream is not checked, so
-    whoever cut it must have checked its parts. Raises :class:`BitstreamError` for anything else.
+    CRCs are checked of key frames; of delta frames only :func:`unpack` can, with the reference at
+    hand. Raises :class:`BitstreamError` with the remedy.
     """
     if len(data) < HEADER_BYTES:
         raise BitstreamError(
             f'{len(data)} bytes are no gsc frame: its header alone has {HEADER_BYTES}'
         )
-    head, stream = data[:11], data[HEADER_BYTES:]
-    version = head[0] >> 4
-    if _crc8(head[:10]) != head[10]:
-        raise BitstreamError(
-            'not a gsc frame, or its header is damaged: drop it, wait for the next'
-        )
+    version, delta, preset = data[0] >> 4, data[0] >> 3 & 1, data[0] & 7
+    wide = 3 if data[4] == _ANY_SIZE else 0
+    length = HEADER_BYTES + wide + delta
+    damaged = 'not a gsc frame, or its header is damaged: drop it, wait for the next'
+    if len(data) < length or (not delta and _crc8(data[: length - 3], _SEED) != data[length - 3]):
+        raise BitstreamError(damaged)
     if version != VERSION:
         raise BitstreamError(
-            f'frame of version {version}, this is version {VERSION}: '
+            f'not a gsc frame, or one of version {version} where this is version {VERSION}: '
             'install the same gsc_ros on both ends'
         )
-    if head[0] & 7 >= len(PRESETS):
-        raise BitstreamError(f'preset {head[0] & 7} is not known here: update gsc_ros on this end')
-    length = int.from_bytes(head[7:9], 'big')
-    crc = int.from_bytes(data[11:13], 'big')
-    if len(stream) > length:
-        raise BitstreamError(
-            f'{len(stream) - length} bytes too many behind the frame: framing is broken'
-        )
-    if len(stream) < length:
-        if not truncated:
-            raise BitstreamError(
-                f'frame cut short ({len(stream)} of {length} bytes): pass truncated=True '
-                'to decode what is there'
-            )
-    elif binascii.crc_hqx(head + stream, 0xFFFF) != crc:
-        raise BitstreamError('frame damaged (CRC): drop it and wait for the next')
-    size = int.from_bytes(head[4:7], 'big')
-    header = FrameHeader(
-        preset=PRESETS[head[0] & 7],
-        fingerprint=int.from_bytes(head[1:3], 'big'),
-        sequence=head[3],
-        width=(size >> 12) + 1,
-        height=(size & 0xFFF) + 1,
-        depth_code=head[9],
-        frame_type=head[0] >> 3 & 1,
-        stream_bytes=length,
-        crc=crc,
+    if preset >= len(PRESETS):
+        raise BitstreamError(f'preset {preset} is not known here: update gsc_ros on this end')
+    crc = int.from_bytes(data[length - 2 : length], 'big')
+    if not (truncated or delta):
+        _check_whole(data, length, _SEED, crc)
+    if wide:
+        packed = int.from_bytes(data[5:8], 'big')
+        width, height = (packed >> 12) + 1, (packed & 0xFFF) + 1
+    elif data[4] < len(SIZES):
+        width, height = SIZES[data[4]]
+    else:
+        raise BitstreamError(f'size {data[4]} is not known here: update gsc_ros on this end')
+    return FrameHeader(
+        PRESETS[preset],
+        int.from_bytes(data[1:3], 'big'),
+        data[3],
+        width,
+        height,
+        data[5 + wide],
+        data[6 + wide] if delta else None,
+        crc,
     )
+
+
+def _check_whole(data: bytes, length: int, seed: int, crc: int) -> None:
+    if binascii.crc_hqx(data[: length - 2] + data[length:], seed) != crc:
+        raise BitstreamError(
+            'frame damaged or cut short (CRC): drop it and wait for the next; pass truncated=True '
+            'to decode what is there of a frame that is known to be cut'
+        )
+
+
+def unpack(
+    data: bytes, truncated: bool = False, references: Mapping[int, int] = MappingProxyType({})
+) -> tuple[FrameHeader, bytes]:
+    """
+    Take a packed frame apart.
+
+    ``truncated``: accept a frame whose end was lost; only then the stream is not checked, so
+    whoever cut it must have checked its parts. ``references``: CRCs by sequence number of the
+    frames that a delta frame may lean on. Raises :class:`MissingReferenceError` for a delta frame
+    without its reference and :class:`BitstreamError` for anything else that is no whole frame.
+    """
+    header = read_header(data)
+    head, stream = data[: header.bytes - 2], data[header.bytes :]
+    seed = _SEED
+    if header.reference is not None:
+        if header.reference not in references:
+            raise MissingReferenceError(
+                f'delta frame {header.sequence} leans on frame {header.reference}, '
+                'which is not here: wait for a key frame'
+            )
+        seed = references[header.reference]
+        if _crc8(head[:-1], seed) != head[-1]:
+            raise BitstreamError(
+                'header damaged, or the frame leans on another one than is here: '
+                'drop it, wait for a key frame'
+            )
+    if not truncated:
+        _check_whole(data, header.bytes, seed, header.crc)
     return header, stream

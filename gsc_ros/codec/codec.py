@@ -1,36 +1,50 @@
 """The codec end to end: picture -> bytes within a budget -> picture, depth, classes and trust."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional
 
-from gsc_ros.codec import bitstream, streams
-from gsc_ros.codec.bitstream import HEADER_BYTES, BitstreamError, FrameHeader
+from gsc_ros.codec import bitstream, residual, streams
+from gsc_ros.codec.analysis import Analysed
+from gsc_ros.codec.bitstream import BitstreamError, FrameHeader
 from gsc_ros.codec.caption import median_depth, token_ids
 from gsc_ros.codec.grid import coding_size
 from gsc_ros.codec.networks import Networks
-from gsc_ros.codec.streams import FrameSymbols
+from gsc_ros.codec.planes import BY_NAME, FrameSymbols
+from gsc_ros.codec.selection import choose
+from gsc_ros.codec.synthesis import synthesise
 from gsc_ros.models.flow import sample
 from gsc_ros.models.perception import log_to_depth
-from gsc_ros.models.tokenizer import LEVELS, UNKNOWN_CLASS, UNKNOWN_RELIEF, Synthesis, from_symbols
+from gsc_ros.models.tokenizer import Synthesis
 from gsc_ros.perception.labels import SKY, UNLABELLED
 
 MIN_BUDGET = 40
-MAX_BUDGET = HEADER_BYTES + bitstream.MAX_STREAM
-DEFAULT_STEPS = 1
+MAX_BUDGET = bitstream.MAX_STREAM
+DEFAULT_STEPS = 0
+
+_RESIDUAL_BYTES = 8  # left over: a residual is worth its while
 
 # Of a pixel: what of it was sent, what follows from what was sent around it, and what is made up.
 SENT, PREDICTED, GENERATED = 255, 128, 0
 
 
 @dataclass(frozen=True)
+class Reference:
+    """A frame that both ends have, for delta frames to lean on."""
+
+    header: FrameHeader
+    symbols: FrameSymbols
+
+
+@dataclass(frozen=True)
 class EncodedFrame:
-    """A packed frame: ``data`` is what goes on air; ``stream_bits`` before the cut, by part."""
+    """A packed frame: ``data`` goes on air, ``stream_bits`` tells what it is spent on."""
 
     data: bytes
     header: FrameHeader
@@ -45,7 +59,8 @@ class DecodedFrame:
 
     ``rgb`` uint8 (H, W, 3); ``depth`` float32 (H, W) in metres, NaN where unknown, +inf for sky;
     ``segmentation`` uint8 (H, W) of ``perception.labels``, 255 where unknown; ``trust`` uint8 (H,
-    W): 255 sent, 128 predicted from what was sent, 0 generated.
+    W): 255 sent, 128 predicted from what was sent, 0 generated. ``reference``: the frame for delta
+    frames to lean on, None when its end was lost.
     """
 
     rgb: NDArray[np.uint8]
@@ -54,6 +69,7 @@ class DecodedFrame:
     trust: NDArray[np.uint8]
     caption: str
     header: FrameHeader
+    reference: Reference | None = None
 
 
 def check_picture(rgb: NDArray) -> None:
@@ -113,22 +129,27 @@ class SemanticCodec:
         budget_bytes: int,
         depth: NDArray[np.float32] | None = None,
         sequence: int = 0,
+        reference: Reference | None = None,
     ) -> EncodedFrame:
         """
         Encode a picture to at most ``budget_bytes`` bytes.
 
         ``rgb``: uint8 (H, W, 3), sides 16..4096; ``depth``: float32 (H, W) in metres from a
         sensor, which then sets the scale (NaN and inf allowed); ``sequence``: counted modulo 256
-        on air. Raises ``ValueError`` for bad pictures and budgets under 40 bytes.
+        on air; ``reference``: makes it a delta frame against this one, of the same size. Raises
+        ``ValueError`` for bad pictures and budgets under 40 bytes.
         """
+        return self.pack(self.analyse(rgb, depth), budget_bytes, sequence, reference)
+
+    @torch.inference_mode()
+    def analyse(
+        self, rgb: NDArray[np.uint8], depth: NDArray[np.float32] | None = None
+    ) -> 'Looked':
+        """Say all there is to say of a picture, once for any number of budgets to pack it for."""
         check_picture(rgb)
-        if not MIN_BUDGET <= budget_bytes <= MAX_BUDGET:
-            raise ValueError(
-                f'budget_bytes {budget_bytes} is outside {MIN_BUDGET}..{MAX_BUDGET}: '
-                'a frame needs its header and a little more'
-            )
         height, width = rgb.shape[:2]
-        symbols, scale = self.networks.robot.analyse(rgb)
+        found = self.networks.robot.analyse(rgb)
+        scale = found.scale
         if depth is not None:
             if depth.shape != (height, width):
                 raise ValueError(
@@ -136,26 +157,96 @@ class SemanticCodec:
                 )
             measured = median_depth(depth)
             scale = scale if np.isnan(measured) else measured
-        stream, bits = streams.encode(symbols, self.networks.tables)
+        return Looked(width, height, bitstream.depth_code(scale), found)
+
+    @torch.inference_mode()
+    def pack(
+        self,
+        looked: 'Looked',
+        budget_bytes: int,
+        sequence: int = 0,
+        reference: Reference | None = None,
+    ) -> EncodedFrame:
+        """Fill a frame of at most ``budget_bytes`` bytes with what matters most of a picture."""
+        if not MIN_BUDGET <= budget_bytes <= MAX_BUDGET:
+            raise ValueError(
+                f'budget_bytes {budget_bytes} is outside {MIN_BUDGET}..{MAX_BUDGET}: '
+                'a frame needs its header and a little more'
+            )
+        symbols = looked.found.symbols
+        known = None
+        if reference is not None:
+            known = reference.symbols
+            if known.size != symbols.size:
+                raise ValueError(
+                    f'reference of working size {known.size} for a picture of {symbols.size}: '
+                    'send a key frame'
+                )
         header = FrameHeader(
             self.preset,
             self.fingerprint,
             sequence % 256,
-            width,
-            height,
-            bitstream.depth_code(scale),
+            looked.width,
+            looked.height,
+            looked.depth_code,
+            None if reference is None else reference.header.sequence,
         )
-        data = bitstream.pack(header, stream[: budget_bytes - HEADER_BYTES])
-        return EncodedFrame(data, bitstream.unpack(data)[0], str(symbols.caption), bits)
+        room = budget_bytes - header.bytes
+        prior = self.networks.prior
+        stream, coded = streams.encode(symbols, prior, room, known)
+        selection = choose(looked.found, coded, known, self.networks.robot.tokenizer)
+        if selection:
+            stream, coded = streams.encode(symbols, prior, room, known, selection)
+        elif len(stream) + _RESIDUAL_BYTES <= room:
+            stream, coded = self._with_residual(looked.found, coded, room, len(stream), known)
+        seed = reference.header.crc if reference is not None else 0
+        data = bitstream.pack(header, stream, seed)
+        seeds = {} if reference is None else {reference.header.sequence: seed}
+        header, _ = bitstream.unpack(data, references=seeds)
+        return EncodedFrame(data, header, str(symbols.caption), coded.bits)
 
-    def inspect(self, data: bytes, truncated: bool = False) -> tuple[FrameHeader, FrameSymbols]:
+    def _with_residual(
+        self,
+        found: Analysed,
+        coded: FrameSymbols,
+        room: int,
+        used: int,
+        known: FrameSymbols | None,
+    ) -> tuple[bytes, FrameSymbols]:
+        """Fill what is left of the room with the difference to the deterministic picture."""
+        made = self._draw(synthesise(self.networks.robot.tokenizer, coded))
+        lack = found.picture.astype(np.float32) - made
+        full = replace(coded, residual=residual.fitted(lack, 8.0 * (room - used)))
+        return streams.encode(full, self.networks.prior, room, known)
+
+    def _draw(self, out: Synthesis, latent: Tensor | None = None) -> NDArray[np.float32]:
+        """Draw a picture of the prediction, or of a latent near it: float32 (H, W, 3) 0..255."""
+        latent = out.latent if latent is None else latent
+        spread = self.networks.robot.tokenizer.spread
+        picture = self.networks.decoder(latent * spread, out.features, out.maps)[0]
+        return (picture * 127.5 + 127.5).clamp(0, 255).permute(1, 2, 0).contiguous().numpy()
+
+    def reference(self, data: bytes, reference: Reference | None = None) -> Reference:
+        """
+        Tell what a receiver has of a whole frame, for later delta frames to lean on.
+
+        ``reference``: what the frame itself leans on. Raises :class:`BitstreamError` as
+        :meth:`inspect` does.
+        """
+        return Reference(*self.inspect(data, reference=reference))
+
+    def inspect(
+        self, data: bytes, truncated: bool = False, reference: Reference | None = None
+    ) -> tuple[FrameHeader, FrameSymbols]:
         """
         Read a frame's header and symbols, without drawing anything.
 
-        Raises :class:`BitstreamError` for anything but a whole frame of these weights (or, with
-        ``truncated``, the beginning of one).
+        Raises :class:`MissingReferenceError` for a delta frame that leans on another frame than
+        ``reference``, and :class:`BitstreamError` for anything else but a whole frame of these
+        weights (or, with ``truncated``, the beginning of one).
         """
-        header, stream = bitstream.unpack(data, truncated)
+        seeds = {} if reference is None else {reference.header.sequence: reference.header.crc}
+        header, stream = bitstream.unpack(data, truncated, seeds)
         if header.fingerprint != self.fingerprint:
             raise BitstreamError(
                 f'frame was coded with weights {header.fingerprint:04x}, these are '
@@ -165,74 +256,88 @@ class SemanticCodec:
             size = coding_size(header.width, header.height)
         except ValueError as error:
             raise BitstreamError(f'frame of an impossible size: {error}') from error
-        return header, streams.decode(stream, size, self.networks.tables)
+        known = None
+        if header.reference is not None:
+            assert reference is not None  # unpack has seen to it
+            known = reference.symbols
+            if known.size != size:
+                raise BitstreamError('delta frame of another size than its reference: drop it')
+        return header, streams.decode(stream, size, self.networks.prior, known)
 
     @torch.inference_mode()
     def decode(
-        self, data: bytes, truncated: bool = False, steps: int | None = None
+        self,
+        data: bytes,
+        truncated: bool = False,
+        steps: int | None = None,
+        reference: Reference | None = None,
     ) -> DecodedFrame:
         """
         Decode a packed frame.
 
         ``truncated``: decode what is there of a frame whose end was lost. ``steps``: steps of the
-        rectified flow, 0 for the deterministic picture, None for the default. Raises
-        :class:`BitstreamError` as :meth:`inspect` does and ``ValueError`` for negative steps.
+        rectified flow, 0 for the deterministic picture, None for the default. ``reference``: what
+        a delta frame leans on. Raises :class:`BitstreamError` as :meth:`inspect` does and
+        ``ValueError`` for negative steps.
         """
         steps = DEFAULT_STEPS if steps is None else steps
         if not 0 <= steps <= 100:
             raise ValueError(f'steps {steps} is outside 0..100')
-        header, symbols = self.inspect(data, truncated)
-        out = self._synthesise(symbols)
-        latent = out.latent
-        if steps:
+        header, symbols = self.inspect(data, truncated, reference)
+        out = synthesise(self.networks.robot.tokenizer, symbols)
+        if symbols.residual is not None:
+            made = self._draw(out)
+            made += residual.added(symbols.residual, symbols.size)
+        elif steps:
             words = torch.from_numpy(token_ids(symbols.caption))[None]
             noise = np.random.default_rng(header.sequence).standard_normal(
-                tuple(latent.shape), np.float32
+                tuple(out.latent.shape), np.float32
             )
             latent = sample(
-                self.networks.flow, latent, out.features, words, torch.from_numpy(noise), steps
+                self.networks.flow, out.latent, out.features, words, torch.from_numpy(noise), steps
             )
-        picture = self.networks.decoder(latent * self.networks.robot.tokenizer.spread)[0]
+            made = self._draw(out, latent)
+        else:
+            made = self._draw(out)
         size = (header.width, header.height)
-        rgb = ((picture * 127.5 + 127.5).round().clamp(0, 255)).byte().permute(1, 2, 0).numpy()
-        trust = self._trust(symbols, size)
+        rgb = made.round().clip(0, 255).astype(np.uint8)
+        trust = _trust(symbols, size)
         segmentation = _classes(out, size)
         depth = _depth(out, size, header.depth_code)
         depth[segmentation == SKY] = np.inf
         depth[trust == GENERATED] = np.nan
         segmentation[trust == GENERATED] = UNLABELLED
         return DecodedFrame(
-            cv2.resize(np.ascontiguousarray(rgb), size, interpolation=cv2.INTER_AREA),
+            cv2.resize(rgb, size, interpolation=cv2.INTER_AREA),
             depth,
             segmentation,
             trust,
             str(symbols.caption) if symbols.caption else '',
             header,
+            None if truncated else Reference(header, symbols),
         )
 
-    def _synthesise(self, symbols: FrameSymbols) -> Synthesis:
-        """Run the deterministic prediction of what was received."""
-        tokens, masks = [], []
-        for level, n in enumerate(LEVELS):
-            grid = torch.from_numpy(symbols.tokens[level].astype(np.int64))[None]
-            tokens.append(from_symbols(grid, n))
-            masks.append(torch.from_numpy(symbols.received(level)).float()[None, None])
-        layout = symbols.coarse.repeat(2, 0).repeat(2, 1)
-        layout = np.where(symbols.fine == UNLABELLED, layout, symbols.fine).astype(np.int64)
-        layout[layout == UNLABELLED] = UNKNOWN_CLASS
-        relief = symbols.relief.astype(np.int64)
-        relief[symbols.relief == streams.UNKNOWN] = UNKNOWN_RELIEF
-        return self.networks.robot.tokenizer.predictor(
-            tokens, masks, torch.from_numpy(layout)[None], torch.from_numpy(relief)[None]
-        )
 
-    @staticmethod
-    def _trust(symbols: FrameSymbols, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Tell by the finest token over a pixel whether it was sent, predicted or made up."""
-        trust = np.where(symbols.received(0), np.uint8(PREDICTED), np.uint8(GENERATED))
-        trust = trust.repeat(2, 0).repeat(2, 1)
-        trust[symbols.received(1)] = SENT
-        return cv2.resize(trust, size, interpolation=cv2.INTER_NEAREST)
+@dataclass(frozen=True)
+class Looked:
+    """A picture's size, the code of its median depth, and all that was found in it."""
+
+    width: int
+    height: int
+    depth_code: int
+    found: Analysed
+
+
+def _trust(symbols: FrameSymbols, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Tell by the finest token over a pixel whether it was sent, predicted or made up."""
+    coarse, middle = BY_NAME['tokens0'], BY_NAME['tokens1']
+    known = symbols.received(middle.name)
+    sent = symbols.sent.get(middle.name, known)
+    factor = 1 << (coarse.halvings - middle.halvings)
+    guessed = symbols.received(coarse.name).repeat(factor, 0).repeat(factor, 1)
+    trust = np.where(known | guessed, np.uint8(PREDICTED), np.uint8(GENERATED))
+    trust[sent] = SENT
+    return cv2.resize(trust, size, interpolation=cv2.INTER_NEAREST)
 
 
 def _classes(out: Synthesis, size: tuple[int, int]) -> NDArray[np.uint8]:

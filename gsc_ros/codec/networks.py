@@ -1,4 +1,4 @@
-"""The networks and tables that a codec is made of, loaded together or made untrained."""
+"""The networks and the prior that a codec is made of, loaded together or made untrained."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from gsc_ros.codec import tables
+from gsc_ros.codec import prior
 from gsc_ros.codec.analysis import Analyser
 from gsc_ros.codec.caption import VOCABULARY
-from gsc_ros.codec.tables import Tables
+from gsc_ros.codec.prior import Prior
 from gsc_ros.models.autoencoder import Autoencoder
 from gsc_ros.models.flow import FlowNet
 from gsc_ros.models.tokenizer import Tokenizer
@@ -32,7 +32,7 @@ class Networks:
     robot: Analyser
     decoder: nn.Module
     flow: FlowNet
-    tables: Tables
+    prior: Prior
     fingerprint: int
 
     @classmethod
@@ -43,18 +43,18 @@ class Networks:
         folder = FOLDER if weights is None else Path(weights)
         robot, decoder = load_robot(folder)
         # The eye is the robot's own and may differ; what both ends decode with may not.
-        shared = [folder / name for name in (*FILES.values(), tables.WEIGHTS)]
+        shared = [folder / name for name in (*FILES.values(), prior.WEIGHTS)]
         return cls(
             robot,
             decoder,
             _restore(FlowNet, folder / FILES['flow']),
-            Tables.load(folder / tables.WEIGHTS),
+            Prior.load(folder / prior.WEIGHTS),
             fingerprint(shared),
         )
 
     @classmethod
     def random(cls, seed: int = 0) -> 'Networks':
-        """Make the real architecture with random weights of a fixed seed and uniform tables."""
+        """Make the real architecture with random weights of a fixed seed and a uniform prior."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             autoencoder = frozen(Autoencoder())
@@ -62,7 +62,7 @@ class Networks:
             flow = frozen(FlowNet(VOCABULARY, guidance=tokenizer.config['widths'][0]))
             eye = Eye.random()
         robot = Analyser(eye, autoencoder.encoder, tokenizer)
-        return cls(robot, autoencoder.decoder, flow, Tables.uniform(), seed)
+        return cls(robot, autoencoder.decoder, flow, Prior.uniform(), seed)
 
 
 def load_robot(folder: Path) -> tuple[Analyser, nn.Module]:

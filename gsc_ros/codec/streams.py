@@ -1,79 +1,56 @@
 """
-The symbols of a frame and their one order on air.
+The one order in which a frame's symbols go on air, and the walk over them.
 
-Caption, coarse layout, relief, coarse tokens, fine layout, finer tokens: what is worth most a bit
-comes first, all in one range-coded stream, so that a frame cut at any byte (by the budget or by
-the link) is a worse picture and not a broken one. Encoder and decoder walk the same path
-(:func:`walk`). Inside a level the tokens under persons and cars come before those under road and
-sky; both sides know the order from the layout, so that choosing what to send costs nothing.
+Caption, plane after plane (``planes.PLANES``), residual: what is worth most a bit comes first,
+all in one range-coded stream, so that a frame cut at any byte (by the budget or by the link) is a
+worse picture and not a broken one. Encoder and decoder walk the same path. Of the plane in which
+the budget ends the encoder may send chosen blocks before the others; of all others nothing has to
+be said.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gsc_ros.codec import residual
 from gsc_ros.codec.caption import BEARINGS, DISTANCES, MAX_OBJECTS, SCENES, THINGS, Caption, Thing
-from gsc_ros.codec.layout import WEIGHTS, coarse_of
+from gsc_ros.codec.planes import BY_NAME, PLANES, TOKENS, FrameSymbols, Plane, blocks_to
+from gsc_ros.codec.planes import phases as phases_of
+from gsc_ros.codec.prior import Prior
 from gsc_ros.codec.rangecoder import Decoder, Encoder, EndOfStream
-from gsc_ros.codec.tables import OUTSIDE, RELIEF_OUTSIDE, Tables
-from gsc_ros.models.tokenizer import LEVELS
-from gsc_ros.perception.labels import UNLABELLED
-
-LATENT_CELL = 16  # pixels of the working size a side
-UNKNOWN = 255  # relief that was not received
-
-
-@dataclass
-class FrameSymbols:
-    """
-    All that a frame says; of a cut stream, what of it is certain.
-
-    ``caption``: None if it was not received. ``coarse``: uint8 (H/32, W/32) and ``fine``: uint8
-    (H/16, W/16) class ids, 255 where not received; ``relief``: uint8 (H/64, W/64)
-    levels of depth, 255 where not received. ``tokens``: a level each, int8
-    (channels, h, w), -1 where not received.
-    """
-
-    caption: Caption | None
-    coarse: NDArray[np.uint8]
-    relief: NDArray[np.uint8]
-    fine: NDArray[np.uint8]
-    tokens: list[NDArray[np.int8]]
-    bits: dict[str, float] = field(default_factory=dict)
-
-    def received(self, level: int) -> NDArray[np.bool_]:
-        """Which tokens of a level were received: bool (h, w)."""
-        return np.asarray((self.tokens[level] >= 0).all(0))
-
-    @classmethod
-    def unknown(cls, size: tuple[int, int]) -> 'FrameSymbols':
-        """Make the frame of a working size (W, H) of which nothing was received."""
-        rows, columns = size[1] // LATENT_CELL, size[0] // LATENT_CELL
-        return cls(
-            None,
-            np.full((rows // 2, columns // 2), UNLABELLED, np.uint8),
-            np.full((rows // 4, columns // 4), UNKNOWN, np.uint8),
-            np.full((rows, columns), UNLABELLED, np.uint8),
-            [
-                np.full((len(n), rows >> shift, columns >> shift), -1, np.int8)
-                for n, shift in zip(LEVELS, (2, 1, 0), strict=True)
-            ],
-        )
-
+from gsc_ros.codec.stillness import held, still_blocks
 
 Coder = Encoder | Decoder
+Blocks = NDArray[np.bool_]
+Selection = dict[str, Blocks]
+
+# Cells of several channels are coded a few at a time, channel after channel: a cut loses the last
+# few. Cells of one channel lose nothing.
+_TOGETHER = 4
+_EVEN = range(3)  # the table of a coin
+_SELDOM = (0, 7, 8)  # a plane is sent as a whole in most frames
 
 
 class _Walk:
     """One pass over a frame's symbols, coding them (from ``source``) or reading them (None)."""
 
     def __init__(
-        self, coder: Coder, tables: Tables, source: FrameSymbols | None, out: FrameSymbols
+        self,
+        coder: Coder,
+        prior: Prior,
+        out: FrameSymbols,
+        source: FrameSymbols | None,
+        reference: FrameSymbols | None,
+        selection: Selection,
+        most_bits: float,
+        planes: tuple[Plane, ...] = PLANES,
     ) -> None:
-        self.coder, self.tables, self.source, self.out = coder, tables, source, out
+        self.coder, self.prior, self.out, self.source = coder, prior, out, source
+        self.reference, self.selection, self.most_bits = reference, selection, most_bits
+        self.planes = planes
 
     @contextmanager
     def counted(self, name: str) -> Iterator[None]:
@@ -88,14 +65,18 @@ class _Walk:
         return self.coder.code(symbol, range(count + 1))  # type: ignore[arg-type]
 
     def caption(self) -> None:
-        given = self.source.caption if self.source else None
-        given = given or Caption()
-        reading = self.source is None
-        scene = self.uniform(None if reading else given.scene, len(SCENES))
-        count = self.uniform(None if reading else len(given.things), MAX_OBJECTS + 1)
+        given = (self.source.caption or Caption()) if self.source else None
+        if self.reference is not None and self.reference.caption is not None:
+            before = self.reference.caption
+            news = self.coder.code(None if given is None else int(given != before), _EVEN)  # type: ignore[arg-type]
+            if not news:
+                self.out.caption = before
+                return
+        scene = self.uniform(given.scene if given else None, len(SCENES))
+        count = self.uniform(len(given.things) if given else None, MAX_OBJECTS + 1)
         things = []
         for i in range(count):
-            thing = given.things[i] if not reading else None
+            thing = given.things[i] if given else None
             things.append(
                 Thing(
                     self.uniform(thing.kind if thing else None, len(THINGS)),
@@ -105,113 +86,168 @@ class _Walk:
             )
         self.out.caption = Caption(scene, tuple(things))
 
-    def by_neighbours(
-        self,
-        given: list[list[int]] | None,
-        out: NDArray[np.uint8],
-        table: list,
-        outside: int,
-    ) -> None:
-        """Walk a grid, each symbol in the context of its left and upper neighbours."""
-        code = self.coder.code
-        rows, columns = out.shape
-        above = [outside] * columns
-        for y in range(rows):
-            left = outside
-            for x in range(columns):
-                left = code(given[y][x] if given else None, table[left][above[x]])  # type: ignore[arg-type]
-                above[x] = left
-                out[y, x] = left
+    def blocks(self, given: Blocks | None) -> Blocks:
+        """Code a map of blocks with counts that learn, by the ones to the left and above."""
+        blocks = np.zeros(self.out.planes['relief'].shape[1:], bool)
+        seen = [[1, 1] for _ in range(3)]
+        for y, x in np.ndindex(*blocks.shape):
+            near = int(y > 0 and blocks[y - 1, x]) + int(x > 0 and blocks[y, x - 1])
+            no, yes = seen[near]
+            bit = self.coder.code(None if given is None else int(given[y, x]), (0, no, no + yes))  # type: ignore[arg-type]
+            seen[near][bit] += 2
+            blocks[y, x] = bit
+        return blocks
 
-    def coarse(self) -> None:
-        given = self.source.coarse.tolist() if self.source else None
-        self.by_neighbours(given, self.out.coarse, self.tables.coarse, OUTSIDE)
+    def still(self) -> None:
+        """Code which blocks of a delta frame stand still; what is known there is not sent."""
+        assert self.reference is not None
+        given = still_blocks(self.source, self.reference) if self.source else None
+        still = self.blocks(given)
+        for name, grid in self.out.planes.items():
+            keep = blocks_to(still, BY_NAME[name]) & self.reference.received(name)
+            self.out.kept[name] = keep
+            grid[:, keep] = self.reference.planes[name][:, keep]
+        if self.source is not None:
+            self.source = held(self.source, self.reference, still)
 
-    def relief(self) -> None:
-        given = self.source.relief.tolist() if self.source else None
-        self.by_neighbours(given, self.out.relief, self.tables.relief, RELIEF_OUTSIDE)
+    def chosen(self, plane: Plane) -> Blocks | None:
+        """Code which blocks of a plane come first; None when all are sent in one go."""
+        given = self.selection.get(plane.name)
+        reading = self.source is None
+        if not self.coder.code(None if reading else int(given is not None), _SELDOM):  # type: ignore[arg-type]
+            return None
+        return self.blocks(given)
 
-    def fine(self) -> None:
-        source, out = self.source, self.out.fine
-        table, code = self.tables.fine, self.coder.code
-        given = source.fine.tolist() if source else None
-        parents = self.out.coarse.tolist()
-        rows, columns = out.shape
-        above = [OUTSIDE] * columns
-        for y in range(rows):
-            left = OUTSIDE
-            for x in range(columns):
-                context = table[parents[y // 2][x // 2]][left][above[x]]
-                left = code(given[y][x] if given else None, context)  # type: ignore[arg-type]
-                above[x] = left
-                out[y, x] = left
+    def plane(self, plane: Plane) -> None:
+        """Walk a plane, phase after phase, each in the light of the ones before."""
+        if self.out.kept and self.out.kept[plane.name].all():
+            return
+        blocks = self.chosen(plane) if plane.selected else None
+        values = self.out.planes[plane.name]
+        prior = self.prior[plane.name]
+        start = prior.begin(self.out, self.reference)
+        phase = phases_of(*values.shape[1:])
+        tiers = [np.ones(phase.shape, bool)]
+        if blocks is not None:
+            first = blocks_to(blocks, plane)
+            tiers = [first, ~first]
+        news = ~self.out.kept[plane.name] if self.out.kept else np.ones(phase.shape, bool)
+        for tier in tiers:
+            for turn in range(int(phase.max()) + 1):
+                cells = np.flatnonzero(tier & news & (phase == turn))
+                if len(cells):
+                    self.cells(plane, cells, prior.logits(start, values, cells))
 
-    def level(self, level: int, classes: NDArray[np.uint8]) -> None:
-        """Walk the tokens of a level; ``classes``: the layout on its grid."""
-        out = self.out.tokens[level]
-        channels, rows, columns = out.shape
-        given = self.source.tokens[level] if self.source else None
-        tables, code = self.tables.tokens[level], self.coder.code
-        values = np.full((channels, rows + 2, columns + 2), -1, np.int64)
-        grids = [v.tolist() for v in values]  # lists: single elements of an array are slow
-        order = np.argsort(-WEIGHTS[classes.ravel()], kind='stable')
-        for position in order.tolist():
-            y, x = divmod(position, columns)
-            kind = int(classes[y, x])
-            token = []
-            for c in range(channels):
-                grid = grids[c]
-                near = [
-                    v
-                    for v in (
-                        grid[y][x + 1],
-                        grid[y + 1][x],
-                        grid[y + 1][x + 2],
-                        grid[y + 2][x + 1],
-                    )
-                    if v >= 0
-                ]
-                context = 1 + (2 * sum(near) + len(near) // 2) // len(near) if near else 0
-                symbol = int(given[c, y, x]) if given is not None else None
-                token.append(code(symbol, tables[c][kind][context]))  # type: ignore[arg-type]
-            for c, value in enumerate(token):
-                grids[c][y + 1][x + 1] = value
-                out[c, y, x] = value
+    def cells(self, plane: Plane, cells: NDArray[np.int64], logits: NDArray[np.int64]) -> None:
+        """Walk the cells of one phase."""
+        prior, code = self.prior[plane.name], self.coder.code
+        values = self.out.planes[plane.name].reshape(len(plane.levels), -1)
+        given = (
+            self.source.planes[plane.name].reshape(len(plane.levels), -1) if self.source else None
+        )
+        together = _TOGETHER if len(plane.levels) > 1 else len(cells)
+        for first in range(0, len(cells), together):
+            if self.coder.bits > self.most_bits:
+                raise EndOfStream
+            some = cells[first : first + together]
+            before: list[NDArray[np.int64]] = []
+            for channel in range(len(plane.levels)):
+                tables = prior.channel(logits[first : first + together], before, channel)
+                if given is None:
+                    row = values[channel]
+                    for cell, table in zip(some.tolist(), tables, strict=True):
+                        row[cell] = code(None, table)  # type: ignore[arg-type]
+                else:
+                    for symbol, table in zip(given[channel, some].tolist(), tables, strict=True):
+                        code(symbol, table)
+                    values[channel, some] = given[channel, some]
+                before.append(values[channel, some].astype(np.int64))
 
     def run(self) -> FrameSymbols:
-        with self.counted('caption'):
-            self.caption()
-        with self.counted('coarse layout'):
-            self.coarse()
-        with self.counted('relief'):
-            self.relief()
-        with self.counted('tokens 1/64'):
-            self.level(0, coarse_of(self.out.coarse))
-        with self.counted('fine layout'):
-            self.fine()
-        with self.counted('tokens 1/32'):
-            self.level(1, self.out.coarse)
-        with self.counted('tokens 1/16'):
-            self.level(2, self.out.fine)
+        with suppress(EndOfStream):
+            with self.counted('caption'):
+                self.caption()
+            if self.reference is not None:
+                with self.counted('still'):
+                    self.still()
+            for plane in self.planes:
+                with self.counted(plane.name):
+                    self.plane(plane)
+            if self.planes is PLANES:
+                with self.counted('residual'):
+                    self.residual()
         return self.out
 
+    def residual(self) -> None:
+        """Walk the residual, if there is one."""
+        given = self.source.residual if self.source else None
+        reading = self.source is None
+        if self.coder.code(None if reading else int(given is not None), _EVEN):  # type: ignore[arg-type]
+            self.out.residual = residual.code(self.coder, given, self.out.size, self.most_bits)
 
-def size_of(symbols: FrameSymbols) -> tuple[int, int]:
-    """Return the working size (W, H) of a frame."""
-    rows, columns = symbols.fine.shape
-    return columns * LATENT_CELL, rows * LATENT_CELL
 
+def encode(
+    symbols: FrameSymbols,
+    prior: Prior,
+    most_bytes: int,
+    reference: FrameSymbols | None = None,
+    selection: Selection | None = None,
+) -> tuple[bytes, FrameSymbols]:
+    """
+    Code a frame until ``most_bytes`` are full.
 
-def encode(symbols: FrameSymbols, tables: Tables) -> tuple[bytes, dict[str, float]]:
-    """Code all of a frame; returns its stream, to be cut at the budget, and bits by part."""
+    ``selection``: bool (H/64, W/64) by plane, blocks to send first. Returns the stream, of at most
+    that size, and what was coded, its bits by part.
+    """
     coder = Encoder()
-    out = _Walk(coder, tables, symbols, FrameSymbols.unknown(size_of(symbols))).run()
-    return coder.finish(), out.bits
+    out = FrameSymbols.unknown(symbols.size)
+    walk = _Walk(coder, prior, out, symbols, reference, selection or {}, 8 * (most_bytes + 2))
+    walk.run()
+    return coder.finish()[:most_bytes], out
 
 
-def decode(data: bytes, size: tuple[int, int], tables: Tables) -> FrameSymbols:
-    """Read what a stream, or any prefix of one, makes certain of a frame of size (W, H)."""
+def news(symbols: FrameSymbols, prior: Prior, reference: FrameSymbols) -> float:
+    """
+    Tell how much a frame has that its reference does not tell.
+
+    Returns the bits of caption, coarse layout, relief and coarse tokens as a delta frame by those
+    of a key frame: near 0 where nothing moves, about 1 after a cut.
+    """
+    bits = []
+    for given in (reference, None):
+        coder = Encoder()
+        out = FrameSymbols.unknown(symbols.size)
+        _Walk(coder, prior, out, symbols, given, {}, float('inf'), PLANES[:3]).run()
+        bits.append(coder.bits)
+    return bits[0] / bits[1]
+
+
+def decode(
+    data: bytes, size: tuple[int, int], prior: Prior, reference: FrameSymbols | None = None
+) -> FrameSymbols:
+    """
+    Read what a stream, or any prefix of one, makes certain of a frame of size (W, H).
+
+    Of a delta frame (with ``reference``) what was not sent is filled from the reference.
+    """
     out = FrameSymbols.unknown(size)
-    with suppress(EndOfStream):
-        _Walk(Decoder(data), tables, None, out).run()
-    return out
+    _Walk(Decoder(data), prior, out, None, reference, {}, float('inf')).run()
+    return out if reference is None else completed(out, reference)
+
+
+def completed(symbols: FrameSymbols, reference: FrameSymbols) -> FrameSymbols:
+    """
+    Fill what was not received of a delta frame from its reference.
+
+    Layout, relief and coarse tokens are taken where nothing newer came. Fine tokens draw a thing
+    where it was: of those only what stands still is kept, which the walk has seen to.
+    """
+    planes = {name: grid.copy() for name, grid in symbols.planes.items()}
+    for name, grid in symbols.planes.items():
+        if name not in TOKENS[1:]:
+            planes[name] = np.where(symbols.received(name), grid, reference.planes[name])
+    sent = {
+        name: symbols.received(name) & ~symbols.kept.get(name, np.zeros(1, bool))
+        for name in planes
+    }
+    return replace(symbols, caption=symbols.caption or reference.caption, planes=planes, sent=sent)

@@ -29,10 +29,10 @@ def run(args: argparse.Namespace) -> int:
     print(f'sequence     {header.sequence} ({"delta" if header.frame_type else "key"} frame)')
     print(f'median depth {bitstream.depth_of_code(header.depth_code):.1f} m')
     print(f'caption      {symbols.caption or "not received"}')
-    print(f'header       {8 * bitstream.HEADER_BYTES} bits')
+    print(f'header       {8 * header.bytes} bits')
     for name, bits in symbols.bits.items():
         print(f'{name:12} {bits:.0f} bits')
-    for level, name in enumerate(('1/64', '1/32', '1/16')):
-        received = symbols.received(level)
-        print(f'tokens {name:5} {int(received.sum())} of {received.size} received')
+    for name in symbols.planes:
+        received = symbols.received(name)
+        print(f'{name:12} {int(received.sum())} of {received.size} cells received')
     return 0

@@ -1,9 +1,9 @@
-"""`gsc train STAGE --data DIR`: make training frames, train the networks and tables."""
+"""`gsc train STAGE --data DIR`: make training frames, train the networks."""
 
 import argparse
 from pathlib import Path
 
-STAGES = ('simulated', 'perception', 'autoencoder', 'tokens', 'flow', 'tables')
+STAGES = ('simulated', 'perception', 'autoencoder', 'tokens', 'flow', 'prior')
 
 
 def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]') -> None:
@@ -25,9 +25,9 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
         help='folder of simulator frames with true labels, as stage `simulated` makes them',
     )  # fmt: skip
     parser.add_argument(
-        '--distance', type=Path,
-        help='Python file with a class PerceptualSqueeze, the feature distance to train on '
-        '(default: DATA/teachers/teachers.py)',
+        '--critics', type=Path,
+        help='Python file with the networks that judge pictures (autoencoder, tokens, flow); see '
+        'gsc_ros/training/critics.py',
     )  # fmt: skip
     parser.add_argument(
         '--weights', type=Path, help='folder of the earlier stages (default: the shipped weights)'
@@ -40,10 +40,17 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
     parser.add_argument('--rate', type=float, help='learning rate (a default per stage)')
     parser.add_argument('--batch', type=int, help='pictures a step (a default per stage)')
     parser.add_argument('--threads', type=int)
+    parser.add_argument(
+        '--device', default='auto', help='cpu, cuda (default: a GPU if there is one)'
+    )
+    parser.add_argument(
+        '--bfloat16', action=argparse.BooleanOptionalAction,
+        help='compute in bfloat16 (default: where it is fast: GPUs, CPUs with AMX)',
+    )  # fmt: skip
     parser.add_argument('--seed', type=int, default=0)
 
 
-_RATES = {'perception': 2e-3, 'autoencoder': 5e-4, 'tokens': 6e-4, 'flow': 6e-4, 'tables': 0.0}
+_RATES = {'perception': 2e-3, 'autoencoder': 5e-4, 'tokens': 6e-4, 'flow': 6e-4, 'prior': 3e-3}
 
 
 def run(args: argparse.Namespace) -> int:
@@ -66,13 +73,15 @@ def run(args: argparse.Namespace) -> int:
         minutes=args.minutes,
         learning_rate=args.rate or _RATES[args.stage],
         threads=args.threads,
+        device=args.device,
+        bfloat16=args.bfloat16,
     )
     options: dict[str, object] = {'simulated': args.simulated, 'seed': args.seed}
     if args.batch:
         options['batch'] = args.batch
     if args.stage in ('autoencoder', 'tokens', 'flow'):
-        options['distance_file'] = args.distance or args.data / 'teachers' / 'teachers.py'
-    if args.stage in ('tokens', 'flow', 'tables'):
+        options['critics_file'] = args.critics
+    if args.stage in ('tokens', 'flow', 'prior'):
         options['weights'] = args.weights or FOLDER
     path = import_module(f'gsc_ros.training.{args.stage}').train(args.data, settings, **options)
     print(path)

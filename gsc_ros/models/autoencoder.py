@@ -32,18 +32,40 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latent (N, 16, H/16, W/16) -> float (N, 3, H, W), nominally in [-1, 1] (not clamped)."""
+    """
+    Latent (N, 16, H/16, W/16) -> float (N, 3, H, W), nominally in [-1, 1] (not clamped).
 
-    def __init__(self, widths: tuple[int, int, int] = (48, 96, 160)) -> None:
+    What else is known of the picture helps to draw it, where it is given: ``features`` (N, F,
+    H/16, W/16) and ``maps`` (N, M, H/8, W/8), added through weights that start at zero.
+    """
+
+    def __init__(
+        self, widths: tuple[int, int, int] = (48, 96, 160), features: int = 128, maps: int = 21
+    ) -> None:
         super().__init__()
         a, b, c = widths
-        self.sixteenth = nn.Sequential(conv(LATENT_CHANNELS, c), ResBlock(c), ResBlock(c))
-        self.eighth = nn.Sequential(conv(c, b), ResBlock(b), ResBlock(b))
+        self.enter = conv(LATENT_CHANNELS, c)
+        self.features = conv(features, c, kernel=1)
+        self.sixteenth = nn.Sequential(ResBlock(c), ResBlock(c))
+        self.enter_eighth = conv(c, b)
+        self.maps = conv(maps, b)
+        for guide in (self.features, self.maps):
+            nn.init.zeros_(guide.weight)
+            nn.init.zeros_(guide.bias)  # type: ignore[arg-type]
+        self.eighth = nn.Sequential(ResBlock(b), ResBlock(b))
         self.quarter = nn.Sequential(conv(b, a), ResBlock(a), ResBlock(a))
         self.picture = nn.Sequential(conv(a, 48), nn.PixelShuffle(4))
 
-    def forward(self, z: Tensor) -> Tensor:
-        y = self.eighth(upsample(self.sixteenth(z)))
+    def forward(
+        self, z: Tensor, features: Tensor | None = None, maps: Tensor | None = None
+    ) -> Tensor:
+        y = self.enter(z)
+        if features is not None:
+            y = y + self.features(features)
+        y = self.enter_eighth(upsample(self.sixteenth(y)))
+        if maps is not None:
+            y = y + self.maps(maps)
+        y = self.eighth(y)
         return self.picture(self.quarter(upsample(y)))
 
 

@@ -1,5 +1,6 @@
 """
-Structural tokens: what of the latent is sent, on grids of 1/64, 1/32 and 1/16, and what they say.
+Structural tokens: what of the latent is sent, on grids of 1/64, 1/32 and twice 1/16, and what they
+say.
 
 Tokens are finite scalar quantised (Mentzer et al., "Finite Scalar Quantization", ICLR 2024): a
 token is a few channels of a few levels each, so its symbols need no codebook and no network to be
@@ -17,7 +18,9 @@ from gsc_ros.models.layers import ResBlock, conv, upsample
 from gsc_ros.perception.labels import NUM_CLASSES
 
 # Levels of each channel of a token, coarse grid first; odd, so that there is a zero.
-LEVELS: tuple[tuple[int, ...], ...] = ((7, 7, 7, 7), (5, 5, 5), (3, 3))
+LEVELS: tuple[tuple[int, ...], ...] = ((7, 7, 7, 7), (5, 5, 5), (3, 3), (5, 5, 5, 5))
+# How often the grid of a level is halved from the latent's 1/16.
+HALVINGS = (2, 1, 0, 0)
 UNKNOWN_CLASS = NUM_CLASSES  # the layout's id for "not received"
 RELIEF_LEVELS = 24  # of log depth, on the 1/64 grid
 UNKNOWN_RELIEF = RELIEF_LEVELS
@@ -44,18 +47,19 @@ def from_symbols(symbols: Tensor, levels: tuple[int, ...]) -> Tensor:
 
 
 class Analysis(nn.Module):
-    """Latent (N, 16, h, w), h and w in fours -> three grids of quantised tokens in [-1, 1]."""
+    """Latent (N, 16, h, w), h and w in fours -> a grid of quantised tokens in [-1, 1] a level."""
 
     def __init__(self, widths: tuple[int, int, int]) -> None:
         super().__init__()
         a, b, c = widths
-        first, second, third = (len(n) for n in LEVELS)
+        first, second, third, fourth = (len(n) for n in LEVELS)
         self.sixteenth = nn.Sequential(conv(LATENT_CHANNELS, a), ResBlock(a))
         self.thirtysecond = nn.Sequential(conv(a, b, stride=2), ResBlock(b), ResBlock(b))
         self.sixtyfourth = nn.Sequential(conv(b, c, stride=2), ResBlock(c))
         self.first = conv(c, first, kernel=1)
         self.second = nn.Sequential(conv(b + first, b), nn.SiLU(), conv(b, second, kernel=1))
         self.third = nn.Sequential(conv(a + second, a), nn.SiLU(), conv(a, third, kernel=1))
+        self.fourth = nn.Sequential(conv(a + third, a), nn.SiLU(), conv(a, fourth, kernel=1))
 
     def forward(self, z: Tensor) -> list[Tensor]:
         sixteenth = self.sixteenth(z)
@@ -64,7 +68,8 @@ class Analysis(nn.Module):
         # A finer level sees what the coarser one has already said.
         second = quantise(self.second(torch.cat([thirtysecond, upsample(first)], 1)), LEVELS[1])
         third = quantise(self.third(torch.cat([sixteenth, upsample(second)], 1)), LEVELS[2])
-        return [first, second, third]
+        fourth = quantise(self.fourth(torch.cat([sixteenth, third], 1)), LEVELS[3])
+        return [first, second, third, fourth]
 
 
 @dataclass
@@ -76,6 +81,11 @@ class Synthesis:
     segmentation: Tensor  # logits (N, classes, 2h, 2w)
     depth: Tensor  # log depth in [0, 1], (N, 1, 2h, 2w)
 
+    @property
+    def maps(self) -> Tensor:
+        """Class probabilities and log depth together, for the picture's decoder."""
+        return torch.cat([self.segmentation.softmax(1), self.depth], 1)
+
 
 class Predictor(nn.Module):
     """Received tokens, their masks and the class layout -> the deterministic picture of them."""
@@ -83,14 +93,14 @@ class Predictor(nn.Module):
     def __init__(self, widths: tuple[int, int, int], embedding: int = 12) -> None:
         super().__init__()
         a, b, c = widths
-        first, second, third = (len(n) + 1 for n in LEVELS)
+        first, second, third, fourth = (len(n) + 1 for n in LEVELS)
         self.layout = nn.Embedding(NUM_CLASSES + 1, embedding)
         self.sixtyfourth = nn.Sequential(conv(first + embedding + 2, c), ResBlock(c), ResBlock(c))
         self.thirtysecond = nn.Sequential(
             conv(c + second + embedding, b), ResBlock(b), ResBlock(b)
         )
         self.sixteenth = nn.Sequential(
-            conv(b + third + embedding, a), ResBlock(a), ResBlock(a), ResBlock(a)
+            conv(b + third + embedding + fourth, a), ResBlock(a), ResBlock(a), ResBlock(a)
         )
         self.latent = conv(a, LATENT_CHANNELS)
         self.segmentation = nn.Sequential(
@@ -117,7 +127,7 @@ class Predictor(nn.Module):
         y = self.sixtyfourth(y)
         y = torch.cat([upsample(y), seen[1], functional.avg_pool2d(classes, 2)], 1)
         y = self.thirtysecond(y)
-        y = self.sixteenth(torch.cat([upsample(y), seen[2], classes], 1))
+        y = self.sixteenth(torch.cat([upsample(y), seen[2], classes, seen[3]], 1))
         # The relief is smoothed over its cells; the network adds what they are too coarse for.
         depth = torch.sigmoid(self.depth(y) + upsample(far, 8))
         return Synthesis(self.latent(y), y, self.segmentation(y), depth)

@@ -1,10 +1,16 @@
-"""Weights on disk: safetensors in half precision with the network's configuration beside them."""
+"""
+Weights on disk: safetensors with the network's configuration beside them.
+
+Large matrices and kernels are kept in eight bits with a scale for each output, the rest in half
+precision.
+"""
 
 import hashlib
 import json
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -16,14 +22,27 @@ Net = TypeVar('Net', bound=nn.Module)
 FOLDER = Path(__file__).parent / 'weights'
 
 
+_SCALE = '.scale'
+_LARGE = 1024  # elements, from which eight bits pay
+
+
+def _packed(name: str, value: Tensor) -> dict[str, Tensor]:
+    if not value.is_floating_point():
+        return {name: value.contiguous()}
+    if value.ndim < 2 or value.numel() < _LARGE:
+        return {name: value.half().contiguous()}
+    scale = value.flatten(1).abs().amax(1).clamp(min=1e-8) / 127
+    whole = torch.round(value / scale.view(-1, *[1] * (value.ndim - 1)))
+    return {name: whole.to(torch.int8).contiguous(), name + _SCALE: scale.float()}
+
+
 def save(path: Path, state: dict[str, Tensor], config: dict[str, Any]) -> Path:
-    """Write a state as float16 with its configuration; returns the path."""
-    half = {
-        k: v.detach().half().contiguous() if v.is_floating_point() else v.contiguous()
-        for k, v in state.items()
-    }
+    """Write a state with its configuration; returns the path."""
+    packed: dict[str, Tensor] = {}
+    for name, value in state.items():
+        packed |= _packed(name, value.detach().cpu())
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(half, path, {'config': json.dumps(config)})
+    save_file(packed, path, {'config': json.dumps(config)})
     return path
 
 
@@ -45,7 +64,16 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             state = {k: file.get_tensor(k) for k in names}
     except Exception as error:
         raise ValueError(f'{path}: not a weights file of gsc_ros ({error})') from error
-    return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, config
+    out: dict[str, Tensor] = {}
+    for name, value in state.items():
+        if name.endswith(_SCALE):
+            continue
+        scale = state.get(name + _SCALE)
+        if scale is not None:
+            out[name] = value.float() * scale.view(-1, *[1] * (value.ndim - 1))
+        else:
+            out[name] = value.float() if value.is_floating_point() else value
+    return out, config
 
 
 def fingerprint(paths: list[Path]) -> int:

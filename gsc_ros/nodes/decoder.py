@@ -42,7 +42,7 @@ class DecoderParameters(Parameters):
 
     preset: str = parameter('gsc', 'Which streams a frame has', choices=PRESETS, read_only=True)
     steps: int = parameter(
-        1,
+        0,
         'Steps of the rectified flow that draws the picture; 0 shows the deterministic one',
         0,
         8,
@@ -90,10 +90,10 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
 
     def setup(self) -> None:
         """Load the codec."""
-        from gsc_ros.codec.codec import SemanticCodec
+        from gsc_ros.codec import FilmDecoder, SemanticCodec
 
         v = self.values
-        self._codec = SemanticCodec.load(v.preset, v.weights or None, v.threads)
+        self._film = FilmDecoder(SemanticCodec.load(v.preset, v.weights or None, v.threads))
         self._images: dict[str, Publisher] = {
             topic: self.create_publisher(Image, topic, topics.PICTURES) for topic in _IMAGES
         }
@@ -138,7 +138,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         outputs = [*self._images.values(), *self._info_outputs, self._caption, self._labels]
         for publisher in outputs:
             self.destroy_publisher(publisher)
-        del self._codec
+        del self._film
 
     def _on_info(self, message: CameraInfo) -> None:
         self._last_info = message
@@ -159,7 +159,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
 
     def _decode(self, message: SemanticFrame) -> None:
         start = time.monotonic()
-        frame = self._codec.decode(bytes(message.data), message.truncated, self.values.steps)
+        frame = self._film.decode(bytes(message.data), message.truncated, self.values.steps)
         header = message.header
         self._caption.publish(
             String(data=frame.caption)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 
-from gsc_ros.codec.bitstream import KEY, PRESETS
+from gsc_ros.codec.bitstream import PRESETS
 from gsc_ros.msg import LinkStatus, SemanticFrame
 from gsc_ros.nodes import convert, lifecycle, topics
 from gsc_ros.nodes.diagnostics import OK, STALE, WARN, Drops, Rate, Report
@@ -29,6 +29,13 @@ class EncoderParameters(Parameters):
 
     preset: str = parameter('gsc', 'Which streams a frame has', choices=PRESETS, read_only=True)
     budget_bytes: int = parameter(300, 'Bytes of a frame on air, never exceeded', 40, 2000)
+    key_every: int = parameter(
+        1,
+        'A key frame after so many frames at most, the others are delta frames; 1: key frames '
+        'only, 0: as few as the scenes need. A lost key frame costs all that lean on it',
+        0,
+        10_000,
+    )
     max_rate: float = parameter(
         5.0, 'Frames a second at most, however fast the link is', 0.01, 60.0
     )
@@ -61,10 +68,13 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
 
     def setup(self) -> None:
         """Load the codec."""
-        from gsc_ros.codec.codec import SemanticCodec
+        from gsc_ros.codec import FilmEncoder, SemanticCodec
 
         v = self.values
-        self._codec: SemanticCodec = SemanticCodec.load(v.preset, v.weights or None, v.threads)
+        codec = SemanticCodec.load(v.preset, v.weights or None, v.threads)
+        self._fingerprint = codec.fingerprint
+        # Deltas lean on the last key frame: a lost delta harms no other frame.
+        self._film: FilmEncoder = FilmEncoder(codec, v.key_every, chained=False)
         self._publisher = self.create_publisher(SemanticFrame, topics.CODED, topics.NEWEST)
         self._counts = {'received': 0, 'encoded': 0, 'unread': 0, 'held': 0}
         self._drops = Drops(self, 'picture')
@@ -102,7 +112,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
     def teardown(self) -> None:
         """Let go of the networks."""
         self.destroy_publisher(self._publisher)
-        del self._codec
+        del self._film
 
     def _on_status(self, message: LinkStatus) -> None:
         self._status, self._status_at = message, time.monotonic()
@@ -146,15 +156,16 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         depth = (
             self._depth if self._depth is not None and self._depth.shape == rgb.shape[:2] else None
         )
-        frame = self._codec.encode(rgb, self.values.budget_bytes, depth, self._sequence)
+        self._film.key_every = self.values.key_every
+        frame = self._film.encode(rgb, self.values.budget_bytes, depth, self._sequence)
         self._publisher.publish(
             SemanticFrame(
                 header=message.header,
                 sequence=self._sequence,
-                frame_type=KEY,
-                reference_sequence=self._sequence,
+                frame_type=frame.header.frame_type,
+                reference_sequence=frame.header.reference_of(self._sequence),
                 preset=self.values.preset,
-                model_fingerprint=self._codec.fingerprint,
+                model_fingerprint=self._fingerprint,
                 width=rgb.shape[1],
                 height=rgb.shape[0],
                 caption=frame.caption,

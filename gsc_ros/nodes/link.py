@@ -250,7 +250,7 @@ class LinkNode(GscNode[LinkParameters]):
         try:
             if not 0 < len(data) <= limit:
                 raise ValueError(f'{len(data)} bytes, 1 to {limit} can be sent')
-            header, _ = bitstream.unpack(data, truncated=message.truncated)
+            header = bitstream.read_header(data, message.truncated)
             camera = Camera(message.header.frame_id, header.width, header.height)
             if self._camera_info is not None:
                 camera = _camera(self._camera_info, message.header.frame_id)
@@ -302,7 +302,7 @@ class LinkNode(GscNode[LinkParameters]):
             frame = self._receiver.frame(received.payload)
             if frame is None:
                 return
-            header, _ = bitstream.unpack(frame.data, truncated=received.truncated)
+            header = bitstream.read_header(frame.data, received.truncated)
         except (PayloadError, bitstream.BitstreamError) as error:
             self._refuse(f'frame lost: {error}')
             return
@@ -313,6 +313,7 @@ class LinkNode(GscNode[LinkParameters]):
                 header=stamp,
                 sequence=frame.sequence,
                 frame_type=header.frame_type,
+                reference_sequence=header.reference_of(frame.sequence),
                 preset=header.preset,
                 model_fingerprint=header.fingerprint,
                 width=header.width,

@@ -9,18 +9,10 @@ from torch import Tensor, nn
 from gsc_ros.models.autoencoder import Autoencoder
 from gsc_ros.models.layers import channels_last, to_tensor
 from gsc_ros.models.weights import save
-from gsc_ros.training import corpus, loop
-from gsc_ros.training.perceptual import Distance, load_distance
+from gsc_ros.training import corpus, critics, loop
+from gsc_ros.training.critics import picture_losses
 
 _NOISE = 0.15  # on the latent: what the generator draws will be off by about as much
-
-
-def picture_losses(made: Tensor, true: Tensor, distance: Distance) -> dict[str, Tensor]:
-    """L1 and feature distance of pictures in [-1, 1], and their weighted sum ``loss``."""
-    plain = (made - true).abs().mean()
-    # Not clamped: a clamp would stop the gradient of what overshoots.
-    feature = distance(made * 0.5 + 0.5, true * 0.5 + 0.5).mean()
-    return {'l1': plain, 'feature': feature, 'loss': 2.0 * plain + 0.5 * feature}
 
 
 class _Trained(nn.Module):
@@ -38,25 +30,25 @@ class _Trained(nn.Module):
 def train(
     data: Path,
     settings: loop.Settings,
-    distance_file: Path,
+    critics_file: Path | None,
     simulated: Path | None = None,
     batch: int = 8,
     seed: int = 0,
 ) -> Path:
     """Train and write ``autoencoder.safetensors`` into the output folder; returns its path."""
     samples = corpus.load(data, simulated=simulated)
-    distance = load_distance(distance_file)
+    judges = critics.load(critics_file)
     rng = np.random.default_rng(seed)
     model = _Trained()
-    channels_last(model).train()
+    channels_last(model).train().to(settings.place)
 
     def step() -> dict[str, Tensor]:
         parts = [
             corpus.crop(samples[rng.integers(len(samples))], (144, 144), rng)[0]
             for _ in range(batch)
         ]
-        x = to_tensor(torch.from_numpy(np.stack(parts)))
-        return picture_losses(model(x), x, distance)
+        x = to_tensor(torch.from_numpy(np.stack(parts)).to(settings.place))
+        return picture_losses(model(x).float(), x, judges)
 
     state = loop.run(model, step, settings)
     state = {k.removeprefix('net.'): v for k, v in state.items()}

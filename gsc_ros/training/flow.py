@@ -12,16 +12,15 @@ from gsc_ros.models.layers import channels_last
 from gsc_ros.models.perception import log_to_depth
 from gsc_ros.models.tokenizer import Tokenizer
 from gsc_ros.models.weights import frozen, load, save
-from gsc_ros.training import corpus, loop
-from gsc_ros.training.autoencoder import picture_losses
-from gsc_ros.training.perceptual import load_distance
-from gsc_ros.training.tokens import SIZE, Batch, Robot, window
+from gsc_ros.training import corpus, critics, loop
+from gsc_ros.training.critics import picture_losses
+from gsc_ros.training.tokens import SIZE, Batch, Robot
 
 
 def captions(batch: Batch) -> Tensor:
     """Describe what the robot saw of each picture: int64 (N, K, fields)."""
-    metres = log_to_depth(batch.seen_depth)[:, 0].numpy().astype(np.float32)
-    classes = batch.seen_classes.numpy().astype(np.uint8)
+    metres = log_to_depth(batch.seen_depth)[:, 0].cpu().numpy().astype(np.float32)
+    classes = batch.seen_classes.cpu().numpy().astype(np.uint8)
     pairs = zip(classes, metres, strict=True)
     return torch.from_numpy(np.stack([token_ids(describe(c, d)) for c, d in pairs])).long()
 
@@ -29,7 +28,7 @@ def captions(batch: Batch) -> Tensor:
 def train(
     data: Path,
     settings: loop.Settings,
-    distance_file: Path,
+    critics_file: Path | None,
     weights: Path,
     simulated: Path | None = None,
     batch: int = 3,
@@ -38,38 +37,41 @@ def train(
     """
     Train and write ``flow.safetensors`` to the output folder; returns its path.
 
-    ``weights`` holds the earlier stages' files, which stay as they are.
+    ``weights`` holds the earlier stages' files, which stay as they are; a flow among them is where
+    the training starts.
     """
     samples = corpus.load(data, simulated=simulated)
-    robot = Robot(weights, samples, SIZE, batch, seed)
-    distance = load_distance(distance_file)
+    robot = Robot(weights, samples, SIZE, batch, seed, settings.place)
+    judges = critics.load(critics_file)
     state, config = load(weights / 'tokenizer.safetensors')
     tokenizer = Tokenizer(**config)
     tokenizer.load_state_dict(state)
-    frozen(tokenizer)
+    frozen(tokenizer).to(settings.place)
     net = FlowNet(VOCABULARY, guidance=config['widths'][0])
-    model: nn.Module = channels_last(net).train()
+    if (weights / 'flow.safetensors').is_file():
+        net.load_state_dict(load(weights / 'flow.safetensors')[0])
+    model: nn.Module = channels_last(net).train().to(settings.place)
 
     def step() -> dict[str, Tensor]:
         seen = robot.look()
         with torch.no_grad():
             z = robot.autoencoder.encoder(seen.x)
             tokens = tokenizer.analyse(z)
-            given = tokenizer.predictor(tokens, robot.masks(tokens), *robot.known(seen))
+            given = tokenizer.predictor(tokens, *robot.received(seen, tokens))
             true = z / tokenizer.spread
             start = given.latent + START_NOISE * torch.randn_like(true)
-        words = captions(seen)
+        words = captions(seen).to(settings.place)
         words[torch.rand(len(words)) < 0.1] = 0  # a lost caption reads as no words
         # Uniform times, and often the start, which every sampling passes with its largest step.
         t = torch.where(torch.rand(len(z)) < 0.3, torch.ones(len(z)), torch.rand(len(z)))
+        t = t.to(settings.place)
         at = t.view(-1, 1, 1, 1)
         x = (1 - at) * true + at * start
-        velocity = net(x, t, given.latent, given.features, words)
+        velocity = net(x, t, given.latent, given.features, words).float()
         error = (velocity - (start - true)).square().mean()
         drawn = (x - at * velocity) * tokenizer.spread
-        half = (batch + 1) // 2
-        part, picture = window(drawn[:half], seen.x[:half], robot.rng)
-        look = picture_losses(robot.autoencoder.decoder(part), picture, distance)
+        made = robot.autoencoder.decoder(drawn, given.features, given.maps).float()
+        look = picture_losses(made, seen.x, judges)
         return {
             'velocity': error,
             'l1': look['l1'],

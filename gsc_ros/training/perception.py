@@ -77,16 +77,19 @@ def train(
         )
     rng = np.random.default_rng(seed)
     model = PerceptionNet()
-    channels_last(model).train()
-    weight = class_weights()
+    place = settings.place
+    channels_last(model).train().to(place)
+    weight = class_weights().to(place)
 
     def step() -> dict[str, Tensor]:
         parts = [
             corpus.crop(samples[rng.integers(len(samples))], (320, 224), rng) for _ in range(batch)
         ]
-        rgb, labels, depth = (torch.from_numpy(np.stack(p)) for p in zip(*parts, strict=True))
+        rgb, labels, depth = (
+            torch.from_numpy(np.stack(p)).to(place) for p in zip(*parts, strict=True)
+        )
         logits, log_depth = model(to_tensor(rgb))
-        return losses(logits, log_depth, labels.long(), depth.float(), weight)
+        return losses(logits.float(), log_depth.float(), labels.long(), depth.float(), weight)
 
     state = loop.run(model, step, settings)
     return save(settings.output / 'perception.safetensors', state, model.config)

@@ -15,15 +15,18 @@ from gsc_ros.models.layers import channels_last, to_tensor
 from gsc_ros.models.perception import PerceptionNet, log_to_depth
 from gsc_ros.models.tokenizer import UNKNOWN_CLASS, UNKNOWN_RELIEF, Synthesis, Tokenizer
 from gsc_ros.models.weights import frozen, load, save
-from gsc_ros.training import corpus, loop
-from gsc_ros.training.autoencoder import picture_losses
+from gsc_ros.perception.labels import UNLABELLED
+from gsc_ros.training import corpus, critics, loop
+from gsc_ros.training.critics import class_loss, depth_loss, picture_losses, shortened
 from gsc_ros.training.perception import class_weights
 from gsc_ros.training.perception import losses as task_losses
-from gsc_ros.training.perceptual import load_distance
 
 # Most of a picture: depth and layout hang on where in the picture a thing is.
 SIZE = (384, 256)
-WINDOW = 8  # cells of the latent that are drawn as a picture for its losses
+# How hard a critic of classes or depth may pull beside the likeness, and how often each is asked.
+PULL = {'classes': 0.3, 'range': 0.6}
+TURNS = (0.2, 0.3, 0.5)
+LABELLED = 0.6  # of the draws: driving and simulated pictures, on which the critics are at home
 
 
 @dataclass
@@ -49,74 +52,78 @@ class Robot:
         size: tuple[int, int],
         batch: int,
         seed: int,
+        place: torch.device,
     ) -> None:
         state, config = load(weights / 'perception.safetensors')
         self.perception = PerceptionNet(**config)
         self.perception.load_state_dict(state)
-        frozen(self.perception)
+        frozen(self.perception).to(place)
         state, config = load(weights / 'autoencoder.safetensors')
         self.autoencoder = Autoencoder(**config)
         self.autoencoder.load_state_dict(state)
-        frozen(self.autoencoder)
+        frozen(self.autoencoder).to(place)
+        self.place = place
         self.samples, self.size, self.batch = samples, size, batch
+        self.labelled = [s for s in samples if s.segmentation is not None] or samples
         self.rng = np.random.default_rng(seed)
+
+    def pick(self) -> corpus.Sample:
+        """Draw a picture."""
+        pool = self.labelled if self.rng.random() < LABELLED else self.samples
+        return pool[self.rng.integers(len(pool))]
 
     @torch.no_grad()
     def look(self) -> Batch:
         """Draw a batch."""
-        picks = (self.samples[self.rng.integers(len(self.samples))] for _ in range(self.batch))
-        parts = [corpus.crop(s, self.size, self.rng) for s in picks]
-        rgb, labels, depth = (torch.from_numpy(np.stack(p)) for p in zip(*parts, strict=True))
+        parts = [corpus.crop(self.pick(), self.size, self.rng) for _ in range(self.batch)]
+        rgb, labels, depth = (
+            torch.from_numpy(np.stack(p)).to(self.place) for p in zip(*parts, strict=True)
+        )
         x = to_tensor(rgb)
         logits, seen_depth = self.perception(x)
         classes = logits.argmax(1)
-        ids = classes.numpy().astype(np.uint8)
-        metres = log_to_depth(seen_depth)[:, 0].numpy()
+        ids = classes.cpu().numpy().astype(np.uint8)
+        metres = log_to_depth(seen_depth.float())[:, 0].cpu().numpy()
         layout = np.stack([fine_of(c) for c in ids])
         relief = np.stack([relief_of(m, c) for m, c in zip(metres, ids, strict=True)])
         return Batch(
             x,
             labels.long(),
             depth.float(),
-            torch.from_numpy(layout).long(),
-            torch.from_numpy(relief).long(),
+            torch.from_numpy(layout).long().to(self.place),
+            torch.from_numpy(relief).long().to(self.place),
             classes,
-            seen_depth,
+            seen_depth.float(),
         )
 
-    def known(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Draw what a receiver may have of layout and relief: all, coarse, or nothing."""
-        out, relief = batch.layout.clone(), batch.relief.clone()
-        for i in range(len(out)):
-            draw = self.rng.random()
-            if draw < 0.1:
-                out[i], relief[i] = UNKNOWN_CLASS, UNKNOWN_RELIEF
-            elif draw < 0.35:
-                coarse = coarse_of(out[i].numpy().astype(np.uint8)).astype(np.int64)
-                out[i] = torch.from_numpy(coarse.repeat(2, 0).repeat(2, 1))
-        return out, relief
+    def received(self, batch: Batch, tokens: list[Tensor]) -> tuple[list[Tensor], Tensor, Tensor]:
+        """
+        Draw what a receiver may have: masks of the tokens, layout and relief.
 
-    def masks(self, tokens: list[Tensor]) -> list[Tensor]:
-        """Draw which tokens were received: finer grids only when coarser ones are whole."""
-        masks = [torch.zeros(t.shape[0], 1, *t.shape[2:]) for t in tokens]
-        for i in range(len(tokens[0])):
-            level = int(self.rng.choice(4, p=(0.1, 0.4, 0.3, 0.2)))  # the level that is cut
-            for j, mask in enumerate(masks):
-                if j < level:
+        A frame is cut somewhere in the order of its stream; the tokens of the level that is cut
+        are there or not singly, or by cells of the 1/64 grid.
+        """
+        masks = [torch.zeros(t.shape[0], 1, *t.shape[2:], device=self.place) for t in tokens]
+        layout, relief = batch.layout.clone(), batch.relief.clone()
+        for i in range(len(layout)):
+            cut = int(self.rng.choice(5, p=(0.07, 0.44, 0.28, 0.14, 0.07)))
+            share = float(self.rng.random())
+            for level, mask in enumerate(masks):
+                if level < cut:
                     mask[i] = 1
-                elif j == level:
-                    rate = float(self.rng.random())
-                    mask[i] = (torch.rand(mask[i].shape) < rate).float()
-        return masks
-
-
-def window(latent: Tensor, x: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Cut the same random part of a latent and of its picture."""
-    rows, columns = latent.shape[2:]
-    size = min(WINDOW, rows, columns)
-    r, c = int(rng.integers(0, rows - size + 1)), int(rng.integers(0, columns - size + 1))
-    part = x[..., r * 16 : (r + size) * 16, c * 16 : (c + size) * 16]
-    return latent[..., r : r + size, c : c + size], part
+                elif level == cut and self.rng.random() < 0.5:
+                    mask[i] = (torch.rand(mask[i].shape) < share).float()
+                elif level == cut:
+                    cells = (torch.rand(1, *tokens[0].shape[2:]) < share).float()
+                    factor = mask.shape[2] // cells.shape[1]
+                    mask[i] = cells.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
+            draw = self.rng.random()
+            if cut == 0 and draw < 0.3:
+                layout[i], relief[i] = UNKNOWN_CLASS, UNKNOWN_RELIEF
+            elif cut == 0 or draw < 0.1:
+                coarse = coarse_of(layout[i].cpu().numpy().astype(np.uint8)).astype(np.int64)
+                layout[i] = torch.from_numpy(coarse.repeat(2, 0).repeat(2, 1))
+        return masks, layout, relief
 
 
 def latent_spread(robot: Robot, batches: int = 8) -> Tensor:
@@ -127,9 +134,10 @@ def latent_spread(robot: Robot, batches: int = 8) -> Tensor:
 
 def seen_losses(out: Synthesis, batch: Batch, weight: Tensor) -> dict[str, Tensor]:
     """Compute the heads' losses: against labels, and against what the robot itself saw."""
-    labelled = task_losses(out.segmentation, out.depth, batch.labels, batch.depth, weight)
-    same = functional.cross_entropy(out.segmentation, batch.seen_classes, weight)
-    near = (out.depth - batch.seen_depth).abs().mean()
+    logits, depth = out.segmentation.float(), out.depth.float()
+    labelled = task_losses(logits, depth, batch.labels, batch.depth, weight)
+    same = functional.cross_entropy(logits, batch.seen_classes, weight)
+    near = (depth - batch.seen_depth).abs().mean()
     return {
         'segmentation': same,
         'depth': near,
@@ -140,52 +148,63 @@ def seen_losses(out: Synthesis, batch: Batch, weight: Tensor) -> dict[str, Tenso
 def train(
     data: Path,
     settings: loop.Settings,
-    distance_file: Path,
+    critics_file: Path | None,
     weights: Path,
     simulated: Path | None = None,
     batch: int = 3,
     seed: int = 0,
 ) -> Path:
     """
-    Train and write ``tokenizer.safetensors``, and the picture decoder tuned along, to the output.
+    Train and write ``tokenizer.safetensors``, and the decoder trained along, to the output.
 
-    ``weights`` holds the perception and autoencoder stages' files.
+    ``weights`` holds the perception and autoencoder stages' files; a tokenizer among them is where
+    the training starts.
     """
     samples = corpus.load(data, simulated=simulated)
-    robot = Robot(weights, samples, SIZE, batch, seed)
-    distance = load_distance(distance_file)
-    weight = class_weights()
+    robot = Robot(weights, samples, SIZE, batch, seed, settings.place)
+    judges = critics.load(critics_file)
+    weight = class_weights().to(settings.place)
     tokenizer = Tokenizer()
-    tokenizer.spread.copy_(latent_spread(robot))
+    if (weights / 'tokenizer.safetensors').is_file():
+        tokenizer.load_state_dict(load(weights / 'tokenizer.safetensors')[0])
+    else:
+        tokenizer.spread.copy_(latent_spread(robot).cpu())
     model = nn.ModuleDict({'tokenizer': tokenizer, 'decoder': robot.autoencoder.decoder})
-    channels_last(model).train().requires_grad_(True)
+    channels_last(model).train().requires_grad_(True).to(settings.place)
 
     def step() -> dict[str, Tensor]:
         seen = robot.look()
         with torch.no_grad():
             z = robot.autoencoder.encoder(seen.x)
         tokens = tokenizer.analyse(z)
-        masks = robot.masks(tokens)
-        out = tokenizer.predictor(tokens, masks, *robot.known(seen))
-        error = (out.latent - z / tokenizer.spread).square().mean()
-        # Half of the batch is looked at, the dearest part of a step; one true latent keeps
-        # the decoder good at what the generator will draw.
-        half = (batch + 1) // 2
-        part, x = window(out.latent[:half] * tokenizer.spread, seen.x[:half], robot.rng)
-        true_part, true_x = window(z[-1:], seen.x[-1:], robot.rng)
-        made = model['decoder'](torch.cat([part, true_part]))
-        picture = picture_losses(made, torch.cat([x, true_x]), distance)
-        task = seen_losses(out, seen, weight)
-        look = 4.0 * picture['l1'] + 2.0 * picture['feature']
-        total = error + look + 0.25 * task['loss']
-        return {
+        out = tokenizer.predictor(tokens, *robot.received(seen, tokens))
+        error = (out.latent.float() - z / tokenizer.spread).square().mean()
+        made = model['decoder'](out.latent * tokenizer.spread, out.features, out.maps).float()
+        heads = seen_losses(out, seen, weight)
+        # The judges look at a copy, so that their slopes can be weighed before they go on.
+        shown = made.detach().requires_grad_()
+        picture = picture_losses(shown, seen.x, judges)
+        (slope,) = torch.autograd.grad(picture['loss'], shown)
+        losses = {
             'latent': error,
             'l1': picture['l1'],
             'feature': picture['feature'],
-            'segmentation': task['segmentation'],
-            'depth': task['depth'],
-            'loss': total,
+            'heads': heads['loss'],
         }
+        known = (seen.labels != UNLABELLED).flatten(1).any(1)
+        # Each critic costs as much as all else: they take turns, and rest.
+        turn = str(robot.rng.choice((*PULL, ''), p=TURNS))
+        if turn and known.any():
+            pair = shown[known], seen.x[known]
+            losses[turn] = (
+                class_loss(*pair, judges, weight)
+                if turn == 'classes'
+                else depth_loss(*pair, judges)
+            )
+            (pull,) = torch.autograd.grad(losses[turn], shown)
+            slope = slope + shortened(pull, PULL[turn] * slope)
+        losses['loss'] = (made * slope).sum() + 0.1 * error + 0.25 * heads['loss']
+        return losses
 
     state = loop.run(model, step, settings)
     decoder = {k: v for k, v in state.items() if k.startswith('decoder.')}

@@ -1,0 +1,120 @@
+"""
+What a frame is made of: grids ("planes") of symbols, coarse ones and dear ones first.
+
+A plane is coded cell by cell in phases that first lay a wide net over the picture and then fill
+it, so that most cells have neighbours on all sides to be guessed from.
+"""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gsc_ros.codec.caption import Caption
+from gsc_ros.codec.residual import Residual
+from gsc_ros.models.tokenizer import HALVINGS, LEVELS, RELIEF_LEVELS
+from gsc_ros.perception.labels import NUM_CLASSES
+
+LATENT_CELL = 16  # pixels of the working size a side, on the finest grid
+BLOCK = 4  # cells of the finest grid a side of a block, the unit of selection
+UNKNOWN = -1
+
+Grid = NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class Plane:
+    """
+    A grid of symbols.
+
+    ``halvings``: how often the 1/16 grid is halved; ``levels``: the alphabet of each channel;
+    ``classes``: symbols are kinds, not amounts; ``given``: the earlier planes that tell something
+    of this one; ``hidden``: width of its prior.
+    """
+
+    name: str
+    halvings: int
+    levels: tuple[int, ...]
+    classes: bool = False
+    given: tuple[str, ...] = ()
+    hidden: int = 32
+    selected: bool = False  # whether a frame may send chosen blocks first
+
+
+PLANES: tuple[Plane, ...] = (
+    Plane('coarse', 1, (NUM_CLASSES,), True, hidden=48),
+    Plane('relief', 2, (RELIEF_LEVELS,), False, ('coarse',), 48),
+    Plane('tokens0', HALVINGS[0], LEVELS[0], False, ('coarse', 'relief'), 48),
+    Plane('fine', 0, (NUM_CLASSES,), True, ('coarse', 'tokens0'), selected=True),
+    Plane('tokens1', HALVINGS[1], LEVELS[1], False, ('fine', 'tokens0'), 48, selected=True),
+    Plane('tokens2', HALVINGS[2], LEVELS[2], False, ('fine', 'tokens1'), selected=True),
+    Plane('tokens3', HALVINGS[3], LEVELS[3], False, ('fine', 'tokens1', 'tokens2'), selected=True),
+)  # fmt: skip
+BY_NAME = {plane.name: plane for plane in PLANES}
+TOKENS = tuple(f'tokens{level}' for level in range(len(LEVELS)))
+# Where each cell of a 4x4 square comes in the order of coding.
+_PHASES = np.array([[0, 4, 2, 4], [4, 3, 4, 3], [2, 4, 1, 4], [4, 3, 4, 3]])
+
+
+@lru_cache(maxsize=64)
+def phases(rows: int, columns: int) -> NDArray[np.int64]:
+    """Phase 0..4 of each cell of a grid: int64 (rows, columns)."""
+    y, x = np.mgrid[:rows, :columns]
+    return _PHASES[y % 4, x % 4]
+
+
+@dataclass
+class FrameSymbols:
+    """
+    All that a frame says; of a cut stream, what of it is certain.
+
+    ``caption``: None if it was not received. ``planes``: int8 (channels, rows, columns) by name,
+    -1 where not received. ``residual``: what the tokens leave, where there was room. ``kept`` and
+    ``sent``: bool (rows, columns) by name, of a delta frame what stands still as in its reference,
+    and what came with itself. ``bits``: by part of the stream.
+    """
+
+    caption: Caption | None
+    planes: dict[str, Grid]
+    residual: Residual | None = None
+    kept: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    sent: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    bits: dict[str, float] = field(default_factory=dict)
+
+    def received(self, name: str) -> NDArray[np.bool_]:
+        """Which cells of a plane are known in all channels: bool (rows, columns)."""
+        return np.asarray((self.planes[name] >= 0).all(0))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Working size (W, H) of the frame."""
+        rows, columns = self.planes['fine'].shape[1:]
+        return columns * LATENT_CELL, rows * LATENT_CELL
+
+    @classmethod
+    def unknown(cls, size: tuple[int, int]) -> 'FrameSymbols':
+        """Make the frame of a working size (W, H) of which nothing was received."""
+        rows, columns = size[1] // LATENT_CELL, size[0] // LATENT_CELL
+        return cls(
+            None,
+            {
+                p.name: np.full(
+                    (len(p.levels), rows >> p.halvings, columns >> p.halvings), UNKNOWN, np.int8
+                )
+                for p in PLANES
+            },
+        )
+
+
+def blocks_to(grid: NDArray, plane: Plane) -> NDArray:
+    """Spread a map of the 1/64 grid (rows, columns) over a plane's grid."""
+    factor = BLOCK >> plane.halvings
+    return grid.repeat(factor, 0).repeat(factor, 1)
+
+
+def blocks_of(cells: NDArray, plane: Plane) -> NDArray:
+    """Sum a map (rows, columns) of a plane's grid over the blocks of the 1/64 grid."""
+    factor = BLOCK >> plane.halvings
+    rows, columns = cells.shape
+    return cells.reshape(rows // factor, factor, columns // factor, factor).sum((1, 3))

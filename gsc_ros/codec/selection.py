@@ -1,0 +1,67 @@
+"""
+Dynamic selection: of the plane in which the budget ends, send the blocks that matter most.
+
+The encoder predicts as the receiver would, once without the plane and once with all of it, and
+sends first the blocks where that lowers the error of latent and layout most, weighted by what is
+there: a person's block before one of sky.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gsc_ros.codec.analysis import Analysed
+from gsc_ros.codec.layout import WEIGHTS
+from gsc_ros.codec.planes import BY_NAME, PLANES, FrameSymbols, blocks_of
+from gsc_ros.codec.streams import Selection, completed
+from gsc_ros.codec.synthesis import synthesise
+from gsc_ros.models.tokenizer import Tokenizer
+
+_WRONG_CLASS = 4.0  # a wrong cell of the layout, in squared errors of the latent
+_MAP_SHARE = 0.93  # of what fitted without a map of the blocks still fits beside one
+
+
+def _errors(found: Analysed, symbols: FrameSymbols, tokenizer: Tokenizer) -> NDArray[np.float64]:
+    """Weighted error of what a receiver makes of symbols, by block."""
+    fine = found.symbols.planes['fine'][0].astype(np.int64)
+    out = synthesise(tokenizer, symbols)
+    true = found.latent / tokenizer.spread
+    error = (out.latent - true).square().mean(1)[0].double().numpy()
+    classes = torch.nn.functional.avg_pool2d(out.segmentation, 2)[0].argmax(0).numpy()
+    error = (error + _WRONG_CLASS * (classes != fine)) * WEIGHTS[fine]
+    return np.asarray(blocks_of(error, BY_NAME['fine']))
+
+
+def choose(
+    found: Analysed,
+    coded: FrameSymbols,
+    reference: FrameSymbols | None,
+    tokenizer: Tokenizer,
+) -> Selection:
+    """
+    Choose blocks of the plane in which coding ended.
+
+    ``coded``: what of ``found`` fitted without a choice; ``reference``: of a delta frame. Returns
+    nothing when all fitted, or the budget ended in a plane without blocks.
+    """
+    ended = next((p for p in PLANES if not coded.received(p.name).all()), None)
+    if ended is None or not ended.selected:
+        return {}
+    share = float(coded.received(ended.name).mean()) * _MAP_SHARE
+    without, whole = ({**coded.planes} for _ in range(2))
+    without[ended.name] = np.full_like(without[ended.name], -1)
+    whole[ended.name] = found.symbols.planes[ended.name]
+    if ended.name in coded.kept:
+        still = coded.kept[ended.name]
+        without[ended.name][:, still] = coded.planes[ended.name][:, still]
+        whole[ended.name] = np.where(still, coded.planes[ended.name], whole[ended.name])
+    before, after = (FrameSymbols(coded.caption, planes) for planes in (without, whole))
+    if reference is not None:
+        before, after = completed(before, reference), completed(after, reference)
+    gain = _errors(found, before, tokenizer) - _errors(found, after, tokenizer)
+    count = round(share * gain.size)
+    if not 0 < count < gain.size:
+        return {}
+    blocks = np.zeros(gain.shape, bool)
+    blocks.flat[np.argsort(-gain, axis=None, kind='stable')[:count]] = True
+    return {ended.name: blocks}

@@ -1,0 +1,80 @@
+"""
+The networks that judge pictures while the codec trains, taken from a Python file of the user's.
+
+It defines, all differentiable, of float pictures (N, 3, H, W) in [0, 1]::
+
+    distance(a, b) -> (N,), the less the more alike
+    segment(x) -> class logits (N, K, h, w)
+    depth(x) -> log depth (N, 1, h, w), in nats
+
+They follow the pictures to their device. The decoded picture is to look the same to them as the
+original, so that a network on the ground sees what it would have seen at the robot.
+"""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional
+
+FUNCTIONS = ('distance', 'segment', 'depth')
+
+
+def load(path: Path | None) -> Any:
+    """Load critics; raises ``FileNotFoundError`` or ``ValueError`` with the remedy."""
+    if path is None or not path.is_file():
+        raise FileNotFoundError(f'{path}: name a Python file of critics (training/critics.py)')
+    spec = importlib.util.spec_from_file_location('gsc_critics', path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f'{path}: critics are a Python file')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    missing = [name for name in FUNCTIONS if not hasattr(module, name)]
+    if missing:
+        raise ValueError(f'{path}: does not define {", ".join(missing)}')
+    return module
+
+
+def picture_losses(made: Tensor, true: Tensor, critics: Any) -> dict[str, Tensor]:
+    """L1 and feature distance of pictures in [-1, 1], and their weighted sum ``loss``."""
+    plain = (made - true).abs().mean()
+    # Not clamped: a clamp would stop the gradient of what overshoots.
+    feature = critics.distance(made * 0.5 + 0.5, true * 0.5 + 0.5).mean()
+    return {'l1': plain, 'feature': feature, 'loss': 2.0 * plain + 4.0 * feature}
+
+
+def shortened(slope: Tensor, most: Tensor) -> Tensor:
+    """
+    Shorten gradients (N, ...) to at most the length of ``most`` (N, ...).
+
+    The gradient of a deep critic is tens of times as long as that of a distance, and would be all
+    that the optimiser sees.
+    """
+    length, limit = (x.flatten(1).norm(dim=1).clamp(min=1e-12) for x in (slope, most))
+    return slope * (limit / length).clamp(max=1.0).view(-1, *[1] * (slope.ndim - 1))
+
+
+def _shown(x: Tensor) -> Tensor:
+    """Picture in [-1, 1] -> what a screen shows of it in [0, 1]; gradients pass the clamp."""
+    shown = x * 0.5 + 0.5
+    return shown + (shown.clamp(0, 1) - shown).detach()
+
+
+def class_loss(made: Tensor, true: Tensor, critics: Any, weight: Tensor) -> Tensor:
+    """
+    Cross-entropy of the classes seen in ``made`` under those seen in ``true``.
+
+    ``weight``: of the K classes, by the likeliest one of each pixel.
+    """
+    wanted = critics.segment(_shown(true)).detach().softmax(1)
+    found = critics.segment(_shown(made)).log_softmax(1)
+    worth = weight[wanted.argmax(1)]
+    entropy: Tensor = -(wanted * found).sum(1)
+    return (worth * entropy).sum() / worth.sum()
+
+
+def depth_loss(made: Tensor, true: Tensor, critics: Any) -> Tensor:
+    """Mean absolute difference of the log depths seen in ``made`` and in ``true``."""
+    wanted = critics.depth(_shown(true)).detach()
+    return functional.l1_loss(critics.depth(_shown(made)), wanted)

@@ -1,0 +1,104 @@
+"""The masked-token prior: exact integers, trained as it runs, and worth its weights."""
+
+import numpy as np
+import pytest
+import torch
+from frames import moved, random_symbols, uneven_prior
+
+from gsc_ros.codec import streams
+from gsc_ros.codec.planes import BY_NAME, PLANES
+from gsc_ros.codec.prior import Prior, context, cumulative, encoded, inputs, save, shapes
+from gsc_ros.training.prior import PlaneNet, example
+
+SIZE = (256, 192)
+
+
+def zeros():
+    return {
+        name: np.zeros(shape, np.int16)
+        for plane in PLANES
+        for name, shape in shapes(plane).items()
+    }
+
+
+@pytest.mark.parametrize('delta', [False, True])
+def test_the_training_counts_the_very_bits_of_the_stream(delta):
+    torch.manual_seed(1)
+    nets = {plane.name: PlaneNet(plane) for plane in PLANES}
+    weights = {}
+    for net in nets.values():
+        for parameter in net.parameters():
+            torch.nn.init.normal_(parameter, std=0.12)
+        weights |= net.integers()
+    symbols = random_symbols(0, SIZE)
+    reference = moved(symbols, 3, 1.0) if delta else None
+    _, coded = streams.encode(symbols, Prior.of_weights(weights), 10**5, reference)
+
+    class Whole:
+        """A source of numbers that never selects."""
+
+        def random(self, shape=None):
+            return 1.0
+
+    for plane in PLANES:
+        made = example(plane, symbols, reference, Whole())
+        expected = float(nets[plane.name].bits(*made).detach())
+        assert coded.bits[plane.name] == pytest.approx(expected, rel=0.01, abs=3)
+
+
+def test_sums_are_exact_in_any_order():
+    """Single-precision sums in another order, and in integers, give the same logits."""
+    symbols, prior = random_symbols(5, SIZE), uneven_prior()
+    plane = BY_NAME['tokens1']
+    mine = prior['tokens1']
+    cells = np.arange(symbols.planes['tokens1'][0].size)
+    logits = mine.logits(mine.begin(symbols, None), symbols.planes['tokens1'], cells)
+    order = np.random.default_rng(0).permutation(plane.hidden)
+    w = {k: v.copy() for k, v in mine.weights.items()}
+    w['context.weight'], w['own.weight'] = w['context.weight'][:, order], w['own.weight'][:, order]
+    w['own.bias'], w['out.weight'] = w['own.bias'][order], w['out.weight'][order]
+    middle = w['middle.weight'].reshape(9, plane.hidden, plane.hidden)
+    w['middle.weight'] = middle[:, order][:, :, order].reshape(-1, plane.hidden)
+    w['middle.bias'] = w['middle.bias'][order]
+    other = type(mine)(plane, w)
+    again = other.logits(other.begin(symbols, None), symbols.planes['tokens1'], cells)
+    np.testing.assert_array_equal(logits, again)
+
+
+def test_inputs_are_whole_numbers_within_one():
+    symbols = moved(random_symbols(2, SIZE), 1, 0.5)
+    for plane in PLANES:
+        static, own = inputs(plane)
+        x = context(plane, symbols, random_symbols(3, SIZE))
+        y = encoded(plane, symbols.planes[plane.name])
+        assert (len(x), len(y)) == (static, own)
+        for values in (x, y):
+            np.testing.assert_array_equal(values, np.round(values))
+            assert np.abs(values).max() <= 64
+
+
+def test_tables_give_every_symbol_a_chance():
+    logits = np.array([[0, -4000, 4000], [7, 7, 7]])
+    for row in cumulative(logits):
+        assert row[0] == 0
+        assert min(np.diff(row)) >= 1
+        assert row[-1] <= 1 << 16
+    assert np.diff(cumulative(logits)[1]).tolist() == [2048, 2048, 2048]
+    assert np.diff(cumulative(np.array([[0, 16]]))[0]).tolist() == [1024, 2048]  # one bit
+
+
+def test_weights_are_checked(tmp_path):
+    Prior.load(save(tmp_path / 'prior.safetensors', zeros()))
+    with pytest.raises(ValueError, match='fine'):
+        Prior.of_weights({k: v for k, v in zeros().items() if k != 'fine.own.bias'})
+    with pytest.raises(ValueError, match=r'coarse\.own\.bias'):
+        Prior.of_weights(zeros() | {'coarse.own.bias': np.zeros(3, np.int16)})
+    wild = zeros()
+    wild['relief.middle.weight'][:] = 30_000
+    with pytest.raises(ValueError, match='not exact'):
+        Prior.of_weights(wild)
+    with pytest.raises(FileNotFoundError, match='gsc train'):
+        Prior.load(tmp_path / 'none')
+    (tmp_path / 'bad').write_bytes(b'x' * 40)
+    with pytest.raises(ValueError, match='not a prior'):
+        Prior.load(tmp_path / 'bad')

@@ -1,0 +1,80 @@
+"""The residual: exact symbols, any cut, and a picture that nears the original."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gsc_ros.codec import SemanticCodec, residual
+from gsc_ros.codec.rangecoder import Decoder, Encoder
+
+SIZE = (128, 64)
+
+
+def lack(seed=0, amplitude=40.0):
+    rng = np.random.default_rng(seed)
+    smooth = rng.normal(0, amplitude, (4, 8, 3)).repeat(16, 0).repeat(16, 1)
+    return (smooth + rng.normal(0, 3, smooth.shape)).astype(np.float32)
+
+
+def coded(source, most=float('inf')):
+    coder = Encoder()
+    residual.code(coder, source, SIZE, most)
+    return coder.finish()
+
+
+def test_a_fine_step_gives_the_difference_back():
+    wanted = lack()
+    found = residual.added(residual.quantise(residual.transform(wanted), 0), SIZE)
+    luma = np.array([0.299, 0.587, 0.114])
+    assert np.abs((found - wanted) @ luma).max() < 3
+    error = np.square(found - wanted).mean()
+    coarse = residual.added(residual.quantise(residual.transform(wanted), 40), SIZE)
+    assert error < np.square(coarse - wanted).mean() < np.square(wanted).mean()
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(0, 1000), st.integers(8, 63), st.floats(0, 1))
+def test_symbols_come_back_and_a_cut_gives_some_of_them(seed, step, share):
+    source = residual.quantise(residual.transform(lack(seed)), step)
+    data = coded(source)
+    whole = residual.code(Decoder(data), None, SIZE, float('inf'))
+    assert (whole.step, whole.bands) == (source.step, source.bands)
+    for colour, (a, b) in enumerate(zip(source.values, whole.values, strict=True)):
+        last = source.bands if colour == 0 else (source.bands + 1) // 2
+        np.testing.assert_array_equal(a[:last], b[:last])
+    cut = data[: int(share * len(data))]
+    if len(cut) > 4:
+        part = residual.code(Decoder(cut), None, SIZE, float('inf'))
+        np.testing.assert_array_equal(part.values[0][: part.known], source.values[0][: part.known])
+
+
+def test_large_values_come_back():
+    values = [np.zeros((256, 4, 8), np.int32), *(np.zeros((256, 2, 4), np.int32) for _ in '12')]
+    values[0][0] = np.arange(-16, 16).reshape(4, 8) * 997
+    source = residual.Residual(0, 3, values)
+    back = residual.code(Decoder(coded(source)), None, SIZE, float('inf'))
+    np.testing.assert_array_equal(back.values[0], values[0])
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.binary(min_size=5, max_size=60))
+def test_any_bytes_are_a_residual(data):
+    found = residual.code(Decoder(data), None, (64, 64), float('inf'))
+    assert np.isfinite(residual.added(found, (64, 64))).all()
+
+
+@pytest.mark.parametrize('size', [(64, 64), (100, 80)])
+def test_budgets_are_filled_and_the_picture_gets_better(size):
+    codec = SemanticCodec.load(weights='random')
+    rng = np.random.default_rng(3)
+    rgb = rng.integers(0, 256, (size[1] // 4, size[0] // 4, 3), np.uint8)
+    rgb = rgb.repeat(4, 0).repeat(4, 1)
+    before = np.inf
+    for budget in (300, 600, 1200, 2000):
+        frame = codec.encode(rgb, budget)
+        assert 0.95 * budget <= len(frame.data) <= budget
+        made = codec.decode(frame.data).rgb
+        error = np.square(made.astype(float) - rgb).mean()
+        assert error < before
+        before = error

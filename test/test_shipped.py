@@ -1,0 +1,82 @@
+"""What the shipped weights promise, on the simulated street."""
+
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from gsc_ros.codec import FilmDecoder, FilmEncoder, SemanticCodec
+from gsc_ros.codec.planes import PLANES
+from gsc_ros.codec.prior import Prior
+
+pytestmark = pytest.mark.skipif(find_spec('mujoco') is None, reason='MuJoCo is not installed')
+
+
+@pytest.fixture(scope='module')
+def codec():
+    return SemanticCodec.load(threads=2)
+
+
+@pytest.fixture(scope='module')
+def drive():
+    """Frames of the street: two a tenth of a second apart, one of another street."""
+    from gsc_ros.sim.world import World
+
+    frames = []
+    for seed in (3, 4):
+        world = World('street', seed=seed)
+        for _ in range(2):
+            view = world.look()
+            frames.append(view)
+            world.step(0.1, (2.0, 0.0))
+        world.close()
+    return frames[:3]
+
+
+def test_any_budget_is_kept_and_used(codec, drive):
+    looked = codec.analyse(drive[0].rgb)
+    for budget in (40, 75, 150, 300, 600, 1200, 2000):
+        frame = codec.pack(looked, budget)
+        assert 0.95 * budget <= len(frame.data) <= budget
+
+
+def test_the_prior_halves_what_symbols_cost(codec, drive):
+    whole = codec.encode(drive[0].rgb, 2000).stream_bits
+    plain = codec.networks.prior
+    codec.networks.prior = Prior.uniform()
+    try:
+        uniform = codec.encode(drive[0].rgb, 2000).stream_bits
+    finally:
+        codec.networks.prior = plain
+    names = [plane.name for plane in PLANES if plane.name in uniform and plane.name != 'tokens3']
+    assert sum(whole[n] for n in names) < 0.7 * sum(uniform[n] for n in names)
+
+
+def test_a_still_scene_costs_almost_nothing_and_gets_better(codec, drive):
+    robot, ground = FilmEncoder(codec), FilmDecoder(codec)
+    key = robot.encode(drive[0].rgb, 500)
+    first = ground.decode(key.data)
+    again = robot.encode(drive[0].rgb, 500, sequence=1)
+    assert again.header.reference == 0
+    until = ('caption', 'coarse', 'relief', 'tokens0', 'fine', 'tokens1')
+    assert sum(again.stream_bits[n] for n in until) < 0.05 * sum(key.stream_bits[n] for n in until)
+    # The bytes that are over make the picture better.
+    second = ground.decode(again.data)
+    errors = [np.abs(frame.rgb.astype(float) - drive[0].rgb).mean() for frame in (first, second)]
+    assert errors[1] < errors[0]
+
+
+def test_motion_is_a_delta_and_a_cut_a_key(codec, drive):
+    robot = FilmEncoder(codec)
+    kinds = [
+        robot.encode(view.rgb, 200, sequence=i).header.frame_type for i, view in enumerate(drive)
+    ]
+    assert kinds == [0, 1, 0]
+
+
+def test_classes_and_depth_of_the_street_come_through(codec, drive):
+    frame = codec.decode(codec.encode(drive[0].rgb, 150).data)
+    assert np.mean(frame.segmentation == drive[0].segmentation) > 0.6
+    known = np.isfinite(frame.depth) & np.isfinite(drive[0].depth) & (drive[0].depth < 30)
+    wanted = drive[0].depth[known]
+    assert np.mean(np.abs(frame.depth[known] - wanted) / wanted) < 0.5
