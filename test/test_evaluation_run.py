@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import re
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,11 @@ from gsc_ros.codec import DecodedFrame, SemanticCodec
 from gsc_ros.evaluation import judge as judges
 from gsc_ros.evaluation import metrics
 from gsc_ros.evaluation.codecs import Gsc, Outcome, Still
-from gsc_ros.evaluation.run import Seen, evaluate, frames, markdown, summarise, write_csv
+from gsc_ros.evaluation.datasets import Frame, films, open_dataset, thin
+from gsc_ros.evaluation.films import FrameByFrame, GscFilm, Video
+from gsc_ros.evaluation.report import markdown, write_csv
+from gsc_ros.evaluation.run import evaluate, evaluate_films, summarise
+from gsc_ros.evaluation.seen import Judged, Seen
 
 WIDTH, HEIGHT = 96, 64
 # Classes by brightness, dark is road; the darker the nearer; one box around what is bright.
@@ -39,6 +44,14 @@ def detect(rgb):
 def distances(a, b):
     return {'level': float(np.abs(a.astype(float) - b).mean())}
 """
+
+
+def frames(folder, limit=None):
+    return thin(open_dataset(folder), limit)
+
+
+def rows_of(judged):
+    return [one.row for one in judged]
 
 
 def picture(seed=0):
@@ -96,17 +109,14 @@ class Grey:
 
 
 def test_a_perfect_codec_gets_perfect_figures(folder, judge):
-    rows = list(evaluate(frames(folder), [Exact()], [10**6], judge))
-    assert [row['file'] for row in rows] == ['0.png', '1.png', '2.png']
+    judged = list(evaluate(frames(folder), [Exact()], [10**6], judge))
+    rows = rows_of(judged)
+    assert summarise(judged)[0]['miou'] == 1
+    assert [row['frame'] for row in rows] == ['0', '1', '2']
     for row in rows:
         assert row['psnr'] == math.inf
         assert row['ms_ssim'] == pytest.approx(1)
-        assert (row['agreement'], row['miou'], row['delta1'], row['hazards_missed']) == (
-            1,
-            1,
-            1,
-            0,
-        )
+        assert (row['agreement'], row['delta1'], row['hazards_missed']) == (1, 1, 0)
         assert (row['level'], row['absrel'], row['lost'], row['invented']) == (0, 0, 0, 0)
         assert row['bpp'] == pytest.approx(8 * row['bytes'] / (WIDTH * HEIGHT))
         assert row['matched'] == row['hazards'] == 1
@@ -114,19 +124,20 @@ def test_a_perfect_codec_gets_perfect_figures(folder, judge):
 
 
 def test_a_codec_that_sends_a_wall_loses_what_was_there(folder, judge):
-    (row,) = evaluate(frames(folder, 1), [Grey()], [10], judge)
+    (judged,) = evaluate(frames(folder, 1), [Grey()], [10], judge)
+    row = judged.row
     wall = 20 * WIDTH - 12 * 16  # pixels that are as grey as the picture that was sent
     assert row['agreement'] == pytest.approx(wall / (WIDTH * HEIGHT))
-    assert row['miou'] == pytest.approx(wall / (WIDTH * HEIGHT) / 3)
+    assert summarise([judged])[0]['miou'] == pytest.approx(wall / (WIDTH * HEIGHT) / 3)
     assert (row['matched'], row['lost'], row['invented']) == (0, 1, 0)
     assert row['psnr'] == pytest.approx(metrics.psnr(picture(), np.full_like(picture(), 100)))
     assert row['bytes'] == 10
 
 
 def test_what_a_codec_cannot_do_is_said_and_not_averaged(folder, judge):
-    rows = list(evaluate(frames(folder), [Exact(), Grey()], [10**6], judge))
-    rows += list(evaluate(frames(folder), [Grey()], [9], judge))
-    exact, grey, cannot = summarise(rows)
+    judged = list(evaluate(frames(folder), [Exact(), Grey()], [10**6], judge))
+    judged += list(evaluate(frames(folder), [Grey()], [9], judge))
+    exact, grey, cannot = summarise(judged)
     assert (exact['codec'], exact['frames'], exact['det_f1']) == ('exact', 3, 1)
     assert (grey['codec'], grey['frames'], grey['det_f1'], grey['lost']) == ('grey', 3, 0, 1)
     assert cannot == {'codec': 'grey', 'budget': 9, 'frames': 0}
@@ -141,26 +152,40 @@ def test_a_codec_over_its_budget_stops_the_run(folder):
 
 
 def test_means_are_of_the_frames_that_have_a_figure():
+    head = {'codec': 'x', 'budget': 5}
     rows = [
-        {'file': 'a', 'codec': 'x', 'budget': 5, 'bytes': 4, 'miou': 0.5, 'psnr': 20.0},
-        {'file': 'b', 'codec': 'x', 'budget': 5, 'bytes': 2, 'miou': math.nan, 'psnr': 30.0},
-        {'file': 'c', 'codec': 'x', 'budget': 5, 'bytes': math.nan},
+        {'frame': 'a', **head, 'bytes': 4, 'absrel': 0.5, 'psnr': 20.0},
+        {'frame': 'b', **head, 'bytes': 2, 'absrel': math.nan, 'psnr': 30.0},
+        {'frame': 'c', **head, 'bytes': math.nan},
     ]
-    assert summarise(rows) == [
-        {'codec': 'x', 'budget': 5, 'frames': 2, 'bytes': 3, 'miou': 0.5, 'psnr': 25}
+    assert summarise([Judged(row) for row in rows]) == [
+        {'codec': 'x', 'budget': 5, 'frames': 2, 'bytes': 3, 'absrel': 0.5, 'psnr': 25}
     ]
+
+
+def test_iou_is_of_the_run_and_not_a_mean_of_frames():
+    road, car = np.zeros((1, 4), np.uint8), np.ones((1, 4), np.uint8)
+    mixed = np.array([[0, 0, 0, 1]], np.uint8)
+    judged = []
+    for found, wanted in ((road, mixed), (car, car)):
+        one = Judged({'frame': 'a', 'codec': 'x', 'budget': 1, 'bytes': 1})
+        one.classes('', found, wanted)
+        judged.append(one)
+    # road: 3 of 4; car: 4 of 5
+    assert summarise(judged)[0]['miou'] == pytest.approx((3 / 4 + 4 / 5) / 2)
 
 
 def test_no_judge_no_verdicts(folder):
-    (row,) = evaluate(frames(folder, 1), [Grey()], [10], None)
+    (row,) = rows_of(evaluate(frames(folder, 1), [Grey()], [10], None))
     assert set(row) == {
-        'file', 'codec', 'budget', 'bytes', 'bpp', 'psnr', 'ms_ssim', 'encode_ms', 'decode_ms',
+        'frame', 'codec', 'budget', 'bytes', 'bpp', 'psnr', 'ms_ssim', 'picture', 'encode_ms',
+        'decode_ms',
     }  # fmt: skip
 
 
 def test_without_ground_no_hazards_are_counted(folder, judge_file):
     judge_file.write_text(JUDGE.replace('GROUND, SKY = (0,), 2', 'SKY = 2'))
-    (row,) = evaluate(frames(folder, 1), [Grey()], [10], judges.load(judge_file))
+    (row,) = rows_of(evaluate(frames(folder, 1), [Grey()], [10], judges.load(judge_file)))
     assert 'absrel' in row
     assert 'hazards' not in row
 
@@ -168,9 +193,11 @@ def test_without_ground_no_hazards_are_counted(folder, judge_file):
 def test_the_maps_of_our_decoder_are_judged_beside_its_picture(folder, judge):
     codec = Gsc(SemanticCodec.load(weights='random'), steps=0)
     assert codec.name == 'gsc-0'
-    (row,) = evaluate(frames(folder, 1), [codec], [120], judge)
+    (judged,) = evaluate(frames(folder, 1), [codec], [120], judge)
+    row = judged.row
+    assert set(judged.counts) == {'miou', 'own_miou'}
     assert 40 <= row['bytes'] <= 120
-    for name in ('own_agreement', 'own_miou', 'own_known', 'agreement', 'miou'):
+    for name in ('own_agreement', 'own_known', 'agreement'):
         assert 0 <= row[name] <= 1
     assert row['own_hazards_missed'] in (0, 1)
     assert row['hazards'] == 1
@@ -189,21 +216,38 @@ class Twin(Exact):
         depth = self.judge.depth(rgb) / 2
         depth[:, ::2] = np.nan
         trust = np.zeros(rgb.shape[:2], np.uint8)
-        frame = DecodedFrame(rgb, depth, self.judge.segment(rgb), trust, '', None)
+        frame = DecodedFrame(rgb, depth, self.judge.segment(rgb), trust, '', None, None)
         return Outcome(np.zeros_like(rgb), frame)
 
 
 def test_maps_from_the_decoder_have_figures_of_their_own(folder, judge):
-    (row,) = evaluate(frames(folder, 1), [Twin(judge)], [10**6], judge)
-    assert (row['own_agreement'], row['own_miou'], row['own_known']) == (1, 1, 0.5)
+    (row,) = rows_of(evaluate(frames(folder, 1), [Twin(judge)], [10**6], judge))
+    assert (row['own_agreement'], row['own_known']) == (1, 0.5)
     assert row['own_absrel'] == pytest.approx(0.5)
     assert (row['own_delta1'], row['own_hazards_missed']) == (0, 0)
     assert row['agreement'] < 0.5  # the picture is judged by itself, and it is black
     assert row['absrel'] != row['own_absrel']
 
 
-def test_the_sky_has_no_depth(judge):
-    seen = Seen(judge, picture())
+def test_labels_of_the_dataset_are_judged_by_too(folder, judge):
+    (plain,) = frames(folder, 1)
+    rgb = plain.rgb()
+    classes, depth = judge.segment(rgb), judge.depth(rgb)
+    boxes = [*judge.detect(rgb), (0.0, 0.0, 5.0, 5.0, 1.0, 7)]
+    frame = Frame('a', plain.picture, '', 0.0, lambda: classes, lambda: depth, lambda: boxes)
+    codec = Gsc(SemanticCodec.load(weights='random'), steps=0)
+    judged = list(evaluate([frame], [Exact(), codec], [60_000], judge))
+    exact, ours = judged[0].row, judged[1].row
+    assert (exact['gt_agreement'], exact['gt_absrel'], exact['gt_delta1']) == (1, 0, 1)
+    assert (exact['gt_matched'], exact['gt_lost'], exact['gt_invented']) == (1, 1, 0)
+    assert 0 <= ours['own_gt_agreement'] < 1
+    summary = summarise(judged)
+    assert summary[0]['gt_miou'] == 1
+    assert summary[0]['gt_det_f1'] == pytest.approx(2 / 3)
+
+
+def test_the_sky_has_no_depth(folder, judge):
+    seen = Seen(judge, frames(folder, 1)[0], picture())
     sky = seen.classes == 2
     assert sky.any()
     assert np.array_equal(np.isinf(seen.depth), sky)
@@ -225,18 +269,77 @@ def test_steps_of_the_flow_reach_the_decoder(steps, name):
     assert codec.name == name
 
 
+@pytest.fixture
+def film(tmp_path):
+    """Eight frames of a thing that moves, at 10 frames a second."""
+    out = []
+    for i in range(8):
+        path = tmp_path / f'f{i}.png'
+        cv2.imwrite(str(path), np.kron(picture(3 * i), np.ones((2, 2, 1), np.uint8))[..., ::-1])
+        out.append(Frame(f'f{i}', path, 'drive', 10.0))
+    return out
+
+
+@pytest.mark.parametrize('name', ['x265', 'svtav1'])
+def test_videos_are_real_streams_within_the_budget(film, name):
+    pictures = [frame.rgb() for frame in film[:5]]
+    codec = Video(name)
+    worth = []
+    for budget in (300, 3000):
+        data = codec.encode(pictures, budget, 5)
+        assert sum(map(len, data)) <= 5 * budget
+        decoded = codec.decode(data, (2 * WIDTH, 2 * HEIGHT))
+        assert len(decoded) == 5
+        assert decoded[0].rgb.shape == pictures[0].shape
+        worth.append(
+            np.mean([metrics.psnr(p, d.rgb) for p, d in zip(pictures, decoded, strict=True)])
+        )
+    assert worth[1] > worth[0] > 15
+    assert codec.encode(pictures, 2, 5) is None
+
+
+def test_films_are_judged_frame_by_frame(film, judge):
+    ours = SemanticCodec.load(weights='random')
+    codecs = [FrameByFrame(Exact()), GscFilm(ours, 'gsc-0', 0), FrameByFrame(Grey())]
+    (shown,) = films(film, 5.0)
+    assert [frame.name for frame in shown] == ['f0', 'f2', 'f4', 'f6']
+    judged = list(evaluate_films([shown], 5.0, codecs, [60_000.0], judge))
+    judged += list(evaluate_films([shown], 5.0, [codecs[2]], [5], judge))
+    exact, gsc, grey, cannot = summarise(judged)
+    assert (exact['frames'], exact['agreement'], exact['lost']) == (4, 1, 0)
+    assert exact['kbps'] == pytest.approx(exact['bytes'] * 8 * 5 / 1000)
+    assert gsc['codec'] == 'gsc-0'
+    assert 0 <= gsc['own_agreement'] <= 1
+    assert grey['bytes'] == 10
+    assert cannot == {'codec': 'grey', 'budget': 5, 'frames': 0}
+
+
+def test_films_need_a_rate_that_the_sequence_has(film):
+    assert len(films(film, 10.0)[0]) == 8
+    assert len(films(film, 10.0, limit=3)[0]) == 3
+    assert len(films(film, 3.0)[0]) == 3
+    with pytest.raises(ValueError, match='10 frames/s'):
+        films(film, 15.0)
+    with pytest.raises(ValueError, match='fps 0'):
+        films(film, 0)
+    with pytest.raises(ValueError, match='no sequences'):
+        films([Frame('a', film[0].picture)], 5.0)
+    with pytest.raises(ValueError, match='unknown rate'):
+        films([Frame('a', film[0].picture, 'x')], 5.0)
+
+
 def test_frames_are_evenly_spaced(tmp_path):
     for i in range(10):
         (tmp_path / f'{i}.png').touch()
     (tmp_path / 'notes.txt').touch()
-    assert [p.stem for p in frames(tmp_path)] == list('0123456789')
-    assert [p.stem for p in frames(tmp_path, 4)] == list('0369')
-    assert [p.stem for p in frames(tmp_path, 1)] == ['0']
+    assert [f.name for f in frames(tmp_path)] == list('0123456789')
+    assert [f.name for f in frames(tmp_path, 4)] == list('0369')
+    assert [f.name for f in frames(tmp_path, 1)] == ['0']
     assert len(frames(tmp_path, 99)) == 10
     with pytest.raises(ValueError, match='limit 0'):
         frames(tmp_path, 0)
     for nothing in (tmp_path / 'missing', tmp_path / 'notes.txt'):
-        with pytest.raises(ValueError, match='no pictures'):
+        with pytest.raises(ValueError, match='no such folder'):
             frames(nothing)
 
 
@@ -320,7 +423,39 @@ def test_the_command_writes_rows_summary_and_pictures(folder, judge_file, tmp_pa
     assert summary in capsys.readouterr().out
     assert len(summary.splitlines()) == 2 + 4
     written = {p.name for p in Path(report / 'pictures').iterdir()}
-    assert {f'{Path(r["file"]).stem}_{r["codec"]}_{r["budget"]}.png' for r in coded} == written
+    assert {r['picture'] for r in coded} | {'0.png', '2.png'} == written
+    with open(report / 'summary.csv') as file:
+        assert all(float(r['peak_mib']) > 20 for r in csv.DictReader(file) if r['bytes'])
+    page = (report / 'index.html').read_text()
+    links = set(re.findall(r'src="([^"]+)"', page))
+    assert {f'pictures/{name}' for name in written} | {'psnr.png', 'agreement.png'} <= links
+    for link in links:
+        assert cv2.imread(str(report / link)) is not None
+
+
+def test_the_command_codes_films(tmp_path, capsys):
+    (tmp_path / 'val').mkdir()
+    lines = ['file,sequence,fps']
+    for i in range(3):
+        cv2.imwrite(str(tmp_path / f'val/{i}.png'), picture(i)[..., ::-1])
+        lines.append(f'val/{i}.png,drive,5')
+    (tmp_path / 'val/manifest.csv').write_text('\n'.join(lines))
+    words = [
+        'evaluate',
+        str(tmp_path),
+        '--codec',
+        'gsc-0,gsc-key,webp',
+        '--fps',
+        '5',
+        '--kbps',
+        '8',
+    ]
+    words += ['--weights', 'random', '--report', str(tmp_path / 'r')]
+    assert main(words) == 0
+    with open(tmp_path / 'r/summary.csv') as file:
+        rows = list(csv.DictReader(file))
+    assert [row['codec'] for row in rows] == ['gsc-0', 'gsc-key', 'webp']
+    assert all(row['budget'] == '200.0' and float(row['kbps']) <= 8 for row in rows)
 
 
 @pytest.mark.parametrize(
@@ -330,6 +465,12 @@ def test_the_command_writes_rows_summary_and_pictures(folder, judge_file, tmp_pa
         (['--codec', 'gsc-x'], "codec 'gsc-x' is not one of"),
         (['--peers-by', 'level'], '--judge with distances'),
         (['--limit', '0'], 'limit 0'),
+        (['--codec', 'x265'], 'give --fps'),
+        (['--kbps', '3'], '--kbps needs --fps'),
+        (['--budgets', '-3'], 'more than 0'),
+        (['--fps', '5'], 'no sequences'),
+        (['--layout', 'kodak'], 'does not look like kodak'),
+        (['--layout', 'vhs'], "layout 'vhs'"),
         (['--judge', 'missing.py'], 'no such judge'),
     ],
 )

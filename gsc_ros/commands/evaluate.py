@@ -1,37 +1,59 @@
-"""`gsc evaluate`: codecs side by side on a folder of pictures."""
+"""`gsc evaluate`: codecs side by side on a dataset."""
 
 import argparse
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gsc_ros.evaluation.codecs import Worth
+    from gsc_ros.evaluation.seen import Judged
 
 
-def _integers(text: str) -> list[int]:
-    return [int(word) for word in text.split(',')]
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(word) for word in text.split(',')]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f'{text!r}: give numbers, as 150,300') from error
 
 
 def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]') -> None:
     """Describe the command."""
     parser = subparsers.add_parser(
         'evaluate',
-        help='compare codecs on a folder of pictures',
+        help='compare codecs on a dataset',
         description='Encodes real files with every codec at every budget, judges what comes out, '
-        'and writes rows.csv, summary.md and the decoded pictures into the report folder.',
+        'and writes index.html, rows.csv, summary.csv, summary.md, plots and the decoded pictures '
+        'into the report folder.',
     )
-    parser.add_argument('folder', type=Path)
+    parser.add_argument('folder', type=Path, help='pictures, or a dataset (docs/datasets.md)')
     parser.add_argument(
-        '--codec', default='gsc,webp,avif', help='of gsc, gsc-N (N flow steps), webp, avif, jpeg'
+        '--layout', default='auto', help='of the dataset (default: by its folders)'
     )
-    parser.add_argument('--budgets', type=_integers, default=[150, 300], help='bytes: 150,300')
-    parser.add_argument('--judge', type=Path, help='Python file with the networks that judge')
-    parser.add_argument('--limit', type=int, help='so many frames, evenly spaced')
+    parser.add_argument('--split', default='val', choices=('train', 'val', 'test'))
+    parser.add_argument(
+        '--codec', default='gsc,webp,avif',
+        help='of gsc, gsc-N (N flow steps), webp, avif, jpeg; with --fps also x265, svtav1, and '
+        'gsc-key (key frames only)',
+    )  # fmt: skip
+    parser.add_argument('--budgets', type=_numbers, help='bytes of a frame (default: 150,300)')
+    parser.add_argument(
+        '--fps', type=float, help='code the sequences as films of so many frames a second'
+    )
+    parser.add_argument('--kbps', type=_numbers, help='rates of films, in place of budgets: 3,12')
+    parser.add_argument(
+        '--judge',
+        help='the networks that judge: a Python file (see evaluation/judge.py), or `transformers`',
+    )
+    parser.add_argument(
+        '--limit', type=int, help='so many frames, evenly spaced; of films the first'
+    )
+    parser.add_argument('--sequence', help='only the sequences whose name contains this')
     parser.add_argument('--report', type=Path, default=Path('report'))
     parser.add_argument(
         '--peers-by', default='psnr', metavar='WORTH',
-        help='what the stills choose their scale and quality by: psnr, ms_ssim, or a distance of '
+        help='what the peers choose their scale by: psnr, ms_ssim, or a distance of '
         "the judge's (kindest to them, and slow)",
     )  # fmt: skip
     parser.add_argument('--weights', help="folder of weights; 'random' for untrained, for tests")
@@ -55,28 +77,80 @@ def _worth(name: str, judge: Any) -> 'Worth':
     return likeness
 
 
+def _budgets(args: argparse.Namespace) -> list[float]:
+    if args.kbps is None:
+        budgets: list[float] = args.budgets or [150.0, 300.0]
+    elif args.fps is None or args.budgets is not None:
+        raise ValueError('--kbps needs --fps, and takes the place of --budgets')
+    else:
+        budgets = [1000 * rate / 8 / args.fps for rate in args.kbps]
+    if min(budgets) <= 0:
+        raise ValueError('budgets and rates must be more than 0')
+    return budgets
+
+
+def _judged(args: argparse.Namespace, judge: Any) -> 'Iterator[Judged]':
+    """Open the dataset, make the codecs and judge them."""
+    from gsc_ros.codec.codec import SemanticCodec
+    from gsc_ros.evaluation.codecs import Codec, codec_of
+    from gsc_ros.evaluation.datasets import films, open_dataset, thin
+    from gsc_ros.evaluation.films import VIDEOS, FilmCodec, FrameByFrame, GscFilm, Video
+    from gsc_ros.evaluation.run import evaluate, evaluate_films
+
+    worth = _worth(args.peers_by, judge)
+    frames = open_dataset(args.folder, args.layout, args.split)
+    if args.sequence:
+        frames = [frame for frame in frames if args.sequence in frame.sequence]
+    names = args.codec.split(',')
+    ours = None
+    if any(re.fullmatch(r'gsc(-\d+|-key)?', name) for name in names):
+        ours = SemanticCodec.load(weights=args.weights)
+    budgets, pictures = _budgets(args), args.report / 'pictures'
+    if args.fps is None:
+        videos = [name for name in names if name in VIDEOS]
+        if videos:
+            raise ValueError(f'{", ".join(videos)} code films: give --fps')
+        stills: list[Codec] = [codec_of(name, args.weights, worth, ours) for name in names]
+        whole = [int(budget) for budget in budgets]
+        return evaluate(thin(frames, args.limit), stills, whole, judge, pictures)
+    codecs: list[FilmCodec] = []
+    for name in names:
+        if name in VIDEOS:
+            codecs.append(Video(name, worth))
+        elif ours is None or name == 'gsc-key' or not name.startswith('gsc'):
+            still = codec_of('gsc' if name == 'gsc-key' else name, args.weights, worth, ours)
+            still.name = name
+            codecs.append(FrameByFrame(still))
+        else:
+            steps = name.partition('-')[2]
+            codecs.append(GscFilm(ours, name, int(steps) if steps else None))
+    shown = films(frames, args.fps, args.limit)
+    return evaluate_films(shown, args.fps, codecs, budgets, judge, pictures)
+
+
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print the summary."""
-    from gsc_ros.codec.codec import SemanticCodec
-    from gsc_ros.evaluation import judge
-    from gsc_ros.evaluation.codecs import Codec, Gsc, Still
-    from gsc_ros.evaluation.run import evaluate, frames, markdown, summarise, write_csv
+    from gsc_ros.evaluation import judge as judges
+    from gsc_ros.evaluation.memory import peak_mib
+    from gsc_ros.evaluation.report import markdown, page, plots, write_csv
+    from gsc_ros.evaluation.run import summarise
 
-    files = frames(args.folder, args.limit)
-    judged = judge.load(args.judge) if args.judge else None
-    worth = _worth(args.peers_by, judged)
-    ours: SemanticCodec | None = None
-    codecs: list[Codec] = []
-    for name in args.codec.split(','):
-        if match := re.fullmatch(r'gsc(?:-(\d+))?', name):
-            ours = ours or SemanticCodec.load(weights=args.weights)
-            codecs.append(Gsc(ours, int(match[1]) if match[1] else None))
-        else:
-            codecs.append(Still(name, worth))
-    args.report.mkdir(parents=True, exist_ok=True)
-    rows = list(evaluate(files, codecs, args.budgets, judged, args.report / 'pictures'))
+    judge = judges.load(args.judge) if args.judge else None
+    judged = list(_judged(args, judge))
+    rows, summary = [one.row for one in judged], summarise(judged)
+    original = args.report / 'pictures' / f'{rows[0]["frame"]}.png'
+    peaks: dict[str, float] = {}
+    for row in summary:
+        name = str(row['codec'])
+        if row['frames'] and name not in peaks:
+            plain = 'gsc' if name == 'gsc-key' else name
+            peaks[name] = peak_mib(plain, original, int(float(row['budget'])), args.weights)
+        if name in peaks:
+            row['peak_mib'] = peaks[name]
     write_csv(args.report / 'rows.csv', rows)
-    table = markdown(summarise(rows))
+    write_csv(args.report / 'summary.csv', summary)
+    table = markdown(summary)
     (args.report / 'summary.md').write_text(table + '\n')
+    page(args.report / 'index.html', rows, summary, plots(args.report, summary))
     print(table)
     return 0

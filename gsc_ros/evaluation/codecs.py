@@ -1,6 +1,7 @@
 """The codecs that are compared: ours, and classical stills as real files at their best."""
 
 import io
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -123,3 +124,21 @@ class Still:
         """Decode and enlarge."""
         picture = np.array(self._image.open(io.BytesIO(data)).convert('RGB'))
         return Outcome(cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC))
+
+
+def codec_of(
+    name: str,
+    weights: str | None = None,
+    worth: Worth = psnr,
+    loaded: SemanticCodec | None = None,
+) -> Codec:
+    """
+    Make a codec by name: ``gsc``, ``gsc-N`` (N flow steps), ``webp``, ``avif`` or ``jpeg``.
+
+    ``loaded`` is used for ``gsc`` instead of loading one. Raises ``ValueError`` for other names.
+    """
+    match = re.fullmatch(r'gsc(?:-(\d+))?', name)
+    if match is None:
+        return Still(name, worth)
+    codec = loaded or SemanticCodec.load(weights=weights)
+    return Gsc(codec, int(match[1]) if match[1] else None)

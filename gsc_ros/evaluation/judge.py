@@ -8,18 +8,22 @@ It defines any of these functions, all of RGB uint8 (H, W, 3) pictures::
     detect(rgb) -> [(x0, y0, x1, y1, score, class), ...]
     distances(a, b) -> {name: float}, the less the more alike
 
-and may name ``SKY`` and ``GROUND``, the class ids to drive on (without it no hazards are counted).
+A judge may name ``SKY`` and ``GROUND``, the class ids to drive on (without it no hazards are
+counted). The name of a module in ``evaluation/judges`` stands for its file.
 """
 
 import importlib.util
 from pathlib import Path
 from types import ModuleType
 
+SHIPPED = Path(__file__).parent / 'judges'
 FUNCTIONS = ('segment', 'depth', 'detect', 'distances')
 
 
-def load(path: Path) -> ModuleType:
+def load(name: str | Path) -> ModuleType:
     """Load a judge; raises ``FileNotFoundError`` or ``ValueError`` with the remedy."""
+    shipped = SHIPPED / f'{name}.py'
+    path = shipped if shipped.is_file() else Path(name)
     if not path.is_file():
         raise FileNotFoundError(
             f'{path}: no such judge; give a Python file (see evaluation/judge.py)'

@@ -58,15 +58,26 @@ def agreement(found: NDArray[np.uint8], reference: NDArray[np.uint8], ignore: in
     return float(np.mean(found[known] == reference[known])) if known.any() else float('nan')
 
 
-def mean_iou(found: NDArray[np.uint8], reference: NDArray[np.uint8], ignore: int = 255) -> float:
-    """Mean over the reference's classes of intersection over union."""
+def confusion(
+    found: NDArray[np.uint8], reference: NDArray[np.uint8], ignore: int = 255
+) -> NDArray[np.int64]:
+    """Count pixels by (class in the reference, class found): int64 (256, 256)."""
     known = reference != ignore
-    found, reference = found[known], reference[known]
-    values = []
-    for label in np.unique(reference):
-        a, b = found == label, reference == label
-        values.append((a & b).sum() / (a | b).sum())
-    return float(np.mean(values)) if values else float('nan')
+    pairs = reference[known].astype(np.int64) * 256 + found[known]
+    return np.bincount(pairs, minlength=256 * 256).reshape(256, 256)
+
+
+def mean_iou(counts: NDArray[np.int64]) -> float:
+    """
+    Mean over the reference's classes of intersection over union.
+
+    ``counts``: of :func:`confusion`, summed over the frames of a run (as Cityscapes does).
+    """
+    inside = np.diag(counts)
+    reference = counts.sum(1)
+    union = reference + counts.sum(0) - inside
+    present = reference > 0
+    return float(np.mean(inside[present] / union[present])) if present.any() else float('nan')
 
 
 def depth_known(found: NDArray[np.float32], reference: NDArray[np.float32]) -> float:

@@ -1,11 +1,9 @@
-"""One run: every frame through every codec at every budget, judged; a row each."""
+"""One run: every frame or film through every codec at every budget, judged; a row a picture."""
 
-import csv
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import cv2
@@ -15,185 +13,158 @@ from tqdm import tqdm
 
 from gsc_ros.evaluation import metrics
 from gsc_ros.evaluation.codecs import Codec, Outcome
+from gsc_ros.evaluation.datasets import Frame
+from gsc_ros.evaluation.films import FilmCodec
+from gsc_ros.evaluation.seen import Judged, Row, Seen
 
-Row = dict[str, float | str]
-_SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.ppm')
-
-
-def frames(folder: Path, limit: int | None = None) -> list[Path]:
-    """
-    List a folder's pictures, evenly spaced when limited.
-
-    Raises ``ValueError`` when there are none, or the limit is not 1 or more.
-    """
-    if limit is not None and limit < 1:
-        raise ValueError(f'limit {limit} must be 1 or more frames')
-    files = (
-        sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES)
-        if folder.is_dir()
-        else []
-    )
-    if not files:
-        raise ValueError(f'{folder}: no pictures; give a folder of {", ".join(_SUFFIXES)}')
-    if limit is not None and limit < len(files):
-        files = [files[round(i)] for i in np.linspace(0, len(files) - 1, limit)]
-    return files
+_COUNTED = ('matched', 'lost', 'invented')
 
 
-class Seen:
-    """What the judge sees in the originals, each looked at once."""
+def _shown(folder: Path | None, name: str, rgb: NDArray[np.uint8]) -> str:
+    """Keep a picture for the report; returns its file name."""
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / name), rgb[..., ::-1])
+    return name
 
-    def __init__(self, judge: Any, rgb: NDArray[np.uint8]) -> None:
-        self.judge, self.rgb = judge, rgb
-        has = lambda name: judge is not None and hasattr(judge, name)  # noqa: E731
-        self.classes = judge.segment(rgb) if has('segment') else None
-        self.depth = judge.depth(rgb) if has('depth') else None
-        self.boxes = judge.detect(rgb) if has('detect') else None
-        self.ground = (
-            np.isin(self.classes, judge.GROUND)
-            if self.classes is not None and hasattr(judge, 'GROUND')
-            else None
-        )
-        if self.depth is not None and self.classes is not None and hasattr(judge, 'SKY'):
-            self.depth = np.where(self.classes == judge.SKY, np.inf, self.depth)
 
-    def compare(self, outcome: Outcome) -> Row:
-        """Judge a decoded picture, and what came beside it, against the original."""
-        judge: Any = self.judge
-        row: Row = {}
-        rgb = outcome.rgb
-        if hasattr(judge, 'distances'):
-            row.update(judge.distances(self.rgb, rgb))
-        if self.classes is not None:
-            found = judge.segment(rgb)
-            row['agreement'] = metrics.agreement(found, self.classes)
-            row['miou'] = metrics.mean_iou(found, self.classes)
-        if self.depth is not None:
-            depth = judge.depth(rgb)
-            row['absrel'], row['delta1'] = metrics.depth_errors(depth, self.depth, False)
-            row['absrel_scaled'], _ = metrics.depth_errors(depth, self.depth, True)
-            if self.ground is not None:
-                row['hazards_missed'], row['hazards'] = metrics.missed_hazards(
-                    depth, self.depth, self.ground
-                )
-        if self.boxes is not None:
-            row.update(metrics.detection(judge.detect(rgb), self.boxes))
-        if outcome.frame is not None:
-            row.update(self._own(outcome))
-        return row
-
-    def _own(self, outcome: Outcome) -> Row:
-        """Compare the maps that came out of the decoder itself."""
-        frame = outcome.frame
-        row: Row = {}
-        assert frame is not None
-        if self.classes is not None:
-            row['own_agreement'] = metrics.agreement(frame.segmentation, self.classes)
-            row['own_miou'] = metrics.mean_iou(frame.segmentation, self.classes)
-        if self.depth is not None:
-            row['own_absrel'], row['own_delta1'] = metrics.depth_errors(
-                frame.depth, self.depth, False
-            )
-            row['own_known'] = metrics.depth_known(frame.depth, self.depth)
-            if self.ground is not None:
-                row['own_hazards_missed'], _ = metrics.missed_hazards(
-                    frame.depth, self.depth, self.ground
-                )
-        return row
+def _judged(
+    seen: Seen, outcome: Outcome, row: Row, data_bytes: float, pictures: Path | None
+) -> Judged:
+    """Judge one outcome and finish its row."""
+    height, width = seen.rgb.shape[:2]
+    judged = seen.compare(outcome)
+    name = f'{row["frame"]}_{row["codec"]}_{row["budget"]:g}.png'
+    judged.row = {
+        **row,
+        'bytes': data_bytes,
+        'bpp': 8 * data_bytes / (width * height),
+        **judged.row,
+        'picture': _shown(pictures, name, outcome.rgb),
+    }
+    return judged
 
 
 def evaluate(
-    files: Sequence[Path],
+    frames: Sequence[Frame],
     codecs: Sequence[Codec],
     budgets: Sequence[int],
-    judge: ModuleType | None,
+    judge: Any,
     pictures: Path | None = None,
-) -> Iterator[Row]:
-    """Yield a row per frame, codec and budget; decoded pictures go to the folder ``pictures``."""
-    work = len(files) * len(codecs) * len(budgets)
-    with tqdm(total=work, unit='picture') as bar:
-        for file in files:
-            bgr = cv2.imread(str(file), cv2.IMREAD_COLOR)
-            if bgr is None:
-                raise ValueError(f'{file}: cannot be read')
-            rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+) -> Iterator[Judged]:
+    """
+    Judge stills: a row per frame, codec and budget.
+
+    Where a format cannot go so low, ``bytes`` is NaN. Decoded pictures go to ``pictures``.
+    """
+    with tqdm(total=len(frames) * len(codecs) * len(budgets), unit='picture') as bar:
+        for frame in frames:
+            rgb = frame.rgb()
             height, width = rgb.shape[:2]
-            seen = Seen(judge, rgb)
+            seen = Seen(judge, frame, rgb)
+            _shown(pictures, f'{frame.name}.png', rgb)
             for codec in codecs:
                 for budget in budgets:
-                    bar.set_postfix_str(f'{file.name} {codec.name} {budget}')
+                    bar.set_postfix_str(f'{frame.name} {codec.name} {budget}')
                     bar.update()
+                    row: Row = {'frame': frame.name, 'codec': codec.name, 'budget': budget}
                     start = time.perf_counter()
                     data = codec.encode(rgb, budget)
                     encoded = time.perf_counter()
-                    row: Row = {'file': file.name, 'codec': codec.name, 'budget': budget}
                     if data is None:
-                        yield row | {'bytes': float('nan')}
+                        yield Judged(row | {'bytes': float('nan')})
                         continue
                     if len(data) > budget:
                         raise AssertionError(f'{codec.name} made {len(data)} bytes of {budget}')
                     outcome = codec.decode(data, (width, height))
                     done = time.perf_counter()
-                    row |= {
-                        'bytes': len(data),
-                        'bpp': 8 * len(data) / (width * height),
-                        'psnr': metrics.psnr(rgb, outcome.rgb),
-                        'ms_ssim': metrics.ms_ssim(rgb, outcome.rgb),
-                        **seen.compare(outcome),
-                        'encode_ms': 1000 * (encoded - start),
-                        'decode_ms': 1000 * (done - encoded),
-                    }
-                    if pictures is not None:
-                        pictures.mkdir(parents=True, exist_ok=True)
-                        name = f'{file.stem}_{codec.name}_{budget}.png'
-                        cv2.imwrite(str(pictures / name), outcome.rgb[..., ::-1])
-                    yield row
+                    judged = _judged(seen, outcome, row, len(data), pictures)
+                    judged.row['encode_ms'] = 1000 * (encoded - start)
+                    judged.row['decode_ms'] = 1000 * (done - encoded)
+                    yield judged
 
 
-def summarise(rows: Sequence[Row]) -> list[Row]:
-    """Average rows by codec and budget; detections are summed and given as F1 and per frame."""
-    groups: dict[tuple[str, float], list[Row]] = defaultdict(list)
-    for row in rows:
-        groups[str(row['codec']), float(row['budget'])].append(row)
+def evaluate_films(
+    films: Sequence[Sequence[Frame]],
+    fps: float,
+    codecs: Sequence[FilmCodec],
+    budgets: Sequence[float],
+    judge: Any,
+    pictures: Path | None = None,
+) -> Iterator[Judged]:
+    """
+    Judge films of ``fps`` frames a second: a row per frame, codec and budget (bytes a frame).
+
+    ``bytes``, times and kbps are the film's means: frames of the peers lean on later ones.
+    """
+    frames = sum(len(film) for film in films)
+    with tqdm(total=frames * len(codecs) * len(budgets), unit='picture') as bar:
+        for film in films:
+            originals = [frame.rgb() for frame in film]
+            height, width = originals[0].shape[:2]
+            if any(rgb.shape != originals[0].shape for rgb in originals):
+                raise ValueError(f'film {film[0].sequence}: frames of several sizes')
+            seen = [Seen(judge, f, rgb) for f, rgb in zip(film, originals, strict=True)]
+            for frame, rgb in zip(film, originals, strict=True):
+                _shown(pictures, f'{frame.name}.png', rgb)
+            for codec in codecs:
+                for budget in budgets:
+                    bar.set_postfix_str(f'{film[0].sequence} {codec.name} {budget:g}')
+                    row: Row = {'codec': codec.name, 'budget': budget}
+                    start = time.perf_counter()
+                    data = codec.encode(originals, budget, fps)
+                    encoded = time.perf_counter()
+                    if data is None:
+                        bar.update(len(film))
+                        for frame in film:
+                            yield Judged({'frame': frame.name, **row, 'bytes': float('nan')})
+                        continue
+                    mean = sum(map(len, data)) / len(film)
+                    if mean > budget:
+                        raise AssertionError(f'{codec.name} made {mean:.1f} bytes of {budget:g}')
+                    outcomes = codec.decode(data, (width, height))
+                    done = time.perf_counter()
+                    for frame, look, outcome in zip(film, seen, outcomes, strict=True):
+                        bar.update()
+                        judged = _judged(
+                            look, outcome, {'frame': frame.name, **row}, mean, pictures
+                        )
+                        judged.row |= {
+                            'kbps': 8 * mean * fps / 1000,
+                            'encode_ms': 1000 * (encoded - start) / len(film),
+                            'decode_ms': 1000 * (done - encoded) / len(film),
+                        }
+                        yield judged
+
+
+def summarise(judged: Sequence[Judged]) -> list[Row]:
+    """
+    Average rows by codec and budget.
+
+    Detections are summed and given as F1 and per frame, hazards as the share missed, class maps as
+    the IoU of the whole run.
+    """
+    groups: dict[tuple[str, float], list[Judged]] = defaultdict(list)
+    for one in judged:
+        groups[str(one.row['codec']), float(one.row['budget'])].append(one)
     out = []
     for (codec, budget), group in groups.items():
-        coded = [r for r in group if np.isfinite(float(r['bytes']))]
+        coded = [j for j in group if np.isfinite(float(j.row['bytes']))]
         mean: Row = {'codec': codec, 'budget': budget, 'frames': len(coded)}
-        names = [n for n in (coded[0] if coded else {}) if n not in ('file', 'codec', 'budget')]
-        for name in names:
-            values = np.array([float(r.get(name, np.nan)) for r in coded])
+        rows = [j.row for j in coded]
+        for name in dict.fromkeys(n for row in rows for n in row):
+            if name in ('frame', 'codec', 'budget', 'picture'):
+                continue
+            values = np.array([float(row.get(name, np.nan)) for row in rows])
             if np.isfinite(values).any():
-                mean[name] = float(np.nanmean(values))
-        if coded and 'matched' in coded[0]:
-            counts = {n: sum(float(r[n]) for r in coded) for n in ('matched', 'lost', 'invented')}
-            mean['det_f1'] = metrics.f1(**counts)
-            del mean['matched']
+                mean[name] = float(np.nanmean(values[~np.isinf(values)]))
+        for prefix in ('', 'gt_'):
+            if prefix + 'matched' in mean:
+                total = {n: sum(float(r[prefix + n]) for r in rows) for n in _COUNTED}
+                mean[prefix + 'det_f1'] = metrics.f1(**total)
+                del mean[prefix + 'matched']
+        for name in dict.fromkeys(n for j in coded for n in j.counts):
+            total_counts = sum(j.counts[name] for j in coded if name in j.counts)
+            mean[name] = metrics.mean_iou(np.asarray(total_counts))
         out.append(mean)
     return out
-
-
-def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    """Write rows with the union of their columns."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    with open(path, 'w', newline='') as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def markdown(rows: Sequence[Row]) -> str:
-    """Format summarised rows as a Markdown table."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-
-    def cell(value: float | str | None) -> str:
-        if value is None:
-            return '-'
-        if isinstance(value, str):
-            return value
-        if float(value).is_integer() or abs(value) >= 100:
-            return f'{value:.0f}'
-        return f'{value:.3f}' if abs(value) >= 0.1 else f'{value:.4f}'
-
-    lines = ['| ' + ' | '.join(columns) + ' |', '|' + '---|' * len(columns)]
-    lines += ['| ' + ' | '.join(cell(row.get(c)) for c in columns) + ' |' for row in rows]
-    return '\n'.join(lines)

@@ -24,7 +24,9 @@ def truth_errors(
         figures['depth known share'] = metrics.depth_known(depth, true_depth)
     if true_segmentation is not None and true_segmentation.shape == segmentation.shape:
         figures['class agreement'] = metrics.agreement(segmentation, true_segmentation)
-        figures['class mIoU'] = metrics.mean_iou(segmentation, true_segmentation)
+        figures['class mIoU'] = metrics.mean_iou(
+            metrics.confusion(segmentation, true_segmentation)
+        )
     return figures
 
 

@@ -1,0 +1,172 @@
+"""
+Codecs of films: ours with delta frames, x265 and SVT-AV1 as real streams at their best.
+
+A film is coded for so many bytes a frame on average. The peers see the whole film before they
+code it, use every kind of frame they have and one key frame, and may take any delay: kinder
+conditions than a live link gives.
+"""
+
+import os
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from gsc_ros.codec import FilmDecoder, FilmEncoder, SemanticCodec
+from gsc_ros.evaluation.codecs import Codec, Outcome, Worth
+from gsc_ros.evaluation.metrics import psnr
+
+Picture = NDArray[np.uint8]
+
+_SCALES = (1.0, 0.71, 0.5, 0.35, 0.25, 0.18)
+_SMALLEST = 64  # pixels a side that both encoders take
+# Encoder, its options, decoder, and the range of its constant rate factor.
+_VIDEOS: dict[str, tuple[str, dict[str, str], str, tuple[int, int]]] = {
+    'x265': (
+        'libx265',
+        {'preset': 'slow', 'x265-params': 'log-level=none:info=0:keyint=-1:repeat-headers=1'},
+        'hevc',
+        (10, 51),
+    ),
+    'svtav1': ('libsvtav1', {'preset': '4', 'svtav1-params': 'keyint=-1'}, 'libdav1d', (10, 63)),
+}
+VIDEOS = tuple(_VIDEOS)
+
+
+class FilmCodec(Protocol):
+    """A codec of films under test."""
+
+    name: str
+
+    def encode(self, pictures: Sequence[Picture], budget: float, fps: float) -> list[bytes] | None:
+        """Encode to ``budget`` bytes a frame on average; None where the format cannot."""
+        ...
+
+    def decode(self, data: list[bytes], size: tuple[int, int]) -> list[Outcome]:
+        """Decode to pictures of (width, height), one a frame."""
+        ...
+
+
+class FrameByFrame:
+    """A codec of stills, each frame on its own."""
+
+    def __init__(self, codec: Codec) -> None:
+        self.name, self._codec = codec.name, codec
+
+    def encode(self, pictures: Sequence[Picture], budget: float, fps: float) -> list[bytes] | None:
+        """Encode each frame to the budget."""
+        frames = [self._codec.encode(picture, int(budget)) for picture in pictures]
+        return None if any(f is None for f in frames) else [f for f in frames if f is not None]
+
+    def decode(self, data: list[bytes], size: tuple[int, int]) -> list[Outcome]:
+        """Decode each frame."""
+        return [self._codec.decode(frame, size) for frame in data]
+
+
+class GscFilm:
+    """The codec of this package with delta frames, each as it comes, none over the budget."""
+
+    def __init__(self, codec: SemanticCodec, name: str, steps: int | None = None) -> None:
+        self.name, self._codec, self._steps = name, codec, steps
+
+    def encode(self, pictures: Sequence[Picture], budget: float, fps: float) -> list[bytes] | None:
+        """Encode with delta frames that lean on the frame before."""
+        film = FilmEncoder(self._codec)
+        return [film.encode(p, int(budget), sequence=i).data for i, p in enumerate(pictures)]
+
+    def decode(self, data: list[bytes], size: tuple[int, int]) -> list[Outcome]:
+        """Decode, with depth and classes beside the pictures."""
+        film = FilmDecoder(self._codec)
+        frames = [film.decode(frame, steps=self._steps) for frame in data]
+        return [Outcome(frame.rgb, frame) for frame in frames]
+
+
+class Video:
+    """
+    x265 or SVT-AV1 through PyAV: of all down-scales the best whose stream fits.
+
+    The constant rate factor is searched for each scale; ``worth`` decides what is best (PSNR at
+    full size by default). The time of ``encode`` is that of the whole search.
+    """
+
+    def __init__(self, name: str, worth: Worth = psnr) -> None:
+        try:
+            import av
+        except ImportError as error:
+            raise ValueError(f'{name} needs PyAV: pip install "gsc_ros[evaluation]"') from error
+        encoder, _, decoder, _ = _VIDEOS[name]
+        for needed in (encoder, decoder):
+            if needed not in av.codecs_available:
+                raise ValueError(f'this PyAV has no {needed}: pip install "av>=13"')
+        os.environ.setdefault('SVT_LOG', '1')  # errors only
+        self.name, self._worth, self._av = name, worth, av
+
+    def _write(self, pictures: Sequence[Picture], fps: float, crf: int) -> list[bytes]:
+        height, width = pictures[0].shape[:2]
+        encoder, options, _, _ = _VIDEOS[self.name]
+        context: Any = self._av.CodecContext.create(encoder, 'w')
+        context.width, context.height, context.pix_fmt = width, height, 'yuv420p'
+        context.framerate = Fraction(fps).limit_denominator(1000)
+        context.time_base = 1 / context.framerate
+        context.options = options | {'crf': str(crf)}
+        packets = []
+        for i, picture in enumerate(pictures):
+            frame = self._av.VideoFrame.from_ndarray(picture, 'rgb24').reformat(format='yuv420p')
+            frame.pts = i
+            packets += context.encode(frame)
+        packets += context.encode(None)
+        return [bytes(packet) for packet in packets]
+
+    def _read(self, data: list[bytes]) -> list[Picture]:
+        context: Any = self._av.CodecContext.create(_VIDEOS[self.name][2], 'r')
+        frames = []
+        for packet in data:
+            frames += context.decode(self._av.Packet(packet))
+        frames += context.decode(None)
+        return [frame.to_ndarray(format='rgb24') for frame in frames]
+
+    def _largest(
+        self, pictures: Sequence[Picture], most: float, fps: float, high: int
+    ) -> tuple[list[bytes], int] | None:
+        """Find the finest rate factor that fits by bisection."""
+        low = _VIDEOS[self.name][3][0]
+        best = self._write(pictures, fps, high)
+        if sum(map(len, best)) > most:
+            return None
+        while low < high:
+            middle = (low + high) // 2
+            data = self._write(pictures, fps, middle)
+            if sum(map(len, data)) <= most:
+                best, high = data, middle
+            else:
+                low = middle + 1
+        return best, high
+
+    def encode(self, pictures: Sequence[Picture], budget: float, fps: float) -> list[bytes] | None:
+        """Search scales and rate factors."""
+        height, width = pictures[0].shape[:2]
+        best: tuple[float, list[bytes]] | None = None
+        for scale in _SCALES:
+            size = (2 * round(width * scale / 2), 2 * round(height * scale / 2))
+            if min(size) < _SMALLEST:
+                continue
+            small = [cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in pictures]
+            found = self._largest(small, budget * len(pictures), fps, _VIDEOS[self.name][3][1])
+            if found is None:
+                continue
+            shown = self.decode(found[0], (width, height))
+            pairs = zip(pictures, shown, strict=True)
+            worth = float(np.mean([self._worth(p, o.rgb) for p, o in pairs]))
+            if best is None or worth > best[0]:
+                best = (worth, found[0])
+        return best[1] if best else None
+
+    def decode(self, data: list[bytes], size: tuple[int, int]) -> list[Outcome]:
+        """Decode and enlarge."""
+        return [
+            Outcome(cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC))
+            for picture in self._read(data)
+        ]

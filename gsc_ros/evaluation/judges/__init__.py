@@ -1,0 +1,1 @@
+"""Judges that ship with the package, by name: ``gsc evaluate --judge transformers``."""

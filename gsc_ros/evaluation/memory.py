@@ -1,0 +1,62 @@
+"""
+Peak memory of a codec: a process of its own that codes one picture and tells.
+
+``python -m gsc_ros.evaluation.memory CODEC PICTURE BUDGET [WEIGHTS]`` prints MiB.
+"""
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+
+def peak_mib(codec: str, picture: Path, budget: int, weights: str | None = None) -> float:
+    """
+    Measure the peak resident memory of loading a codec and coding one picture, in MiB.
+
+    The interpreter and its libraries count. Raises ``RuntimeError`` with what the process said.
+    """
+    command = [sys.executable, '-m', 'gsc_ros.evaluation.memory', codec, str(picture), str(budget)]
+    done = subprocess.run(
+        command + ([weights] if weights else []), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f'measuring the memory of {codec}: {done.stderr.strip()[-400:]}')
+    return float(done.stdout.split()[-1])
+
+
+def _peak() -> float:
+    """Peak resident memory of this process in MiB."""
+    try:
+        status = Path('/proc/self/status').read_text()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Not ru_maxrss: on Linux it remembers the parent that was forked before the exec.
+    return int(status.split('VmHWM:')[1].split()[0]) / 1024
+
+
+def main(args: list[str]) -> int:
+    """Code one picture there and back."""
+    from gsc_ros.evaluation.codecs import codec_of
+    from gsc_ros.evaluation.datasets import Frame
+    from gsc_ros.evaluation.films import VIDEOS, Video
+
+    name, picture, budget = args[:3]
+    rgb = Frame(Path(picture).stem, Path(picture)).rgb()
+    size = (rgb.shape[1], rgb.shape[0])
+    if name in VIDEOS:
+        film = Video(name)
+        data = film.encode([rgb], float(budget), 1.0)
+        if data is not None:
+            film.decode(data, size)
+    else:
+        still = codec_of(name, args[3] if len(args) > 3 else None)
+        coded = still.encode(rgb, int(budget))
+        if coded is not None:
+            still.decode(coded, size)
+    sys.stdout.write(f'{_peak():.1f}\n')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))

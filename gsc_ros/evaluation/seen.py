@@ -1,0 +1,111 @@
+"""What a judge sees in an original, and how much of it is left in a decoded picture."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gsc_ros.evaluation import metrics
+from gsc_ros.evaluation.codecs import Outcome
+from gsc_ros.evaluation.datasets import Frame
+
+Row = dict[str, float | str]
+
+
+@dataclass
+class Judged:
+    """A row of figures, and by name the counts (256, 256) that are summed over a run."""
+
+    row: Row
+    counts: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+
+    def classes(self, name: str, found: NDArray[np.uint8], wanted: NDArray[np.uint8]) -> None:
+        """Note the agreement of two class maps."""
+        self.row[f'{name}agreement'] = metrics.agreement(found, wanted)
+        self.counts[f'{name}miou'] = metrics.confusion(found, wanted)
+
+    def depths(self, name: str, found: NDArray[np.float32], wanted: NDArray[np.float32]) -> None:
+        """Note the errors of a depth map in metres."""
+        errors = metrics.depth_errors(found, wanted, False)
+        self.row[f'{name}absrel'], self.row[f'{name}delta1'] = errors
+
+
+class Seen:
+    """
+    What the judge sees in a frame, looked at once, and what its labels say.
+
+    A judge may lack any of its functions; what needs them is left out.
+    """
+
+    def __init__(self, judge: Any, frame: Frame, rgb: NDArray[np.uint8]) -> None:
+        self.judge, self.rgb = judge, rgb
+        self.classes = judge.segment(rgb) if self._can('segment') else None
+        self.depth = judge.depth(rgb) if self._can('depth') else None
+        self.boxes = judge.detect(rgb) if self._can('detect') else None
+        self.ground = (
+            np.isin(self.classes, judge.GROUND)
+            if self.classes is not None and hasattr(judge, 'GROUND')
+            else None
+        )
+        if self.depth is not None and self.classes is not None and hasattr(judge, 'SKY'):
+            self.depth = np.where(self.classes == judge.SKY, np.inf, self.depth)
+        self.true_classes = frame.segmentation() if frame.segmentation else None
+        self.true_depth = frame.depth() if frame.depth else None
+        self.true_boxes = frame.boxes() if frame.boxes else None
+
+    def _can(self, name: str) -> bool:
+        return self.judge is not None and hasattr(self.judge, name)
+
+    def compare(self, outcome: Outcome) -> Judged:
+        """Judge a decoded picture, and what came beside it."""
+        judge: Any = self.judge
+        rgb = outcome.rgb
+        out = Judged(
+            {'psnr': metrics.psnr(self.rgb, rgb), 'ms_ssim': metrics.ms_ssim(self.rgb, rgb)}
+        )
+        if self._can('distances'):
+            out.row.update(judge.distances(self.rgb, rgb))
+        if self.classes is not None:
+            found = judge.segment(rgb)
+            out.classes('', found, self.classes)
+            if self.true_classes is not None:
+                out.classes('gt_', found, self.true_classes)
+        if self.depth is not None:
+            depth = judge.depth(rgb)
+            out.depths('', depth, self.depth)
+            out.row['absrel_scaled'], _ = metrics.depth_errors(depth, self.depth, True)
+            if self.true_depth is not None:
+                out.depths('gt_', depth, self.true_depth)
+            if self.ground is not None:
+                out.row['hazards_missed'], out.row['hazards'] = metrics.missed_hazards(
+                    depth, self.depth, self.ground
+                )
+        if self.boxes is not None:
+            boxes = judge.detect(rgb)
+            out.row.update(metrics.detection(boxes, self.boxes))
+            if self.true_boxes is not None:
+                found_true = metrics.detection(boxes, self.true_boxes)
+                out.row.update({f'gt_{k}': v for k, v in found_true.items()})
+        if outcome.frame is not None:
+            self._own(outcome, out)
+        return out
+
+    def _own(self, outcome: Outcome, out: Judged) -> None:
+        """Compare the maps that came out of the decoder itself."""
+        frame = outcome.frame
+        assert frame is not None
+        for name, classes, depth in (
+            ('own_', self.classes, self.depth),
+            ('own_gt_', self.true_classes, self.true_depth),
+        ):
+            if classes is not None:
+                out.classes(name, frame.segmentation, classes)
+            if depth is not None:
+                out.depths(name, frame.depth, depth)
+        if self.depth is not None:
+            out.row['own_known'] = metrics.depth_known(frame.depth, self.depth)
+            if self.ground is not None:
+                out.row['own_hazards_missed'], _ = metrics.missed_hazards(
+                    frame.depth, self.depth, self.ground
+                )
