@@ -77,6 +77,7 @@ def plots(folder: Path, summary: Sequence[Row]) -> list[Path]:
 
     files = []
     codecs = list(dict.fromkeys(str(row['codec']) for row in summary))
+    ticks = sorted({float(row['budget']) for row in summary})
     for name, better in PLOTTED.items():
         figure, axes = pyplot.subplots(figsize=(6, 4), dpi=110)
         drawn = False
@@ -91,6 +92,8 @@ def plots(folder: Path, summary: Sequence[Row]) -> list[Path]:
                 drawn = True
         if drawn:
             axes.set(xscale='log', xlabel='bytes a frame', ylabel=f'{name} ({better} is better)')
+            axes.set_xticks(ticks, [f'{tick:g}' for tick in ticks])
+            axes.set_xticks([], minor=True)
             axes.grid(alpha=0.3, which='both')
             axes.legend(fontsize=8)
             figure.tight_layout()
