@@ -186,6 +186,7 @@ setup(
         'pillow>=10',
         'pyyaml>=6',
         'safetensors>=0.4',
+        'threadpoolctl>=3.1',
         'torch>=2.2',
         'tqdm>=4.60',
     ],

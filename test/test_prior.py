@@ -52,7 +52,7 @@ def test_sums_are_exact_in_any_order():
     plane = BY_NAME['tokens1']
     mine = prior['tokens1']
     cells = np.arange(symbols.planes['tokens1'][0].size)
-    logits = mine.logits(mine.begin(symbols, None), symbols.planes['tokens1'], cells)
+    logits = mine.logits(mine.begin(symbols, None), cells)
     order = np.random.default_rng(0).permutation(plane.hidden)
     w = {k: v.copy() for k, v in mine.weights.items()}
     w['context.weight'], w['own.weight'] = w['context.weight'][:, order], w['own.weight'][:, order]
@@ -61,7 +61,7 @@ def test_sums_are_exact_in_any_order():
     w['middle.weight'] = middle[:, order][:, :, order].reshape(-1, plane.hidden)
     w['middle.bias'] = w['middle.bias'][order]
     other = type(mine)(plane, w)
-    again = other.logits(other.begin(symbols, None), symbols.planes['tokens1'], cells)
+    again = other.logits(other.begin(symbols, None), cells)
     np.testing.assert_array_equal(logits, again)
 
 
@@ -78,13 +78,14 @@ def test_inputs_are_whole_numbers_within_one():
 
 
 def test_tables_give_every_symbol_a_chance():
-    logits = np.array([[0, -4000, 4000], [7, 7, 7]])
-    for row in cumulative(logits):
+    for logits in ([0, -4000, 4000], [7, 7, 7], [-176, 0], [-175, 0]):
+        row = cumulative(logits)
         assert row[0] == 0
         assert min(np.diff(row)) >= 1
         assert row[-1] <= 1 << 16
-    assert np.diff(cumulative(logits)[1]).tolist() == [2048, 2048, 2048]
-    assert np.diff(cumulative(np.array([[0, 16]]))[0]).tolist() == [1024, 2048]  # one bit
+    assert np.diff(cumulative([7, 7, 7])).tolist() == [2048, 2048, 2048]
+    assert np.diff(cumulative([0, 16])).tolist() == [1024, 2048]  # one bit
+    assert np.diff(cumulative([-175, 0])).tolist() == [1, 2048]
 
 
 def test_weights_are_checked(tmp_path):

@@ -24,6 +24,7 @@ SIZE = (256, 192)
 PRIOR = uneven_prior()
 HEADER = FrameHeader('gsc', 0xBEEF, 5, 480, 360, depth_code=99)
 ALL = 100_000
+CRC_12 = 2980833180  # of the symbols that the golden frame of chosen blocks holds
 
 
 def same(a, b):
@@ -78,21 +79,46 @@ def test_a_budget_cuts_what_a_longer_one_goes_on_with():
         before = known
 
 
-def test_chosen_blocks_come_first():
+class Sends:
+    """A sender of fixed blocks; notes in which planes it was asked."""
+
+    def __init__(self, blocks):
+        self.chosen, self.asked = blocks, []
+
+    def blocks(self, plane, coded):
+        assert not coded.received(plane.name).all()
+        self.asked.append(plane.name)
+        return self.chosen
+
+    def residual(self, coded, bits):
+        raise AssertionError('the budget ends before')
+
+
+@pytest.mark.parametrize('name', ['fine', 'tokens1', 'tokens3'])
+def test_chosen_blocks_come_first(name):
     symbols = random_symbols(1, SIZE)
     blocks = np.zeros((3, 4), bool)
     blocks[1:, 2:] = True
-    names = [plane.name for plane in PLANES]
-    _, coded = streams.encode(symbols, PRIOR, ALL, selection={'tokens1': blocks})
-    start = sum(coded.bits[n] for n in ('caption', *names[: names.index('tokens1')]))
-    room = int((start + 0.25 * coded.bits['tokens1']) / 8)
-    data, _ = streams.encode(symbols, PRIOR, room, selection={'tokens1': blocks})
-    received = streams.decode(data, SIZE, PRIOR).received('tokens1')
-    first = blocks.repeat(2, 0).repeat(2, 1)
+    names = ['caption', *(plane.name for plane in PLANES)]
+    _, coded = streams.encode(symbols, PRIOR, ALL)
+    start = sum(coded.bits[n] for n in names[: names.index(name)])
+    room = int((start + 0.25 * coded.bits[name]) / 8)
+    sender = Sends(blocks)
+    data, coded = streams.encode(symbols, PRIOR, room, sender=sender)
+    assert sender.asked == [name]
+    assert len(data) == room
+    assert 8 * room <= sum(coded.bits.values()) <= 8 * room + 64
+    part = streams.decode(data, SIZE, PRIOR)
+    consistent(part, symbols)
+    received = part.received(name)
+    first = blocks.repeat(len(received) // 3, 0).repeat(len(received) // 3, 1)
     assert received[first].mean() >= 0.5
     assert not received[~first].any()
-    whole, _ = streams.encode(symbols, PRIOR, ALL, selection={'tokens1': blocks})
-    same(streams.decode(whole, SIZE, PRIOR), symbols)
+    # Where there is no choice the frame is as without a sender.
+    assert (
+        streams.encode(symbols, PRIOR, room, sender=Sends(None))[0]
+        == (streams.encode(symbols, PRIOR, room)[0])
+    )
 
 
 @settings(deadline=None, max_examples=8)
@@ -264,13 +290,13 @@ def test_impossible_sizes_are_refused(width, height):
 
 
 def golden(seed):
-    """Make the golden frames: a key frame, one with chosen blocks, a delta frame."""
+    """Make the golden frames: a key frame, one cut among chosen blocks, a delta frame."""
     symbols = random_symbols(seed, SIZE)
     blocks = np.random.default_rng(seed).random((3, 4)) < 0.5
     reference = random_symbols(seed + 1, SIZE) if seed == 13 else None
-    selection = {'fine': blocks} if seed == 12 else {}
+    most, sender = (90, Sends(blocks)) if seed == 12 else (ALL, None)
     header = replace(HEADER, reference=None if reference is None else 4)
-    stream, _ = streams.encode(symbols, PRIOR, ALL, reference, selection)
+    stream, _ = streams.encode(symbols, PRIOR, most, reference, sender)
     return bitstream.pack(header, stream, 0x1357), symbols, reference
 
 
@@ -288,7 +314,12 @@ def test_golden_streams_do_not_change(seed):
         file.write_bytes(data)
     assert file.read_bytes() == data
     _, stream = bitstream.unpack(file.read_bytes(), references={4: 0x1357})
-    same(streams.decode(stream, SIZE, PRIOR, reference), symbols)
+    found = streams.decode(stream, SIZE, PRIOR, reference)
+    if seed == 12:
+        consistent(found, symbols)
+        assert binascii.crc32(b''.join(g.tobytes() for g in found.planes.values())) == CRC_12
+    else:
+        same(found, symbols)
 
 
 @pytest.mark.parametrize('threads', ['1', '3'])

@@ -1,6 +1,6 @@
 """The codec end to end: picture -> bytes within a budget -> picture, depth, classes and trust."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -16,7 +16,8 @@ from gsc_ros.codec.bitstream import BitstreamError, FrameHeader
 from gsc_ros.codec.caption import median_depth, token_ids
 from gsc_ros.codec.grid import coding_size
 from gsc_ros.codec.networks import Networks
-from gsc_ros.codec.planes import BY_NAME, FrameSymbols
+from gsc_ros.codec.planes import BY_NAME, FrameSymbols, Plane
+from gsc_ros.codec.residual import Residual
 from gsc_ros.codec.selection import choose
 from gsc_ros.codec.synthesis import synthesise
 from gsc_ros.models.flow import sample
@@ -28,7 +29,7 @@ MIN_BUDGET = 40
 MAX_BUDGET = bitstream.MAX_STREAM
 DEFAULT_STEPS = 0
 
-_RESIDUAL_BYTES = 8  # left over: a residual is worth its while
+_RESIDUAL_BITS = 80  # left over: a residual is worth its while
 
 # Of a pixel: what of it was sent, what follows from what was sent around it, and what is made up.
 SENT, PREDICTED, GENERATED = 255, 128, 0
@@ -192,34 +193,15 @@ class SemanticCodec:
             None if reference is None else reference.header.sequence,
         )
         room = budget_bytes - header.bytes
-        prior = self.networks.prior
-        stream, coded = streams.encode(symbols, prior, room, known)
-        selection = choose(looked.found, coded, known, self.networks.robot.tokenizer)
-        if selection:
-            stream, coded = streams.encode(symbols, prior, room, known, selection)
-        elif len(stream) + _RESIDUAL_BYTES <= room:
-            stream, coded = self._with_residual(looked.found, coded, room, len(stream), known)
+        sender = _Sender(self, looked.found, known)
+        stream, coded = streams.encode(symbols, self.networks.prior, room, known, sender)
         seed = reference.header.crc if reference is not None else 0
         data = bitstream.pack(header, stream, seed)
         seeds = {} if reference is None else {reference.header.sequence: seed}
         header, _ = bitstream.unpack(data, references=seeds)
         return EncodedFrame(data, header, str(symbols.caption), coded.bits)
 
-    def _with_residual(
-        self,
-        found: Analysed,
-        coded: FrameSymbols,
-        room: int,
-        used: int,
-        known: FrameSymbols | None,
-    ) -> tuple[bytes, FrameSymbols]:
-        """Fill what is left of the room with the difference to the deterministic picture."""
-        made = self._draw(synthesise(self.networks.robot.tokenizer, coded))
-        lack = found.picture.astype(np.float32) - made
-        full = replace(coded, residual=residual.fitted(lack, 8.0 * (room - used)))
-        return streams.encode(full, self.networks.prior, room, known)
-
-    def _draw(self, out: Synthesis, latent: Tensor | None = None) -> NDArray[np.float32]:
+    def draw(self, out: Synthesis, latent: Tensor | None = None) -> NDArray[np.float32]:
         """Draw a picture of the prediction, or of a latent near it: float32 (H, W, 3) 0..255."""
         latent = out.latent if latent is None else latent
         spread = self.networks.robot.tokenizer.spread
@@ -286,7 +268,7 @@ class SemanticCodec:
         header, symbols = self.inspect(data, truncated, reference)
         out = synthesise(self.networks.robot.tokenizer, symbols)
         if symbols.residual is not None:
-            made = self._draw(out)
+            made = self.draw(out)
             made += residual.added(symbols.residual, symbols.size)
         elif steps:
             words = torch.from_numpy(token_ids(symbols.caption))[None]
@@ -296,9 +278,9 @@ class SemanticCodec:
             latent = sample(
                 self.networks.flow, out.latent, out.features, words, torch.from_numpy(noise), steps
             )
-            made = self._draw(out, latent)
+            made = self.draw(out, latent)
         else:
-            made = self._draw(out)
+            made = self.draw(out)
         size = (header.width, header.height)
         rgb = made.round().clip(0, 255).astype(np.uint8)
         trust = _trust(symbols, size)
@@ -316,6 +298,26 @@ class SemanticCodec:
             header,
             None if truncated else Reference(header, symbols),
         )
+
+
+@dataclass(frozen=True)
+class _Sender:
+    """Answers what the walk over a frame asks where the budget ends, or does not."""
+
+    codec: SemanticCodec
+    found: Analysed
+    known: FrameSymbols | None
+
+    def blocks(self, plane: Plane, coded: FrameSymbols) -> NDArray[np.bool_] | None:
+        """Choose those that lower the receiver's error most."""
+        return choose(self.found, plane, coded, self.known, self.codec.networks.robot.tokenizer)
+
+    def residual(self, coded: FrameSymbols, bits: float) -> Residual | None:
+        """Fill the room with the difference to the deterministic picture."""
+        if bits < _RESIDUAL_BITS:
+            return None
+        made = self.codec.draw(synthesise(self.codec.networks.robot.tokenizer, coded))
+        return residual.fitted(self.found.picture.astype(np.float32) - made, bits)
 
 
 @dataclass(frozen=True)

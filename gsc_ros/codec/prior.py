@@ -12,7 +12,11 @@ sums stay below 2**24, where single-precision floats are exact whatever the orde
 this is checked when weights are loaded.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import accumulate
+from operator import add
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +31,12 @@ WEIGHTS = 'prior.safetensors'
 ONE = 64  # of the fixed-point numbers
 HIDDEN_MAX = 255
 _EXACT = 1 << 24
-# 2**11 * 2**(-k / 16), rounded: odds of a symbol k sixteenths of a bit below the likeliest.
-_ODDS = np.array(
-    [2048, 1961, 1878, 1798, 1722, 1649, 1579, 1512, 1448, 1387, 1328, 1272, 1218, 1166, 1117,
-     1069], np.int64,
+# 2**11 * 2**(-k / 16), rounded.
+_OCTAVE = (
+    2048, 1961, 1878, 1798, 1722, 1649, 1579, 1512, 1448, 1387, 1328, 1272, 1218, 1166, 1117, 1069,
 )  # fmt: skip
+# Odds of a symbol k sixteenths of a bit below the likeliest; 1 of any further below.
+_ODDS = [_OCTAVE[k % 16] >> k // 16 for k in range(11 * 16)]
 
 Floats = NDArray[np.float32]
 
@@ -127,18 +132,23 @@ def _by_place(weight: Floats) -> Floats:
     )
 
 
+@lru_cache(maxsize=64)
+def _around(rows: int, columns: int) -> NDArray[np.int64]:
+    """3x3 neighbours of each cell (h * w, 9), as indices into the grid with a border of one."""
+    y, x = np.mgrid[:rows, :columns].reshape(2, -1, 1)
+    place = np.arange(9)
+    return np.asarray((y + place // 3) * (columns + 2) + x + place % 3)
+
+
 def _hidden(sums: Floats) -> Floats:
     return np.clip(np.floor(sums / ONE), 0, HIDDEN_MAX)
 
 
-def cumulative(logits: NDArray[np.int64]) -> list[list[int]]:
-    """Logits (cells, n) in sixteenths of a bit -> a range coder's table a cell."""
-    below = logits.max(1, keepdims=True) - logits
-    odds = np.maximum(_ODDS[below & 15] >> np.minimum(below >> 4, 62), 1)
-    sums = np.zeros((len(logits), logits.shape[1] + 1), np.int64)
-    np.cumsum(odds, 1, out=sums[:, 1:])
-    tables: list[list[int]] = sums.tolist()
-    return tables
+def cumulative(logits: Sequence[int]) -> list[int]:
+    """Logits in sixteenths of a bit -> a range coder's table."""
+    most = max(logits)
+    least = most - len(_ODDS)
+    return list(accumulate([_ODDS[most - x] if x > least else 1 for x in logits], initial=0))
 
 
 @dataclass(frozen=True)
@@ -148,39 +158,68 @@ class PlanePrior:
     plane: Plane
     weights: dict[str, Floats]
 
+    @cached_property
+    def couplings(self) -> list[list[list[int]]]:
+        """By channel: what a symbol of the channels before adds to its logits."""
+        later = range(1, len(self.plane.levels))
+        return [[], *(self.weights[f'coupling.{c}'].astype(np.int64).tolist() for c in later)]
+
     def begin(self, symbols: FrameSymbols, reference: FrameSymbols | None) -> Floats:
-        """Sum up what stays the same while the plane is coded: (h * w, hidden)."""
+        """
+        Sum up what can be told of a plane before it is coded.
+
+        Returns the sums that :meth:`learn` adds to: (h + 2, w + 2, hidden), with a border.
+        """
         x = _unfolded(context(self.plane, symbols, reference).transpose(1, 2, 0))
-        return x @ self.weights['context.weight'] + self.weights['own.bias'] * ONE
+        sums = x @ self.weights['context.weight'] + self.weights['own.bias'] * ONE
+        values = symbols.planes[self.plane.name]
+        out = np.zeros((values.shape[1] + 2, values.shape[2] + 2, self.plane.hidden), np.float32)
+        out[1:-1, 1:-1] = sums.reshape(*values.shape[1:], -1)
+        self.learn(out, values, np.flatnonzero(symbols.received(self.plane.name)))
+        return out
 
-    def logits(self, start: Floats, values: Grid, cells: NDArray[np.int64]) -> NDArray[np.int64]:
-        """
-        Logits of ``cells`` (indices into the grid): int64 (cells, sum of levels), no couplings.
-
-        ``start``: of :meth:`begin`; ``values``: what is known of the plane, -1 elsewhere.
-        """
+    def learn(self, sums: Floats, values: Grid, cells: NDArray[np.int64]) -> None:
+        """Add to the sums what ``cells`` (indices into the grid) have become known to hold."""
+        if not len(cells):
+            return
         rows, columns = values.shape[1:]
-        known = encoded(self.plane, values).transpose(1, 2, 0)
-        own = _unfolded(known) @ self.weights['own.weight']
-        hidden = _hidden(start + own).reshape(rows, columns, -1)
-        near = _unfolded(hidden)[cells]
-        hidden = _hidden(near @ self.weights['middle.weight'] + self.weights['middle.bias'] * ONE)
-        sums = hidden @ self.weights['out.weight'] + self.weights['out.bias'] * ONE
-        return np.floor(sums / (ONE * ONE / 16)).astype(np.int64)
+        known = encoded(self.plane, values.reshape(len(values), -1, 1)[:, cells])[..., 0].T
+        weight = self.weights['own.weight']
+        told = known @ weight.reshape(9, -1, self.plane.hidden).transpose(1, 0, 2).reshape(
+            known.shape[1], -1
+        )
+        flat = sums.reshape(-1, self.plane.hidden)
+        around = _around(rows, columns)[cells]
+        for place, part in enumerate(np.split(told, 9, 1)):
+            # What a cell sees on its left is told by the one on its left, to its right.
+            flat[around[:, 8 - place]] += part
 
-    def channel(
-        self, logits: NDArray[np.int64], before: list[NDArray[np.int64]], channel: int
-    ) -> list[list[int]]:
-        """Tables of one channel, given the symbols (cells,) of the channels before it."""
+    def logits(self, sums: Floats, cells: NDArray[np.int64]) -> list[list[int]]:
+        """
+        Logits of ``cells`` (indices into the grid), without couplings: sum of levels each.
+
+        ``sums``: of :meth:`begin`, and all that has been learnt since.
+        """
+        hidden = np.zeros_like(sums)
+        hidden[1:-1, 1:-1] = _hidden(sums[1:-1, 1:-1])
+        rows, columns = sums.shape[0] - 2, sums.shape[1] - 2
+        near = hidden.reshape(-1, self.plane.hidden)[_around(rows, columns)[cells]]
+        deep = near.reshape(len(cells), -1) @ self.weights['middle.weight']
+        deep = _hidden(deep + self.weights['middle.bias'] * ONE)
+        out = deep @ self.weights['out.weight'] + self.weights['out.bias'] * ONE
+        logits: list[list[int]] = np.floor(out / (ONE * ONE / 16)).astype(np.int64).tolist()
+        return logits
+
+    def table(self, logits: list[int], before: Sequence[int]) -> list[int]:
+        """Table of a cell's next channel, given its logits and the symbols of those before."""
         levels = self.plane.levels
+        channel = len(before)
         start = sum(levels[:channel])
-        mine = logits[:, start : start + levels[channel]]
-        if channel:
-            table = self.weights[f'coupling.{channel}']
-            offset = 0
-            for n, symbols in zip(levels, before, strict=False):
-                mine = mine + table[offset + symbols].astype(np.int64)
-                offset += n
+        mine = logits[start : start + levels[channel]]
+        first = 0
+        for n, symbol in zip(levels, before, strict=False):
+            mine = list(map(add, mine, self.couplings[channel][first + symbol]))
+            first += n
         return cumulative(mine)
 
 

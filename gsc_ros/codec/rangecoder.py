@@ -40,6 +40,15 @@ class Encoder:
         return symbol
 
     @property
+    def state(self) -> tuple[int, int, int]:
+        """All that has been coded; set it to go back."""
+        return self._low, self._range, self._shifts
+
+    @state.setter
+    def state(self, state: tuple[int, int, int]) -> None:
+        self._low, self._range, self._shifts = state
+
+    @property
     def bits(self) -> float:
         """Information coded so far."""
         return 32 + 8 * self._shifts - log2(self._range)

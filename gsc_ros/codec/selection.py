@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from gsc_ros.codec.analysis import Analysed
 from gsc_ros.codec.layout import WEIGHTS
-from gsc_ros.codec.planes import BY_NAME, PLANES, FrameSymbols, blocks_of
-from gsc_ros.codec.streams import Selection, completed
+from gsc_ros.codec.planes import BY_NAME, UNKNOWN, FrameSymbols, Plane, blocks_of
+from gsc_ros.codec.streams import completed
 from gsc_ros.codec.synthesis import synthesise
 from gsc_ros.models.tokenizer import Tokenizer
 
@@ -34,34 +34,32 @@ def _errors(found: Analysed, symbols: FrameSymbols, tokenizer: Tokenizer) -> NDA
 
 def choose(
     found: Analysed,
+    plane: Plane,
     coded: FrameSymbols,
     reference: FrameSymbols | None,
     tokenizer: Tokenizer,
-) -> Selection:
+) -> NDArray[np.bool_] | None:
     """
-    Choose blocks of the plane in which coding ended.
+    Choose blocks of the plane in which coding ended: bool (H/64, W/64), None where none help.
 
-    ``coded``: what of ``found`` fitted without a choice; ``reference``: of a delta frame. Returns
-    nothing when all fitted, or the budget ended in a plane without blocks.
+    ``coded``: what of ``found`` fitted without a choice; ``reference``: of a delta frame.
     """
-    ended = next((p for p in PLANES if not coded.received(p.name).all()), None)
-    if ended is None or not ended.selected:
-        return {}
-    share = float(coded.received(ended.name).mean()) * _MAP_SHARE
+    name = plane.name
+    share = float(coded.received(name).mean()) * _MAP_SHARE
     without, whole = ({**coded.planes} for _ in range(2))
-    without[ended.name] = np.full_like(without[ended.name], -1)
-    whole[ended.name] = found.symbols.planes[ended.name]
-    if ended.name in coded.kept:
-        still = coded.kept[ended.name]
-        without[ended.name][:, still] = coded.planes[ended.name][:, still]
-        whole[ended.name] = np.where(still, coded.planes[ended.name], whole[ended.name])
+    without[name] = np.full_like(without[name], UNKNOWN)
+    whole[name] = found.symbols.planes[name]
+    if name in coded.kept:
+        still = coded.kept[name]
+        without[name][:, still] = coded.planes[name][:, still]
+        whole[name] = np.where(still, coded.planes[name], whole[name])
     before, after = (FrameSymbols(coded.caption, planes) for planes in (without, whole))
     if reference is not None:
         before, after = completed(before, reference), completed(after, reference)
     gain = _errors(found, before, tokenizer) - _errors(found, after, tokenizer)
     count = round(share * gain.size)
     if not 0 < count < gain.size:
-        return {}
+        return None
     blocks = np.zeros(gain.shape, bool)
     blocks.flat[np.argsort(-gain, axis=None, kind='stable')[:count]] = True
-    return {ended.name: blocks}
+    return blocks

@@ -36,4 +36,4 @@ def held(symbols: FrameSymbols, reference: FrameSymbols, still: NDArray[np.bool_
     for name, grid in symbols.planes.items():
         keep = blocks_to(still, BY_NAME[name]) & reference.received(name)
         planes[name] = np.where(keep, reference.planes[name], grid)
-    return FrameSymbols(symbols.caption, planes, symbols.residual)
+    return FrameSymbols(symbols.caption, planes)

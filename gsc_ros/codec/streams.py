@@ -9,11 +9,14 @@ be said.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
+from functools import cache
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from gsc_ros.codec import residual
 from gsc_ros.codec.caption import BEARINGS, DISTANCES, MAX_OBJECTS, SCENES, THINGS, Caption, Thing
@@ -21,17 +24,47 @@ from gsc_ros.codec.planes import BY_NAME, PLANES, TOKENS, FrameSymbols, Plane, b
 from gsc_ros.codec.planes import phases as phases_of
 from gsc_ros.codec.prior import Prior
 from gsc_ros.codec.rangecoder import Decoder, Encoder, EndOfStream
+from gsc_ros.codec.residual import Residual
 from gsc_ros.codec.stillness import held, still_blocks
 
 Coder = Encoder | Decoder
 Blocks = NDArray[np.bool_]
-Selection = dict[str, Blocks]
 
-# Cells of several channels are coded a few at a time, channel after channel: a cut loses the last
-# few. Cells of one channel lose nothing.
+
+class Sender(Protocol):
+    """What the walk asks of whoever has a frame to send, where the budget ends or does not."""
+
+    def blocks(self, plane: Plane, coded: FrameSymbols) -> Blocks | None:
+        """
+        Choose blocks of the plane in which the budget ended: bool (H/64, W/64), or None for none.
+
+        ``coded``: what fitted without a choice.
+        """
+
+    def residual(self, coded: FrameSymbols, bits: float) -> Residual | None:
+        """Choose a residual that fits ``bits``; all of ``coded`` has been sent."""
+
+
+# Cells are coded a few at a time, channel after channel: a cut loses the last few.
 _TOGETHER = 4
 _EVEN = range(3)  # the table of a coin
 _SELDOM = (0, 7, 8)  # a plane is sent as a whole in most frames
+_SLACK = 16  # bits
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _one_thread() -> AbstractContextManager[Any]:
+    """
+    Keep the walk's many small products in one thread.
+
+    Theirs are not torch's threads: after each product they spin on for a while, on the cores that
+    the networks want next.
+    """
+    return _threads().limit(limits=1, user_api='blas')
 
 
 class _Walk:
@@ -44,13 +77,13 @@ class _Walk:
         out: FrameSymbols,
         source: FrameSymbols | None,
         reference: FrameSymbols | None,
-        selection: Selection,
-        most_bits: float,
+        most_bits: float = float('inf'),
         planes: tuple[Plane, ...] = PLANES,
+        sender: Sender | None = None,
     ) -> None:
         self.coder, self.prior, self.out, self.source = coder, prior, out, source
-        self.reference, self.selection, self.most_bits = reference, selection, most_bits
-        self.planes = planes
+        self.reference, self.most_bits, self.planes = reference, most_bits, planes
+        self.sender = sender
 
     @contextmanager
     def counted(self, name: str) -> Iterator[None]:
@@ -110,22 +143,34 @@ class _Walk:
         if self.source is not None:
             self.source = held(self.source, self.reference, still)
 
-    def chosen(self, plane: Plane) -> Blocks | None:
-        """Code which blocks of a plane come first; None when all are sent in one go."""
-        given = self.selection.get(plane.name)
-        reading = self.source is None
-        if not self.coder.code(None if reading else int(given is not None), _SELDOM):  # type: ignore[arg-type]
-            return None
-        return self.blocks(given)
-
     def plane(self, plane: Plane) -> None:
-        """Walk a plane, phase after phase, each in the light of the ones before."""
+        """Walk a plane; where the budget ends in it, the sender's blocks of it first."""
         if self.out.kept and self.out.kept[plane.name].all():
             return
-        blocks = self.chosen(plane) if plane.selected else None
+        if not plane.selected:
+            self.tiers(plane, None)
+        elif isinstance(self.coder, Decoder):
+            self.tiers(plane, self.blocks(None) if self.coder.code(None, _SELDOM) else None)
+        else:
+            values = self.out.planes[plane.name]
+            before, start = self.coder.state, values.copy()
+            try:
+                self.coder.code(0, _SELDOM)
+                self.tiers(plane, None)
+            except EndOfStream:
+                blocks = self.sender.blocks(plane, self.out) if self.sender else None
+                if blocks is None:
+                    raise
+                self.coder.state = before
+                values[:] = start
+                self.coder.code(1, _SELDOM)
+                self.tiers(plane, self.blocks(blocks))
+
+    def tiers(self, plane: Plane, blocks: Blocks | None) -> None:
+        """Walk a plane, phase after phase, each in the light of the ones before."""
         values = self.out.planes[plane.name]
         prior = self.prior[plane.name]
-        start = prior.begin(self.out, self.reference)
+        sums = prior.begin(self.out, self.reference)
         phase = phases_of(*values.shape[1:])
         tiers = [np.ones(phase.shape, bool)]
         if blocks is not None:
@@ -136,32 +181,31 @@ class _Walk:
             for turn in range(int(phase.max()) + 1):
                 cells = np.flatnonzero(tier & news & (phase == turn))
                 if len(cells):
-                    self.cells(plane, cells, prior.logits(start, values, cells))
+                    self.cells(plane, cells, prior.logits(sums, cells))
+                    prior.learn(sums, values, cells)
 
-    def cells(self, plane: Plane, cells: NDArray[np.int64], logits: NDArray[np.int64]) -> None:
+    def cells(self, plane: Plane, cells: NDArray[np.int64], logits: list[list[int]]) -> None:
         """Walk the cells of one phase."""
         prior, code = self.prior[plane.name], self.coder.code
         values = self.out.planes[plane.name].reshape(len(plane.levels), -1)
         given = (
             self.source.planes[plane.name].reshape(len(plane.levels), -1) if self.source else None
         )
-        together = _TOGETHER if len(plane.levels) > 1 else len(cells)
-        for first in range(0, len(cells), together):
+        symbols: list[list[int | None]] = (
+            [[None] * len(plane.levels)] * len(cells)
+            if given is None
+            else given[:, cells].T.tolist()
+        )
+        for first in range(0, len(cells), _TOGETHER):
             if self.coder.bits > self.most_bits:
                 raise EndOfStream
-            some = cells[first : first + together]
-            before: list[NDArray[np.int64]] = []
-            for channel in range(len(plane.levels)):
-                tables = prior.channel(logits[first : first + together], before, channel)
-                if given is None:
-                    row = values[channel]
-                    for cell, table in zip(some.tolist(), tables, strict=True):
-                        row[cell] = code(None, table)  # type: ignore[arg-type]
-                else:
-                    for symbol, table in zip(given[channel, some].tolist(), tables, strict=True):
-                        code(symbol, table)
-                    values[channel, some] = given[channel, some]
-                before.append(values[channel, some].astype(np.int64))
+            some = range(first, min(first + _TOGETHER, len(cells)))
+            known: list[list[int]] = [[] for _ in some]
+            for channel, row in enumerate(values):
+                for i, before in zip(some, known, strict=True):
+                    symbol = code(symbols[i][channel], prior.table(logits[i], before))  # type: ignore[arg-type]
+                    before.append(symbol)
+                    row[cells[i]] = symbol
 
     def run(self) -> FrameSymbols:
         with suppress(EndOfStream):
@@ -180,7 +224,9 @@ class _Walk:
 
     def residual(self) -> None:
         """Walk the residual, if there is one."""
-        given = self.source.residual if self.source else None
+        given = None
+        if self.sender is not None:
+            given = self.sender.residual(self.out, self.most_bits - self.coder.bits)
         reading = self.source is None
         if self.coder.code(None if reading else int(given is not None), _EVEN):  # type: ignore[arg-type]
             self.out.residual = residual.code(self.coder, given, self.out.size, self.most_bits)
@@ -191,18 +237,20 @@ def encode(
     prior: Prior,
     most_bytes: int,
     reference: FrameSymbols | None = None,
-    selection: Selection | None = None,
+    sender: Sender | None = None,
 ) -> tuple[bytes, FrameSymbols]:
     """
     Code a frame until ``most_bytes`` are full.
 
-    ``selection``: bool (H/64, W/64) by plane, blocks to send first. Returns the stream, of at most
-    that size, and what was coded, its bits by part.
+    ``sender`` is asked what to do where the budget ends. Returns the stream, of at most that size,
+    and what was coded, its bits by part.
     """
     coder = Encoder()
     out = FrameSymbols.unknown(symbols.size)
-    walk = _Walk(coder, prior, out, symbols, reference, selection or {}, 8 * (most_bytes + 2))
-    walk.run()
+    # A little more than fits, so that the last bytes are full.
+    most_bits = 8 * most_bytes + _SLACK
+    with _one_thread():
+        _Walk(coder, prior, out, symbols, reference, most_bits, sender=sender).run()
     return coder.finish()[:most_bytes], out
 
 
@@ -217,7 +265,8 @@ def news(symbols: FrameSymbols, prior: Prior, reference: FrameSymbols) -> float:
     for given in (reference, None):
         coder = Encoder()
         out = FrameSymbols.unknown(symbols.size)
-        _Walk(coder, prior, out, symbols, given, {}, float('inf'), PLANES[:3]).run()
+        with _one_thread():
+            _Walk(coder, prior, out, symbols, given, planes=PLANES[:3]).run()
         bits.append(coder.bits)
     return bits[0] / bits[1]
 
@@ -231,7 +280,8 @@ def decode(
     Of a delta frame (with ``reference``) what was not sent is filled from the reference.
     """
     out = FrameSymbols.unknown(size)
-    _Walk(Decoder(data), prior, out, None, reference, {}, float('inf')).run()
+    with _one_thread():
+        _Walk(Decoder(data), prior, out, None, reference).run()
     return out if reference is None else completed(out, reference)
 
 
