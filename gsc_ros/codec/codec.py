@@ -15,6 +15,7 @@ from gsc_ros.codec.analysis import Analysed
 from gsc_ros.codec.bitstream import BitstreamError, FrameHeader
 from gsc_ros.codec.caption import median_depth, token_ids
 from gsc_ros.codec.grid import coding_size
+from gsc_ros.codec.layout import WEIGHTS
 from gsc_ros.codec.networks import Networks
 from gsc_ros.codec.planes import BY_NAME, FrameSymbols, Plane
 from gsc_ros.codec.residual import Residual
@@ -317,7 +318,8 @@ class _Sender:
         if bits < _RESIDUAL_BITS:
             return None
         made = self.codec.draw(synthesise(self.codec.networks.robot.tokenizer, coded))
-        return residual.fitted(self.found.picture.astype(np.float32) - made, bits)
+        lack = self.found.picture.astype(np.float32) - made
+        return residual.fitted(lack, bits, WEIGHTS[coded.planes['fine'][0]])
 
 
 @dataclass(frozen=True)

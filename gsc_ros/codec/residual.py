@@ -1,12 +1,18 @@
 """
 The residual: when all tokens are sent and bytes are left, what the picture still lacks.
 
-The difference between the picture and its deterministic decode, in blocks of a cosine transform
-(16x16, chroma at half size), quantised by one step and coded band after band from low to high
+The difference between the picture and its deterministic decode, in a lapped transform (16x16,
+chroma at half size; Malvar and Staelin, "The LOT: transform coding without blocking effects", IEEE
+Trans. ASSP 37(4), 1989), quantised by one step and coded band after band from low to high
 frequencies with adaptive integer counts. It needs no training and has no ceiling, so that any
 budget can be filled at any size, up to nearly lossless small pictures. A cut loses high bands.
+
+Where the budget is too small for the whole picture it goes to chosen units of 32 pixels, at a step
+that makes them like the original: a coarse step everywhere takes what was drawn away and puts
+little in its place.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from gsc_ros.codec.maps import code_map
 from gsc_ros.codec.rangecoder import Decoder, Encoder, EndOfStream
 
 SIDE = 16
@@ -25,9 +32,36 @@ _DIRECT = 6  # magnitudes with a symbol of their own; larger ones are followed b
 _INCREMENT, _MOST = 24, 4096
 _SCATTERED = 0.004  # of a band's coefficients
 
-_i = np.arange(SIDE)
-_DCT = np.sqrt(2 / SIDE) * np.cos(np.pi * (2 * _i + 1) * _i[:, None] / (2 * SIDE))
-_DCT[0] = np.sqrt(1 / SIDE)
+UNIT = 2 * SIDE  # pixels a side of a unit: one block of chroma, four of luma
+FAITHFUL = 42  # the step code for chosen units
+
+
+def _cosines(n: int) -> NDArray[np.float64]:
+    """Return the orthonormal cosine transform of type II, (n, n)."""
+    i = np.arange(n)
+    rows = np.sqrt(2 / n) * np.cos(np.pi * (2 * i + 1) * i[:, None] / (2 * n))
+    rows[0] = np.sqrt(1 / n)
+    return rows
+
+
+def _lapping(n: int) -> NDArray[np.float64]:
+    """
+    Return the orthonormal filter (n, n) across a border between blocks of ``n``.
+
+    Before the cosine transform it makes a lapped one (Tran, Liang, Tu, "Lapped transform via
+    time-domain pre- and post-filtering", IEEE Trans. Signal Processing 51(6), 2003, type II).
+    """
+    half = n // 2
+    i = np.arange(half)
+    fourth = np.sqrt(2 / half) * np.cos(np.pi * (2 * i + 1) * (2 * i[:, None] + 1) / (4 * half))
+    same, none = np.eye(half), np.zeros((half, half))
+    flip = same[::-1]
+    butterfly = np.block([[same, flip], [flip, -same]]) / np.sqrt(2)
+    odd = flip @ _cosines(half).T @ fourth @ flip
+    return np.asarray(butterfly @ np.block([[same, none], [none, odd]]) @ butterfly)
+
+
+_DCT, _LAP = _cosines(SIDE), _lapping(SIDE)
 _ZIGZAG = np.array(sorted(range(BANDS), key=lambda k: (k // SIDE + k % SIDE, k)))
 
 Coefficients = NDArray[np.int32]  # (bands, rows, columns) of one colour
@@ -39,31 +73,46 @@ class Residual:
     """
     Quantised coefficients: ``step`` code 0..63, ``bands`` coded 1..256, luma and two chromas.
 
-    ``values``: int32 (256, rows, columns) each; ``known``: how many bands of luma arrived whole.
+    ``values``: int32 (256, rows, columns) each; ``units``: bool (H/32, W/32), where it is;
+    ``known``: how many bands of luma arrived whole.
     """
 
     step: int
     bands: int
     values: list[Coefficients]
+    units: NDArray[np.bool_]
     known: int = 0
+
+
+def _filtered(plane: NDArray[np.float64], lap: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Filter (h, w) across the borders between blocks, along both axes."""
+    for _ in range(2):
+        inner = plane[SIDE // 2 : -SIDE // 2]
+        blocks = inner.reshape(-1, SIDE, inner.shape[1])
+        plane = np.concatenate(
+            [plane[: SIDE // 2], (lap @ blocks).reshape(inner.shape), plane[-SIDE // 2 :]]
+        ).T
+    return plane
 
 
 def _blocks(plane: NDArray[np.float64]) -> NDArray[np.float64]:
     """Transform (h, w), sides in 16s -> (256, h / 16, w / 16), low bands first."""
     h, w = plane.shape
+    plane = _filtered(plane, _LAP)
     tiles = plane.reshape(h // SIDE, SIDE, w // SIDE, SIDE).transpose(0, 2, 1, 3)
     bands = (_DCT @ tiles @ _DCT.T).reshape(h // SIDE, w // SIDE, BANDS)
     return bands.transpose(2, 0, 1)[_ZIGZAG]
 
 
-def _plane(bands: NDArray[np.floating]) -> NDArray[np.floating]:
+def _plane(bands: NDArray[np.float64]) -> NDArray[np.float64]:
     """Inverse of :func:`_blocks`."""
     _, rows, columns = bands.shape
     ordered = np.empty_like(bands)
     ordered[_ZIGZAG] = bands
     tiles = ordered.transpose(1, 2, 0).reshape(rows, columns, SIDE, SIDE)
     tiles = _DCT.T @ tiles @ _DCT
-    return tiles.transpose(0, 2, 1, 3).reshape(rows * SIDE, columns * SIDE)
+    plane = tiles.transpose(0, 2, 1, 3).reshape(rows * SIDE, columns * SIDE)
+    return _filtered(plane, _LAP.T)
 
 
 def _steps(code: int) -> tuple[float, float, float]:
@@ -82,20 +131,37 @@ def transform(lack: NDArray[np.float32]) -> list[NDArray[np.float64]]:
     return [_blocks(plane.astype(np.float64)) for plane in (y, *chroma)]
 
 
-def quantise(coefficients: list[NDArray[np.float64]], code: int) -> Residual:
+def quantise(
+    coefficients: list[NDArray[np.float64]], code: int, units: NDArray[np.bool_] | None = None
+) -> Residual:
     """Round coefficients by the step of a code, as far up as bands are more than scattered."""
+    if units is None:
+        units = np.ones(coefficients[1].shape[1:], bool)
     values = []
     for bands, step in zip(coefficients, _steps(code), strict=True):
-        size = np.floor(np.abs(bands) / step + _DEAD)
+        size = np.floor(np.abs(bands) / step + _DEAD) * _spread(units, bands)
         values.append((np.sign(bands) * size).astype(np.int32))
-    used = np.flatnonzero((values[0] != 0).mean((1, 2)) >= _SCATTERED)
-    return Residual(code, int(used[-1]) + 1 if len(used) else 1, values)
+    used = np.flatnonzero((values[0] != 0).mean((1, 2)) >= _SCATTERED * units.mean())
+    return Residual(code, int(used[-1]) + 1 if len(used) else 1, values, units)
+
+
+def _spread(units: NDArray, bands: NDArray) -> NDArray:
+    """Bring a map of units to the grid of a colour's blocks."""
+    factor = bands.shape[1] // units.shape[0]
+    return units.repeat(factor, 0).repeat(factor, 1)
+
+
+def _gathered(blocks: NDArray, units: NDArray) -> NDArray:
+    """Sum a map of a colour's blocks over units."""
+    factor = len(blocks) // len(units)
+    rows, columns = units.shape
+    return blocks.reshape(rows, factor, columns, factor).sum((1, 3))
 
 
 def added(residual: Residual, size: tuple[int, int]) -> NDArray[np.float32]:
     """Return what a residual adds to a decoded picture of size (W, H): float32 (H, W, 3)."""
     y, cr, cb = (
-        _plane(v * step).astype(np.float32)
+        _plane(v.astype(np.float64) * step).astype(np.float32)
         for v, step in zip(residual.values, _steps(residual.step), strict=True)
     )
     cr, cb = (cv2.resize(c, size, interpolation=cv2.INTER_LINEAR) for c in (cr, cb))
@@ -157,24 +223,32 @@ def code(
     """
     step = coder.code(source.step if source else None, range(STEPS + 1))  # type: ignore[arg-type]
     bands = 1 + coder.code(source.bands - 1 if source else None, range(BANDS + 1))  # type: ignore[arg-type]
-    shapes = [(size[1] // SIDE // d, size[0] // SIDE // d) for d in (1, 2, 2)]
-    out = Residual(step, bands, [np.zeros((BANDS, *shape), np.int32) for shape in shapes])
-    models: dict[tuple[int, ...], _Adaptive] = {}
     coin = range(3)
+    everywhere = (size[1] // UNIT, size[0] // UNIT)
+    units = np.ones(everywhere, bool)
+    if coder.code(None if source is None else int(not source.units.all()), coin):  # type: ignore[arg-type]
+        units = code_map(coder, source.units if source else None, everywhere)
+    shapes = [(size[1] // SIDE // d, size[0] // SIDE // d) for d in (1, 2, 2)]
+    out = Residual(step, bands, [np.zeros((BANDS, *shape), np.int32) for shape in shapes], units)
+    places = [
+        [np.flatnonzero(row).tolist() for row in _spread(units, values)] for values in out.values
+    ]
+    models: dict[tuple[int, ...], _Adaptive] = {}
     try:
         for band, colour in _bands(out):
-            rows, columns = shapes[colour]
+            columns = shapes[colour][1]
             given = source.values[colour][band].tolist() if source else None
             before = np.abs(out.values[colour][band - 1]).tolist() if band else None
             grid = out.values[colour][band]
-            above = [0] * columns
+            here = [0] * columns
             group = min(band, 1) + (band > 5) + (band > 20)
-            for y in range(rows):
+            for y, row in enumerate(places[colour]):
                 if coder.bits > most_bits:
                     raise EndOfStream
-                left = 0
-                for x in range(columns):
+                above, here = here, [0] * columns
+                for x in row:
                     lower = min(before[y][x], 2) if before else 0
+                    left = here[x - 1] if x else 0
                     key = (min(colour, 1), group, min(left + above[x], 4), lower)
                     model = models.get(key)
                     if model is None:
@@ -184,7 +258,7 @@ def code(
                     found = model.code(coder, None if size_ is None else min(size_, _DIRECT))
                     if found == _DIRECT:
                         found += _rest(coder, None if size_ is None else size_ - _DIRECT)
-                    left = above[x] = found
+                    here[x] = found
                     if found:
                         negative = coder.code(None if value is None else int(value < 0), coin)  # type: ignore[arg-type]
                         grid[y, x] = -found if negative else found
@@ -194,33 +268,53 @@ def code(
     return out
 
 
-def fitted(lack: NDArray[np.float32], bits: float) -> Residual:
+def fitted(lack: NDArray[np.float32], bits: float, worth: NDArray[np.int64]) -> Residual:
     """
-    Choose the finest step at which a difference (see :func:`transform`) takes at most ``bits``.
+    Choose where, and by which step, a difference (see :func:`transform`) takes at most ``bits``.
 
-    A fraction of a step is won back by leaving the highest bands to the cut.
+    Everywhere, by the finest step that fits, where that is fine enough; else by ``FAITHFUL`` in
+    the units where it lowers the error most a bit, weighted by ``worth`` (H/16, W/16).
     """
     coefficients = transform(lack)
     size = (lack.shape[1], lack.shape[0])
 
-    def costs(step: int) -> float:
+    def costs(residual: Residual) -> float:
+        # Coding takes long: far from the goal an estimate does.
+        rough = estimate(residual)
+        if rough > 2 * bits or rough < 0.4 * bits:
+            return rough
         coder = Encoder()
-        code(coder, quantise(coefficients, step), size, bits + 64)
+        code(coder, residual, size, bits + 64)
         return coder.bits
 
-    low, high = 0, STEPS - 1
-    while low < high:
-        middle = (low + high) // 2
-        found = quantise(coefficients, middle)
-        # Coding takes long: far from the goal an estimate does.
-        rough = estimate(found)
-        if rough > 2 * bits or (rough > 0.4 * bits and costs(middle) > bits):
-            low = middle + 1
-        else:
-            high = middle
-    finer = max(low - 1, 0)
-    share = bits / max(costs(low), 1.0)
-    return quantise(coefficients, finer if share > 1.04 else low)
+    step = bisect_left(
+        range(STEPS - 1), True, key=lambda step: costs(quantise(coefficients, step)) <= bits
+    )
+    if step <= FAITHFUL:
+        # A fraction of a step is won back by leaving the highest bands to the cut.
+        share = bits / max(costs(quantise(coefficients, step)), 1.0)
+        return quantise(coefficients, max(step - 1, 0) if share > 1.04 else step)
+    ranks = _ranks(coefficients, _gathered(worth, coefficients[1][0]))
+    count = bisect_left(
+        range(ranks.size),
+        True,
+        key=lambda count: costs(quantise(coefficients, FAITHFUL, ranks <= count)) > bits,
+    )
+    return quantise(coefficients, FAITHFUL, ranks <= count)
+
+
+def _ranks(coefficients: list[NDArray[np.float64]], worth: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rank units by how much a bit of ``FAITHFUL`` coefficients lowers the error there."""
+    gain, bits = np.zeros(worth.shape), np.full(worth.shape, 8.0)
+    whole = quantise(coefficients, FAITHFUL)
+    for bands, values, step in zip(coefficients, whole.values, _steps(FAITHFUL), strict=True):
+        sizes = np.abs(values)
+        gain += _gathered((bands**2 - (bands - step * values) ** 2).sum(0), worth)
+        bits += _gathered((2 * np.log2(1 + sizes) + 3 * (sizes > 0)).sum(0), worth)
+    order = np.argsort(-(worth * gain / bits), axis=None, kind='stable')
+    ranks = np.empty(order.size, np.int64)
+    ranks[order] = np.arange(order.size)
+    return ranks.reshape(worth.shape)
 
 
 def estimate(residual: Residual) -> float:

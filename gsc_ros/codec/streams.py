@@ -20,6 +20,7 @@ from threadpoolctl import ThreadpoolController
 
 from gsc_ros.codec import residual
 from gsc_ros.codec.caption import BEARINGS, DISTANCES, MAX_OBJECTS, SCENES, THINGS, Caption, Thing
+from gsc_ros.codec.maps import code_map
 from gsc_ros.codec.planes import BY_NAME, PLANES, TOKENS, FrameSymbols, Plane, blocks_to
 from gsc_ros.codec.planes import phases as phases_of
 from gsc_ros.codec.prior import Prior
@@ -120,16 +121,7 @@ class _Walk:
         self.out.caption = Caption(scene, tuple(things))
 
     def blocks(self, given: Blocks | None) -> Blocks:
-        """Code a map of blocks with counts that learn, by the ones to the left and above."""
-        blocks = np.zeros(self.out.planes['relief'].shape[1:], bool)
-        seen = [[1, 1] for _ in range(3)]
-        for y, x in np.ndindex(*blocks.shape):
-            near = int(y > 0 and blocks[y - 1, x]) + int(x > 0 and blocks[y, x - 1])
-            no, yes = seen[near]
-            bit = self.coder.code(None if given is None else int(given[y, x]), (0, no, no + yes))  # type: ignore[arg-type]
-            seen[near][bit] += 2
-            blocks[y, x] = bit
-        return blocks
+        return code_map(self.coder, given, self.out.planes['relief'].shape[1:])
 
     def still(self) -> None:
         """Code which blocks of a delta frame stand still; what is known there is not sent."""
