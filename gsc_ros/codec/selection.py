@@ -21,15 +21,17 @@ _WRONG_CLASS = 4.0  # a wrong cell of the layout, in squared errors of the laten
 _MAP_SHARE = 0.93  # of what fitted without a map of the blocks still fits beside one
 
 
-def _errors(found: Analysed, symbols: FrameSymbols, tokenizer: Tokenizer) -> NDArray[np.float64]:
-    """Weighted error of what a receiver makes of symbols, by block."""
+def _errors(
+    found: Analysed, tokenizer: Tokenizer, *frames: FrameSymbols
+) -> list[NDArray[np.float64]]:
+    """Weighted errors of what a receiver makes of frames, by block."""
     fine = found.symbols.planes['fine'][0].astype(np.int64)
-    out = synthesise(tokenizer, symbols)
+    out = synthesise(tokenizer, *frames)
     true = found.latent / tokenizer.spread
-    error = (out.latent - true).square().mean(1)[0].double().numpy()
-    classes = torch.nn.functional.avg_pool2d(out.segmentation, 2)[0].argmax(0).numpy()
-    error = (error + _WRONG_CLASS * (classes != fine)) * WEIGHTS[fine]
-    return np.asarray(blocks_of(error, BY_NAME['fine']))
+    errors = (out.latent - true).square().mean(1).double().numpy()
+    classes = torch.nn.functional.avg_pool2d(out.segmentation, 2).argmax(1).numpy()
+    errors = (errors + _WRONG_CLASS * (classes != fine)) * WEIGHTS[fine]
+    return [blocks_of(error, BY_NAME['fine']) for error in errors]
 
 
 def choose(
@@ -56,7 +58,8 @@ def choose(
     before, after = (FrameSymbols(coded.caption, planes) for planes in (without, whole))
     if reference is not None:
         before, after = completed(before, reference), completed(after, reference)
-    gain = _errors(found, before, tokenizer) - _errors(found, after, tokenizer)
+    without_it, with_it = _errors(found, tokenizer, before, after)
+    gain = without_it - with_it
     count = round(share * gain.size)
     if not 0 < count < gain.size:
         return None

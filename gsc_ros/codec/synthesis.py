@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from gsc_ros.codec.planes import TOKENS, FrameSymbols
 from gsc_ros.models.tokenizer import (
@@ -14,19 +15,19 @@ from gsc_ros.models.tokenizer import (
 )
 
 
-def synthesise(tokenizer: Tokenizer, symbols: FrameSymbols) -> Synthesis:
-    """Run the predictor on what was received, a batch of one."""
+def synthesise(tokenizer: Tokenizer, *frames: FrameSymbols) -> Synthesis:
+    """Run the predictor on what was received of frames of one size, as a batch."""
+
+    def grids(name: str) -> NDArray[np.int64]:
+        return np.stack([symbols.planes[name] for symbols in frames]).astype(np.int64)
+
     tokens, masks = [], []
     for name, n in zip(TOKENS, LEVELS, strict=True):
-        grid = torch.from_numpy(symbols.planes[name].astype(np.int64))[None]
-        tokens.append(from_symbols(grid, n))
-        masks.append(torch.from_numpy(symbols.received(name)).float()[None, None])
-    coarse, fine, relief = (
-        symbols.planes[name][0].astype(np.int64) for name in ('coarse', 'fine', 'relief')
-    )
-    layout = np.where(fine < 0, coarse.repeat(2, 0).repeat(2, 1), fine)
+        tokens.append(from_symbols(torch.from_numpy(grids(name)), n))
+        received = np.stack([symbols.received(name) for symbols in frames])
+        masks.append(torch.from_numpy(received).float()[:, None])
+    coarse, fine, relief = (grids(name)[:, 0] for name in ('coarse', 'fine', 'relief'))
+    layout = np.where(fine < 0, coarse.repeat(2, 1).repeat(2, 2), fine)
     layout[layout < 0] = UNKNOWN_CLASS
     relief = np.where(relief < 0, UNKNOWN_RELIEF, relief)
-    return tokenizer.predictor(
-        tokens, masks, torch.from_numpy(layout)[None], torch.from_numpy(relief)[None]
-    )
+    return tokenizer.predictor(tokens, masks, torch.from_numpy(layout), torch.from_numpy(relief))

@@ -5,6 +5,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import fuse_conv_bn_eval
 
 Net = TypeVar('Net', bound=nn.Module)
 
@@ -12,6 +13,17 @@ Net = TypeVar('Net', bound=nn.Module)
 def channels_last(net: Net) -> Net:
     """Lay a network's weights out as CPUs like them."""
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return net
+
+
+def folded(net: Net) -> Net:
+    """Fold batch norms into the convolutions before them, for networks that no longer train."""
+    for module in list(net.modules()):
+        if isinstance(module, nn.Sequential):
+            for i in range(len(module) - 1):
+                first, second = module[i], module[i + 1]
+                if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                    module[i], module[i + 1] = fuse_conv_bn_eval(first, second), nn.Identity()
     return net
 
 
@@ -48,7 +60,7 @@ class NormResBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.relu(x + self.body(x))
+        return functional.relu_(x + self.body(x))
 
 
 def upsample(x: Tensor, factor: int = 2) -> Tensor:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gsc_ros.models.layers import to_tensor
+from gsc_ros.models.layers import folded, to_tensor
 from gsc_ros.models.perception import PerceptionNet, log_to_depth
 from gsc_ros.models.weights import FOLDER, frozen, load
 from gsc_ros.perception.labels import NUM_CLASSES, SKY
@@ -27,15 +27,12 @@ class Eye:
         state, config = load(folder / WEIGHTS)
         net = PerceptionNet(**config)
         net.load_state_dict(state)
-        frozen(net)
-        return cls(net)
+        return cls(folded(frozen(net)))
 
     @classmethod
     def random(cls) -> 'Eye':
         """Make an untrained eye of the real architecture, for tests."""
-        net = PerceptionNet(NUM_CLASSES)
-        frozen(net)
-        return cls(net)
+        return cls(folded(frozen(PerceptionNet(NUM_CLASSES))))
 
     @torch.inference_mode()
     def look(self, rgb: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
