@@ -12,6 +12,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 
 from gsc_ros.codec import SemanticCodec, bitstream
+from gsc_ros.codec.film import FilmDecoder
 from gsc_ros.nodes import convert, topics
 from gsc_ros.nodes.decoder import Decoder, scaled_info
 from gsc_ros.nodes.encoder import Encoder
@@ -203,6 +204,51 @@ def test_malformed_frames_are_counted_and_the_decoder_lives(decoding, codec):
     frames.publish(short)
     bench.wait(lambda: bench.got[topics.TRUST], 'a truncated frame')
     assert (convert.to_array(bench.got[topics.TRUST][0]) == 0).all()
+
+
+def test_every_third_frame_is_a_key_frame_and_the_others_lean_on_it(bench, codec):
+    bench.hear(SemanticFrame, topics.CODED, topics.NEWEST)
+    bench.add(Encoder, weights='random', max_rate=60.0, key_every=3)
+    publisher = bench.peer.create_publisher(Image, topics.IMAGE, 10)
+    bench.wait(publisher.get_subscription_count)
+    bench.wait(lambda: bench.peer.count_publishers(f'{bench.namespace}/{topics.CODED}'))
+    got, ground = bench.got[topics.CODED], FilmDecoder(codec)
+    for number in range(5):
+        bench.wait(
+            lambda n=number: len(got) > n or publisher.publish(image(stamp=(n + 1, 0))), 'a frame'
+        )
+    for frame in got[:5]:
+        place = frame.sequence % 3
+        assert frame.frame_type == (SemanticFrame.DELTA if place else SemanticFrame.KEY)
+        assert frame.reference_sequence == frame.sequence - place
+        ground.decode(bytes(frame.data))  # refuses a delta frame whose key frame it has not seen
+
+
+def test_delta_frames_find_a_key_frame_that_was_passed_over(bench, codec):
+    frames = bench.peer.create_publisher(SemanticFrame, topics.RECEIVED, topics.NEWEST)
+    node = bench.add(Decoder, weights='random')
+    bench.wait(frames.get_subscription_count)
+    key, delta = coded(codec, sequence=7), coded(codec, sequence=8)
+    reference = codec.reference(bytes(key.data))
+    rgb = convert.to_rgb(image(0))
+    delta.data = codec.encode(rgb, 60, sequence=8, reference=reference).data
+    delta.frame_type, delta.reference_sequence = SemanticFrame.DELTA, 7
+    bench.tell(lambda: frames.publish(key), 'decoder', lambda v: v['unread'] > 0)
+    bench.hear(Image, topics.DECODED)
+    bench.wait(node._images[topics.DECODED].get_subscription_count)
+    bench.wait(lambda: frames.publish(delta) or bench.got[topics.DECODED], 'the delta frame')
+    assert bench.report('decoder')[2]['rejected'] == '0'
+
+
+def test_a_delta_frame_whose_key_frame_never_came_is_counted(decoding, codec):
+    bench, _, frames, _ = decoding
+    delta = coded(codec, sequence=8)
+    reference = codec.reference(bytes(coded(codec, sequence=7).data))
+    delta.data = codec.encode(convert.to_rgb(image(0)), 60, sequence=8, reference=reference).data
+    delta.frame_type, delta.reference_sequence = SemanticFrame.DELTA, 7
+    bench.tell(lambda: frames.publish(delta), 'decoder', lambda v: v['rejected'] > 0)
+    assert 'leans on frame 7' in bench.report('decoder')[1]
+    assert not bench.got[topics.DECODED]
 
 
 def test_sizes_may_change_and_camera_info_follows(decoding, codec):

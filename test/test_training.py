@@ -88,17 +88,22 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path):
     torch.manual_seed(0)
     net = torch.nn.Linear(2, 1)
 
+    steps = iter(range(1000))
+
     def step():
-        return {'loss': net(torch.ones(4, 2)).square().mean()}
+        seldom = {'seldom': torch.tensor(0.5)} if next(steps) == 75 else {}
+        return {**seldom, 'loss': net(torch.ones(4, 2)).square().mean()}
 
     loop.run(net, step, settings(tmp_path, 60))
     saved = torch.load(tmp_path / 'checkpoint.pt', weights_only=True)
     assert saved['done'] == 60
     loop.run(net, step, settings(tmp_path, 110))
     assert torch.load(tmp_path / 'checkpoint.pt', weights_only=True)['done'] == 110
-    curve = (tmp_path / 'curve.csv').read_text().splitlines()
-    assert [line.split(',')[0] for line in curve] == ['step', '50', '100']
-    assert float(curve[-1].split(',')[2]) < float(curve[1].split(',')[2])
+    curve = list(csv.DictReader((tmp_path / 'curve.csv').open()))
+    assert [row['step'] for row in curve] == ['50', '100']
+    assert float(curve[1]['loss']) < float(curve[0]['loss'])
+    # What is not measured in every step has its own column all the same.
+    assert [row['seldom'] for row in curve] == ['', '0.50000']
 
 
 def test_crops_and_labels_stay_together(data):

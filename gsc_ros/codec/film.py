@@ -79,8 +79,15 @@ class FilmDecoder:
         reference = None if leans_on is None else self._known.get(leans_on)
         frame = self.codec.decode(data, truncated, steps, reference)
         if frame.reference is not None:
-            self._known[frame.header.sequence] = frame.reference
-            self._known.move_to_end(frame.header.sequence)
-            while len(self._known) > KEPT:
-                self._known.popitem(last=False)
+            self._keep(frame.reference)
         return frame
+
+    def learn(self, key: bytes) -> None:
+        """Take a key frame as a reference, without drawing it; see :meth:`decode`."""
+        self._keep(self.codec.reference(key))
+
+    def _keep(self, reference: Reference) -> None:
+        self._known[reference.header.sequence] = reference
+        self._known.move_to_end(reference.header.sequence)
+        while len(self._known) > KEPT:
+            self._known.popitem(last=False)

@@ -10,7 +10,7 @@ import json
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +18,16 @@ from rclpy.publisher import Publisher
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header, String
 
-from gsc_ros.codec.bitstream import PRESETS
+from gsc_ros.codec.bitstream import PRESETS, MissingReferenceError
 from gsc_ros.msg import SemanticFrame
 from gsc_ros.nodes import convert, lifecycle, topics
 from gsc_ros.nodes.diagnostics import OK, STALE, WARN, Drops, Rate, Report
 from gsc_ros.nodes.parameters import Parameters, parameter
 from gsc_ros.nodes.worker import NewestWorker
 from gsc_ros.perception.labels import LABELS, UNLABELLED, colourise
+
+if TYPE_CHECKING:  # torch is imported when the node is configured
+    from gsc_ros.codec import DecodedFrame
 
 _MAX_INFOS = 16
 _IMAGES = {
@@ -109,6 +112,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         self._drops = Drops(self, 'frame')
         self._infos: OrderedDict[tuple[int, int], CameraInfo] = OrderedDict()
         self._last_info: CameraInfo | None = None
+        self._key: SemanticFrame | None = None  # the newest that came, drawn or not
         self._last_frame = -np.inf
         self._decode_ms = float('nan')
         self._shown: Header | None = None
@@ -151,6 +155,8 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         self._last_frame = now
         self._counts['received'] += 1
         self._bits.add(now, 8 * len(message.data))
+        if message.frame_type == SemanticFrame.KEY and not message.truncated:
+            self._key = message
         outputs = [*self._images.values(), *self._info_outputs, self._caption]
         if any(p.get_subscription_count() for p in outputs):
             self._worker.offer(message)
@@ -159,7 +165,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
 
     def _decode(self, message: SemanticFrame) -> None:
         start = time.monotonic()
-        frame = self._film.decode(bytes(message.data), message.truncated, self.values.steps)
+        frame = self._drawn(message)
         header = message.header
         self._caption.publish(
             String(data=frame.caption)
@@ -189,6 +195,17 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         self._shown = header
         self._counts['decoded'] += 1
         self._counts['truncated'] += message.truncated
+
+    def _drawn(self, message: SemanticFrame) -> 'DecodedFrame':
+        arguments = bytes(message.data), message.truncated, self.values.steps
+        try:
+            return self._film.decode(*arguments)
+        except MissingReferenceError:
+            # The key frame may have come while nobody looked, or while another was drawn.
+            if self._key is None:
+                raise
+            self._film.learn(bytes(self._key.data))
+            return self._film.decode(*arguments)
 
     def _age(self) -> float:
         """Seconds since the shown picture was taken, by this node's clock."""

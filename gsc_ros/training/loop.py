@@ -143,9 +143,22 @@ def run(
 
 
 def _record(path: Path, done: int, minutes: float, means: dict[str, float]) -> None:
-    new = not path.exists()
-    with open(path, 'a', newline='') as file:
-        writer = csv.writer(file)
-        if new:
-            writer.writerow(['step', 'minutes', *means])
-        writer.writerow([done, f'{minutes:.2f}', *(f'{v:.5f}' for v in means.values())])
+    """Add a row to the curve; a column that it has not had yet comes last."""
+    rows: list[dict[str, str]] = []
+    columns = ['step', 'minutes']
+    if path.exists():
+        with open(path, newline='') as file:
+            reader = csv.DictReader(file)
+            columns = list(reader.fieldnames or columns)
+            rows = list(reader)
+    rows.append(
+        {'step': str(done), 'minutes': f'{minutes:.2f}'}
+        | {key: f'{value:.5f}' for key, value in means.items()}
+    )
+    columns += [key for key in means if key not in columns]
+    partial = path.with_suffix('.partial')
+    with open(partial, 'w', newline='') as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    partial.replace(path)
