@@ -34,6 +34,11 @@ PUBLISHED = [
     ('uhf_satcom_25k', None, 56e3, 56e3, 0.255, 0.265),
     ('vhf_cnr_25k', None, 16e3, 16e3, 0.1, 0.5),
     ('lora_915_fhss', None, 10.9e3, 11.0e3, 0.0, 0.001),
+    # STANAG 4539: 75 to 9600 bps, interleavers of 0.12 to 8.64 s; by hand 16.2 dB: 3200 bps.
+    ('hf_skywave_3k', None, 3200, 3200, 0.12, 8.64),
+    # Mesh radios: 12 Mbps down to 0.5 Mbps, then nothing.
+    ('uhf_manet_jammed', None, 2.7e6, 2.7e6, 0.0015, 0.010),
+    ('uhf_manet_jammed', 10e3, 0.0, 0.0, 0.0015, 0.010),
     ('ideal', None, 1e9, 1e9, 0.0, 0.0),
 ]
 
@@ -52,7 +57,7 @@ def test_every_profile_has_a_published_figure():
 def test_lora_sensitivity_and_goodput_are_the_measured_ones():
     profile = profiles.load('lora_915_fhss')
     noise_dbm = -174 + 10 * math.log10(profile.bandwidth) + profile.noise_figure
-    assert noise_dbm + profile.required_snr == pytest.approx(-121.5, abs=0.1)
+    assert noise_dbm + profile.required_snr[0] == pytest.approx(-121.5, abs=0.1)
     rate = budget.compute(profile).rate_bps
     for packet, goodput in ((203, 700), (243, 810)):
         second = packet * 8 / rate + profile.packet_gap
@@ -60,10 +65,39 @@ def test_lora_sensitivity_and_goodput_are_the_measured_ones():
 
 
 def test_illustrative_bursts_have_their_mean_loss():
-    for name, loss in (('vhf_cnr_25k', 0.074), ('lora_915_fhss', 0.107)):
+    for name, loss in (
+        ('vhf_cnr_25k', 0.074),
+        ('lora_915_fhss', 0.107),
+        ('uhf_manet_jammed', 1 / 3),
+    ):
         profile = profiles.load(name)
         share = profile.burst_start / (profile.burst_start + profile.burst_end)
         assert share == pytest.approx(loss, abs=0.0005)
+
+
+def test_a_jammer_takes_the_rate_and_then_the_link():
+    profile = profiles.load('uhf_manet_jammed')
+    quiet = replace(profile, jammer_eirp=None, jammer_distance=None)
+    assert budget.compute(quiet).rate_bps == 5.4e6
+    rates = [
+        budget.compute(replace(profile, jammer_distance=far)).rate_bps
+        for far in (2e3, 5e3, 8e3, 20e3, 200e3)
+    ]
+    assert rates == sorted(rates)
+    assert (rates[0], rates[-1]) == (0.0, 5.4e6)
+    # By hand: 10 dBW + 2 dBi - 80.1 dB - 30 log10(80) over kTB and 6 dB in 3 MHz.
+    assert budget.jammer_over_noise_db(profile) == pytest.approx(8.1, abs=0.2)
+    text = str(budget.compute(profile))
+    assert 'J/S' in text and 'noise raised by the jammer' in text
+
+
+def test_a_rate_set_takes_the_fastest_whose_own_threshold_is_met():
+    profile = profiles.load('hf_skywave_3k')
+    # 3200 bps of the newer waveform needs less than the 2400 bps of the older.
+    for power, rate in ((7, 75), (10, 150), (12, 600), (16, 1200), (19, 3200), (38, 9600)):
+        result = budget.compute(replace(profile, transmit_power=float(power)))
+        assert result.rate_bps == rate, power
+        assert result.margin_db >= 0
 
 
 def test_a_budget_reads_line_by_line_and_adds_up():
@@ -144,7 +178,8 @@ GOOD = {
         ({'mtu': {'value': '49 B', 'source': 'x'}}, 'mtu must be 50'),
         ({'rate': {'value': '5 kbps', 'source': 'x'}}, 'unknown field rate'),
         ({'transmit_power': {'value': '5 W', 'source': 'x'}}, 'exactly one of eirp'),
-        ({'required_snr': {'value': '5 dB', 'source': 'x'}}, 'exactly one of required_ebn0'),
+        ({'required_snr': {'value': ['5 dB'], 'source': 'x'}}, 'exactly one of required_ebn0'),
+        ({'jammer_eirp': {'value': '5 W', 'source': 'x'}}, 'jammer_distance'),
         ({'path_model': {'value': 'tunnel', 'source': 'x'}}, 'path_model must be one of'),
         ({'path_model': {'value': 'two_ray', 'source': 'x'}}, 'antenna_heights'),
         ({'rates': {'value': '5 kbps', 'source': 'x'}}, 'rates: expected a list'),

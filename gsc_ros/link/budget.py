@@ -95,9 +95,10 @@ def log_distance_loss_db(
     return near + 10 * exponent * math.log10(max(distance_m / reference_m, 1.0))
 
 
-def path_loss_db(profile: Profile) -> float:
-    """Path loss of a profile in dB by its own `path_model`."""
-    distance, frequency = profile.distance, profile.frequency
+def path_loss_db(profile: Profile, distance: float | None = None) -> float:
+    """Path loss in dB by a profile's own `path_model`, over its distance or another one."""
+    distance = profile.distance if distance is None else distance
+    frequency = profile.frequency
     if profile.path_model == 'two_ray':
         first, second = profile.antenna_heights
         return two_ray_loss_db(distance, frequency, (first, second))
@@ -127,6 +128,21 @@ def gain_over_temperature(profile: Profile) -> float:
     return profile.receive_gain - noise
 
 
+def jammer_over_noise_db(profile: Profile) -> float:
+    """
+    Return J/N of a profile's jammer in dB: received in the bandwidth, over the receiver's noise.
+
+    Barrage noise as in Poisel, Modern Communications Jamming Principles and Techniques, ch. 3: it
+    adds to the noise as power does, C / (N0 + J0).
+    """
+    assert profile.jammer_eirp is not None and profile.bandwidth is not None
+    assert profile.receive_gain is not None
+    received = profile.jammer_eirp - path_loss_db(profile, profile.jammer_distance)
+    # Gain less G/T is the noise temperature.
+    noise = profile.receive_gain - gain_over_temperature(profile) + BOLTZMANN_DB
+    return received + profile.receive_gain - noise - 10 * math.log10(profile.bandwidth)
+
+
 def compute(profile: Profile, distance_m: float | None = None) -> Budget:
     """
     Compute the budget of a profile, at another distance when one is given.
@@ -146,6 +162,18 @@ def compute(profile: Profile, distance_m: float | None = None) -> Budget:
     loss = path_loss_db(profile)
     g_over_t = gain_over_temperature(profile)
     cn0 = eirp - loss - profile.other_losses + g_over_t - BOLTZMANN_DB
+    jammer_lines: tuple[Line, ...] = ()
+    if profile.jammer_eirp is not None:
+        assert profile.jammer_distance is not None and profile.bandwidth is not None
+        over_noise = jammer_over_noise_db(profile)
+        rise = 10 * math.log10(1 + 10 ** (over_noise / 10))
+        to_signal = over_noise - (cn0 - 10 * math.log10(profile.bandwidth))
+        far = units.show(profile.jammer_distance, 'length')
+        jammer_lines = (
+            Line('J/S', to_signal, 'dB', f'{profile.jammer_eirp:g} dBW at {far}'),
+            Line('noise raised by the jammer', -rise, 'dB'),
+        )
+        cn0 -= rise
     kept = profile.margin + profile.implementation_loss
     rates = _radio_rates(profile)
     if profile.required_ebn0 is not None:
@@ -155,13 +183,14 @@ def compute(profile: Profile, distance_m: float | None = None) -> Budget:
         rate = _step_down(computed, rates, profile.max_rate)
         margin = usable - 10 * math.log10(rate) if rate else usable - 10 * math.log10(rates[0])
     else:
-        assert profile.required_snr is not None and profile.bandwidth is not None
-        threshold = Line(
-            'required SNR', profile.required_snr, 'dB', f'in {_hz(profile.bandwidth)}'
-        )
-        margin = cn0 - 10 * math.log10(profile.bandwidth) - profile.required_snr - kept
-        computed = max(rates) if margin >= 0 else 0.0
+        assert profile.bandwidth is not None
+        snr = cn0 - 10 * math.log10(profile.bandwidth) - kept
+        modes = _modes(profile)
+        computed = max((step for step, needed in modes if needed <= snr), default=0.0)
         rate = _step_down(computed, rates, profile.max_rate)
+        needed = dict(modes).get(rate, modes[0][1])
+        margin = snr - needed
+        threshold = Line('required SNR', needed, 'dB', f'in {_hz(profile.bandwidth)}')
     computed_note = (
         'steps ' + ' '.join(units.show(step, 'rate') for step in rates) if rates else ''
     )
@@ -177,6 +206,7 @@ def compute(profile: Profile, distance_m: float | None = None) -> Budget:
         Line('other losses', -profile.other_losses, 'dB'),
         Line('receiver G/T', g_over_t, 'dB/K'),
         Line('Boltzmann', -BOLTZMANN_DB, 'dB'),
+        *jammer_lines,
         Line('C/N0', cn0, 'dBHz'),
         threshold,
         Line('margin kept', profile.margin, 'dB'),
@@ -209,6 +239,13 @@ def _radio_rates(profile: Profile) -> tuple[float, ...]:
     return (
         lora_rate_bps(profile.lora_spreading_factor, profile.bandwidth, profile.lora_coding_rate),
     )
+
+
+def _modes(profile: Profile) -> tuple[tuple[float, float], ...]:
+    """Rates and the SNR each needs, slowest first."""
+    if len(profile.required_snr) == 1:
+        return tuple((rate, profile.required_snr[0]) for rate in _radio_rates(profile))
+    return tuple(sorted(zip(profile.rates, profile.required_snr, strict=True)))
 
 
 def _step_down(rate: float, steps: tuple[float, ...], cap: float | None) -> float:

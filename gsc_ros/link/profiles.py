@@ -74,9 +74,13 @@ class Profile:
     noise_temperature: float | None = _quantity('temperature', 1.0, 1e7, None)
     noise_figure: float | None = _quantity('ratio', 0.0, 60.0, None)
 
+    # Jammer
+    jammer_eirp: float | None = _quantity('power', -60.0, 120.0, None)
+    jammer_distance: float | None = _quantity('length', 1.0, 1e9, None)
+
     # Modulation and coding
     required_ebn0: float | None = _quantity('ratio', -1.6, 40.0, None)
-    required_snr: float | None = _quantity('ratio', -30.0, 40.0, None)
+    required_snr: tuple[float, ...] = _quantity('ratio', -30.0, 40.0, (), many=True)
     bandwidth: float | None = _quantity('frequency', 1.0, 1e10, None)
     margin: float = _quantity('ratio', 0.0, 40.0, 0.0)
     implementation_loss: float = _quantity('ratio', 0.0, 20.0, 0.0)
@@ -112,11 +116,17 @@ class Profile:
                 raise ValueError(f'{self.name}: give g_over_t, or receive_gain and a noise')
             _exactly_one(self, 'noise_temperature', 'noise_figure')
         _exactly_one(self, 'required_ebn0', 'required_snr')
-        if self.required_snr is not None:
+        if self.required_snr:
             if self.bandwidth is None:
                 raise ValueError(f'{self.name}: required_snr needs its bandwidth')
             if not self.rates and self.lora_spreading_factor is None:
                 raise ValueError(f'{self.name}: required_snr needs the rates it holds for')
+            if len(self.required_snr) not in (1, len(self.rates)):
+                raise ValueError(f'{self.name}: give one required_snr, or one for each of rates')
+        if (self.jammer_eirp is None) != (self.jammer_distance is None):
+            raise ValueError(f'{self.name}: a jammer has jammer_eirp and jammer_distance')
+        if self.jammer_eirp is not None and None in (self.bandwidth, self.receive_gain):
+            raise ValueError(f'{self.name}: a jammer needs bandwidth and receive_gain')
         if self.path_model == 'two_ray' and len(self.antenna_heights) != 2:
             raise ValueError(f'{self.name}: two_ray needs two antenna_heights')
         if self.path_model == 'log_distance' and None in (self.path_exponent, self.path_reference):
@@ -133,7 +143,8 @@ def _physical_fields() -> Iterator[Field[Any]]:
 
 
 def _exactly_one(profile: Profile, first: str, second: str) -> None:
-    if (getattr(profile, first) is None) == (getattr(profile, second) is None):
+    given = [getattr(profile, name) not in (None, ()) for name in (first, second)]
+    if given[0] == given[1]:
         raise ValueError(f'{profile.name}: give exactly one of {first} and {second}')
 
 
