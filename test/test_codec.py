@@ -248,3 +248,21 @@ def test_every_word_of_the_vocabulary_has_an_id():
 def test_a_caption_of_nothing_is_still_a_sentence():
     empty = describe(np.full((8, 8), 255, np.uint8), np.full((8, 8), np.nan, np.float32))
     assert str(empty) == 'unknown scene: nothing in the way'
+
+
+@pytest.mark.parametrize('budget', [80, 1500])
+def test_half_the_digits_make_the_same_symbols_and_nearly_the_same_picture(budget):
+    """A robot and a ground whose CPUs compute in other precisions understand each other."""
+    exact, half = (SemanticCodec.load(weights='random') for _ in '12')
+    exact.bfloat16, half.bfloat16 = False, True
+    for sender, receiver in ((exact, half), (half, exact)):
+        frame = sender.encode(picture(192, 128), budget)
+        assert 0.95 * budget <= len(frame.data) <= budget
+        (_, a), (_, b) = (codec.inspect(frame.data) for codec in (sender, receiver))
+        for name, grid in a.planes.items():
+            np.testing.assert_array_equal(grid, b.planes[name])
+        for steps in (0, 1):
+            mine, theirs = (codec.decode(frame.data, steps=steps) for codec in (sender, receiver))
+            assert np.abs(mine.rgb.astype(int) - theirs.rgb).mean() < 3
+            np.testing.assert_array_equal(mine.trust, theirs.trust)
+            assert (mine.segmentation == theirs.segmentation).mean() > 0.9

@@ -23,6 +23,7 @@ from gsc_ros.codec.selection import choose
 from gsc_ros.codec.synthesis import synthesise
 from gsc_ros.models.flow import sample
 from gsc_ros.models.perception import log_to_depth
+from gsc_ros.models.precision import autocast, has_amx
 from gsc_ros.models.tokenizer import Synthesis
 from gsc_ros.perception.labels import SKY, UNLABELLED
 
@@ -99,6 +100,7 @@ class SemanticCodec:
             raise ValueError(f'preset {preset!r} is not one of {", ".join(bitstream.PRESETS)}')
         self.networks = networks
         self.preset = preset
+        self.bfloat16 = has_amx()  # what the networks compute in; symbols never depend on it
 
     @classmethod
     def load(
@@ -150,7 +152,8 @@ class SemanticCodec:
         """Say all there is to say of a picture, once for any number of budgets to pack it for."""
         check_picture(rgb)
         height, width = rgb.shape[:2]
-        found = self.networks.robot.analyse(rgb)
+        with autocast(self.bfloat16):
+            found = self.networks.robot.analyse(rgb)
         scale = found.scale
         if depth is not None:
             if depth.shape != (height, width):
@@ -195,7 +198,8 @@ class SemanticCodec:
         )
         room = budget_bytes - header.bytes
         sender = _Sender(self, looked.found, known)
-        stream, coded = streams.encode(symbols, self.networks.prior, room, known, sender)
+        with autocast(self.bfloat16):
+            stream, coded = streams.encode(symbols, self.networks.prior, room, known, sender)
         seed = reference.header.crc if reference is not None else 0
         data = bitstream.pack(header, stream, seed)
         seeds = {} if reference is None else {reference.header.sequence: seed}
@@ -207,7 +211,18 @@ class SemanticCodec:
         latent = out.latent if latent is None else latent
         spread = self.networks.robot.tokenizer.spread
         picture = self.networks.decoder(latent * spread, out.features, out.maps)[0]
-        return (picture * 127.5 + 127.5).clamp(0, 255).permute(1, 2, 0).contiguous().numpy()
+        return (
+            (picture.float() * 127.5 + 127.5).clamp(0, 255).permute(1, 2, 0).contiguous().numpy()
+        )
+
+    def _generated(self, out: Synthesis, symbols: FrameSymbols, seed: int, steps: int) -> Tensor:
+        """Sample a latent near the prediction by so many steps of the flow."""
+        words = torch.from_numpy(token_ids(symbols.caption))[None]
+        shape = tuple(out.latent.shape)
+        noise = np.random.default_rng(seed).standard_normal(shape, np.float32)
+        return sample(
+            self.networks.flow, out.latent, out.features, words, torch.from_numpy(noise), steps
+        )
 
     def reference(self, data: bytes, reference: Reference | None = None) -> Reference:
         """
@@ -267,21 +282,14 @@ class SemanticCodec:
         if not 0 <= steps <= 100:
             raise ValueError(f'steps {steps} is outside 0..100')
         header, symbols = self.inspect(data, truncated, reference)
-        out = synthesise(self.networks.robot.tokenizer, symbols)
+        with autocast(self.bfloat16):
+            out = synthesise(self.networks.robot.tokenizer, symbols)
+            if steps and symbols.residual is None:
+                made = self.draw(out, self._generated(out, symbols, header.sequence, steps))
+            else:
+                made = self.draw(out)
         if symbols.residual is not None:
-            made = self.draw(out)
             made += residual.added(symbols.residual, symbols.size)
-        elif steps:
-            words = torch.from_numpy(token_ids(symbols.caption))[None]
-            noise = np.random.default_rng(header.sequence).standard_normal(
-                tuple(out.latent.shape), np.float32
-            )
-            latent = sample(
-                self.networks.flow, out.latent, out.features, words, torch.from_numpy(noise), steps
-            )
-            made = self.draw(out, latent)
-        else:
-            made = self.draw(out)
         size = (header.width, header.height)
         rgb = made.round().clip(0, 255).astype(np.uint8)
         trust = _trust(symbols, size)
@@ -356,7 +364,7 @@ def _classes(out: Synthesis, size: tuple[int, int]) -> NDArray[np.uint8]:
 
 def _depth(out: Synthesis, size: tuple[int, int], code: int) -> NDArray[np.float32]:
     """Metres at full size, brought to the median depth that was sent."""
-    metres = log_to_depth(out.depth)[0, 0].numpy()
+    metres = log_to_depth(out.depth.float())[0, 0].numpy()
     if code:
         sky = out.segmentation[0].argmax(0).numpy() == SKY
         median = median_depth(metres[~sky])

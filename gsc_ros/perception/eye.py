@@ -44,7 +44,7 @@ class Eye:
         """
         logits, code = self.net(to_tensor(torch.from_numpy(np.ascontiguousarray(rgb))[None]))
         classes = logits[0].argmax(0).numpy().astype(np.uint8)
-        depth = log_to_depth(code)[0, 0].numpy()
+        depth = log_to_depth(code.float())[0, 0].numpy()
         return classes, np.where(classes == SKY, np.float32(np.inf), depth)
 
 

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from gsc_ros.models.precision import has_amx
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -44,18 +46,7 @@ class Settings:
         """Whether to compute in bfloat16: where it is several times as fast (GPUs, AMX)."""
         if self.bfloat16 is not None:
             return self.bfloat16
-        return self.place.type == 'cuda' or 'amx_bf16' in _cpu_flags()
-
-
-def _cpu_flags() -> set[str]:
-    """Read what the CPU can do, as Linux says it; nothing elsewhere."""
-    try:
-        text = Path('/proc/cpuinfo').read_text()
-    except OSError:
-        return set()
-    return {
-        word for line in text.splitlines() if line.startswith('flags') for word in line.split()
-    }
+        return self.place.type == 'cuda' or has_amx()
 
 
 def run(
