@@ -1,0 +1,86 @@
+"""
+Take parts of the codec away and see what they were worth: distances, classes, depth.
+
+Run ``GSC_DATA=DIR python -m benchmarks.ablations DIR --sequence camvid_0016E5``. The frames, the
+judge and the figures are those of ``gsc evaluate`` (``docs/evaluation.md``).
+"""
+
+import argparse
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from unittest import mock
+
+from gsc_ros.codec import residual
+from gsc_ros.codec.codec import SemanticCodec
+from gsc_ros.evaluation import judge as judges
+from gsc_ros.evaluation.codecs import Gsc, Picture
+from gsc_ros.evaluation.datasets import open_dataset, thin
+from gsc_ros.evaluation.report import markdown
+from gsc_ros.evaluation.run import evaluate, summarise
+
+JUDGE = Path(__file__).parent / 'judge_teachers.py'
+
+
+def _whole() -> AbstractContextManager[object]:
+    return nullcontext()
+
+
+def _without_selection() -> AbstractContextManager[object]:
+    return mock.patch('gsc_ros.codec.codec.choose', return_value=None)
+
+
+def _residual_everywhere() -> AbstractContextManager[object]:
+    return mock.patch('gsc_ros.codec.residual.FAITHFUL', residual.STEPS)
+
+
+def _without_residual() -> AbstractContextManager[object]:
+    return mock.patch('gsc_ros.codec.codec._Sender.residual', return_value=None)
+
+
+PARTS = {
+    'whole': _whole,
+    'no selection': _without_selection,
+    'residual everywhere': _residual_everywhere,
+    'no residual': _without_residual,
+}
+
+
+class Ablated(Gsc):
+    """The codec whose encoder lacks a part."""
+
+    def __init__(self, codec: SemanticCodec, name: str) -> None:
+        super().__init__(codec)
+        self.name = name
+
+    def encode(self, rgb: Picture, budget: int) -> bytes | None:
+        """Encode without the part."""
+        with PARTS[self.name]():
+            return super().encode(rgb, budget)
+
+
+def main() -> int:
+    """Judge and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument('folder', type=Path, help='dataset or folder of pictures')
+    parser.add_argument('--sequence', default='', help='of films whose name contains this')
+    parser.add_argument('--limit', type=int, default=12, help='pictures, evenly spaced (12)')
+    parser.add_argument('--budgets', default='200,300,450,1200,2000', help='bytes a frame')
+    parser.add_argument('--steps', default='1,4', help='of the flow, beside none')
+    parser.add_argument('--judge', type=Path, default=JUDGE)
+    parser.add_argument('--weights', type=Path)
+    args = parser.parse_args()
+    codec = SemanticCodec.load(weights=args.weights)
+    codecs: list[Gsc] = [Ablated(codec, name) for name in PARTS]
+    codecs += [Gsc(codec, int(steps)) for steps in args.steps.split(',') if steps]
+    frames = [f for f in open_dataset(args.folder) if args.sequence in f.sequence]
+    budgets = [int(budget) for budget in args.budgets.split(',')]
+    judged = evaluate(thin(frames, args.limit), codecs, budgets, judges.load(args.judge))
+    print(markdown(summarise(list(judged))))
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
