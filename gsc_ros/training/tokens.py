@@ -27,8 +27,8 @@ SIZE = (384, 256)
 PULL = {'classes': 0.2, 'range': 0.6}
 TURNS = (0.12, 0.33, 0.55)
 # How often a frame is cut in each level of tokens, or not at all: a frame of 130 bytes ends where
-# the third begins, one of 350 where it ends.
-CUTS = (0.04, 0.14, 0.55, 0.18, 0.09)
+# the third begins, one of 350 where it ends, a delta frame of 75 in the second.
+CUTS = (0.05, 0.25, 0.46, 0.16, 0.08)
 LABELLED = 0.6  # of the draws: driving and simulated pictures, on which the critics are at home
 
 
