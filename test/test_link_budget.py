@@ -77,8 +77,7 @@ def test_illustrative_bursts_have_their_mean_loss():
 
 def test_a_jammer_takes_the_rate_and_then_the_link():
     profile = profiles.load('uhf_manet_jammed')
-    quiet = replace(profile, jammer_eirp=None, jammer_distance=None)
-    assert budget.compute(quiet).rate_bps == 5.4e6
+    assert budget.compute(profile.without_jammer()).rate_bps == 5.4e6
     rates = [
         budget.compute(replace(profile, jammer_distance=far)).rate_bps
         for far in (2e3, 5e3, 8e3, 20e3, 200e3)
@@ -89,6 +88,7 @@ def test_a_jammer_takes_the_rate_and_then_the_link():
     assert budget.jammer_over_noise_db(profile) == pytest.approx(8.1, abs=0.2)
     text = str(budget.compute(profile))
     assert 'J/S' in text and 'noise raised by the jammer' in text
+    assert 'the jammer is on for' in text and 'of 60 s' in text
 
 
 def test_a_rate_set_takes_the_fastest_whose_own_threshold_is_met():

@@ -18,6 +18,7 @@ from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import CameraInfo  # noqa: E402
 
 from gsc_ros.codec import bitstream  # noqa: E402
+from gsc_ros.link import profiles  # noqa: E402
 from gsc_ros.nodes import topics  # noqa: E402
 from gsc_ros.nodes.link import LinkNode  # noqa: E402
 
@@ -206,6 +207,22 @@ def test_status_says_what_the_link_carries(bench):
     assert status.offered_bps > status.used_bps > 0
     status = link.status(lambda s: s.queue_bytes == 0)
     assert status.frames_sent + status.frames_stale == 10
+
+
+def test_an_outage_is_told_at_once_and_ends(bench, tmp_path):
+    profile = tmp_path / 'blinking.yaml'
+    plain = (profiles._directory() / 'ideal.yaml').read_text()
+    windows = ('pass_period: {value: 2 s, source: x}', 'pass_length: {value: 1 s, source: x}')
+    profile.write_text('\n'.join([plain, *windows]))
+    link = bench(profile=str(profile))
+    shut = link.status(lambda s: not s.open)
+    assert shut.rate_bps == 0.0 and 0 < shut.changes_in_s <= 1.0
+    link.send(frame(1))  # too old when the window opens
+    link.status(lambda s: s.open)
+    link.send(frame(3))
+    link.wait(lambda: link.got[topics.RECEIVED])
+    assert link.got[topics.RECEIVED][0].sequence == 3
+    assert link.status(lambda s: s.frames_delivered == 1).frames_stale == 1
 
 
 def test_a_loss_of_all_lets_nothing_through(bench):

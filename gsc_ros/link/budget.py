@@ -215,6 +215,7 @@ def compute(profile: Profile, distance_m: float | None = None) -> Budget:
         _rate_line('rate of the radio', rate),
         Line('left over at this rate', margin, 'dB'),
         _delay_line(profile, delay),
+        *_window_lines(profile),
     )
     return Budget(profile, lines, cn0, computed, rate, margin, delay)
 
@@ -272,6 +273,18 @@ def _delay_line(profile: Profile, delay: float) -> Line:
     return Line(
         'one-way delay', float(value), unit, f'of it {extra} in the radios' if extra else ''
     )
+
+
+def _window_lines(profile: Profile) -> list[Line]:
+    lines = []
+    for label, length, period in (
+        ('a pass lasts', profile.pass_length, profile.pass_period),
+        ('the jammer is on for', profile.jam_length, profile.jam_period),
+    ):
+        if period:
+            value, unit = units.show(length, 'time').split()
+            lines.append(Line(label, float(value), unit, f'of {units.show(period, "time")}'))
+    return lines
 
 
 def _hz(frequency: float) -> str:

@@ -15,16 +15,21 @@ which a prefix code allows, but never to less than a quarter. So a frame is at m
 the frame on the screen is never older than two frame times + delay, however much is offered. (A
 quarter is reached only when offers pause for most of a frame time, or urgent traffic takes as
 much: then the newest frame is still the best there is.) A link with room to spare cuts nothing.
+
+While the link is closed nothing goes and one payload a class waits. When it opens, a frame of
+which less than that quarter would come in time is stale, and so is the rest of one that had
+begun: what is shown first is younger than one frame time + delay.
 """
 
 import math
 import random
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gsc_ros.link import framing
 from gsc_ros.link.framing import Class, Datagram, Reassembler, Received
+from gsc_ros.link.schedule import Schedule
 
 # Smallest share of a frame that is worth sending.
 MIN_SHARE = 0.25
@@ -118,6 +123,7 @@ class GilbertElliott:
         return lost
 
 
+@dataclass
 class TokenBucket:
     """
     Bytes a second, in explicit time.
@@ -126,14 +132,16 @@ class TokenBucket:
     own is paid exactly when its last bit has left. So the radio never bursts above its rate.
     """
 
-    def __init__(self, rate_bps: float, gap_s: float = 0.0) -> None:
-        if not 0.0 <= rate_bps < float('inf'):
-            raise ValueError(f'rate_bps must be finite and at least 0, got {rate_bps}')
-        if not 0.0 <= gap_s < float('inf'):
-            raise ValueError(f'gap_s must be finite and at least 0, got {gap_s}')
-        self.rate_bps = rate_bps
-        self.gap_s = gap_s
-        self.free_at = float('-inf')
+    rate_bps: float
+    gap_s: float = 0.0
+    free_at: float = float('-inf')
+
+    def __post_init__(self) -> None:
+        for name in ('rate_bps', 'gap_s'):
+            if not 0.0 <= getattr(self, name) < float('inf'):
+                raise ValueError(
+                    f'{name} must be finite and at least 0, got {getattr(self, name)}'
+                )
 
     def air_s(self, size: int, datagrams: int = 1) -> float:
         """Time on air of `size` bytes in so many datagrams, with the gaps behind them."""
@@ -204,16 +212,25 @@ class Sender:
     The sending end: what goes out next, and when. Bounded: one waiting payload per class.
 
     mtu: bytes a datagram at most; max_age_s: a payload that waited longer is stale (None: no limit
-    but the frame-time rule above).
+    but the frame-time rule above); schedule: the rate over time (None: the bucket's for ever).
     """
 
-    def __init__(self, bucket: TokenBucket, mtu: int, max_age_s: float | None = None) -> None:
+    def __init__(
+        self,
+        bucket: TokenBucket,
+        mtu: int,
+        max_age_s: float | None = None,
+        schedule: Schedule | None = None,
+    ) -> None:
         framing.check_mtu(mtu)
         if max_age_s is not None and not max_age_s > 0:
             raise ValueError(f'max_age_s must be above 0 s, got {max_age_s}')
         self.bucket = bucket
         self.mtu = mtu
         self.max_age_s = max_age_s
+        self.schedule = schedule or Schedule.constant(bucket.rate_bps)
+        self._check_windows()
+        self._opens: float | None = None  # of a closed link that traffic waits for
         self.counts = {klass: _Count() for klass in Class}
         self.offered_bytes = self.sent_bytes = 0
         self._waiting: dict[Class, _Waiting] = {}
@@ -238,6 +255,8 @@ class Sender:
         """Yield datagrams whose turn comes up to `now`: when the last bit leaves, and bytes."""
         while self._busy and self.bucket.free_at <= now:
             start = self.bucket.free_at
+            if not self._open(start):
+                continue
             datagram = self._next(start)
             if datagram is not None:
                 data = datagram.pack()
@@ -270,7 +289,45 @@ class Sender:
 
     @property
     def _busy(self) -> bool:
-        return self.bucket.rate_bps > 0 and bool(self._sending or self._waiting)
+        return bool(self.schedule.rates) and bool(self._sending or self._waiting)
+
+    def _check_windows(self) -> None:
+        """Raise ValueError when no window is long enough for a datagram."""
+        if not self.schedule.rates:
+            return
+        slowest = replace(self.bucket, rate_bps=self.schedule.rates[0])
+        least = min(seconds for seconds, rate in self.schedule.stretches if rate)
+        if math.isfinite(self.schedule.closes(0.0)) and slowest.air_s(self.mtu) > least:
+            raise ValueError(
+                f'a window of {least:g} s is too short for a datagram of {self.mtu} bytes'
+            )
+
+    def _open(self, start: float) -> bool:
+        """Whether a datagram can go at `start`; else wait for the window that it can go in."""
+        rate, _ = self.schedule.at(start)
+        if rate:
+            self.bucket.rate_bps = rate
+            closes = self.schedule.closes(start)
+            if start + self.bucket.air_s(self.mtu) <= closes + _EPSILON_S:
+                if self._opens is not None and start >= self._opens - _EPSILON_S:
+                    self._reopen(start)
+                return bool(self._sending or self._waiting)
+            start = closes
+        self._opens = self.bucket.free_at = self.schedule.opens(start)
+        return False
+
+    def _reopen(self, start: float) -> None:
+        """Drop frames that the outage has made old."""
+        self._opens = None
+        self._sending.pop(Class.FRAME, None)
+        self._left[Class.FRAME] = start  # what waits now waits for this
+        waiting = self._waiting.get(Class.FRAME)
+        if waiting is None:
+            return
+        frame_s = self.air_s(len(waiting.payload))
+        if start - waiting.offered_at > (1 - MIN_SHARE) * frame_s:
+            del self._waiting[Class.FRAME]
+            self.counts[Class.FRAME].stale += 1
 
     def _next(self, start: float) -> Datagram | None:
         """Choose the datagram that goes at `start`; None when a payload was dropped instead."""
@@ -338,7 +395,8 @@ class Channel:
 
     rate_bps: bits a second on air, overhead included (0: nothing passes); delay_s: propagation,
     one way; mtu: bytes a datagram; loss: burst model; seed: of the losses; gap_s: silence behind
-    every datagram; max_age_s: see `Sender`. Raises ValueError for values out of range.
+    every datagram; max_age_s: see `Sender`; schedule: the rate over time, in the place of
+    `rate_bps`. Raises ValueError for values out of range.
 
     Use: `offer` payloads, `poll` for what has come out, `next_event` to know when to poll again.
     Times must not run backwards.
@@ -354,13 +412,15 @@ class Channel:
         seed: int = 0,
         gap_s: float = 0.0,
         max_age_s: float | None = None,
+        schedule: Schedule | None = None,
     ) -> None:
         if not 0.0 <= delay_s < float('inf'):
             raise ValueError(f'delay_s must be finite and at least 0, got {delay_s}')
-        bucket = TokenBucket(rate_bps, gap_s)
+        rates = schedule.rates if schedule else []
+        bucket = TokenBucket(rates[0] if rates else rate_bps, gap_s)
         self.delay_s = delay_s
-        self.sender = Sender(bucket, mtu, max_age_s)
-        quiet = _QUIET_DATAGRAMS * bucket.air_s(mtu) if rate_bps else 1.0
+        self.sender = Sender(bucket, mtu, max_age_s, schedule)
+        quiet = _QUIET_DATAGRAMS * bucket.air_s(mtu) if bucket.rate_bps else 1.0
         self.receiver = Reassembler(quiet_s=quiet + _EPSILON_S)
         self._loss = GilbertElliott(loss or GilbertElliottModel(), seed)
         self._air: deque[tuple[float, tuple[Class, int], bytes]] = deque()
@@ -371,9 +431,15 @@ class Channel:
 
     @property
     def rate_bps(self) -> float:
-        """Bits a second on air with full datagrams: the computed rate less the gaps."""
+        """Bits a second on air with full datagrams: the last computed rate less the gaps."""
         mtu, bucket = self.sender.mtu, self.sender.bucket
         return mtu * 8 / bucket.air_s(mtu)
+
+    def rate_at(self, now: float) -> tuple[float, float]:
+        """Return `rate_bps` at a time (0: closed), and when it changes (s; infinite: never)."""
+        rate, end = self.sender.schedule.at(now)
+        mtu = self.sender.mtu
+        return mtu * 8 / replace(self.sender.bucket, rate_bps=rate).air_s(mtu), end
 
     def frame_s(self, payload_bytes: int) -> float:
         """Time that a payload of so many bytes takes on air, s."""

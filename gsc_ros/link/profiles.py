@@ -11,7 +11,7 @@ A profile holds what is *given* (power, gains, distance, thresholds, packet size
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -78,6 +78,13 @@ class Profile:
     jammer_eirp: float | None = _quantity('power', -60.0, 120.0, None)
     jammer_distance: float | None = _quantity('length', 1.0, 1e9, None)
 
+    # When: a pass of pass_length begins every pass_period; the jammer is on for the last
+    # jam_length of every jam_period (0: always).
+    pass_period: float = _quantity('time', 0.0, 1e8, 0.0)
+    pass_length: float = _quantity('time', 0.0, 1e8, 0.0)
+    jam_period: float = _quantity('time', 0.0, 1e8, 0.0)
+    jam_length: float = _quantity('time', 0.0, 1e8, 0.0)
+
     # Modulation and coding
     required_ebn0: float | None = _quantity('ratio', -1.6, 40.0, None)
     required_snr: tuple[float, ...] = _quantity('ratio', -30.0, 40.0, (), many=True)
@@ -97,6 +104,12 @@ class Profile:
     burst_end: float = _quantity('number', 0.0, 1.0, 1.0)
     loss_good: float = _quantity('number', 0.0, 1.0, 0.0)
     loss_bad: float = _quantity('number', 0.0, 1.0, 1.0)
+
+    def without_jammer(self) -> 'Profile':
+        """Return the same link in the jammer's silence."""
+        return replace(
+            self, jammer_eirp=None, jammer_distance=None, jam_period=0.0, jam_length=0.0
+        )
 
     def __post_init__(self) -> None:
         for spec in _physical_fields():
@@ -125,6 +138,12 @@ class Profile:
                 raise ValueError(f'{self.name}: give one required_snr, or one for each of rates')
         if (self.jammer_eirp is None) != (self.jammer_distance is None):
             raise ValueError(f'{self.name}: a jammer has jammer_eirp and jammer_distance')
+        for period, length in (('pass_period', 'pass_length'), ('jam_period', 'jam_length')):
+            whole, part = getattr(self, period), getattr(self, length)
+            if (whole or part) and not 0 < part < whole:
+                raise ValueError(f'{self.name}: {length} must be above 0 and below {period}')
+        if self.jam_period and (self.pass_period or self.jammer_eirp is None):
+            raise ValueError(f'{self.name}: jam_period needs a jammer, and no pass_period')
         if self.jammer_eirp is not None and None in (self.bandwidth, self.receive_gain):
             raise ValueError(f'{self.name}: a jammer needs bandwidth and receive_gain')
         if self.path_model == 'two_ray' and len(self.antenna_heights) != 2:

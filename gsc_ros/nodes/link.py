@@ -8,6 +8,7 @@ far end is rebuilt from what crossed the channel and from nothing else.
 """
 
 import array
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from gsc_ros.codec import bitstream
-from gsc_ros.link import budget, framing, profiles, units
+from gsc_ros.link import budget, framing, profiles, schedule, units
 from gsc_ros.link.channel import Channel, GilbertElliottModel, Statistics
 from gsc_ros.link.framing import Class, Received
 from gsc_ros.link.payloads import (
@@ -168,6 +169,8 @@ class LinkNode(GscNode[LinkParameters]):
         else:
             raise ValueError(f'parameter loss must be 0 to 1, or -1, got {values.loss}')
 
+        times = schedule.of(profile, values.rate_scale)
+
         def channel(seed: int, max_age_s: float | None) -> Channel:
             return Channel(
                 self.budget.rate_bps * values.rate_scale,
@@ -177,6 +180,7 @@ class LinkNode(GscNode[LinkParameters]):
                 seed=seed,
                 gap_s=profile.packet_gap,
                 max_age_s=max_age_s,
+                schedule=times,
             )
 
         # Each direction has the whole rate and losses of its own.
@@ -191,6 +195,7 @@ class LinkNode(GscNode[LinkParameters]):
         self._epoch_ns = self._last_ns = self.get_clock().now().nanoseconds
         self._refused = self._delivered = self._late = self._stops = 0
         self._offered_at = self._delivered_at = self._moved_at = self._frame_age_s = 0.0
+        self._told_bps = -1.0  # in the last status
         self._history: deque[tuple[float, Statistics]] = deque()
 
     # Time
@@ -218,15 +223,17 @@ class LinkNode(GscNode[LinkParameters]):
             self._execute(received, now)
         if self._moving and now >= self._moved_at + self.values.command_timeout_s:
             self._halt('no command came')
+        if self.down.rate_at(now)[0] != self._told_bps:
+            self._publish_status()  # who waits for the link to open need not wait longer
         self._set_alarm(now)
 
     def _set_alarm(self, now: float) -> None:
         """Sleep until the next thing is due."""
-        times = [self.down.next_event(), self.up.next_event()]
+        times = [self.down.next_event(), self.up.next_event(), self.down.rate_at(now)[1]]
         if self._moving:
             times.append(self._moved_at + self.values.command_timeout_s)
-        due = min((time for time in times if time is not None), default=None)
-        if due is None:
+        due = min(time for time in times if time is not None)
+        if math.isinf(due):
             self._alarm.cancel()
             return
         self._alarm.timer_period_ns = int(max(due - now, _LEAST_SLEEP_S) * 1e9)
@@ -359,14 +366,16 @@ class LinkNode(GscNode[LinkParameters]):
         stats, old, seconds = self._statistics(now)
         sent = stats.packets_sent - old.packets_sent
         lost = stats.packets_lost - old.packets_lost
+        rate, end = self.down.rate_at(now)
         status = LinkStatus(
             profile=self.budget.profile.name,
-            rate_bps=self.down.rate_bps,
+            rate_bps=rate,
+            changes_in_s=end - now,
             delay_s=self.down.delay_s,
             loss=lost / sent if sent else 0.0,
             queue_age_s=stats.queue_age_s,
             queue_bytes=stats.queue_bytes,
-            open=self.budget.closes,
+            open=rate > 0,
             frames_sent=stats.sent,
             frames_delivered=self._delivered,
             frames_stale=stats.stale,
@@ -380,6 +389,7 @@ class LinkNode(GscNode[LinkParameters]):
         return status
 
     def _publish_status(self) -> None:
+        self._told_bps = self.down.rate_at(self._now())[0]
         self._status.publish(self.status())
 
     def diagnose(self) -> Report:
@@ -391,6 +401,7 @@ class LinkNode(GscNode[LinkParameters]):
         values = {
             'profile': status.profile,
             'rate kbps': status.rate_bps / 1e3,
+            'changes in s': status.changes_in_s,
             'delay s': status.delay_s,
             'offered kbps': status.offered_bps / 1e3,
             'used kbps': status.used_bps / 1e3,
@@ -404,8 +415,11 @@ class LinkNode(GscNode[LinkParameters]):
             'commands too late': self._late,
             'stops': self._stops,
         }
-        if not status.open:
+        if not self.down.sender.schedule.rates:
             return Report(ERROR, 'the link does not close', values)
+        if not status.open:
+            wait = units.show(status.changes_in_s, 'time')
+            return Report(WARN, f'the link is closed and opens in {wait}', values)
         if now > self._offered_at + _QUIET_S:
             return Report(STALE, 'no frames come from the encoder', values)
         if now > self._delivered_at + self.down.delay_s + _QUIET_S:
