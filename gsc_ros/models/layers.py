@@ -46,6 +46,13 @@ class ResBlock(nn.Module):
         return x + self.second(functional.silu(self.first(functional.silu(x))))
 
 
+class ChannelNorm(nn.Module):
+    """Bring each place's channels to a root mean square of one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-6)
+
+
 class NormResBlock(nn.Module):
     """The residual block with batch norm, for networks trained from noisy labels."""
 

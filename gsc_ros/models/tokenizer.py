@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gsc_ros.models.autoencoder import LATENT_CHANNELS
-from gsc_ros.models.layers import ResBlock, conv, upsample
+from gsc_ros.models.layers import ChannelNorm, ResBlock, conv, upsample
 from gsc_ros.perception.labels import NUM_CLASSES
 
 # Levels of each channel of a token, coarse grid first; odd, so that there is a zero.
@@ -56,20 +56,30 @@ class Analysis(nn.Module):
         self.sixteenth = nn.Sequential(conv(LATENT_CHANNELS, a), ResBlock(a))
         self.thirtysecond = nn.Sequential(conv(a, b, stride=2), ResBlock(b), ResBlock(b))
         self.sixtyfourth = nn.Sequential(conv(b, c, stride=2), ResBlock(c))
-        self.first = conv(c, first, kernel=1)
-        self.second = nn.Sequential(conv(b + first, b), nn.SiLU(), conv(b, second, kernel=1))
+        self.first = nn.Sequential(ChannelNorm(), conv(c, first, kernel=1))
+        self.second = nn.Sequential(
+            conv(b + first, b), nn.SiLU(), ChannelNorm(), conv(b, second, kernel=1)
+        )
         self.third = nn.Sequential(conv(a + second, a), nn.SiLU(), conv(a, third, kernel=1))
         self.fourth = nn.Sequential(conv(a + third, a), nn.SiLU(), conv(a, fourth, kernel=1))
 
-    def forward(self, z: Tensor) -> list[Tensor]:
+    def levels(self, z: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Return a level's tokens before and after they are quantised."""
         sixteenth = self.sixteenth(z)
         thirtysecond = self.thirtysecond(sixteenth)
-        first = quantise(self.first(self.sixtyfourth(thirtysecond)), LEVELS[0])
+        plain, tokens = [self.first(self.sixtyfourth(thirtysecond))], []
+        tokens.append(quantise(plain[0], LEVELS[0]))
         # A finer level sees what the coarser one has already said.
-        second = quantise(self.second(torch.cat([thirtysecond, upsample(first)], 1)), LEVELS[1])
-        third = quantise(self.third(torch.cat([sixteenth, upsample(second)], 1)), LEVELS[2])
-        fourth = quantise(self.fourth(torch.cat([sixteenth, third], 1)), LEVELS[3])
-        return [first, second, third, fourth]
+        plain.append(self.second(torch.cat([thirtysecond, upsample(tokens[0])], 1)))
+        tokens.append(quantise(plain[1], LEVELS[1]))
+        plain.append(self.third(torch.cat([sixteenth, upsample(tokens[1])], 1)))
+        tokens.append(quantise(plain[2], LEVELS[2]))
+        plain.append(self.fourth(torch.cat([sixteenth, tokens[2]], 1)))
+        tokens.append(quantise(plain[3], LEVELS[3]))
+        return plain, tokens
+
+    def forward(self, z: Tensor) -> list[Tensor]:
+        return self.levels(z)[1]
 
 
 @dataclass

@@ -29,6 +29,9 @@ TURNS = (0.12, 0.33, 0.55)
 # How often a frame is cut in each level of tokens, or not at all: a frame of 130 bytes ends where
 # the third begins, one of 350 where it ends, a delta frame of 75 in the second.
 CUTS = (0.05, 0.25, 0.46, 0.16, 0.08)
+# Left alone tokens grow until tanh makes two levels of seven: nothing punishes it, no slope
+# leads back, and what they say is no longer learnt. Beyond this they are drawn back.
+REACH = 1.5
 LABELLED = 0.6  # of the draws: driving and simulated pictures, on which the critics are at home
 
 
@@ -179,7 +182,8 @@ def train(
         seen = robot.look()
         with torch.no_grad():
             z = robot.autoencoder.encoder(seen.x)
-        tokens = tokenizer.analyse(z)
+        plain, tokens = tokenizer.analysis.levels(z / tokenizer.spread)
+        beyond = sum((x.abs() - REACH).relu().square().mean() for x in plain)
         out = tokenizer.predictor(tokens, *robot.received(seen, tokens))
         error = (out.latent.float() - z / tokenizer.spread).square().mean()
         made = model['decoder'](out.latent * tokenizer.spread, out.features, out.maps).float()
@@ -191,8 +195,10 @@ def train(
         losses = {
             'latent': error,
             'l1': picture['l1'],
+            'tone': picture['tone'],
             'feature': picture['feature'],
             'heads': heads['loss'],
+            'beyond': beyond,
         }
         known = (seen.labels != UNLABELLED).flatten(1).any(1)
         # Each critic costs as much as all else: they take turns, and rest.
@@ -206,7 +212,9 @@ def train(
             )
             (pull,) = torch.autograd.grad(losses[turn], shown)
             slope = slope + shortened(pull, PULL[turn] * slope)
-        losses['loss'] = (made * slope).sum() + 0.1 * error + 0.25 * heads['loss']
+        losses['loss'] = (
+            (made * slope).sum() + 0.1 * (error + losses['beyond']) + 0.25 * heads['loss']
+        )
         return losses
 
     state = loop.run(model, step, settings)
