@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_link_channel import frame, greatest_age, run, stamp_of, stream
 
@@ -17,6 +17,7 @@ PASSES = Schedule(((480.0, 8000.0), (1000.0, 0.0)))
 JAMMED = Schedule(((40.0, 10_000.0), (20.0, 1000.0)))
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1e7), st.sampled_from([PASSES, JAMMED]))
 def test_stretches_repeat_for_ever(now, times):
     period = sum(seconds for seconds, _ in times.stretches)
@@ -70,6 +71,7 @@ def test_a_window_shorter_than_a_datagram_is_refused():
         Channel(1.0, mtu=128, schedule=Schedule(((1.0, 800.0), (1.0, 0.0))))
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.floats(0.2, 3.0), st.sampled_from([50, 128, 1115]), st.integers(150, 1500))
 def test_nothing_passes_outside_the_windows_and_the_first_frame_after_is_fresh(period, mtu, size):
     times = Schedule(((30.0, 8000.0), (30.0, 0.0)))
