@@ -7,7 +7,7 @@ import numpy as np
 from gsc_ros.codec.caption import BEARINGS, DISTANCES, SCENES, THINGS, Caption, Thing
 from gsc_ros.codec.layout import coarse_of
 from gsc_ros.codec.planes import PLANES, FrameSymbols
-from gsc_ros.codec.prior import Prior, shapes
+from gsc_ros.codec.prior import Prior, all_shapes
 from gsc_ros.perception.labels import NUM_CLASSES
 
 
@@ -52,9 +52,5 @@ def uneven_prior(seed: int = 7) -> Prior:
     """Make a prior of random integer weights, so that every symbol has odds of its own."""
     rng = np.random.default_rng(seed)
     return Prior.of_weights(
-        {
-            name: rng.integers(-7, 8, shape).astype(np.int16)
-            for plane in PLANES
-            for name, shape in shapes(plane).items()
-        }
+        {name: rng.integers(-7, 8, shape).astype(np.int16) for name, shape in all_shapes().items()}
     )

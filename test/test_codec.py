@@ -11,7 +11,6 @@ from gsc_ros.codec import (
     MissingReferenceError,
     SemanticCodec,
     bitstream,
-    streams,
 )
 from gsc_ros.codec.caption import (
     BEARINGS,
@@ -95,17 +94,7 @@ def test_delta_frames_lean_on_what_the_receiver_has(codec):
         codec.decode(still.data, reference=other)
 
 
-@pytest.fixture
-def news(monkeypatch):
-    """Tell changes by the symbols: an untrained prior cannot."""
-
-    def changed(symbols, _prior, before):
-        return float(np.mean(symbols.planes['tokens0'] != before.planes['tokens0']))
-
-    monkeypatch.setattr(streams, 'news', changed)
-
-
-def test_films_send_keys_when_they_must(codec, news):
+def test_films_send_keys_when_they_must(codec):
     film = [picture(160, 120, 1)] * 3 + [picture(160, 120, 2)] + [picture(300, 120, 1)] * 2
     robot, ground = FilmEncoder(codec), FilmDecoder(codec)
     frames = [robot.encode(rgb, 400, sequence=i) for i, rgb in enumerate(film)]
@@ -123,7 +112,7 @@ def test_films_send_keys_when_they_must(codec, news):
         FilmEncoder(codec, -1)
 
 
-def test_a_lost_frame_is_noticed_and_a_star_of_deltas_survives_it(codec, news):
+def test_a_lost_frame_is_noticed_and_a_star_of_deltas_survives_it(codec):
     film = [picture(160, 120, 1)] * 3
     for chained in (True, False):
         robot, ground = FilmEncoder(codec, chained=chained), FilmDecoder(codec)

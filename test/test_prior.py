@@ -6,26 +6,23 @@ import torch
 from frames import moved, random_symbols, uneven_prior
 
 from gsc_ros.codec import streams
+from gsc_ros.codec.odds import cumulative
 from gsc_ros.codec.planes import BY_NAME, PLANES
-from gsc_ros.codec.prior import Prior, context, cumulative, encoded, inputs, save, shapes
+from gsc_ros.codec.prior import Prior, all_shapes, context, encoded, inputs, save
 from gsc_ros.training.prior import PlaneNet, example
 
 SIZE = (256, 192)
 
 
 def zeros():
-    return {
-        name: np.zeros(shape, np.int16)
-        for plane in PLANES
-        for name, shape in shapes(plane).items()
-    }
+    return {name: np.zeros(shape, np.int16) for name, shape in all_shapes().items()}
 
 
 @pytest.mark.parametrize('delta', [False, True])
 def test_the_training_counts_the_very_bits_of_the_stream(delta):
     torch.manual_seed(1)
     nets = {plane.name: PlaneNet(plane) for plane in PLANES}
-    weights = {}
+    weights = zeros()
     for net in nets.values():
         for parameter in net.parameters():
             torch.nn.init.normal_(parameter, std=0.12)

@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-VERSION = 2
+VERSION = 3
 KEY, DELTA = 0, 1
 PRESETS = ('gsc',)
 HEADER_BYTES = 9  # of a key frame of a common size

@@ -19,7 +19,7 @@ from gsc_ros.codec.layout import WEIGHTS
 from gsc_ros.codec.networks import Networks
 from gsc_ros.codec.planes import BY_NAME, FrameSymbols, Plane
 from gsc_ros.codec.residual import Residual
-from gsc_ros.codec.selection import choose
+from gsc_ros.codec.selection import choose, errors, still_maps
 from gsc_ros.codec.synthesis import synthesise
 from gsc_ros.models.flow import sample
 from gsc_ros.models.perception import log_to_depth
@@ -171,22 +171,43 @@ class SemanticCodec:
         budget_bytes: int,
         sequence: int = 0,
         reference: Reference | None = None,
+        or_key: bool = False,
     ) -> EncodedFrame:
-        """Fill a frame of at most ``budget_bytes`` bytes with what matters most of a picture."""
+        """
+        Fill a frame of at most ``budget_bytes`` bytes with what matters most of a picture.
+
+        ``or_key``: rather than a delta frame make a key frame where that tells the receiver more.
+        Else as :meth:`encode`.
+        """
         if not MIN_BUDGET <= budget_bytes <= MAX_BUDGET:
             raise ValueError(
                 f'budget_bytes {budget_bytes} is outside {MIN_BUDGET}..{MAX_BUDGET}: '
                 'a frame needs its header and a little more'
             )
-        symbols = looked.found.symbols
-        known = None
-        if reference is not None:
-            known = reference.symbols
-            if known.size != symbols.size:
-                raise ValueError(
-                    f'reference of working size {known.size} for a picture of {symbols.size}: '
-                    'send a key frame'
-                )
+        size = looked.found.symbols.size
+        if reference is not None and reference.symbols.size != size:
+            raise ValueError(
+                f'reference of working size {reference.symbols.size} for a picture of {size}: '
+                'send a key frame'
+            )
+        with autocast(self.bfloat16):
+            attempt = self._best(looked, budget_bytes, sequence, reference, or_key)
+        known = reference if attempt.header.reference is not None else None
+        data = bitstream.pack(attempt.header, attempt.stream, known.header.crc if known else 0)
+        seeds = {known.header.sequence: known.header.crc} if known else {}
+        header, _ = bitstream.unpack(data, references=seeds)
+        caption = str(looked.found.symbols.caption)
+        return EncodedFrame(data, header, caption, attempt.coded.bits)
+
+    def _attempt(
+        self,
+        looked: 'Looked',
+        budget_bytes: int,
+        sequence: int,
+        reference: Reference | None = None,
+        quiet: NDArray[np.bool_] | None = None,
+    ) -> '_Attempt':
+        """Code a key frame, or a delta frame that says nothing of the blocks ``quiet``."""
         header = FrameHeader(
             self.preset,
             self.fingerprint,
@@ -196,15 +217,40 @@ class SemanticCodec:
             looked.depth_code,
             None if reference is None else reference.header.sequence,
         )
-        room = budget_bytes - header.bytes
-        sender = _Sender(self, looked.found, known)
-        with autocast(self.bfloat16):
-            stream, coded = streams.encode(symbols, self.networks.prior, room, known, sender)
-        seed = reference.header.crc if reference is not None else 0
-        data = bitstream.pack(header, stream, seed)
-        seeds = {} if reference is None else {reference.header.sequence: seed}
-        header, _ = bitstream.unpack(data, references=seeds)
-        return EncodedFrame(data, header, str(symbols.caption), coded.bits)
+        known = None if reference is None else reference.symbols
+        stream, coded = streams.encode(
+            looked.found.symbols,
+            self.networks.prior,
+            budget_bytes - header.bytes,
+            known,
+            _Sender(self, looked.found, known),
+            quiet,
+        )
+        return _Attempt(header, stream, coded, streams.completed(coded, known) if known else coded)
+
+    def _best(
+        self,
+        looked: 'Looked',
+        budget_bytes: int,
+        sequence: int,
+        reference: Reference | None,
+        or_key: bool,
+    ) -> '_Attempt':
+        """Find the frame that leaves the receiver with the least error."""
+        if reference is None:
+            return self._attempt(looked, budget_bytes, sequence)
+        tokenizer = self.networks.robot.tokenizer
+        maps = still_maps(looked.found, reference.symbols, tokenizer)
+        attempts = [self._attempt(looked, budget_bytes, sequence, reference, maps[0])]
+        if len(maps) == 1 or 'residual' in attempts[0].coded.bits:
+            return attempts[0]  # it says all there is to say
+        attempts += [
+            self._attempt(looked, budget_bytes, sequence, reference, quiet) for quiet in maps[1:]
+        ]
+        if or_key:
+            attempts.append(self._attempt(looked, budget_bytes, sequence))
+        left = errors(looked.found, tokenizer, *(attempt.told for attempt in attempts))
+        return attempts[int(np.argmin([error.sum() for error in left]))]
 
     def draw(self, out: Synthesis, latent: Tensor | None = None) -> NDArray[np.float32]:
         """Draw a picture of the prediction, or of a latent near it: float32 (H, W, 3) 0..255."""
@@ -307,6 +353,16 @@ class SemanticCodec:
             header,
             None if truncated else Reference(header, symbols),
         )
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """A frame that could be sent: what is coded of it, and all that a receiver then has."""
+
+    header: FrameHeader
+    stream: bytes
+    coded: FrameSymbols
+    told: FrameSymbols
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 """
-Frames in a row: delta frames lean on one that the receiver has, cuts start anew.
+Frames in a row: delta frames lean on one that the receiver has, unless a key frame says more.
 
 The codec itself keeps nothing between frames; these two do. A receiver keeps the last few whole
 frames; a delta frame whose reference it has not got is refused by name.
@@ -10,11 +10,9 @@ from collections import OrderedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from gsc_ros.codec import bitstream, streams
-from gsc_ros.codec.codec import DecodedFrame, EncodedFrame, Reference, SemanticCodec
-from gsc_ros.codec.planes import FrameSymbols
+from gsc_ros.codec import bitstream
+from gsc_ros.codec.codec import DecodedFrame, EncodedFrame, Looked, Reference, SemanticCodec
 
-CUT = 0.8  # of the bits that a key frame's coarse planes take: then it is another scene
 KEPT = 8
 
 
@@ -38,14 +36,12 @@ class FilmEncoder:
         """Make the next frame a key frame: the receiver has lost what deltas lean on."""
         self._reference = None
 
-    def _due(self, symbols: FrameSymbols) -> bool:
-        """Whether a key frame is due."""
+    def _usable(self, looked: Looked) -> Reference | None:
+        """Find what the next frame may lean on; None where a key frame is due."""
         if self._reference is None or (self.key_every and self._since_key + 1 >= self.key_every):
-            return True
-        before = self._reference.symbols
-        if before.size != symbols.size:
-            return True
-        return streams.news(symbols, self.codec.networks.prior, before) > CUT
+            return None
+        same = self._reference.symbols.size == looked.found.symbols.size
+        return self._reference if same else None
 
     def encode(
         self,
@@ -56,8 +52,10 @@ class FilmEncoder:
     ) -> EncodedFrame:
         """Encode the next frame; see :meth:`SemanticCodec.encode`."""
         looked = self.codec.analyse(rgb, depth)
-        reference = None if self._due(looked.found.symbols) else self._reference
-        frame = self.codec.pack(looked, budget_bytes, sequence, reference)
+        reference = self._usable(looked)
+        frame = self.codec.pack(looked, budget_bytes, sequence, reference, or_key=True)
+        if frame.header.reference is None:
+            reference = None
         if self.key_every != 1 and (reference is None or self.chained):
             self._reference = self.codec.reference(frame.data, reference)
         self._since_key = 0 if reference is None else self._since_key + 1

@@ -15,7 +15,6 @@ this is checked when weights are loaded.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import accumulate
 from operator import add
 from pathlib import Path
 
@@ -24,6 +23,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from gsc_ros.codec import words
+from gsc_ros.codec.odds import BIT, cumulative
 from gsc_ros.codec.planes import BY_NAME, PLANES, FrameSymbols, Grid, Plane
 from gsc_ros.perception.labels import NUM_CLASSES
 
@@ -31,13 +32,6 @@ WEIGHTS = 'prior.safetensors'
 ONE = 64  # of the fixed-point numbers
 HIDDEN_MAX = 255
 _EXACT = 1 << 24
-# 2**11 * 2**(-k / 16), rounded.
-_OCTAVE = (
-    2048, 1961, 1878, 1798, 1722, 1649, 1579, 1512, 1448, 1387, 1328, 1272, 1218, 1166, 1117, 1069,
-)  # fmt: skip
-# Odds of a symbol k sixteenths of a bit below the likeliest; 1 of any further below.
-_ODDS = [_OCTAVE[k % 16] >> k // 16 for k in range(11 * 16)]
-
 Floats = NDArray[np.float32]
 
 
@@ -144,13 +138,6 @@ def _hidden(sums: Floats) -> Floats:
     return np.clip(np.floor(sums / ONE), 0, HIDDEN_MAX)
 
 
-def cumulative(logits: Sequence[int]) -> list[int]:
-    """Logits in sixteenths of a bit -> a range coder's table."""
-    most = max(logits)
-    least = most - len(_ODDS)
-    return list(accumulate([_ODDS[most - x] if x > least else 1 for x in logits], initial=0))
-
-
 @dataclass(frozen=True)
 class PlanePrior:
     """The prior of one plane: weights in single-precision floats that hold whole numbers."""
@@ -207,7 +194,7 @@ class PlanePrior:
         deep = near.reshape(len(cells), -1) @ self.weights['middle.weight']
         deep = _hidden(deep + self.weights['middle.bias'] * ONE)
         out = deep @ self.weights['out.weight'] + self.weights['out.bias'] * ONE
-        logits: list[list[int]] = np.floor(out / (ONE * ONE / 16)).astype(np.int64).tolist()
+        logits: list[list[int]] = np.floor(out / (ONE * ONE / BIT)).astype(np.int64).tolist()
         return logits
 
     def table(self, logits: list[int], before: Sequence[int]) -> list[int]:
@@ -223,8 +210,23 @@ class PlanePrior:
         return cumulative(mine)
 
 
+def all_shapes() -> dict[str, tuple[int, ...]]:
+    """Shapes of all that a prior file holds: the planes' weights and the caption's tables."""
+    planes = {name: shape for plane in PLANES for name, shape in shapes(plane).items()}
+    return planes | {f'caption.{field}': shape for field, shape in words.shapes().items()}
+
+
+def _checked(weights: dict[str, NDArray[np.int16]], name: str) -> NDArray[np.int16]:
+    value, shape = weights.get(name), all_shapes()[name]
+    if value is None or value.shape != shape or value.dtype != np.int16:
+        raise ValueError(f'prior {name} is missing or not int16 {shape}: train the prior again')
+    return value
+
+
 class Prior(dict[str, PlanePrior]):
-    """The priors of all planes by name."""
+    """The priors of all planes by name, and the odds of a caption's words."""
+
+    words: words.Tables
 
     @classmethod
     def of_weights(cls, weights: dict[str, NDArray[np.int16]]) -> 'Prior':
@@ -236,13 +238,9 @@ class Prior(dict[str, PlanePrior]):
         prior = cls()
         for plane in PLANES:
             mine: dict[str, Floats] = {}
-            for name, shape in shapes(plane).items():
-                value = weights.get(name)
-                if value is None or value.shape != shape or value.dtype != np.int16:
-                    raise ValueError(
-                        f'prior {name} is missing or not int16 {shape}: train the prior again'
-                    )
-                mine[name.removeprefix(f'{plane.name}.')] = value.astype(np.float32)
+            for name in shapes(plane):
+                value = _checked(weights, name).astype(np.float32)
+                mine[name.removeprefix(f'{plane.name}.')] = value
             size = {key: np.abs(w).sum(0).max() for key, w in mine.items() if w.ndim == 2}
             bias = {key: np.abs(w).max() * ONE for key, w in mine.items() if w.ndim == 1}
             sums = (
@@ -255,17 +253,14 @@ class Prior(dict[str, PlanePrior]):
             for name in ('context.weight', 'own.weight', 'middle.weight'):
                 mine[name] = _by_place(mine[name])
             prior[plane.name] = PlanePrior(plane, mine)
+        prior.words = {field: _checked(weights, f'caption.{field}') for field in words.FIELDS}
         return prior
 
     @classmethod
     def uniform(cls) -> 'Prior':
         """Make a prior that expects nothing, for untrained codecs."""
         return cls.of_weights(
-            {
-                name: np.zeros(shape, np.int16)
-                for plane in PLANES
-                for name, shape in shapes(plane).items()
-            }
+            {name: np.zeros(shape, np.int16) for name, shape in all_shapes().items()}
         )
 
     @classmethod

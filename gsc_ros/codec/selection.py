@@ -3,7 +3,8 @@ Dynamic selection: of the plane in which the budget ends, send the blocks that m
 
 The encoder predicts as the receiver would, once without the plane and once with all of it, and
 sends first the blocks where that lowers the error of latent and layout most, weighted by what is
-there: a person's block before one of sky.
+there: a person's block before one of sky. In the same way a delta frame leaves alone, of the
+blocks that changed, those where saying it anew helps least.
 """
 
 import numpy as np
@@ -12,26 +13,30 @@ from numpy.typing import NDArray
 
 from gsc_ros.codec.analysis import Analysed
 from gsc_ros.codec.layout import WEIGHTS
-from gsc_ros.codec.planes import BY_NAME, UNKNOWN, FrameSymbols, Plane, blocks_of
+from gsc_ros.codec.planes import BY_NAME, TOKENS, UNKNOWN, FrameSymbols, Plane, blocks_of
+from gsc_ros.codec.stillness import still_blocks
 from gsc_ros.codec.streams import completed
 from gsc_ros.codec.synthesis import synthesise
 from gsc_ros.models.tokenizer import Tokenizer
 
 _WRONG_CLASS = 4.0  # a wrong cell of the layout, in squared errors of the latent
 _MAP_SHARE = 0.93  # of what fitted without a map of the blocks still fits beside one
+# How much of what changed a delta frame may say, and where so little did that all of it fits.
+_SAID = (1.0, 0.5, 0.25)
+_FEW = 0.1  # of all blocks
 
 
-def _errors(
+def errors(
     found: Analysed, tokenizer: Tokenizer, *frames: FrameSymbols
 ) -> list[NDArray[np.float64]]:
-    """Weighted errors of what a receiver makes of frames, by block."""
+    """Compute weighted errors of what a receiver makes of frames, by block of the 1/64 grid."""
     fine = found.symbols.planes['fine'][0].astype(np.int64)
     out = synthesise(tokenizer, *frames)
     true = found.latent / tokenizer.spread
-    errors = (out.latent - true).square().mean(1).double().numpy()
+    wrong = (out.latent - true).square().mean(1).double().numpy()
     classes = torch.nn.functional.avg_pool2d(out.segmentation, 2).argmax(1).numpy()
-    errors = (errors + _WRONG_CLASS * (classes != fine)) * WEIGHTS[fine]
-    return [blocks_of(error, BY_NAME['fine']) for error in errors]
+    wrong = (wrong + _WRONG_CLASS * (classes != fine)) * WEIGHTS[fine]
+    return [blocks_of(error, BY_NAME['fine']) for error in wrong]
 
 
 def choose(
@@ -58,7 +63,7 @@ def choose(
     before, after = (FrameSymbols(coded.caption, planes) for planes in (without, whole))
     if reference is not None:
         before, after = completed(before, reference), completed(after, reference)
-    without_it, with_it = _errors(found, tokenizer, before, after)
+    without_it, with_it = errors(found, tokenizer, before, after)
     gain = without_it - with_it
     count = round(share * gain.size)
     if not 0 < count < gain.size:
@@ -66,3 +71,32 @@ def choose(
     blocks = np.zeros(gain.shape, bool)
     blocks.flat[np.argsort(-gain, axis=None, kind='stable')[:count]] = True
     return blocks
+
+
+def still_maps(
+    found: Analysed, reference: FrameSymbols, tokenizer: Tokenizer
+) -> list[NDArray[np.bool_]]:
+    """
+    Propose blocks that a delta frame says nothing of: bool (H/64, W/64) each.
+
+    First those that stand still, then more and more of the others: where a scene moves, the coarse
+    planes of all that changed would leave no room for anything finer.
+    """
+    still = still_blocks(found.symbols, reference)
+    changed = int((~still).sum())
+    if changed <= _FEW * still.size:
+        return [still]
+    nothing = FrameSymbols.unknown(reference.size)
+    said = {n: g for n, g in found.symbols.planes.items() if n not in TOKENS[1:]}
+    stale, fresh = (
+        completed(FrameSymbols(None, {**nothing.planes, **planes}), reference)
+        for planes in ({}, said)
+    )
+    before, after = errors(found, tokenizer, stale, fresh)
+    order = np.argsort(np.where(still, np.inf, after - before), axis=None, kind='stable')
+    maps = []
+    for share in _SAID:
+        quiet = np.ones(still.shape, bool)
+        quiet.flat[order[: round(share * changed)]] = False
+        maps.append(quiet)
+    return maps

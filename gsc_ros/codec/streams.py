@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
-from gsc_ros.codec import residual
-from gsc_ros.codec.caption import BEARINGS, DISTANCES, MAX_OBJECTS, SCENES, THINGS, Caption, Thing
+from gsc_ros.codec import residual, words
+from gsc_ros.codec.caption import Caption
 from gsc_ros.codec.maps import code_map
 from gsc_ros.codec.planes import BY_NAME, PLANES, TOKENS, FrameSymbols, Plane, blocks_to
 from gsc_ros.codec.planes import phases as phases_of
@@ -79,12 +79,12 @@ class _Walk:
         source: FrameSymbols | None,
         reference: FrameSymbols | None,
         most_bits: float = float('inf'),
-        planes: tuple[Plane, ...] = PLANES,
         sender: Sender | None = None,
+        quiet: Blocks | None = None,
     ) -> None:
         self.coder, self.prior, self.out, self.source = coder, prior, out, source
-        self.reference, self.most_bits, self.planes = reference, most_bits, planes
-        self.sender = sender
+        self.reference, self.most_bits = reference, most_bits
+        self.sender, self.quiet = sender, quiet
 
     @contextmanager
     def counted(self, name: str) -> Iterator[None]:
@@ -95,38 +95,20 @@ class _Walk:
         finally:
             self.out.bits[name] = self.coder.bits - before
 
-    def uniform(self, symbol: int | None, count: int) -> int:
-        return self.coder.code(symbol, range(count + 1))  # type: ignore[arg-type]
-
     def caption(self) -> None:
         given = (self.source.caption or Caption()) if self.source else None
-        if self.reference is not None and self.reference.caption is not None:
-            before = self.reference.caption
-            news = self.coder.code(None if given is None else int(given != before), _EVEN)  # type: ignore[arg-type]
-            if not news:
-                self.out.caption = before
-                return
-        scene = self.uniform(given.scene if given else None, len(SCENES))
-        count = self.uniform(len(given.things) if given else None, MAX_OBJECTS + 1)
-        things = []
-        for i in range(count):
-            thing = given.things[i] if given else None
-            things.append(
-                Thing(
-                    self.uniform(thing.kind if thing else None, len(THINGS)),
-                    self.uniform(thing.bearing if thing else None, len(BEARINGS)),
-                    self.uniform(thing.distance if thing else None, len(DISTANCES)),
-                )
-            )
-        self.out.caption = Caption(scene, tuple(things))
+        before = self.reference.caption if self.reference else None
+        self.out.caption = words.code(self.coder, given, before, self.prior.words)
 
     def blocks(self, given: Blocks | None) -> Blocks:
         return code_map(self.coder, given, self.out.planes['relief'].shape[1:])
 
     def still(self) -> None:
-        """Code which blocks of a delta frame stand still; what is known there is not sent."""
+        """Code of which blocks a delta frame says nothing that is known."""
         assert self.reference is not None
-        given = still_blocks(self.source, self.reference) if self.source else None
+        given = self.quiet
+        if given is None and self.source is not None:
+            given = still_blocks(self.source, self.reference)
         still = self.blocks(given)
         for name, grid in self.out.planes.items():
             keep = blocks_to(still, BY_NAME[name]) & self.reference.received(name)
@@ -206,12 +188,11 @@ class _Walk:
             if self.reference is not None:
                 with self.counted('still'):
                     self.still()
-            for plane in self.planes:
+            for plane in PLANES:
                 with self.counted(plane.name):
                     self.plane(plane)
-            if self.planes is PLANES:
-                with self.counted('residual'):
-                    self.residual()
+            with self.counted('residual'):
+                self.residual()
         return self.out
 
     def residual(self) -> None:
@@ -230,37 +211,22 @@ def encode(
     most_bytes: int,
     reference: FrameSymbols | None = None,
     sender: Sender | None = None,
+    quiet: Blocks | None = None,
 ) -> tuple[bytes, FrameSymbols]:
     """
     Code a frame until ``most_bytes`` are full.
 
-    ``sender`` is asked what to do where the budget ends. Returns the stream, of at most that size,
-    and what was coded, its bits by part.
+    ``sender`` is asked what to do where the budget ends; ``quiet``: the blocks of which a delta
+    frame says nothing that is known, None for those that stand still. Returns the stream, of at
+    most that size, and what was coded, its bits by part.
     """
     coder = Encoder()
     out = FrameSymbols.unknown(symbols.size)
     # A little more than fits, so that the last bytes are full.
     most_bits = 8 * most_bytes + _SLACK
     with _one_thread():
-        _Walk(coder, prior, out, symbols, reference, most_bits, sender=sender).run()
+        _Walk(coder, prior, out, symbols, reference, most_bits, sender, quiet).run()
     return coder.finish()[:most_bytes], out
-
-
-def news(symbols: FrameSymbols, prior: Prior, reference: FrameSymbols) -> float:
-    """
-    Tell how much a frame has that its reference does not tell.
-
-    Returns the bits of caption, coarse layout, relief and coarse tokens as a delta frame by those
-    of a key frame: near 0 where nothing moves, about 1 after a cut.
-    """
-    bits = []
-    for given in (reference, None):
-        coder = Encoder()
-        out = FrameSymbols.unknown(symbols.size)
-        with _one_thread():
-            _Walk(coder, prior, out, symbols, given, planes=PLANES[:3]).run()
-        bits.append(coder.bits)
-    return bits[0] / bits[1]
 
 
 def decode(

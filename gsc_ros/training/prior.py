@@ -3,6 +3,7 @@ Stage `prior`: the integer networks that tell the odds of every symbol.
 
 They train as they will run: weights and hidden units are rounded to whole numbers in every step
 and gradients pass the rounding straight through. The loss is the length of the stream in bits.
+The odds of a caption's words are counted.
 """
 
 from dataclasses import replace
@@ -15,7 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from gsc_ros.codec import words
+from gsc_ros.codec.caption import Caption
 from gsc_ros.codec.networks import load_robot
+from gsc_ros.codec.odds import BIT
 from gsc_ros.codec.planes import PLANES, FrameSymbols, Plane, phases
 from gsc_ros.codec.prior import (
     HIDDEN_MAX,
@@ -30,7 +34,6 @@ from gsc_ros.codec.prior import (
 )
 from gsc_ros.training import corpus, loop
 
-_LOGIT = 16  # of a bit
 _LEAK = 0.1
 _LIMIT = 12.0  # of a weight: 768 in whole numbers
 
@@ -77,10 +80,10 @@ class PlaneNet(nn.Module):
         """
         hidden = self._hidden(self._layer(self.first, x))
         hidden = self._hidden(self._layer(self.middle, hidden))
-        logits = _whole(self._layer(self.out, hidden), _LOGIT).split(self.plane.levels, 1)
+        logits = _whole(self._layer(self.out, hidden), BIT).split(self.plane.levels, 1)
         out = [logits[0]]
         for c, table in enumerate(self.couplings, start=1):
-            rounded = _whole(table + 0.5 / _LOGIT, _LOGIT)
+            rounded = _whole(table + 0.5 / BIT, BIT)
             known = torch.cat(
                 [functional.one_hot(values[:, b], self.plane.levels[b]).float() for b in range(c)],
                 3,
@@ -121,7 +124,7 @@ class PlaneNet(nn.Module):
             'out.bias': whole(self.out.bias, ONE),
         }
         for c, table in enumerate(self.couplings, start=1):
-            state[f'coupling.{c}'] = whole(table, _LOGIT)
+            state[f'coupling.{c}'] = whole(table, BIT)
         named = {f'{self.plane.name}.{k}': np.ascontiguousarray(v) for k, v in state.items()}
         assert {k: v.shape for k, v in named.items()} == shapes(self.plane)
         return named
@@ -245,5 +248,9 @@ def train(
     whole: dict[str, NDArray[np.int16]] = {}
     for net in nets.values():
         whole |= net.integers()  # type: ignore[operator]
+    captions = [s.caption or Caption() for s in symbols]
+    pairs: list[tuple[Caption, Caption | None]] = [(caption, None) for caption in captions]
+    pairs += [(captions[i], captions[b]) for i, b in enumerate(before) if b is not None]
+    whole |= {f'caption.{field}': table for field, table in words.learn(pairs).items()}
     Prior.of_weights(whole)  # the sums must be exact
     return save(settings.output / WEIGHTS, whole)

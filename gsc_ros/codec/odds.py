@@ -1,0 +1,19 @@
+"""From logits in whole numbers to the tables of a range coder, the same on every machine."""
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+BIT = 16  # of a logit
+# 2**11 * 2**(-k / 16), rounded.
+_OCTAVE = (
+    2048, 1961, 1878, 1798, 1722, 1649, 1579, 1512, 1448, 1387, 1328, 1272, 1218, 1166, 1117, 1069,
+)  # fmt: skip
+# Odds of a symbol k sixteenths of a bit below the likeliest; 1 of any further below.
+_ODDS = [_OCTAVE[k % BIT] >> k // BIT for k in range(11 * BIT)]
+
+
+def cumulative(logits: Sequence[int]) -> list[int]:
+    """Logits in sixteenths of a bit -> a range coder's table."""
+    most = max(logits)
+    least = most - len(_ODDS)
+    return list(accumulate([_ODDS[most - x] if x > least else 1 for x in logits], initial=0))
