@@ -181,6 +181,7 @@ setup(
     ],
     python_requires='>=3.10',
     install_requires=[
+        'cryptography>=3.4',
         'numpy>=1.24',
         'opencv-python-headless>=4.8',
         'pillow>=10',

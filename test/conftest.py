@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import tempfile
 
 import pytest
 
@@ -11,6 +12,9 @@ os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 from gsc_ros import graph
 
 os.environ.update(graph.environment())
+# The key of simulated links is made at their first start: not in the home of who tests.
+_home = tempfile.TemporaryDirectory()
+os.environ['ROS_HOME'] = _home.name
 _names = itertools.count()
 
 

@@ -334,6 +334,7 @@ def test_closing_the_link_stops_a_moving_robot(bench):
         ('mtu', 49, 'mtu must be 50'),
         ('rate_scale', 0.0, 'parameter rate_scale'),
         ('seed', 'one', 'parameter seed'),
+        ('key_file', '/nowhere/link.key', 'gsc key'),
     ],
 )
 def test_a_bad_parameter_stops_the_node_at_configure(context, capfd, name, value, message):
@@ -345,3 +346,25 @@ def test_a_bad_parameter_stops_the_node_at_configure(context, capfd, name, value
     finally:
         node.destroy_node()
     assert message in capfd.readouterr().err
+
+
+def test_the_key_is_made_at_the_first_start_and_kept(context, tmp_path, monkeypatch):
+    monkeypatch.setenv('ROS_HOME', str(tmp_path))
+    made = tmp_path / 'gsc_ros' / 'link.key'
+    keys = []
+    for security in (False, True, True):
+        overrides = [
+            Parameter('autostart', value=False),
+            Parameter('profile', value='ideal'),
+            Parameter('security', value=security),
+        ]
+        node = LinkNode(context=context, parameter_overrides=overrides)
+        try:
+            node.trigger_configure()
+            assert (node.down.sender.seal.version == 2) is security
+            assert made.exists() is security
+        finally:
+            node.destroy_node()
+        keys += [made.read_text()] if security else []
+    assert keys[0] == keys[1]
+    assert made.stat().st_mode & 0o077 == 0

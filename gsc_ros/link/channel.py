@@ -28,7 +28,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from gsc_ros.link import framing
-from gsc_ros.link.framing import Class, Datagram, Reassembler, Received
+from gsc_ros.link.framing import (
+    CHECKSUM,
+    Class,
+    Datagram,
+    Reassembler,
+    Received,
+    Seal,
+    SealError,
+)
 from gsc_ros.link.schedule import Schedule
 
 # Smallest share of a frame that is worth sending.
@@ -176,6 +184,7 @@ class Statistics:
     packets_sent: int = 0
     packets_lost: int = 0
     packets_malformed: int = 0
+    packets_replayed: int = 0
     offered_bytes: int = 0
     sent_bytes: int = 0
     queue_bytes: int = 0
@@ -212,7 +221,8 @@ class Sender:
     The sending end: what goes out next, and when. Bounded: one waiting payload per class.
 
     mtu: bytes a datagram at most; max_age_s: a payload that waited longer is stale (None: no limit
-    but the frame-time rule above); schedule: the rate over time (None: the bucket's for ever).
+    but the frame-time rule above); schedule: the rate over time (None: the bucket's for ever);
+    seal: how datagrams are proven.
     """
 
     def __init__(
@@ -221,18 +231,22 @@ class Sender:
         mtu: int,
         max_age_s: float | None = None,
         schedule: Schedule | None = None,
+        seal: Seal = CHECKSUM,
     ) -> None:
         framing.check_mtu(mtu)
         if max_age_s is not None and not max_age_s > 0:
             raise ValueError(f'max_age_s must be above 0 s, got {max_age_s}')
         self.bucket = bucket
         self.mtu = mtu
+        self.seal = seal
         self.max_age_s = max_age_s
         self.schedule = schedule or Schedule.constant(bucket.rate_bps)
         self._check_windows()
         self._opens: float | None = None  # of a closed link that traffic waits for
         self.counts = {klass: _Count() for klass in Class}
         self.offered_bytes = self.sent_bytes = 0
+        self.unsealed = 0  # datagrams that could not be proven, and did not go out
+        self.trouble = ''
         self._waiting: dict[Class, _Waiting] = {}
         self._sending: dict[Class, _Sending] = {}
         # When the last payload of a class leaves; infinite when the next one came only after that,
@@ -241,8 +255,8 @@ class Sender:
 
     def offer(self, payload: bytes, now: float, klass: Class) -> None:
         """Let a payload wait for the air, in the place of an older one of its class."""
-        framing.check_payload(len(payload), self.mtu)
-        self.offered_bytes += framing.air_bytes(len(payload), self.mtu)
+        framing.check_payload(len(payload), self.mtu, self.seal.overhead)
+        self.offered_bytes += self._air_bytes(len(payload))
         self.counts[klass].offered += 1
         if klass in self._waiting:
             self.counts[klass].stale += 1
@@ -258,17 +272,31 @@ class Sender:
             if not self._open(start):
                 continue
             datagram = self._next(start)
-            if datagram is not None:
-                data = datagram.pack()
-                self.sent_bytes += len(data)
-                left = self.bucket.spend(len(data), start)
-                self._left[datagram.klass] = self.bucket.free_at
-                yield left, datagram, data
+            if datagram is None:
+                continue
+            try:
+                data = datagram.pack(self.seal)
+            except SealError as error:
+                self.unsealed += 1
+                self.trouble = str(error)
+                continue
+            self.sent_bytes += len(data)
+            left = self.bucket.spend(len(data), start)
+            self._left[datagram.klass] = self.bucket.free_at
+            yield left, datagram, data
 
     def air_s(self, payload_bytes: int) -> float:
         """Time that a payload of so many bytes takes on air, s."""
-        count = framing.fragment_count(payload_bytes, self.mtu)
-        return self.bucket.air_s(framing.air_bytes(payload_bytes, self.mtu), count)
+        count = framing.fragment_count(payload_bytes, self.mtu, self.seal.overhead)
+        return self.bucket.air_s(self._air_bytes(payload_bytes), count)
+
+    def _air_bytes(self, payload_bytes: int) -> int:
+        return framing.air_bytes(payload_bytes, self.mtu, self.seal.overhead)
+
+    @property
+    def max_payload(self) -> int:
+        """Greatest payload in bytes that can be offered."""
+        return framing.max_payload(self.mtu, self.seal.overhead)
 
     @property
     def next_start(self) -> float | None:
@@ -285,7 +313,7 @@ class Sender:
         rests = [len(waiting.payload) for waiting in self._waiting.values()]
         rests += [len(sending.rest) for sending in self._sending.values()]
         age = max((now - w.offered_at for w in self._waiting.values()), default=0.0)
-        return sum(framing.air_bytes(rest, self.mtu) for rest in rests), age
+        return sum(self._air_bytes(rest) for rest in rests), age
 
     @property
     def _busy(self) -> bool:
@@ -343,7 +371,7 @@ class Sender:
         elif klass in self._waiting:
             # Urgent traffic may have come between; then the tail would delay the newer payload.
             self._cut(sending, klass, start, least=1)
-        step = self.mtu - framing.OVERHEAD
+        step = self.mtu - self.seal.overhead
         fragment, sending.rest = sending.rest[:step], sending.rest[step:]
         end = not sending.rest
         if end:
@@ -383,9 +411,9 @@ class Sender:
         """Payload bytes that leave within so many seconds."""
         if seconds <= 0:
             return 0
-        step = self.mtu - framing.OVERHEAD
+        step = self.mtu - self.seal.overhead
         whole, rest = divmod(seconds + _EPSILON_S, self.bucket.air_s(self.mtu))
-        part = int((rest - self.bucket.gap_s) * self.bucket.rate_bps / 8) - framing.OVERHEAD
+        part = int((rest - self.bucket.gap_s) * self.bucket.rate_bps / 8) - self.seal.overhead
         return int(whole) * step + max(0, part)
 
 
@@ -396,7 +424,7 @@ class Channel:
     rate_bps: bits a second on air, overhead included (0: nothing passes); delay_s: propagation,
     one way; mtu: bytes a datagram; loss: burst model; seed: of the losses; gap_s: silence behind
     every datagram; max_age_s: see `Sender`; schedule: the rate over time, in the place of
-    `rate_bps`. Raises ValueError for values out of range.
+    `rate_bps`; seal: how datagrams are proven. Raises ValueError for values out of range.
 
     Use: `offer` payloads, `poll` for what has come out, `next_event` to know when to poll again.
     Times must not run backwards.
@@ -413,15 +441,16 @@ class Channel:
         gap_s: float = 0.0,
         max_age_s: float | None = None,
         schedule: Schedule | None = None,
+        seal: Seal = CHECKSUM,
     ) -> None:
         if not 0.0 <= delay_s < float('inf'):
             raise ValueError(f'delay_s must be finite and at least 0, got {delay_s}')
         rates = schedule.rates if schedule else []
         bucket = TokenBucket(rates[0] if rates else rate_bps, gap_s)
         self.delay_s = delay_s
-        self.sender = Sender(bucket, mtu, max_age_s, schedule)
+        self.sender = Sender(bucket, mtu, max_age_s, schedule, seal)
         quiet = _QUIET_DATAGRAMS * bucket.air_s(mtu) if bucket.rate_bps else 1.0
-        self.receiver = Reassembler(quiet_s=quiet + _EPSILON_S)
+        self.receiver = Reassembler(quiet + _EPSILON_S, seal)
         self._loss = GilbertElliott(loss or GilbertElliottModel(), seed)
         self._air: deque[tuple[float, tuple[Class, int], bytes]] = deque()
         self._open: set[tuple[Class, int]] = set()
@@ -489,6 +518,7 @@ class Channel:
             packets_sent=self._packets_sent,
             packets_lost=self._packets_lost,
             packets_malformed=self.receiver.malformed,
+            packets_replayed=self.receiver.replayed,
             offered_bytes=sender.offered_bytes,
             sent_bytes=sender.sent_bytes,
             queue_bytes=queue_bytes,

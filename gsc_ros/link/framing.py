@@ -9,6 +9,8 @@ A datagram is an 8-byte header around a fragment of a payload, big-endian::
     ...         the fragment
     last 4      CRC-32 of all before it, started from a constant of this format
 
+That is version 1, which keeps damage out and nobody who means harm; `security.py` has version 2.
+
 A payload is a *prefix code*: its leading bytes are worth something alone. So the receiver hands
 up either the whole or the longest unbroken beginning, never anything that was not checked. The
 last fragment says so (`end`), and whether the sender left off a tail (`cut`): there is no count,
@@ -21,16 +23,18 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Protocol
 
-VERSION = 1
 MIN_MTU = 50
 MAX_FRAGMENTS = 256
-_HEAD = struct.Struct('>BHB')
+_PLACE = struct.Struct('>HB')
+HEAD_BYTES = 1 + _PLACE.size
 _CRC = struct.Struct('>I')
-OVERHEAD = _HEAD.size + _CRC.size
+OVERHEAD = HEAD_BYTES + _CRC.size  # of a datagram with a CRC
 # Seeding the CRC keeps out foreign datagrams that happen to end in a plain CRC-32 of their own.
 _CRC_SEED = zlib.crc32(b'gsc datagram')
 _END, _CUT, _CLASS = 0x10, 0x08, 0x07
+_VERSION_SHIFT = 5
 # Numbers this close behind the current one are late; farther ones mean that the sender restarted.
 _LATE_WINDOW = 16
 
@@ -47,6 +51,57 @@ class FramingError(ValueError):
     """A datagram that is not ours or was damaged."""
 
 
+class ReplayError(FramingError):
+    """A datagram that came before, or one so old that it might have."""
+
+
+class SealError(RuntimeError):
+    """A datagram that cannot be sealed and so must not go out."""
+
+
+class Seal(Protocol):
+    """
+    How datagrams of one direction are proven: closed at one end, opened at the other.
+
+    ``overhead``: bytes a datagram has beside its fragment; ``version``: its format, 0..7.
+    """
+
+    version: int
+    overhead: int
+
+    def close(self, first: bytes, rest: bytes) -> bytes:
+        """
+        Return the bytes for the air of a datagram's first byte and the rest.
+
+        Raises :class:`SealError` when there is no way to prove it.
+        """
+
+    def open(self, data: bytes) -> tuple[bytes, bytes]:
+        """Return first byte and rest; raises :class:`FramingError` for what is not proven."""
+
+
+class Checksum:
+    """A CRC-32 keeps damage out."""
+
+    version = 1
+    overhead = OVERHEAD
+
+    def close(self, first: bytes, rest: bytes) -> bytes:
+        """See :class:`Seal`."""
+        body = first + rest
+        return body + _CRC.pack(zlib.crc32(body, _CRC_SEED))
+
+    def open(self, data: bytes) -> tuple[bytes, bytes]:
+        """See :class:`Seal`."""
+        body, crc = data[: -_CRC.size], data[-_CRC.size :]
+        if _CRC.unpack(crc)[0] != zlib.crc32(body, _CRC_SEED):
+            raise FramingError('the CRC does not fit')
+        return body[:1], body[1:]
+
+
+CHECKSUM = Checksum()
+
+
 @dataclass(frozen=True)
 class Datagram:
     """One fragment and its place; `end`: it is the last; `cut`: a tail was left off behind it."""
@@ -58,27 +113,25 @@ class Datagram:
     end: bool = False
     cut: bool = False
 
-    def pack(self) -> bytes:
+    def pack(self, seal: Seal = CHECKSUM) -> bytes:
         """Return the bytes for the air."""
-        first = VERSION << 5 | _END * self.end | _CUT * self.cut | self.klass
-        body = _HEAD.pack(first, self.number, self.index) + self.fragment
-        return body + _CRC.pack(zlib.crc32(body, _CRC_SEED))
+        first = seal.version << _VERSION_SHIFT | _END * self.end | _CUT * self.cut | self.klass
+        return seal.close(bytes([first]), _PLACE.pack(self.number, self.index) + self.fragment)
 
     @classmethod
-    def unpack(cls, data: bytes) -> 'Datagram':
+    def unpack(cls, data: bytes, seal: Seal = CHECKSUM) -> 'Datagram':
         """Read and check a datagram; raises FramingError for anything else."""
-        if len(data) <= OVERHEAD:
-            raise FramingError(f'a datagram has more than {OVERHEAD} bytes, got {len(data)}')
-        body, crc = data[: -_CRC.size], data[-_CRC.size :]
-        if _CRC.unpack(crc)[0] != zlib.crc32(body, _CRC_SEED):
-            raise FramingError('the CRC does not fit')
-        first, number, index = _HEAD.unpack_from(body)
-        if first >> 5 != VERSION:
-            raise FramingError(f'version {first >> 5} is not {VERSION}')
-        if first & _CLASS not in Class._value2member_map_:
-            raise FramingError(f'unknown class {first & _CLASS}')
-        klass, end, cut = Class(first & _CLASS), bool(first & _END), bool(first & _CUT)
-        return cls(klass, number, index, bytes(body[_HEAD.size :]), end, cut)
+        if len(data) <= seal.overhead:
+            raise FramingError(f'a datagram has more than {seal.overhead} bytes, got {len(data)}')
+        first, rest = seal.open(data)
+        if first[0] >> _VERSION_SHIFT != seal.version:
+            raise FramingError(f'version {first[0] >> _VERSION_SHIFT} is not {seal.version}')
+        kind = first[0]
+        if kind & _CLASS not in Class._value2member_map_:
+            raise FramingError(f'unknown class {kind & _CLASS}')
+        number, index = _PLACE.unpack_from(rest)
+        klass, end, cut = Class(kind & _CLASS), bool(kind & _END), bool(kind & _CUT)
+        return cls(klass, number, index, bytes(rest[_PLACE.size :]), end, cut)
 
 
 def check_mtu(mtu: int) -> None:
@@ -87,38 +140,40 @@ def check_mtu(mtu: int) -> None:
         raise ValueError(f'mtu must be {MIN_MTU} to 65535 bytes, got {mtu}')
 
 
-def check_payload(size: int, mtu: int) -> None:
+def check_payload(size: int, mtu: int, overhead: int = OVERHEAD) -> None:
     """Raise ValueError unless a payload of `size` bytes goes into datagrams of `mtu` bytes."""
     check_mtu(mtu)
-    if not 0 < size <= max_payload(mtu):
+    if not 0 < size <= max_payload(mtu, overhead):
         raise ValueError(
-            f'payload must have 1 to {max_payload(mtu)} bytes at mtu {mtu}, got {size}'
+            f'payload must have 1 to {max_payload(mtu, overhead)} bytes at mtu {mtu}, got {size}'
         )
 
 
-def max_payload(mtu: int) -> int:
+def max_payload(mtu: int, overhead: int = OVERHEAD) -> int:
     """Greatest payload in bytes that goes into datagrams of `mtu` bytes."""
-    return MAX_FRAGMENTS * (mtu - OVERHEAD)
+    return MAX_FRAGMENTS * (mtu - overhead)
 
 
-def air_bytes(payload_bytes: int, mtu: int) -> int:
+def air_bytes(payload_bytes: int, mtu: int, overhead: int = OVERHEAD) -> int:
     """Bytes on air of a payload: itself and the overhead of its fragments."""
-    return payload_bytes + OVERHEAD * fragment_count(payload_bytes, mtu)
+    return payload_bytes + overhead * fragment_count(payload_bytes, mtu, overhead)
 
 
-def fragment_count(payload_bytes: int, mtu: int) -> int:
+def fragment_count(payload_bytes: int, mtu: int, overhead: int = OVERHEAD) -> int:
     """How many datagrams a payload needs."""
-    return -(-payload_bytes // (mtu - OVERHEAD))
+    return -(-payload_bytes // (mtu - overhead))
 
 
-def fragments(payload: bytes, klass: Class, number: int, mtu: int) -> Iterator[Datagram]:
+def fragments(
+    payload: bytes, klass: Class, number: int, mtu: int, overhead: int = OVERHEAD
+) -> Iterator[Datagram]:
     """
     Split a payload into datagrams of at most `mtu` bytes, most important bytes first.
 
     Raises ValueError for an empty payload or one above `max_payload`.
     """
-    check_payload(len(payload), mtu)
-    step = mtu - OVERHEAD
+    check_payload(len(payload), mtu, overhead)
+    step = mtu - overhead
     for at in range(0, len(payload), step):
         end = at + step >= len(payload)
         yield Datagram(klass, number & 0xFFFF, at // step, payload[at : at + step], end)
@@ -158,16 +213,18 @@ class Reassembler:
 
     A payload is handed up when it is whole, when its last fragment came (what is missing then is
     lost, as order is kept), when a newer one of its class begins, or when nothing of it was heard
-    for `quiet_s`. Counters: `malformed` (not ours or damaged), `late` (duplicates, and fragments
-    of payloads already handed up), `headless` (payloads whose beginning was lost: nothing to hand
-    up).
+    for `quiet_s`. Counters: `malformed` (not ours or damaged), `replayed` (the seal has seen it
+    before), `late` (duplicates, and fragments of payloads already handed up), `headless` (payloads
+    whose beginning was lost: nothing to hand up).
     """
 
-    def __init__(self, quiet_s: float) -> None:
+    def __init__(self, quiet_s: float, seal: Seal = CHECKSUM) -> None:
         if not quiet_s > 0:
             raise ValueError(f'quiet_s must be above 0 s, got {quiet_s}')
         self.quiet_s = quiet_s
+        self.seal = seal
         self.malformed = 0
+        self.replayed = 0
         self.late = 0
         self.headless = 0
         self._partial: dict[Class, _Partial] = {}
@@ -176,7 +233,10 @@ class Reassembler:
     def push(self, data: bytes, now: float) -> list[Received]:
         """Take one datagram off the air at `now` (s); return what it completes. Never raises."""
         try:
-            datagram = Datagram.unpack(data)
+            datagram = Datagram.unpack(data, self.seal)
+        except ReplayError:
+            self.replayed += 1
+            return []
         except FramingError:
             self.malformed += 1
             return []

@@ -20,7 +20,7 @@ from gsc_ros.nodes.parameters import Parameters, parameter
 from gsc_ros.nodes.worker import NewestWorker
 
 STATUS_TIMEOUT_S = 10.0
-_DATAGRAM_OVERHEAD = 24  # bytes the link adds to a frame, for pacing
+_DATAGRAM_OVERHEAD = 28  # bytes the link adds to a frame, for pacing
 
 
 @dataclass(frozen=True)

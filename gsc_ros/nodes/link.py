@@ -11,6 +11,7 @@ import array
 import math
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Twist
@@ -18,9 +19,10 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from gsc_ros.codec import bitstream
-from gsc_ros.link import budget, framing, profiles, schedule, units
+from gsc_ros.link import budget, profiles, schedule, units
 from gsc_ros.link.channel import Channel, GilbertElliottModel, Statistics
-from gsc_ros.link.framing import Class, Received
+from gsc_ros.link.framing import CHECKSUM, Class, Received
+from gsc_ros.link.keys import KeyRing, default_path
 from gsc_ros.link.payloads import (
     FRAME_OVERHEAD,
     Camera,
@@ -84,6 +86,14 @@ class LinkParameters(Parameters):
         high=65535,
         read_only=True,
     )
+    security: bool = parameter(
+        True, 'Encrypt and authenticate every datagram, both ways', read_only=True
+    )
+    key_file: str = parameter(
+        '',
+        'Key of the link, as `gsc key` makes it; empty: ~/.ros/gsc_ros/link.key, made if missing',
+        read_only=True,
+    )
     max_age_s: float = parameter(
         0.0,
         'A frame that waited longer for the air is dropped, in s; 0: only for a newer one',
@@ -116,6 +126,10 @@ class LinkNode(GscNode[LinkParameters]):
     def setup(self) -> None:
         """Compute the link; raises ValueError for a bad profile or parameter."""
         self.budget = budget.compute(profiles.load(self.values.profile))
+        self._keys: KeyRing | None = None
+        if self.values.security:
+            named = self.values.key_file
+            self._keys = KeyRing(Path(named) if named else default_path(), make=not named)
         self._make_channels()
         rate, delay = self.down.rate_bps, self.down.delay_s
         self.get_logger().info(
@@ -148,6 +162,7 @@ class LinkNode(GscNode[LinkParameters]):
         """Close the link; a robot that moves is stopped."""
         if self._moving:
             self._halt('the link is closed')
+        self._note_keys()
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self.destroy_timer(self._alarm)
@@ -171,7 +186,7 @@ class LinkNode(GscNode[LinkParameters]):
 
         times = schedule.of(profile, values.rate_scale)
 
-        def channel(seed: int, max_age_s: float | None) -> Channel:
+        def channel(direction: str, seed: int, max_age_s: float | None) -> Channel:
             return Channel(
                 self.budget.rate_bps * values.rate_scale,
                 self.budget.delay_s * values.delay_scale,
@@ -181,11 +196,12 @@ class LinkNode(GscNode[LinkParameters]):
                 gap_s=profile.packet_gap,
                 max_age_s=max_age_s,
                 schedule=times,
+                seal=self._keys.seal(direction) if self._keys else CHECKSUM,
             )
 
         # Each direction has the whole rate and losses of its own.
-        self.down = channel(2 * values.seed, values.max_age_s or None)
-        self.up = channel(2 * values.seed + 1, None)
+        self.down = channel('down', 2 * values.seed, values.max_age_s or None)
+        self.up = channel('up', 2 * values.seed + 1, None)
 
     def _begin(self) -> None:
         """Begin at time zero with nothing on its way and nothing counted."""
@@ -251,9 +267,7 @@ class LinkNode(GscNode[LinkParameters]):
 
     def _on_frame(self, message: SemanticFrame) -> None:
         data = bytes(message.data)
-        limit = min(
-            self.values.max_frame_bytes, framing.max_payload(self.down.sender.mtu) - FRAME_OVERHEAD
-        )
+        limit = min(self.values.max_frame_bytes, self.down.sender.max_payload - FRAME_OVERHEAD)
         try:
             if not 0 < len(data) <= limit:
                 raise ValueError(f'{len(data)} bytes, 1 to {limit} can be sent')
@@ -380,7 +394,7 @@ class LinkNode(GscNode[LinkParameters]):
             frames_delivered=self._delivered,
             frames_stale=stats.stale,
             frames_lost=stats.lost + self._receiver.undescribed,
-            packets_malformed=stats.packets_malformed + self._refused,
+            packets_malformed=stats.packets_malformed + stats.packets_replayed + self._refused,
         )
         if seconds > 0:
             status.offered_bps = (stats.offered_bytes - old.offered_bytes) * 8 / seconds
@@ -390,7 +404,21 @@ class LinkNode(GscNode[LinkParameters]):
 
     def _publish_status(self) -> None:
         self._told_bps = self.down.rate_at(self._now())[0]
+        self._note_keys()
         self._status.publish(self.status())
+
+    def _note_keys(self) -> None:
+        """Note what was heard; a full disk is no reason to close the link."""
+        if self._keys is None:
+            return
+        try:
+            self._keys.note()
+        except OSError as error:
+            self.get_logger().error(
+                f'{self._keys.path}: counts cannot be noted ({error.strerror}): after a restart '
+                'old datagrams could be played back',
+                throttle_duration_sec=_LOG_PERIOD_S,
+            )
 
     def diagnose(self) -> Report:
         """Say how the link fares."""
@@ -398,6 +426,7 @@ class LinkNode(GscNode[LinkParameters]):
             return Report(OK, 'inactive')
         status = self.status()
         now = self._now()
+        statistics = self.down.statistics(now)
         values = {
             'profile': status.profile,
             'rate kbps': status.rate_bps / 1e3,
@@ -411,10 +440,14 @@ class LinkNode(GscNode[LinkParameters]):
             'frames delivered': status.frames_delivered,
             'frames stale': status.frames_stale,
             'frames lost': status.frames_lost,
+            'replayed': statistics.packets_replayed,
             'refused': self._refused,
             'commands too late': self._late,
             'stops': self._stops,
         }
+        for channel in (self.down, self.up):
+            if channel.sender.unsealed:
+                return Report(ERROR, channel.sender.trouble, values)
         if not self.down.sender.schedule.rates:
             return Report(ERROR, 'the link does not close', values)
         if not status.open:

@@ -1,0 +1,26 @@
+"""`gsc key`: make the key of a link."""
+
+import argparse
+from pathlib import Path
+
+from gsc_ros.link import keys
+
+
+def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]') -> None:
+    """Describe the command."""
+    parser = subparsers.add_parser('key', help='make a key file that both ends of a link share')
+    parser.add_argument('file', type=Path, nargs='?', help='default: that of simulated links')
+    parser.add_argument(
+        '--line', action='store_true', help='print a new line for a key file, to change keys'
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the file, or print a line of one."""
+    if args.line:
+        print(keys.new_key())
+        return 0
+    path = args.file or keys.default_path()
+    keys.create(path)
+    print(f'{path}: made. Copy it to the other end of the link, by a way that nobody overhears.')
+    return 0

@@ -1,0 +1,253 @@
+"""Sealed datagrams: read by the other end once, and by nobody else."""
+
+import itertools
+import json
+import random
+import stat
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gsc_ros.cli import main
+from gsc_ros.link import framing, keys, security
+from gsc_ros.link.channel import Channel, GilbertElliottModel
+from gsc_ros.link.framing import Class, Datagram, FramingError, Reassembler, ReplayError, SealError
+from gsc_ros.link.keys import KeyFileError, KeyRing
+from gsc_ros.link.security import WINDOW, ReplayWindow, Sealed
+
+KEY, OTHER = bytes(range(32)), bytes(range(1, 33))
+
+
+def seal(*used, direction='down', start=0, heard=()):
+    return Sealed(used or (KEY,), direction, itertools.count(start), heard)
+
+
+DATAGRAM = Datagram(Class.FRAME, 700, 3, b'what the robot sees', end=True, cut=True)
+
+
+@given(
+    st.builds(
+        Datagram,
+        st.sampled_from(Class),
+        st.integers(0, 0xFFFF),
+        st.integers(0, 255),
+        st.binary(min_size=1, max_size=300),
+        st.booleans(),
+        st.booleans(),
+    ),
+    st.integers(0, security.MAX_COUNT),
+)
+def test_the_other_end_reads_what_was_sealed(datagram, count):
+    data = datagram.pack(seal(start=count))
+    assert len(data) == len(datagram.fragment) + Sealed.overhead
+    assert Datagram.unpack(data, seal()) == datagram
+    assert datagram.fragment not in data or len(datagram.fragment) < 3
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_every_changed_bit_and_every_missing_byte_is_seen(data):
+    packet = bytearray(DATAGRAM.pack(seal(start=77)))
+    bit = data.draw(st.integers(0, len(packet) * 8 - 1))
+    packet[bit // 8] ^= 1 << bit % 8
+    with pytest.raises(FramingError):
+        Datagram.unpack(bytes(packet), seal())
+    packet[bit // 8] ^= 1 << bit % 8
+    for part in (packet[: data.draw(st.integers(0, len(packet) - 1))], packet + b'x'):
+        with pytest.raises(FramingError):
+            Datagram.unpack(bytes(part), seal())
+    assert Datagram.unpack(bytes(packet), seal()) == DATAGRAM
+
+
+@pytest.mark.parametrize('opener', [seal(OTHER), seal(direction='up'), framing.CHECKSUM])
+def test_others_and_the_other_direction_cannot_read_it(opener):
+    with pytest.raises(FramingError):
+        Datagram.unpack(DATAGRAM.pack(seal()), opener)
+
+
+def test_what_is_not_sealed_is_refused():
+    with pytest.raises(FramingError):
+        Datagram.unpack(DATAGRAM.pack(), seal())
+
+
+@given(st.lists(st.integers(0, 2 * WINDOW), max_size=60), st.integers(-1, WINDOW))
+def test_each_count_is_taken_once(counts, newest):
+    window, come = ReplayWindow(newest), set(range(newest + 1))
+    for count in counts:
+        old = count in come or count <= max(come, default=-1) - WINDOW
+        if old:
+            with pytest.raises(ReplayError):
+                window.check(count)
+        else:
+            window.check(count)
+            window.take(count)
+            come.add(count)
+        assert window.newest == max(come, default=-1)
+
+
+def test_played_back_datagrams_are_counted_and_dropped():
+    sender, receiver = seal(), Reassembler(1.0, seal())
+    packets = [d.pack(sender) for d in framing.fragments(bytes(90), Class.FRAME, 1, 50, 16)]
+    received = [r for p in packets for r in receiver.push(p, 0.0)]
+    assert [r.payload for r in received] == [bytes(90)]
+    for packet in packets:
+        assert receiver.push(packet, 0.1) == []
+    assert receiver.replayed == len(packets) and receiver.malformed == 0
+    late = Reassembler(1.0, seal(heard=receiver.seal.heard))  # after a restart
+    assert late.push(packets[0], 5.0) == [] and late.replayed == 1
+
+
+def test_random_changed_and_repeated_datagrams_never_raise():
+    rng, sender, receiver = random.Random(1), seal(), Reassembler(1.0, seal())
+    good = [DATAGRAM.pack(sender) for _ in range(50)]
+    fresh = 0
+    for i in range(10_000):
+        data = bytearray(rng.choice(good))
+        kind = rng.randrange(4)
+        if kind == 0:
+            data = bytearray(rng.randbytes(rng.randrange(80)))
+        elif kind == 1:
+            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        elif kind == 2:
+            del data[rng.randrange(len(data)) :]
+        fresh += len(receiver.push(bytes(data), i * 1e-3))
+        assert receiver.held_bytes <= 1000
+    assert receiver.replayed > 2000 and receiver.malformed > 7000
+    assert fresh <= len(good)
+
+
+def test_keys_can_be_changed_without_a_pause():
+    ground = seal(KEY, OTHER)
+    Datagram.unpack(DATAGRAM.pack(seal(KEY)), ground)
+    Datagram.unpack(DATAGRAM.pack(seal(OTHER, KEY)), ground)
+    with pytest.raises(ReplayError):
+        Datagram.unpack(DATAGRAM.pack(seal(OTHER)), ground)
+    with pytest.raises(FramingError):
+        Datagram.unpack(DATAGRAM.pack(seal(KEY, start=9)), seal(OTHER))
+
+
+def test_a_sealed_channel_delivers_what_a_plain_one_does():
+    def run(**options):
+        channel = Channel(
+            8000, 0.1, 60, loss=GilbertElliottModel.from_mean(0.1), seed=3, **options
+        )
+        out = []
+        for i in range(40):
+            channel.offer(bytes([i]) * 80, i * 0.5)
+            out += [(r.number, len(r.payload) > 0) for r in channel.poll(i * 0.5 + 0.4)]
+        return out, channel
+
+    plain, _ = run()
+    sealed, channel = run(seal=seal())
+    assert len(sealed) > 30 and abs(len(sealed) - len(plain)) < 5
+    assert channel.sender.max_payload == 256 * (60 - 16)
+    assert channel.statistics(20.0).packets_malformed == 0
+
+
+def test_nothing_goes_out_that_cannot_be_proven():
+    channel = Channel(8000, seal=Sealed([KEY], 'down'))  # no counts: it only listens
+    channel.offer(b'picture', 0.0)
+    assert channel.poll(9.0) == []
+    assert channel.sender.unsealed == 1 and 'listens' in channel.sender.trouble
+    assert channel.statistics(9.0).sent_bytes == 0
+    with pytest.raises(SealError, match='used'):
+        DATAGRAM.pack(seal(start=security.MAX_COUNT + 1))
+
+
+@pytest.mark.parametrize('bad', [[], [b'short'], [KEY, b'']])
+def test_bad_keys_are_refused(bad):
+    with pytest.raises(ValueError, match='key'):
+        Sealed(bad, 'down')
+
+
+# Files
+
+
+@pytest.fixture
+def file(tmp_path):
+    keys.create(tmp_path / 'link.key')
+    return tmp_path / 'link.key'
+
+
+def test_a_made_key_is_its_owner_s_alone(tmp_path, capsys):
+    path = tmp_path / 'new' / 'link.key'
+    assert main(['key', str(path)]) == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    (key,) = keys.read(path)
+    assert len(key) == 32
+    assert main(['key', str(path)]) == 2
+    assert 'already' in capsys.readouterr().err
+    assert keys.read(path) == [key]
+    assert main(['key', '--line']) == 0
+    line = capsys.readouterr().out
+    path.write_text(f'# old and new\n{key.hex()}  # old\n{line}')
+    assert keys.read(path) == [key, bytes.fromhex(line)]
+
+
+def test_files_that_cannot_be_trusted_are_refused(file, tmp_path):
+    with pytest.raises(KeyFileError, match='gsc key'):
+        KeyRing(tmp_path / 'none')
+    file.chmod(0o640)
+    with pytest.raises(KeyFileError, match='chmod 600'):
+        KeyRing(file)
+    file.chmod(0o600)
+    whole = file.read_text()
+    for text, message in (
+        ('', 'no key'),
+        ('abc\n', 'line 1'),
+        (whole + 'zz' * 32, 'line 3'),
+        (whole + whole, 'twice'),
+    ):
+        file.write_text(text)
+        with pytest.raises(KeyFileError, match=message):
+            KeyRing(file)
+
+
+def test_a_count_is_never_given_out_twice(file):
+    code = (
+        'import sys; from pathlib import Path; from gsc_ros.link.keys import KeyRing;'
+        'ring = KeyRing(Path(sys.argv[1])); seal = ring.seal("down");'
+        'print([int.from_bytes(seal.close(b"a", b"b")[1:5], "big") for _ in range(3000)])'
+    )
+    command = [sys.executable, '-c', code, str(file)]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    counts = [json.loads(run.communicate()[0]) for run in runs]
+    again = KeyRing(file).seal('down')
+    counts.append([int.from_bytes(again.close(b'a', b'b')[1:5], 'big') for _ in range(5)])
+    every = [count for run in counts for count in run]
+    assert len(every) == 9005 == len(set(every))
+    assert min(counts[-1]) > max(max(run) for run in counts[:-1])
+
+
+def test_what_was_heard_is_refused_after_a_restart(file):
+    robot, ring = KeyRing(file).seal('up'), KeyRing(file)
+    ground = ring.seal('up')
+    packets = [DATAGRAM.pack(robot) for _ in range(5)]
+    for packet in packets[:4]:
+        Datagram.unpack(packet, ground)
+    ring.note()
+    restarted = KeyRing(file).seal('up')
+    with pytest.raises(ReplayError):
+        Datagram.unpack(packets[3], restarted)
+    assert Datagram.unpack(packets[4], restarted) == DATAGRAM
+
+
+def test_a_key_without_its_counts_is_not_used(file):
+    ring = KeyRing(file)
+    made = ring.seal('down')
+    counts = file.with_name('link.key.counts')
+    counts.unlink()
+    with pytest.raises(SealError, match='new key'):
+        DATAGRAM.pack(made)
+    for text in ('', '[]', '{"a": -1}', '{"a": "b"}'):
+        counts.write_text(text)
+        with pytest.raises(KeyFileError, match='new key'):
+            KeyRing(file).seal('down')
+    (name,) = ring._names
+    counts.write_text(json.dumps({f'{name} down used': security.MAX_COUNT - 5}))
+    with pytest.raises(KeyFileError, match='used up'):
+        KeyRing(file).seal('down')
+    KeyRing(file).seal('up')
