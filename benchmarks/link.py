@@ -11,6 +11,7 @@ import time
 from gsc_ros.link import budget, framing, profiles, units
 from gsc_ros.link.channel import Channel, GilbertElliott, GilbertElliottModel
 from gsc_ros.link.framing import Class, Reassembler
+from gsc_ros.link.security import Sealed
 
 PACKETS = 1_000_000
 FRAME_BYTES = 300
@@ -89,34 +90,32 @@ def losses() -> None:
 
 
 def processor() -> None:
-    """Print processor time for 1,000 datagrams."""
-    print('\nProcessor time of 1,000 datagrams of 200 B')
-    payload = bytes(200 - framing.OVERHEAD)
+    """Print processor time for 1,000 datagrams, with a CRC and encrypted."""
+    print('\nProcessor time of 1,000 datagrams of 200 B, ms')
+    print(f'  {"":<12}{"pack":>8}{"read and reassemble":>22}{"the whole channel":>20}')
     count = 20_000
-
-    begin = time.process_time()
-    packets = [
-        datagram.pack()
-        for number in range(count)
-        for datagram in framing.fragments(payload, Class.FRAME, number, 200)
-    ]
-    packed = time.process_time()
-    receiver = Reassembler(1.0)
-    for packet in packets:
-        receiver.push(packet, 0.0)
-    read = time.process_time()
-    channel = Channel(1e6, 0.01, 200)
-    step = channel.frame_s(len(payload)) * 1.01
-    for number in range(count):
-        channel.offer(payload, number * step)
-        channel.poll(number * step)
-    through = time.process_time()
-    for label, seconds in (
-        ('pack', packed - begin),
-        ('read and reassemble', read - packed),
-        ('the whole channel', through - read),
-    ):
-        print(f'  {label:<22}{seconds / count * 1e6:>8.2f} ms')
+    sealed = Sealed([bytes(32)], 'down', itertools.count())
+    for label, seal in (('CRC-32', framing.CHECKSUM), ('AES-256-CCM', sealed)):
+        payload = bytes(200 - seal.overhead)
+        begin = time.process_time()
+        packets = [
+            datagram.pack(seal)
+            for number in range(count)
+            for datagram in framing.fragments(payload, Class.FRAME, number, 200, seal.overhead)
+        ]
+        packed = time.process_time()
+        receiver = Reassembler(1.0, seal)
+        for packet in packets:
+            receiver.push(packet, 0.0)
+        read = time.process_time()
+        channel = Channel(1e6, 0.01, 200, seal=seal)
+        step = channel.frame_s(len(payload)) * 1.01
+        for number in range(count):
+            channel.offer(payload, number * step)
+            channel.poll(number * step)
+        through = time.process_time()
+        took = [s / count * 1e6 for s in (packed - begin, read - packed, through - read)]
+        print(f'  {label:<12}{took[0]:>8.2f}{took[1]:>22.2f}{took[2]:>20.2f}')
 
 
 if __name__ == '__main__':
