@@ -1,16 +1,22 @@
 """
-Measure the simulated link: goodput, losses, age of the picture, processor time.
+Measure the simulated link.
+
+Goodput, losses, frames lost, the picture's age around an outage, a day of passes, processor time.
 
 Run ``python -m benchmarks.link`` (seconds). Everything but the last table is in simulated time and
 the same on every machine.
 """
 
 import itertools
+import math
 import time
+from collections import deque
 
 from gsc_ros.link import budget, framing, profiles, units
 from gsc_ros.link.channel import Channel, GilbertElliott, GilbertElliottModel
 from gsc_ros.link.framing import Class, Reassembler
+from gsc_ros.link.schedule import Schedule
+from gsc_ros.link.schedule import of as schedule_of
 from gsc_ros.link.security import Sealed
 
 PACKETS = 1_000_000
@@ -89,6 +95,109 @@ def losses() -> None:
         )
 
 
+def lost() -> None:
+    """Print what arrives of frames over a lossy link, and of messages that come whole or not."""
+    frames, mtu, rate = 4000, 60, 9600.0
+    print(
+        f'\nOf {frames} frames of {FRAME_BYTES} B in datagrams of {mtu} B, bursts of 3 datagrams'
+    )
+    print(
+        f'  {"loss":>6}{"whole":>9}{"beginning":>11}{"nothing":>9}{"shown bytes":>13}'
+        f'{"all or nothing":>16}'
+    )
+    for tenths in range(7):
+        model = GilbertElliottModel.from_mean(tenths / 10, 3.0 if tenths else None)
+        channel = Channel(rate, 0.05, mtu, loss=model, seed=3)
+        step = 1.01 * channel.frame_s(FRAME_BYTES)
+        out = []
+        for number in range(frames):
+            channel.offer(bytes(FRAME_BYTES), number * step)
+            out += channel.poll(number * step)
+        out += channel.poll(frames * step + 10)
+        whole = sum(not r.truncated for r in out) / frames
+        part = sum(r.truncated for r in out) / frames
+        shown = sum(len(r.payload) for r in out) / frames / FRAME_BYTES
+        fate, count = GilbertElliott(model, seed=3), framing.fragment_count(FRAME_BYTES, mtu)
+        plain = sum(not any([fate.lost() for _ in range(count)]) for _ in range(frames)) / frames
+        print(
+            f'  {tenths / 10:>6.0%}{whole:>9.1%}{part:>11.1%}{1 - whole - part:>9.1%}'
+            f'{shown:>13.1%}{plain:>16.1%}'
+        )
+
+
+def outage() -> None:
+    """Print the picture's age around an outage, and with a plain queue in the link's place."""
+    rate, delay, closed = 9600.0, 0.1, 30.0
+    times = Schedule(((60.0, rate), (closed, 0.0)))
+    channel = Channel(rate, delay, 1115, schedule=times)
+    frame_s = channel.frame_s(FRAME_BYTES)
+    every = 0.2
+    print(
+        f'\nAge of the shown picture, s: {closed:g} s of outage, {rate:g} bit/s, a frame of '
+        f'{FRAME_BYTES} B every {every:g} s, frame time + delay {frame_s + delay:.3f} s'
+    )
+    print(f'  {"":<34}{"before":>8}{"first after":>13}{"10 s after":>12}')
+
+    def told(label: str, shown: list[tuple[float, float]]) -> None:
+        """Print of (time, stamp) what was shown last before, first after and 10 s after."""
+        before = [t - s for t, s in shown if t < 60.0][-1]
+        after = [t - s for t, s in shown if t >= 60.0 + closed]
+        later = [t - s for t, s in shown if t >= 70.0 + closed]
+        print(f'  {label:<34}{before:>8.3f}{after[0]:>13.3f}{later[0]:>12.3f}')
+
+    shown, stamp, now = [], 0.07, 0.0
+    while now < 75.0 + closed:
+        event = channel.next_event()
+        if event is None or stamp <= event:
+            now = stamp
+            channel.offer(stamp.hex().encode().ljust(FRAME_BYTES), now)
+            stamp += every
+        else:
+            now = event
+        for received in channel.poll(now):
+            shown.append((now, float.fromhex(received.payload[:30].split()[0].decode())))
+    told('this link', shown)
+
+    # A topic throttled to what the link carries, as topic_tools does, through a queue as reliable
+    # topics have; the queue is emptied at the link's rate, messages whole.
+    for depth in (10, 1000):
+        queue: deque[float] = deque(maxlen=depth)
+        shown, free, throttled = [], 0.0, math.ceil(frame_s / every) * every
+        for tick in range(int((75.0 + closed) / every)):
+            now = 0.07 + tick * every
+            while queue and free <= now:
+                start = times.opens(max(free, queue[0]))
+                if start > now:
+                    break
+                free = start + frame_s
+                shown.append((free + delay, queue.popleft()))
+            if tick % round(throttled / every) == 0:
+                queue.append(now)
+        told(f'a throttle and a queue of {depth}', sorted(shown))
+
+
+def relay_day() -> None:
+    """Print a day of a relay orbiter's passes."""
+    profile = profiles.load('mars_uhf_relay')
+    result = budget.compute(profile)
+    channel = Channel(
+        result.rate_bps, result.delay_s, int(profile.mtu), schedule=schedule_of(profile), seed=1
+    )
+    begin = time.monotonic()
+    seconds = 24 * 3600
+    for second in range(seconds):
+        channel.offer(bytes(FRAME_BYTES), float(second))
+        channel.poll(second + 0.5)
+    took = time.monotonic() - begin
+    s = channel.statistics(seconds)
+    waiting = s.offered - s.delivered - s.lost - s.stale
+    print(
+        f'\n24 h of mars_uhf_relay, a frame a second, in {took:.1f} s: {s.offered} offered, '
+        f'{s.delivered} shown ({s.truncated} cut), {s.lost} lost, {s.stale} stale, '
+        f'{waiting} waiting; {channel.receiver.held_bytes} B held at the end'
+    )
+
+
 def processor() -> None:
     """Print processor time for 1,000 datagrams, with a CRC and encrypted."""
     print('\nProcessor time of 1,000 datagrams of 200 B, ms')
@@ -121,4 +230,7 @@ def processor() -> None:
 if __name__ == '__main__':
     goodput()
     losses()
+    lost()
+    outage()
+    relay_day()
     processor()
