@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import CameraInfo, Image
-from std_msgs.msg import Header, String
+from std_msgs.msg import Empty, Header, String
 
 from gsc_ros.codec.bitstream import PRESETS, MissingReferenceError
 from gsc_ros.msg import SemanticFrame
@@ -202,10 +202,14 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
             return self._film.decode(*arguments)
         except MissingReferenceError:
             # The key frame may have come while nobody looked, or while another was drawn.
-            if self._key is None:
+            try:
+                if self._key is None:
+                    raise
+                self._film.learn(bytes(self._key.data))
+                return self._film.decode(*arguments)
+            except MissingReferenceError:
+                self._missed.publish(Empty())
                 raise
-            self._film.learn(bytes(self._key.data))
-            return self._film.decode(*arguments)
 
     def _age(self) -> float:
         """Seconds since the shown picture was taken, by this node's clock."""
