@@ -105,6 +105,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
             for topic in (topics.DECODED_INFO, topics.DECODED_DEPTH_INFO)
         ]
         self._caption = self.create_publisher(String, topics.CAPTION, topics.PICTURES)
+        self._missed = self.create_publisher(Empty, topics.KEY_MISSED, topics.NEWEST)
         kind, topic, labels = label_message()
         self._labels: Publisher = self.create_publisher(kind, topic, topics.LATCHED)
         self._labels.publish(labels)
@@ -139,7 +140,9 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
 
     def teardown(self) -> None:
         """Let go of the networks."""
-        outputs = [*self._images.values(), *self._info_outputs, self._caption, self._labels]
+        outputs = [
+            *self._images.values(), *self._info_outputs, self._caption, self._missed, self._labels,
+        ]  # fmt: skip
         for publisher in outputs:
             self.destroy_publisher(publisher)
         del self._film

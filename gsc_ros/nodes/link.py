@@ -3,8 +3,9 @@ The link between robot and operator, simulated: frames down, commands up.
 
 Robot side: camera/image/gsc and camera/camera_info in, cmd_vel and camera/key_wanted out. Ground
 side: link/image/gsc and link/camera_info out (one of each per frame, with the robot's acquisition
-stamp), teleop/cmd_vel and decoded/key_missed in. link/status says twice a second what the link carries. What is published at the
-far end is rebuilt from what crossed the channel and from nothing else.
+stamp), teleop/cmd_vel and decoded/key_missed in. link/status says twice a second what the link
+carries. What is published at the far end is rebuilt from what crossed the channel and from nothing
+else.
 """
 
 import array
