@@ -31,9 +31,9 @@ class EncoderParameters(Parameters):
     preset: str = parameter('gsc', 'Which streams a frame has', choices=PRESETS, read_only=True)
     budget_bytes: int = parameter(300, 'Bytes of a frame on air, never exceeded', 40, 2000)
     key_every: int = parameter(
-        20,
+        1,
         'A key frame after so many frames at most, the others are delta frames where that tells '
-        'more; 1: key frames only, 0: as few as the scenes need. The ground asks for a lost one',
+        'more, at two to three times the work; 1: key frames only, 0: as few as the scenes need',
         0,
         10_000,
     )
