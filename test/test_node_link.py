@@ -16,6 +16,7 @@ from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import CameraInfo  # noqa: E402
+from std_msgs.msg import Empty  # noqa: E402
 
 from gsc_ros.codec import bitstream  # noqa: E402
 from gsc_ros.link import profiles  # noqa: E402
@@ -346,6 +347,26 @@ def test_a_bad_parameter_stops_the_node_at_configure(context, capfd, name, value
     finally:
         node.destroy_node()
     assert message in capfd.readouterr().err
+
+
+def test_a_key_frame_is_asked_for_over_the_link_and_not_in_a_storm(bench):
+    b = bench()
+    wanted = []
+    b.peer.create_subscription(Empty, topics.KEY_WANTED, wanted.append, topics.PICTURES)
+    missed = b.peer.create_publisher(Empty, topics.KEY_MISSED, topics.NEWEST)
+    b.wait(missed.get_subscription_count)
+    b.wait(b.node._wanted.get_subscription_count)
+    requests = b.node._key_requests
+    for number in range(1, 6):
+        missed.publish(Empty())
+        b.wait(lambda n=number: requests.asked + requests.held >= n)
+    b.wait(lambda: wanted)
+    assert requests.asked == 1 and len(wanted) == 1
+    b.send(frame(2))  # a key frame: the answer
+    b.wait(lambda: b.got[topics.RECEIVED])
+    missed.publish(Empty())
+    b.wait(lambda: len(wanted) == 2)
+    assert requests.asked == 2
 
 
 def test_the_key_is_made_at_the_first_start_and_kept(context, tmp_path, monkeypatch):

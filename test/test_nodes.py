@@ -9,7 +9,7 @@ from bench import coded, image, info
 from diagnostic_msgs.msg import DiagnosticStatus
 from gsc_ros.msg import LinkStatus, SemanticFrame
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from std_msgs.msg import String
+from std_msgs.msg import Empty, String
 
 from gsc_ros.codec import SemanticCodec, bitstream
 from gsc_ros.codec.film import FilmDecoder
@@ -222,6 +222,44 @@ def test_every_third_frame_is_a_key_frame_and_the_others_lean_on_it(bench, codec
         assert frame.frame_type == (SemanticFrame.DELTA if place else SemanticFrame.KEY)
         assert frame.reference_sequence == frame.sequence - place
         ground.decode(bytes(frame.data))  # refuses a delta frame whose key frame it has not seen
+
+
+def test_a_key_frame_that_is_wanted_is_the_next(bench):
+    bench.hear(SemanticFrame, topics.CODED, topics.NEWEST)
+    bench.add(Encoder, weights='random', max_rate=60.0, key_every=0)
+    publisher = bench.peer.create_publisher(Image, topics.IMAGE, 10)
+    wanted = bench.peer.create_publisher(Empty, topics.KEY_WANTED, topics.NEWEST)
+    bench.wait(lambda: publisher.get_subscription_count() and wanted.get_subscription_count())
+    bench.wait(lambda: bench.peer.count_publishers(f'{bench.namespace}/{topics.CODED}'))
+    got = bench.got[topics.CODED]
+
+    def frames(count):
+        bench.wait(
+            lambda: len(got) >= count or publisher.publish(image(stamp=(len(got) + 1, 0))),
+            'frames',
+        )
+
+    frames(3)
+    assert [frame.frame_type for frame in got[:3]] == [SemanticFrame.KEY] + 2 * [
+        SemanticFrame.DELTA
+    ]
+    bench.tell(lambda: wanted.publish(Empty()), 'encoder', lambda v: v['wanted'] > 0)
+    frames(len(got) + 3)
+    assert SemanticFrame.KEY in [frame.frame_type for frame in got[3:]]
+
+
+def test_a_decoder_says_that_a_key_frame_is_missing(bench, codec):
+    bench.hear(Empty, topics.KEY_MISSED)
+    bench.hear(Image, topics.DECODED)
+    frames = bench.peer.create_publisher(SemanticFrame, topics.RECEIVED, topics.NEWEST)
+    bench.add(Decoder, weights='random')
+    bench.wait(frames.get_subscription_count)
+    delta = coded(codec, sequence=8)
+    reference = codec.reference(bytes(coded(codec, sequence=7).data))
+    rgb = convert.to_rgb(image(0))
+    delta.data = codec.encode(rgb, 60, sequence=8, reference=reference).data
+    delta.frame_type, delta.reference_sequence = SemanticFrame.DELTA, 7
+    bench.wait(lambda: bench.got[topics.KEY_MISSED] or frames.publish(delta))
 
 
 def test_delta_frames_find_a_key_frame_that_was_passed_over(bench, codec):

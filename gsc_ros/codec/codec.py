@@ -206,8 +206,13 @@ class SemanticCodec:
         sequence: int,
         reference: Reference | None = None,
         quiet: NDArray[np.bool_] | None = None,
+        final: bool = True,
     ) -> '_Attempt':
-        """Code a key frame, or a delta frame that says nothing of the blocks ``quiet``."""
+        """
+        Code a key frame, or a delta frame that says nothing of the blocks ``quiet``.
+
+        ``final``: take the time to choose what to send where the budget ends.
+        """
         header = FrameHeader(
             self.preset,
             self.fingerprint,
@@ -223,7 +228,7 @@ class SemanticCodec:
             self.networks.prior,
             budget_bytes - header.bytes,
             known,
-            _Sender(self, looked.found, known),
+            _Sender(self, looked.found, known) if final else None,
             quiet,
         )
         return _Attempt(header, stream, coded, streams.completed(coded, known) if known else coded)
@@ -241,16 +246,17 @@ class SemanticCodec:
             return self._attempt(looked, budget_bytes, sequence)
         tokenizer = self.networks.robot.tokenizer
         maps = still_maps(looked.found, reference.symbols, tokenizer)
-        attempts = [self._attempt(looked, budget_bytes, sequence, reference, maps[0])]
-        if len(maps) == 1 or 'residual' in attempts[0].coded.bits:
-            return attempts[0]  # it says all there is to say
-        attempts += [
-            self._attempt(looked, budget_bytes, sequence, reference, quiet) for quiet in maps[1:]
-        ]
+        plans: list[tuple[Reference | None, NDArray[np.bool_] | None]]
+        plans = [(reference, quiet) for quiet in maps]
         if or_key:
-            attempts.append(self._attempt(looked, budget_bytes, sequence))
-        left = errors(looked.found, tokenizer, *(attempt.told for attempt in attempts))
-        return attempts[int(np.argmin([error.sum() for error in left]))]
+            plans.append((None, None))
+        if len(maps) > 1:
+            tries = [
+                self._attempt(looked, budget_bytes, sequence, *plan, final=False) for plan in plans
+            ]
+            left = errors(looked.found, tokenizer, *(attempt.told for attempt in tries))
+            plans = [plans[int(np.argmin([error.sum() for error in left]))]]
+        return self._attempt(looked, budget_bytes, sequence, *plans[0])
 
     def draw(self, out: Synthesis, latent: Tensor | None = None) -> NDArray[np.float32]:
         """Draw a picture of the prediction, or of a latent near it: float32 (H, W, 3) 0..255."""

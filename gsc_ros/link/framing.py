@@ -45,6 +45,7 @@ class Class(IntEnum):
     COMMAND = 0
     SETUP = 1
     FRAME = 2
+    REQUEST = 3
 
 
 class FramingError(ValueError):

@@ -1,5 +1,5 @@
 """
-What is inside the payloads: a frame with its acquisition stamp, the camera, a motion command.
+What is inside the payloads: a frame with its acquisition stamp, the camera, a command, a request.
 
 A frame carries 9 bytes beside its coded stream: 48 bits of the stamp, 16 of the sequence and the
 number of the *setup* it belongs to. The setup holds what seldom changes (frame_id, intrinsics, the
@@ -11,6 +11,7 @@ import math
 import struct
 import zlib
 from dataclasses import dataclass, replace
+from enum import IntEnum
 
 from gsc_ros.link.framing import Class
 
@@ -262,3 +263,22 @@ class Command:
         x, y, z, rx, ry, rz = (next(values) if mask >> i & 1 else 0.0 for i in range(6))
         stamp = unwrap(high << 32 | low, STAMP_BITS, now_ns)
         return cls(stamp, (x, y, z, rx, ry, rz))
+
+
+class Request(IntEnum):
+    """What the ground asks of the robot: one byte."""
+
+    KEY_FRAME = 1
+
+    def pack(self) -> bytes:
+        """Return the byte."""
+        return bytes([self])
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> 'Request':
+        """Read a request; raises PayloadError for anything else."""
+        try:
+            (kind,) = payload
+            return cls(kind)
+        except ValueError:
+            raise PayloadError(f'not a request: {payload[:8].hex()}') from None

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import CameraInfo, Image
-from std_msgs.msg import Header, String
+from std_msgs.msg import Empty, Header, String
 
 from gsc_ros.codec.bitstream import PRESETS, MissingReferenceError
 from gsc_ros.msg import SemanticFrame
@@ -105,6 +105,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
             for topic in (topics.DECODED_INFO, topics.DECODED_DEPTH_INFO)
         ]
         self._caption = self.create_publisher(String, topics.CAPTION, topics.PICTURES)
+        self._missed = self.create_publisher(Empty, topics.KEY_MISSED, topics.NEWEST)
         kind, topic, labels = label_message()
         self._labels: Publisher = self.create_publisher(kind, topic, topics.LATCHED)
         self._labels.publish(labels)
@@ -139,7 +140,9 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
 
     def teardown(self) -> None:
         """Let go of the networks."""
-        outputs = [*self._images.values(), *self._info_outputs, self._caption, self._labels]
+        outputs = [
+            *self._images.values(), *self._info_outputs, self._caption, self._missed, self._labels,
+        ]  # fmt: skip
         for publisher in outputs:
             self.destroy_publisher(publisher)
         del self._film
@@ -202,10 +205,14 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
             return self._film.decode(*arguments)
         except MissingReferenceError:
             # The key frame may have come while nobody looked, or while another was drawn.
-            if self._key is None:
+            try:
+                if self._key is None:
+                    raise
+                self._film.learn(bytes(self._key.data))
+                return self._film.decode(*arguments)
+            except MissingReferenceError:
+                self._missed.publish(Empty())
                 raise
-            self._film.learn(bytes(self._key.data))
-            return self._film.decode(*arguments)
 
     def _age(self) -> float:
         """Seconds since the shown picture was taken, by this node's clock."""

@@ -1,8 +1,8 @@
 """
 The robot's end: pictures in, semantic frames out, as many as the link can take.
 
-Subscribes camera/image (or its compressed form), camera/depth/image if asked to, link/status;
-publishes camera/image/gsc.
+Subscribes camera/image (or its compressed form), camera/depth/image if asked to, link/status and
+camera/key_wanted; publishes camera/image/gsc.
 """
 
 import time
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Empty
 
 from gsc_ros.codec.bitstream import PRESETS
 from gsc_ros.msg import LinkStatus, SemanticFrame
@@ -31,8 +32,8 @@ class EncoderParameters(Parameters):
     budget_bytes: int = parameter(300, 'Bytes of a frame on air, never exceeded', 40, 2000)
     key_every: int = parameter(
         1,
-        'A key frame after so many frames at most, the others are delta frames; 1: key frames '
-        'only, 0: as few as the scenes need. A lost key frame costs all that lean on it',
+        'A key frame after so many frames at most, the others are delta frames where that tells '
+        'more, at two to three times the work; 1: key frames only, 0: as few as the scenes need',
         0,
         10_000,
     )
@@ -76,7 +77,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         # Deltas lean on the last key frame: a lost delta harms no other frame.
         self._film: FilmEncoder = FilmEncoder(codec, v.key_every, chained=False)
         self._publisher = self.create_publisher(SemanticFrame, topics.CODED, topics.NEWEST)
-        self._counts = {'received': 0, 'encoded': 0, 'unread': 0, 'held': 0}
+        self._counts = {'received': 0, 'encoded': 0, 'unread': 0, 'held': 0, 'wanted': 0}
         self._drops = Drops(self, 'picture')
         self._depth: NDArray[np.float32] | None = None
         self._status: LinkStatus | None = None
@@ -97,7 +98,10 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         status = self.create_subscription(
             LinkStatus, topics.STATUS, self._on_status, topics.LATCHED
         )
-        self._inputs = [images, status]
+        wanted = self.create_subscription(
+            Empty, topics.KEY_WANTED, self._on_key_wanted, topics.NEWEST
+        )
+        self._inputs = [images, status, wanted]
         if self.values.use_depth:
             self._inputs.append(
                 self.create_subscription(Image, topics.DEPTH, self._on_depth, topics.SENSOR)
@@ -116,6 +120,10 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
 
     def _on_status(self, message: LinkStatus) -> None:
         self._status, self._status_at = message, time.monotonic()
+
+    def _on_key_wanted(self, _message: Empty) -> None:
+        self._counts['wanted'] += 1
+        self._film.restart()
 
     def _on_depth(self, message: Image) -> None:
         try:

@@ -1,10 +1,11 @@
 """
 The link between robot and operator, simulated: frames down, commands up.
 
-Robot side: camera/image/gsc and camera/camera_info in, cmd_vel out. Ground side: link/image/gsc
-and link/camera_info out (one of each per frame, with the robot's acquisition stamp),
-teleop/cmd_vel in. link/status says twice a second what the link carries. What is published at the
-far end is rebuilt from what crossed the channel and from nothing else.
+Robot side: camera/image/gsc and camera/camera_info in, cmd_vel and camera/key_wanted out. Ground
+side: link/image/gsc and link/camera_info out (one of each per frame, with the robot's acquisition
+stamp), teleop/cmd_vel and decoded/key_missed in. link/status says twice a second what the link
+carries. What is published at the far end is rebuilt from what crossed the channel and from nothing
+else.
 """
 
 import array
@@ -16,7 +17,7 @@ from pathlib import Path
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Twist
 from sensor_msgs.msg import CameraInfo
-from std_msgs.msg import Header
+from std_msgs.msg import Empty, Header
 
 from gsc_ros.codec import bitstream
 from gsc_ros.link import budget, profiles, schedule, units
@@ -31,7 +32,9 @@ from gsc_ros.link.payloads import (
     FrameReceiver,
     FrameSender,
     PayloadError,
+    Request,
 )
+from gsc_ros.link.requests import Backoff
 from gsc_ros.msg import LinkStatus, SemanticFrame
 from gsc_ros.nodes import topics
 from gsc_ros.nodes.diagnostics import ERROR, OK, STALE, WARN, Report
@@ -46,6 +49,7 @@ _LEAST_SLEEP_S = 2e-4
 _LOG_PERIOD_S = 5.0
 _QUIET_S = 5.0
 _HIGH_LOSS = 0.5
+_LEAST_WAIT_S = 0.5  # for a key frame that was asked for: a robot has to draw breath
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,7 @@ class LinkNode(GscNode[LinkParameters]):
         self._frames = self.create_publisher(SemanticFrame, topics.RECEIVED, topics.NEWEST)
         self._cameras = self.create_publisher(CameraInfo, topics.RECEIVED_INFO, topics.NEWEST)
         self._commands = self.create_publisher(Twist, topics.CMD_VEL, topics.NEWEST)
+        self._wanted = self.create_publisher(Empty, topics.KEY_WANTED, topics.NEWEST)
         self._status = self.create_publisher(LinkStatus, topics.STATUS, topics.LATCHED)
 
     def start(self) -> None:
@@ -153,6 +158,7 @@ class LinkNode(GscNode[LinkParameters]):
                 CameraInfo, topics.CAMERA_INFO, self._on_camera, topics.SENSOR
             ),
             self.create_subscription(Twist, topics.TELEOP, self._on_command, topics.NEWEST),
+            self.create_subscription(Empty, topics.KEY_MISSED, self._on_missed, topics.NEWEST),
         ]
         self._alarm = self.create_timer(STATUS_PERIOD_S, self._on_alarm)
         self._status_timer = self.create_timer(STATUS_PERIOD_S, self._publish_status)
@@ -170,7 +176,9 @@ class LinkNode(GscNode[LinkParameters]):
 
     def teardown(self) -> None:
         """Take the publishers down."""
-        for publisher in (self._frames, self._cameras, self._commands, self._status):
+        for publisher in (
+            self._frames, self._cameras, self._commands, self._wanted, self._status,
+        ):  # fmt: skip
             self.destroy_publisher(publisher)
 
     def _make_channels(self) -> None:
@@ -212,6 +220,8 @@ class LinkNode(GscNode[LinkParameters]):
         self._refused = self._delivered = self._late = self._stops = 0
         self._offered_at = self._delivered_at = self._moved_at = self._frame_age_s = 0.0
         self._told_bps = -1.0  # in the last status
+        self._frame_s = 0.0  # time on air of the last frame
+        self._key_requests = Backoff()
         self._history: deque[tuple[float, Statistics]] = deque()
 
     # Time
@@ -236,7 +246,10 @@ class LinkNode(GscNode[LinkParameters]):
         for received in self.down.poll(now):
             self._deliver(received, now)
         for received in self.up.poll(now):
-            self._execute(received, now)
+            if received.klass is Class.REQUEST:
+                self._ask(received)
+            else:
+                self._execute(received, now)
         if self._moving and now >= self._moved_at + self.values.command_timeout_s:
             self._halt('no command came')
         if self.down.rate_at(now)[0] != self._told_bps:
@@ -306,6 +319,14 @@ class LinkNode(GscNode[LinkParameters]):
         self._moved_at = now
         self._commands.publish(_twist(command.velocity))
 
+    def _ask(self, received: Received) -> None:
+        try:
+            Request.unpack(received.payload)
+        except PayloadError as error:
+            self._refuse(f'request refused: {error}')
+            return
+        self._wanted.publish(Empty())
+
     def _halt(self, reason: str) -> None:
         self._moving = False
         self._stops += 1
@@ -345,6 +366,9 @@ class LinkNode(GscNode[LinkParameters]):
         )
         self._delivered += 1
         self._delivered_at = now
+        self._frame_s = self.down.frame_s(len(received.payload))
+        if header.frame_type == bitstream.KEY and not received.truncated:
+            self._key_requests.answered()
         self._frame_age_s = (self._last_ns - frame.stamp_ns) * 1e-9
 
     def _on_command(self, message: Twist) -> None:
@@ -358,6 +382,16 @@ class LinkNode(GscNode[LinkParameters]):
             return
         self.up.offer(payload, now, Class.COMMAND)
         self._set_alarm(now)
+
+    def _on_missed(self, _message: Empty) -> None:
+        """Ask for a key frame, if it is not on its way already."""
+        now = self._now()
+        # The request goes up, a frame that has begun is finished, the key frame comes down.
+        request = Request.KEY_FRAME.pack()
+        wait = self.up.frame_s(len(request)) + 2 * self.up.delay_s + 2 * self._frame_s
+        if self._key_requests.ask(now, max(wait, _LEAST_WAIT_S)):
+            self.up.offer(request, now, Class.REQUEST)
+            self._set_alarm(now)
 
     # State
 
@@ -443,6 +477,7 @@ class LinkNode(GscNode[LinkParameters]):
             'replayed': statistics.packets_replayed,
             'refused': self._refused,
             'commands too late': self._late,
+            'key frames asked for': self._key_requests.asked,
             'stops': self._stops,
         }
         for channel in (self.down, self.up):

@@ -15,6 +15,7 @@ DEPTH = 'camera/depth/image'
 SEGMENTATION = 'camera/segmentation/image'
 CODED = 'camera/image/gsc'
 CMD_VEL = 'cmd_vel'
+KEY_WANTED = 'camera/key_wanted'
 
 # Ground
 RECEIVED = 'link/image/gsc'
@@ -31,6 +32,7 @@ LABEL_INFO = 'decoded/segmentation/label_info'
 LABELS = 'decoded/segmentation/labels'
 TRUST = 'decoded/trust'
 CAPTION = 'decoded/caption'
+KEY_MISSED = 'decoded/key_missed'
 
 SENSOR = qos_profile_sensor_data
 NEWEST = QoSProfile(

@@ -1,0 +1,40 @@
+"""
+What the ground asks of the robot, and how often it may ask.
+
+Requests for key frames that are repeated whenever a picture fails drown a thin link at the very
+moment it is weak: so every request waits for an answer to the one before, twice as long each time.
+"""
+
+from dataclasses import dataclass
+
+MOST_WAITS = 5  # doublings: 32 times the first wait at most
+
+
+@dataclass
+class Backoff:
+    """Whether to ask now. The first request goes at once, each further one waits twice as long."""
+
+    asked_at: float | None = None
+    unanswered: int = 0
+    asked: int = 0
+    held: int = 0
+
+    def ask(self, now: float, wait_s: float) -> bool:
+        """
+        Whether a request may go at ``now`` (s); counts it in ``asked`` or ``held``.
+
+        ``wait_s``: how long an answer takes at least.
+        """
+        if self.asked_at is not None and self.unanswered:
+            wait = wait_s * 2 ** min(self.unanswered - 1, MOST_WAITS)
+            if now < self.asked_at + wait:
+                self.held += 1
+                return False
+        self.asked_at = now
+        self.unanswered += 1
+        self.asked += 1
+        return True
+
+    def answered(self) -> None:
+        """Note that what was asked for has come."""
+        self.unanswered = 0
