@@ -71,7 +71,7 @@ def test_a_still_scene_costs_almost_nothing_and_gets_better(codec, drive):
 def test_motion_is_a_delta_and_a_cut_a_key(codec, drive):
     robot = FilmEncoder(codec)
     kinds = [
-        robot.encode(view.rgb, 200, sequence=i).header.frame_type for i, view in enumerate(drive)
+        robot.encode(view.rgb, 75, sequence=i).header.frame_type for i, view in enumerate(drive)
     ]
     assert kinds == [0, 1, 0]
 
