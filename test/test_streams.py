@@ -223,8 +223,8 @@ def test_errors_name_what_is_wrong():
     with pytest.raises(BitstreamError, match='not a gsc frame'):
         bitstream.unpack(b'\x89PNG\r\n\x1a\n' + bytes(40))
     for at, value, message in (
-        (0, 0x30, 'version 3'),
-        (0, 0x27, 'preset 7'),
+        (0, (bitstream.VERSION + 1) << 4, f'version {bitstream.VERSION + 1}'),
+        (0, bitstream.VERSION << 4 | 7, 'preset 7'),
         (4, 254, 'size 254'),
     ):
         newer = bytearray(data[:6])
