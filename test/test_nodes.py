@@ -128,7 +128,7 @@ def test_the_pace_is_the_links(encoding):
     _, node, _ = encoding
     assert node._interval(0.0) == pytest.approx(1 / 60)
     node._on_status(LinkStatus(open=True, rate_bps=1000.0))
-    assert node._interval(node._status_at) == pytest.approx(8 * (300 + 24) / 1000)
+    assert node._interval(node._status_at) == pytest.approx(8 * (300 + 28) / 1000)
     assert node._interval(node._status_at + 60) == pytest.approx(1 / 60)  # an old status is none
 
 
