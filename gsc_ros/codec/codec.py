@@ -255,7 +255,9 @@ class SemanticCodec:
                 self._attempt(looked, budget_bytes, sequence, *plan, final=False) for plan in plans
             ]
             left = errors(looked.found, tokenizer, *(attempt.told for attempt in tries))
-            plans = [plans[int(np.argmin([error.sum() for error in left]))]]
+            # Where everything fits, saying it against the reference leaves most for the residual.
+            whole = 'residual' in tries[0].coded.bits
+            plans = [plans[0 if whole else int(np.argmin([error.sum() for error in left]))]]
         return self._attempt(looked, budget_bytes, sequence, *plans[0])
 
     def draw(self, out: Synthesis, latent: Tensor | None = None) -> NDArray[np.float32]:
