@@ -184,7 +184,6 @@ class Statistics:
     packets_sent: int = 0
     packets_lost: int = 0
     packets_malformed: int = 0
-    packets_replayed: int = 0
     offered_bytes: int = 0
     sent_bytes: int = 0
     queue_bytes: int = 0
@@ -518,7 +517,6 @@ class Channel:
             packets_sent=self._packets_sent,
             packets_lost=self._packets_lost,
             packets_malformed=self.receiver.malformed,
-            packets_replayed=self.receiver.replayed,
             offered_bytes=sender.offered_bytes,
             sent_bytes=sender.sent_bytes,
             queue_bytes=queue_bytes,

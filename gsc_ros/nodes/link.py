@@ -22,7 +22,7 @@ from std_msgs.msg import Empty, Header
 from gsc_ros.codec import bitstream
 from gsc_ros.link import budget, profiles, schedule, units
 from gsc_ros.link.channel import Channel, GilbertElliottModel, Statistics
-from gsc_ros.link.framing import CHECKSUM, Class, Received
+from gsc_ros.link.framing import CHECKSUM, Class, Reassembler, Received
 from gsc_ros.link.keys import KeyRing, default_path
 from gsc_ros.link.payloads import (
     FRAME_OVERHEAD,
@@ -399,6 +399,11 @@ class LinkNode(GscNode[LinkParameters]):
         self._refused += 1
         self.get_logger().warning(reason, throttle_duration_sec=_LOG_PERIOD_S)
 
+    @property
+    def _receivers(self) -> tuple[Reassembler, Reassembler]:
+        """Both far ends: what is forged on the way up counts as well."""
+        return self.down.receiver, self.up.receiver
+
     def _statistics(self, now: float) -> tuple[Statistics, Statistics, float]:
         """Return counters now, counters a window ago, and the seconds between."""
         stats = self.down.statistics(now)
@@ -428,7 +433,8 @@ class LinkNode(GscNode[LinkParameters]):
             frames_delivered=self._delivered,
             frames_stale=stats.stale,
             frames_lost=stats.lost + self._receiver.undescribed,
-            packets_malformed=stats.packets_malformed + stats.packets_replayed + self._refused,
+            packets_malformed=sum(r.malformed + r.replayed for r in self._receivers)
+            + self._refused,
         )
         if seconds > 0:
             status.offered_bps = (stats.offered_bytes - old.offered_bytes) * 8 / seconds
@@ -460,7 +466,6 @@ class LinkNode(GscNode[LinkParameters]):
             return Report(OK, 'inactive')
         status = self.status()
         now = self._now()
-        statistics = self.down.statistics(now)
         values = {
             'profile': status.profile,
             'rate kbps': status.rate_bps / 1e3,
@@ -474,7 +479,7 @@ class LinkNode(GscNode[LinkParameters]):
             'frames delivered': status.frames_delivered,
             'frames stale': status.frames_stale,
             'frames lost': status.frames_lost,
-            'replayed': statistics.packets_replayed,
+            'replayed': sum(r.replayed for r in self._receivers),
             'refused': self._refused,
             'commands too late': self._late,
             'key frames asked for': self._key_requests.asked,
