@@ -117,8 +117,8 @@ def test_a_jammer_slows_frames_and_their_age_stays_bounded():
     arrivals = list(run(channel, stream(300, 0.1, 300.0), 320.0))
     slowest = 8 * (300 + 3 * 8) / 1000.0
     assert greatest_age(arrivals, 10.0) <= 2 * slowest + 0.5 + 0.2
-    assert channel.rate_at(41.0)[0] == pytest.approx(1000.0)
-    assert channel.rate_at(41.0)[1] == 60.0
+    assert channel.sender.rate_at(41.0)[0] == pytest.approx(1000.0)
+    assert channel.sender.rate_at(41.0)[1] == 60.0
     fast = sum(now % 60 < 40 for now, _ in arrivals)
     assert fast > 10 * (len(arrivals) - fast)
 

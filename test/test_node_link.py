@@ -94,7 +94,7 @@ class Bench:
             self.wait(lambda before=before: self.taken() > before)
 
     def taken(self):
-        return self.node.down.sender.counts[2].offered + self.node._refused
+        return self.node.down.sender.counts[2].offered + self.node.refused
 
     def status(self, condition):
         self.wait(lambda: condition(self.got[topics.STATUS][-1]))
@@ -133,7 +133,7 @@ def bench(context, request):
 def test_a_frame_arrives_with_its_own_stamp_and_a_camera_info_of_the_same(bench):
     link = bench()
     link.cameras.publish(camera('cam'))
-    link.wait(lambda: link.node._camera_info is not None)
+    link.wait(lambda: link.node.robot.camera_info is not None)
     sent = [frame(number, stamp=(STAMP[0] + number, STAMP[1])) for number in range(5)]
     link.send(*sent)
     link.wait(lambda: len(link.got[topics.RECEIVED]) == len(link.got[topics.RECEIVED_INFO]) == 5)
@@ -160,8 +160,8 @@ def test_a_change_of_camera_crosses_with_its_first_frame(bench):
     link = bench()
     for number, focal in enumerate((400.0, 500.0)):
         link.cameras.publish(camera(focal=focal))
-        link.wait(lambda focal=focal: link.node._camera_info
-                  and link.node._camera_info.k[0] == focal)  # fmt: skip
+        link.wait(lambda focal=focal: link.node.robot.camera_info
+                  and link.node.robot.camera_info.k[0] == focal)  # fmt: skip
         link.send(frame(number))
         link.wait(lambda number=number: len(link.got[topics.RECEIVED_INFO]) == number + 1)
     assert [info.k[0] for info in link.got[topics.RECEIVED_INFO]] == [400.0, 500.0]
@@ -193,7 +193,7 @@ def test_a_camera_info_that_cannot_be_is_refused(bench):
     bad = camera()
     bad.k[0] = math.nan
     link.cameras.publish(bad)
-    link.wait(lambda: link.node._refused == 1)
+    link.wait(lambda: link.node.refused == 1)
     link.send(frame())
     link.wait(lambda: link.got[topics.RECEIVED])
 
@@ -258,7 +258,7 @@ def test_simulated_time_drives_the_link_and_may_begin_anew(bench):
     for number, (begin, end) in enumerate(((100, 101), (10, 12))):
         set_time(begin)
         link.frames.publish(frame(number))
-        link.wait(lambda begin=begin: link.taken() == 1 and link.node._last_ns == begin * 10**9)
+        link.wait(lambda begin=begin: link.taken() == 1 and link.node.last_ns == begin * 10**9)
         set_time(end)
         if end - begin > 1.28:
             link.wait(lambda: link.got[topics.RECEIVED])
@@ -303,14 +303,14 @@ def test_a_command_that_is_too_late_is_not_executed(bench):
     link.teleop.publish(drive(0.1))
     link.wait(lambda: link.node.up.sender.counts[0].offered == 1)
     link.teleop.publish(drive(0.2))
-    link.wait(lambda: link.node._late == 1)
+    link.wait(lambda: link.node.robot.late == 1)
     assert 0.2 not in [round(m.linear.x, 3) for m in link.got[topics.CMD_VEL]]
 
 
 def test_a_command_that_is_no_number_is_refused(bench):
     link = bench()
     link.teleop.publish(drive(math.nan))
-    link.wait(lambda: link.node._refused == 1)
+    link.wait(lambda: link.node.refused == 1)
     assert not link.got[topics.CMD_VEL]
 
 
@@ -355,8 +355,8 @@ def test_a_key_frame_is_asked_for_over_the_link_and_not_in_a_storm(bench):
     b.peer.create_subscription(Empty, topics.KEY_WANTED, wanted.append, topics.PICTURES)
     missed = b.peer.create_publisher(Empty, topics.KEY_MISSED, topics.NEWEST)
     b.wait(missed.get_subscription_count)
-    b.wait(b.node._wanted.get_subscription_count)
-    requests = b.node._key_requests
+    b.wait(b.node.robot._wanted.get_subscription_count)
+    requests = b.node.ground.key_requests
     for number in range(1, 6):
         missed.publish(Empty())
         b.wait(lambda n=number: requests.asked + requests.held >= n)

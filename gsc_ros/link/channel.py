@@ -293,6 +293,16 @@ class Sender:
         return framing.air_bytes(payload_bytes, self.mtu, self.seal.overhead)
 
     @property
+    def rate_bps(self) -> float:
+        """Bits a second on air with full datagrams: the last computed rate less the gaps."""
+        return self.mtu * 8 / self.bucket.air_s(self.mtu)
+
+    def rate_at(self, now: float) -> tuple[float, float]:
+        """Return `rate_bps` at a time (0: closed), and when it changes (s; infinite: never)."""
+        rate, end = self.schedule.at(now)
+        return self.mtu * 8 / replace(self.bucket, rate_bps=rate).air_s(self.mtu), end
+
+    @property
     def max_payload(self) -> int:
         """Greatest payload in bytes that can be offered."""
         return framing.max_payload(self.mtu, self.seal.overhead)
@@ -460,14 +470,7 @@ class Channel:
     @property
     def rate_bps(self) -> float:
         """Bits a second on air with full datagrams: the last computed rate less the gaps."""
-        mtu, bucket = self.sender.mtu, self.sender.bucket
-        return mtu * 8 / bucket.air_s(mtu)
-
-    def rate_at(self, now: float) -> tuple[float, float]:
-        """Return `rate_bps` at a time (0: closed), and when it changes (s; infinite: never)."""
-        rate, end = self.sender.schedule.at(now)
-        mtu = self.sender.mtu
-        return mtu * 8 / replace(self.sender.bucket, rate_bps=rate).air_s(mtu), end
+        return self.sender.rate_bps
 
     def frame_s(self, payload_bytes: int) -> float:
         """Time that a payload of so many bytes takes on air, s."""

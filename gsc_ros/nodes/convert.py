@@ -1,5 +1,5 @@
 """
-sensor_msgs images <-> numpy.
+Messages <-> what the core works on: images and numpy, camera_info and cameras, velocities.
 
 Ours because cv_bridge is not at hand everywhere: it is a package of a ROS install, and its
 namesake on PyPI reads 16UC1 back wrong.
@@ -10,9 +10,12 @@ import sys
 
 import cv2
 import numpy as np
+from geometry_msgs.msg import Twist
 from numpy.typing import NDArray
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
+
+from gsc_ros.link.payloads import Camera
 
 # Encoding -> (dtype, channels), sensor_msgs/image_encodings.hpp
 _ENCODINGS: dict[str, tuple[type, int]] = {
@@ -142,3 +145,60 @@ def to_image(pixels: NDArray, encoding: str, header: Header) -> Image:
     # An array.array is taken as it is; bytes or lists are checked element by element.
     message.data = array.array('B', np.ascontiguousarray(pixels).tobytes())
     return message
+
+
+def to_camera(message: CameraInfo, frame_id: str) -> Camera:
+    """Take a CameraInfo apart; raises ValueError for what cannot be sent."""
+    roi = message.roi
+    return Camera(
+        frame_id,
+        message.width,
+        message.height,
+        message.distortion_model,
+        tuple(message.d),
+        tuple(map(float, message.k)),
+        tuple(map(float, message.r)),
+        tuple(map(float, message.p)),
+        (
+            message.binning_x,
+            message.binning_y,
+            roi.x_offset,
+            roi.y_offset,
+            roi.height,
+            roi.width,
+            int(roi.do_rectify),
+        ),
+    )
+
+
+def from_camera(camera: Camera, header: Header) -> CameraInfo:
+    """Make the CameraInfo of a camera."""
+    message = CameraInfo(
+        header=header,
+        width=camera.width,
+        height=camera.height,
+        distortion_model=camera.distortion_model,
+        d=list(camera.d),
+        k=list(camera.k),
+        r=list(camera.r),
+        p=list(camera.p),
+    )
+    roi = message.roi
+    message.binning_x, message.binning_y, roi.x_offset, roi.y_offset = camera.window[:4]
+    roi.height, roi.width = camera.window[4:6]
+    roi.do_rectify = bool(camera.window[6])
+    return message
+
+
+def to_velocity(twist: Twist) -> tuple[float, float, float, float, float, float]:
+    """Return linear x, y, z (m/s) and angular x, y, z (rad/s)."""
+    linear, angular = twist.linear, twist.angular
+    return linear.x, linear.y, linear.z, angular.x, angular.y, angular.z
+
+
+def to_twist(velocity: tuple[float, ...]) -> Twist:
+    """Make the Twist of linear x, y, z (m/s) and angular x, y, z (rad/s)."""
+    twist = Twist()
+    twist.linear.x, twist.linear.y, twist.linear.z = velocity[:3]
+    twist.angular.x, twist.angular.y, twist.angular.z = velocity[3:]
+    return twist

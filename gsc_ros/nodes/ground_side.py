@@ -1,0 +1,124 @@
+"""
+The ground's side of a link: frames come down, commands and requests go up.
+
+Publishes link/image/gsc and link/camera_info, one of each per frame, with the robot's acquisition
+stamp; subscribes teleop/cmd_vel and decoded/key_missed. What is published is rebuilt from what
+crossed the link and from nothing else.
+"""
+
+import array
+
+from geometry_msgs.msg import Twist
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Empty, Header
+
+from gsc_ros.codec import bitstream
+from gsc_ros.link.framing import Class, Received
+from gsc_ros.link.outlet import Outlet
+from gsc_ros.link.payloads import Command, FrameReceiver, PayloadError, Request
+from gsc_ros.link.requests import Backoff
+from gsc_ros.msg import SemanticFrame
+from gsc_ros.nodes import convert, topics
+from gsc_ros.nodes.link_base import LinkBase, time_of
+
+_LEAST_WAIT_S = 0.5  # for a key frame that was asked for: a robot has to draw breath
+
+
+class GroundSide:
+    """Joins the ground's topics to a link: ``down`` brings frames, ``up`` takes commands."""
+
+    def __init__(self, node: LinkBase) -> None:
+        self._node = node
+        self._frames = node.create_publisher(SemanticFrame, topics.RECEIVED, topics.NEWEST)
+        self._cameras = node.create_publisher(CameraInfo, topics.RECEIVED_INFO, topics.NEWEST)
+
+    def begin(self, down: Outlet, up: Outlet) -> None:
+        """Begin with nothing on its way and nothing counted."""
+        self._down, self._up = down, up
+        self._receiver = FrameReceiver()
+        self.key_requests = Backoff()
+        self.delivered = 0
+        self.delivered_at = self.frame_age_s = 0.0
+        self._frame_s = 0.0  # time on air of the last frame
+
+    def start(self) -> None:
+        """Listen to the operator."""
+        node = self._node
+        self._inputs = [
+            node.create_subscription(Twist, topics.TELEOP, self._on_command, topics.NEWEST),
+            node.create_subscription(Empty, topics.KEY_MISSED, self._on_missed, topics.NEWEST),
+        ]
+
+    def stop(self) -> None:
+        """Listen no more."""
+        for subscription in self._inputs:
+            self._node.destroy_subscription(subscription)
+
+    def teardown(self) -> None:
+        """Take the publishers down."""
+        self._node.destroy_publisher(self._frames)
+        self._node.destroy_publisher(self._cameras)
+
+    @property
+    def undescribed(self) -> int:
+        """Frames that came before their setup, and so could not be shown."""
+        return self._receiver.undescribed
+
+    def take(self, received: Received, now: float) -> None:
+        """Publish what came down the link."""
+        try:
+            if received.klass is Class.SETUP:
+                if not received.truncated:
+                    self._receiver.setup(received.payload)
+                return
+            if received.klass is not Class.FRAME:
+                raise PayloadError(f'{received.klass.name} does not come down the link')
+            frame = self._receiver.frame(received.payload)
+            if frame is None:
+                return
+            header = bitstream.read_header(frame.data, received.truncated)
+        except (PayloadError, bitstream.BitstreamError) as error:
+            self._node.refuse(f'frame lost: {error}')
+            return
+        stamp = Header(stamp=time_of(frame.stamp_ns), frame_id=frame.camera.frame_id)
+        self._cameras.publish(convert.from_camera(frame.camera, stamp))
+        self._frames.publish(
+            SemanticFrame(
+                header=stamp,
+                sequence=frame.sequence,
+                frame_type=header.frame_type,
+                reference_sequence=header.reference_of(frame.sequence),
+                preset=header.preset,
+                model_fingerprint=header.fingerprint,
+                width=header.width,
+                height=header.height,
+                data=array.array('B', frame.data),
+                truncated=received.truncated,
+            )
+        )
+        self.delivered += 1
+        self.delivered_at = now
+        self.frame_age_s = (self._node.last_ns - frame.stamp_ns) * 1e-9
+        self._frame_s = self._down.frame_s(len(received.payload))
+        if header.frame_type == bitstream.KEY and not received.truncated:
+            self.key_requests.answered()
+
+    def _on_command(self, message: Twist) -> None:
+        now = self._node.now()
+        try:
+            payload = Command(self._node.last_ns, convert.to_velocity(message)).pack()
+        except ValueError as error:
+            self._node.refuse(f'command refused: {error}')
+            return
+        self._up.offer(payload, now, Class.COMMAND)
+        self._node.set_alarm(now)
+
+    def _on_missed(self, _message: Empty) -> None:
+        """Ask for a key frame, if it is not on its way already."""
+        now = self._node.now()
+        # The request goes up, a frame that has begun is finished, the key frame comes down.
+        request = Request.KEY_FRAME.pack()
+        wait = self._up.frame_s(len(request)) + 2 * self._up.delay_s + 2 * self._frame_s
+        if self.key_requests.ask(now, max(wait, _LEAST_WAIT_S)):
+            self._up.offer(request, now, Class.REQUEST)
+            self._node.set_alarm(now)

@@ -1,0 +1,260 @@
+"""What every link node has: a profile, keys, explicit time, an alarm, and link/status."""
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from builtin_interfaces.msg import Time
+
+from gsc_ros.link import budget, profiles
+from gsc_ros.link.channel import Sender, Statistics
+from gsc_ros.link.framing import CHECKSUM, Seal
+from gsc_ros.link.keys import KeyRing, default_path
+from gsc_ros.msg import LinkStatus
+from gsc_ros.nodes import topics
+from gsc_ros.nodes.lifecycle import GscNode
+from gsc_ros.nodes.parameters import Parameters, parameter
+
+STATUS_PERIOD_S = 0.5
+# Rates and loss are those of so many seconds.
+WINDOW_S = 10.0
+LOG_PERIOD_S = 5.0
+QUIET_S = 5.0  # without frames: something is wrong
+# Shortest sleep: keeps rounding from waking the node again and again for one event.
+_LEAST_SLEEP_S = 2e-4
+
+
+@dataclass(frozen=True)
+class LinkBaseParameters(Parameters):
+    """What every link node can be told."""
+
+    profile: str = parameter(
+        'moon_dte_s_13m',
+        'Link profile: a name that `gsc link-budget --list` shows, or the path of a .yaml file',
+        read_only=True,
+    )
+    rate_scale: float = parameter(
+        1.0, 'Factor on the computed rate', low=1e-3, high=1e3, read_only=True
+    )
+    mtu: int = parameter(
+        0,
+        'Datagram size in bytes, 50 or more; 0 keeps the profile',
+        low=0,
+        high=65535,
+        read_only=True,
+    )
+    security: bool = parameter(
+        True, 'Encrypt and authenticate every datagram, both ways', read_only=True
+    )
+    key_file: str = parameter(
+        '',
+        'Key of the link, as `gsc key` makes it; empty, where the link is simulated: '
+        '~/.ros/gsc_ros/link.key, made if missing',
+        read_only=True,
+    )
+
+
+P = TypeVar('P', bound=LinkBaseParameters)
+
+
+class LinkBase(GscNode[P]):
+    """
+    A link node without its sides and its medium.
+
+    A node says what it counts (:meth:`statistics`), what is due (:meth:`due`) and does it
+    (:meth:`work`), and has a ``downlink``: the sender whose rate is told.
+    """
+
+    keys_made = False  # whether a missing key file may be made
+
+    # To be overridden
+
+    @property
+    def downlink(self) -> Sender:
+        """The sender of frames: its rate, delay and datagrams are told."""
+        raise NotImplementedError
+
+    @property
+    def delay_s(self) -> float:
+        """Propagation delay, one way, s."""
+        return self.budget.delay_s
+
+    def begin(self) -> None:
+        """Begin at time zero with nothing on its way and nothing counted."""
+        self.refused = 0
+        self._epoch_ns = self.last_ns = self.get_clock().now().nanoseconds
+        self._told_bps = -1.0  # in the last status
+        self._history: deque[tuple[float, Statistics]] = deque()
+
+    def work(self, now: float) -> None:
+        """Do what is due at time `now` (s)."""
+        raise NotImplementedError
+
+    def due(self, now: float) -> Iterable[float | None]:
+        """Return the times (s) of what is due next; None for nothing."""
+        raise NotImplementedError
+
+    def statistics(self, now: float) -> Statistics:
+        """Return the counters of frames on their way down."""
+        raise NotImplementedError
+
+    def loss(self, stats: Statistics, old: Statistics) -> float:
+        """Return the share of datagrams lost between two readings, 0..1."""
+        sent = stats.packets_sent - old.packets_sent
+        return (stats.packets_lost - old.packets_lost) / sent if sent else 0.0
+
+    # Lifecycle
+
+    def setup(self) -> None:
+        """Compute the link; raises ValueError for a bad profile, parameter or key."""
+        self.budget = budget.compute(profiles.load(self.values.profile))
+        self.keys: KeyRing | None = None
+        if self.values.security:
+            named = self.values.key_file
+            if not named and not self.keys_made:
+                raise ValueError(
+                    'both ends need one key: make it with `gsc key FILE`, bring the file to both '
+                    'and name it with key_file; or switch security off'
+                )
+            self.keys = KeyRing(Path(named) if named else default_path(), make=not named)
+        self._status = self.create_publisher(LinkStatus, topics.STATUS, topics.LATCHED)
+
+    def start(self) -> None:
+        """Wake when something is due, and tell how the link fares."""
+        self._alarm = self.create_timer(STATUS_PERIOD_S, self.wake)
+        self._status_timer = self.create_timer(STATUS_PERIOD_S, self._publish_status)
+        self._publish_status()
+
+    def stop(self) -> None:
+        """Sleep."""
+        self._note_keys()
+        self.destroy_timer(self._alarm)
+        self.destroy_timer(self._status_timer)
+
+    def teardown(self) -> None:
+        """Take the publisher down."""
+        self.destroy_publisher(self._status)
+
+    def seal(self, direction: str) -> Seal:
+        """Return how datagrams of a direction ('down', 'up') are proven."""
+        return self.keys.seal(direction) if self.keys else CHECKSUM
+
+    @property
+    def mtu(self) -> int:
+        """Bytes of a datagram at most."""
+        return self.values.mtu or int(self.budget.profile.mtu)
+
+    # Time
+
+    def now(self) -> float:
+        """Seconds since the beginning: small numbers keep their microseconds."""
+        now = self.get_clock().now().nanoseconds
+        if now < self.last_ns:
+            # Simulated time began anew: what was on its way belongs to the past.
+            self.get_logger().warning('time ran backwards: the link starts afresh')
+            self.begin()
+        self.last_ns = now
+        return (now - self._epoch_ns) * 1e-9
+
+    def wake(self) -> None:
+        """Do what is due."""
+        now = self.now()
+        self.work(now)
+        if self.downlink.rate_at(now)[0] != self._told_bps:
+            self._publish_status()  # who waits for the link to open need not wait longer
+        self.set_alarm(now)
+
+    def set_alarm(self, now: float) -> None:
+        """Sleep until the next thing is due."""
+        times = [*self.due(now), self.downlink.rate_at(now)[1]]
+        due = min(time for time in times if time is not None)
+        if math.isinf(due):
+            self._alarm.cancel()
+            return
+        self._alarm.timer_period_ns = int(max(due - now, _LEAST_SLEEP_S) * 1e9)
+        self._alarm.reset()
+
+    # State
+
+    def refuse(self, reason: str) -> None:
+        """Count and log something that cannot be used."""
+        self.refused += 1
+        self.get_logger().warning(reason, throttle_duration_sec=LOG_PERIOD_S)
+
+    def status(self) -> LinkStatus:
+        """Return what the link carries and how it fares."""
+        now = self.now()
+        stats = self.statistics(now)
+        self._history.append((now, stats))
+        while len(self._history) > 1 and self._history[0][0] < now - WINDOW_S:
+            self._history.popleft()
+        then, old = self._history[0]
+        rate, end = self.downlink.rate_at(now)
+        status = LinkStatus(
+            profile=self.budget.profile.name,
+            rate_bps=rate,
+            changes_in_s=end - now,
+            delay_s=self.delay_s,
+            loss=self.loss(stats, old),
+            queue_age_s=stats.queue_age_s,
+            queue_bytes=stats.queue_bytes,
+            open=rate > 0,
+            frames_sent=stats.sent,
+            frames_delivered=stats.delivered,
+            frames_stale=stats.stale,
+            frames_lost=stats.lost,
+            packets_malformed=stats.packets_malformed + self.refused,
+        )
+        if now > then:
+            status.offered_bps = (stats.offered_bytes - old.offered_bytes) * 8 / (now - then)
+            status.used_bps = (stats.sent_bytes - old.sent_bytes) * 8 / (now - then)
+        status.header.stamp = time_of(self.last_ns)
+        return status
+
+    def _publish_status(self) -> None:
+        self._told_bps = self.downlink.rate_at(self.now())[0]
+        self._note_keys()
+        self._status.publish(self.status())
+
+    def _note_keys(self) -> None:
+        """Note what was heard; a full disk is no reason to close the link."""
+        if self.keys is None:
+            return
+        try:
+            self.keys.note()
+        except OSError as error:
+            self.get_logger().error(
+                f'{self.keys.path}: counts cannot be noted ({error.strerror}): after a restart '
+                'old datagrams could be played back',
+                throttle_duration_sec=LOG_PERIOD_S,
+            )
+
+
+def figures(status: LinkStatus) -> dict[str, object]:
+    """Return a status as diagnostics show it."""
+    return {
+        'profile': status.profile,
+        'rate kbps': status.rate_bps / 1e3,
+        'changes in s': status.changes_in_s,
+        'delay s': status.delay_s,
+        'offered kbps': status.offered_bps / 1e3,
+        'used kbps': status.used_bps / 1e3,
+        'loss': status.loss,
+        'queue age s': status.queue_age_s,
+        'frames delivered': status.frames_delivered,
+        'frames stale': status.frames_stale,
+        'frames lost': status.frames_lost,
+    }
+
+
+def nanoseconds(stamp: Time) -> int:
+    """Return a stamp in ns."""
+    return stamp.sec * 1_000_000_000 + stamp.nanosec
+
+
+def time_of(nanoseconds: int) -> Time:
+    """Return the stamp of a time in ns."""
+    return Time(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)

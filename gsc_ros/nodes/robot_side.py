@@ -1,0 +1,180 @@
+"""
+The robot's side of a link: frames go down, commands and requests come up.
+
+Subscribes camera/image/gsc and camera/camera_info; publishes cmd_vel and camera/key_wanted.
+"""
+
+from dataclasses import dataclass
+
+from geometry_msgs.msg import Twist
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Empty
+
+from gsc_ros.codec import bitstream
+from gsc_ros.link.framing import Class, Received
+from gsc_ros.link.outlet import Outlet
+from gsc_ros.link.payloads import (
+    FRAME_OVERHEAD,
+    Camera,
+    Command,
+    Frame,
+    FrameSender,
+    PayloadError,
+    Request,
+)
+from gsc_ros.msg import SemanticFrame
+from gsc_ros.nodes import convert, topics
+from gsc_ros.nodes.link_base import LOG_PERIOD_S, LinkBase, nanoseconds
+from gsc_ros.nodes.parameters import Parameters, parameter
+
+
+@dataclass(frozen=True)
+class RobotSideParameters(Parameters):
+    """What the robot's side can be told."""
+
+    max_age_s: float = parameter(
+        0.0,
+        'A frame that waited longer for the air is dropped, in s; 0: only for a newer one',
+        low=0.0,
+        high=1e5,
+        read_only=True,
+    )
+    max_frame_bytes: int = parameter(16384, 'Larger frames are refused', low=64, high=65535)
+    command_max_age_s: float = parameter(
+        1.0,
+        'A command is not executed when it took so much longer, in s, than an idle link takes',
+        low=0.0,
+        high=1e4,
+    )
+    command_timeout_s: float = parameter(
+        1.0, 'The robot is stopped when no command came for so long, in s', low=0.05, high=1e4
+    )
+
+
+class RobotSide:
+    """Joins the robot's topics to a link: ``down`` takes its frames, ``up`` brings commands."""
+
+    def __init__(self, node: LinkBase) -> None:
+        self._node = node
+        self._commands = node.create_publisher(Twist, topics.CMD_VEL, topics.NEWEST)
+        self._wanted = node.create_publisher(Empty, topics.KEY_WANTED, topics.NEWEST)
+        self.camera_info: CameraInfo | None = None
+
+    def begin(self, down: Outlet, up: Outlet) -> None:
+        """Begin with nothing on its way and nothing counted."""
+        self._down, self._up = down, up
+        self._sender = FrameSender()
+        self.late = self.stops = 0
+        self.offered_at = self._moved_at = 0.0
+        self._moving = False
+
+    def start(self) -> None:
+        """Listen to the robot."""
+        node = self._node
+        self.camera_info = None
+        self._inputs = [
+            node.create_subscription(SemanticFrame, topics.CODED, self._on_frame, topics.NEWEST),
+            node.create_subscription(
+                CameraInfo, topics.CAMERA_INFO, self._on_camera, topics.SENSOR
+            ),
+        ]
+
+    def stop(self) -> None:
+        """Listen no more; a robot that moves is stopped."""
+        if self._moving:
+            self._halt('the link is closed')
+        for subscription in self._inputs:
+            self._node.destroy_subscription(subscription)
+
+    def teardown(self) -> None:
+        """Take the publishers down."""
+        self._node.destroy_publisher(self._commands)
+        self._node.destroy_publisher(self._wanted)
+
+    @property
+    def due(self) -> float | None:
+        """When the robot has to be stopped (s), or None."""
+        return self._moved_at + self._node.values.command_timeout_s if self._moving else None
+
+    def work(self, now: float) -> None:
+        """Stop a robot that is no longer commanded."""
+        if self.due is not None and now >= self.due:
+            self._halt('no command came')
+
+    def take(self, received: Received, now: float) -> None:
+        """Do what came up the link."""
+        if received.klass is Class.REQUEST:
+            self._ask(received)
+        elif received.klass is Class.COMMAND:
+            self._execute(received, now)
+        else:
+            self._node.refuse(f'{received.klass.name} does not go up the link')
+
+    def _on_camera(self, message: CameraInfo) -> None:
+        try:
+            convert.to_camera(message, message.header.frame_id)
+        except ValueError as error:
+            self._node.refuse(f'camera_info refused: {error}')
+            return
+        self.camera_info = message
+
+    def _on_frame(self, message: SemanticFrame) -> None:
+        data = bytes(message.data)
+        most = self._down.sender.max_payload - FRAME_OVERHEAD
+        limit = min(self._node.values.max_frame_bytes, most)
+        try:
+            if not 0 < len(data) <= limit:
+                raise ValueError(f'{len(data)} bytes, 1 to {limit} can be sent')
+            header = bitstream.read_header(data, message.truncated)
+            camera = Camera(message.header.frame_id, header.width, header.height)
+            if self.camera_info is not None:
+                camera = convert.to_camera(self.camera_info, message.header.frame_id)
+        except ValueError as error:
+            self._node.refuse(f'frame refused: {error}')
+            return
+        now = self._node.now()
+        frame = Frame(nanoseconds(message.header.stamp), message.sequence, camera, data)
+        sent = self._down.sender.counts[Class.FRAME].sent
+        for klass, payload in self._sender.pack(frame, sent):
+            self._down.offer(payload, now, klass)
+        self.offered_at = now
+        self._node.set_alarm(now)
+
+    def _execute(self, received: Received, now: float) -> None:
+        node = self._node
+        try:
+            command = Command.unpack(received.payload, node.last_ns)
+        except PayloadError as error:
+            node.refuse(f'command refused: {error}')
+            return
+        age_s = (node.last_ns - command.stamp_ns) * 1e-9
+        late_s = age_s - self._up.delay_s - self._up.frame_s(len(received.payload))
+        most = node.values.command_max_age_s
+        if late_s > most or age_s < -most:
+            self.late += 1
+            how = f'it came {late_s:.2f} s later than on an idle link'
+            if age_s < -most:
+                how = f'it was given {-age_s:.2f} s from now: the clocks of both ends differ'
+            node.get_logger().warning(
+                f'command not executed: {how}', throttle_duration_sec=LOG_PERIOD_S
+            )
+            return
+        self._moving = any(command.velocity)
+        self._moved_at = now
+        self._commands.publish(convert.to_twist(command.velocity))
+
+    def _ask(self, received: Received) -> None:
+        try:
+            Request.unpack(received.payload)
+        except PayloadError as error:
+            self._node.refuse(f'request refused: {error}')
+            return
+        self._wanted.publish(Empty())
+
+    def _halt(self, reason: str) -> None:
+        self._moving = False
+        self.stops += 1
+        self._commands.publish(Twist())
+        self._node.get_logger().warning(
+            f'robot stopped: {reason}', throttle_duration_sec=LOG_PERIOD_S
+        )
