@@ -19,7 +19,7 @@ from setuptools.command.develop import develop as _develop
 
 PACKAGE = 'gsc_ros'
 HERE = Path(os.path.realpath(__file__)).parent  # colcon --symlink-install links this file
-NODES = ('camera', 'encoder', 'link', 'decoder', 'monitor')
+NODES = ('camera', 'encoder', 'link', 'link_robot', 'link_ground', 'decoder', 'monitor')
 ENTRY_POINTS = {name: f'{PACKAGE}.nodes.{name}' for name in NODES} | {'gsc': f'{PACKAGE}.cli'}
 
 # ros2 run and ros2 launch look in lib/<package>; colcon puts the console scripts there
@@ -196,14 +196,18 @@ setup(
         'demo': ['mujoco>=3.2,<5', 'rosbags>=0.10'],
         'evaluation': ['av>=13,<20', 'h5py>=3.8,<4', 'matplotlib>=3.7', 'pillow>=11.3'],
         'judge': ['transformers>=4.46,<6'],
+        'serial': ['cobs>=1.2,<2', 'pyserial>=3.5,<4'],
         'test': [
+            'cobs>=1.2,<2',
             'hypothesis>=6.80',
             'matplotlib>=3.7',
             'mypy>=1.10',
+            'pyserial>=3.5,<4',
             'pytest>=8',
             'pytest-cov>=5',
             'ruff>=0.8',
             'types-PyYAML',
+            'types-pyserial',
             'types-tqdm',
         ],
     },

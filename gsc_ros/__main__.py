@@ -1,5 +1,7 @@
 """
-Start the graph without the launch package: ``python -m gsc_ros source:=sim link:=moon_dte_s_13m``.
+Start a graph without the launch package: ``python -m gsc_ros source:=sim link:=moon_dte_s_13m``.
+
+A first word names another one than the whole link: ``robot`` or ``ground``, one end of it.
 
 Nodes run as processes whose lines are prefixed with their names. All end together: on Ctrl-C, on
 SIGTERM, when the terminal is closed, or when one of them ends.
@@ -16,10 +18,11 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import IO
 
-from gsc_ros import graph
+from gsc_ros.graph import GRAPHS, Graph, Node, Values, dds_environment
 from gsc_ros.paths import config_dir, prefixes
 
 _GRACE_S = 8.0
+_WHOLE = 'teleop_link'
 # Told to stop while it still imports, a node ends without a traceback.
 _CODE = """
 import sys
@@ -32,10 +35,12 @@ sys.exit(code)
 """
 
 
-def usage() -> str:
+def usage(graph: Graph) -> str:
     """Describe the arguments."""
-    lines = ['usage: python -m gsc_ros [name:=value ...]', '']
-    for argument in graph.ARGUMENTS:
+    lines = [f'usage: python -m gsc_ros [{"|".join(GRAPHS)}] [name:=value ...]', '']
+    lines += [f'  {name}: {other.title}' for name, other in GRAPHS.items()]
+    lines.append('')
+    for argument in graph.arguments:
         choices = f' ({", ".join(argument.choices)})' if argument.choices else ''
         lines.append(f'  {argument.name}:={argument.default}')
         lines.append(f'      {argument.description}{choices}')
@@ -53,7 +58,7 @@ def parse(words: Sequence[str]) -> dict[str, str]:
     return given
 
 
-def command(node: graph.Node, values: graph.Values) -> list[str]:
+def command(graph: Graph, node: Node, values: Values) -> list[str]:
     """Return the command line of a node."""
     code = _CODE.format(node.executable)
     words = [sys.executable, '-c', code, '--ros-args', '-r', f'__node:={node.executable}']
@@ -71,7 +76,7 @@ def command(node: graph.Node, values: graph.Values) -> list[str]:
 def environment() -> dict[str, str]:
     """Return the nodes' environment: this interpreter's prefix is where ament looks."""
     own = {'AMENT_PREFIX_PATH': os.pathsep.join(map(str, prefixes())), 'PYTHONUNBUFFERED': '1'}
-    return dict(os.environ) | graph.environment() | own
+    return dict(os.environ) | dds_environment() | own
 
 
 class Processes:
@@ -175,19 +180,20 @@ def told_to_stop() -> Iterator[threading.Event]:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the graph until it ends or is told to; returns the exit code."""
-    words = sys.argv[1:] if words is None else words
+    words = list(sys.argv[1:] if words is None else words)
+    graph = GRAPHS[words.pop(0) if words and words[0] in GRAPHS else _WHOLE]
     if '-h' in words or '--help' in words:
-        print(usage())
+        print(usage(graph))
         return 0
     try:
         values = graph.resolve(parse(words))
     except (ValueError, FileNotFoundError) as error:
         print(f'gsc_ros: {error}', file=sys.stderr)
         return 2
-    if values['rviz'] == 'true':
+    if values.get('rviz') == 'true':
         config = config_dir() / 'teleop.rviz'
         print(f'gsc_ros: rviz:=true needs `ros2 launch`; without it: rviz2 -d {config}')
-    commands = {node.executable: command(node, values) for node in graph.running(values)}
+    commands = {node.executable: command(graph, node, values) for node in graph.running(values)}
     with told_to_stop() as stopping:
         return supervise(Processes(commands, sys.stdout), stopping)
 

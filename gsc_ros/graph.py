@@ -1,5 +1,5 @@
 """
-The graph of the teleoperation link: one table of arguments, nodes and their parameters.
+What runs: tables of arguments, nodes and their parameters, one for each launch file.
 
 The launch files and the process runner (``python -m gsc_ros``) both start what stands here, so
 that the two cannot differ. Plain data: no ROS is imported.
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gsc_ros.codec.bitstream import PRESETS
+from gsc_ros.link.transports import KINDS as TRANSPORTS
 from gsc_ros.paths import config_dir, prefixes
 from gsc_ros.sources import SOURCES
 
@@ -46,103 +47,138 @@ class Node:
     package: str = PACKAGE
 
 
-ARGUMENTS = (
+SOURCE = (
     Argument('source', 'sim', 'Camera: simulator, folder of pictures, film, or a topic of yours',
              (*SOURCES, TOPIC)),
     Argument('path', '', 'Folder or film of source images and video'),
     Argument('image_topic', 'camera/image', "The camera's topic, for source topic"),
     Argument('camera_info_topic', 'camera/camera_info', 'Its camera_info'),
     Argument('scene', 'street', "The simulator's world", ('street', 'rover')),
-    Argument('link', 'moon_dte_s_13m', 'Link profile, see `gsc link-budget --list`'),
-    Argument('preset', 'gsc', 'Which streams a frame has', PRESETS),
-    Argument('budget_bytes', '300', 'Bytes of a frame on air, 40 to 2000', kind=int),
+)  # fmt: skip
+LINK = (Argument('link', 'moon_dte_s_13m', 'Link profile, see `gsc link-budget --list`'),)
+CODEC = (Argument('preset', 'gsc', 'Which streams a frame has', PRESETS),)
+BUDGET = (Argument('budget_bytes', '300', 'Bytes of a frame on air, 40 to 2000', kind=int),)
+TRANSPORT = (
+    Argument('transport', 'udp', 'What brings datagrams to the other end', TRANSPORTS),
+    Argument('local', ':7447', 'Address to listen on, host:port or :port (udp)'),
+    Argument('remote', '', 'Address of the other end; empty: where it last called from (udp)'),
+    Argument('device', '', 'Serial device, e.g. /dev/ttyUSB0 (serial)'),
+    Argument('baud', '57600', 'Its baud rate (serial)', kind=int),
+    Argument('key_file', '', 'Key of the link, the same at both ends, as `gsc key` makes it'),
+)
+RUN = (
     Argument('namespace', '', 'Namespace of all nodes'),
     Argument('params_file', '', 'Parameters of all nodes; empty for config/teleop_link.yaml'),
     Argument('log_level', 'info', 'Least severity that is logged',
              ('debug', 'info', 'warn', 'error', 'fatal')),
     Argument('use_sim_time', 'false', 'Take the time from /clock', ('true', 'false')),
-    Argument('rviz', 'false', 'Start RViz with config/teleop.rviz', ('true', 'false')),
 )  # fmt: skip
+RVIZ = (Argument('rviz', 'false', 'Start RViz with config/teleop.rviz', ('true', 'false')),)
 
-NODES = (
-    Node(
-        'camera',
-        {'source': 'source', 'path': 'path', 'scene': 'scene'},
-        lambda values: values['source'] != TOPIC,
-    ),
-    Node('encoder', {'preset': 'preset', 'budget_bytes': 'budget_bytes'}),
-    Node('link', {'profile': 'link'}),
-    Node('decoder', {'preset': 'preset'}),
+CAMERA_NODE = Node(
+    'camera',
+    {'source': 'source', 'path': 'path', 'scene': 'scene'},
+    lambda values: values['source'] != TOPIC,
 )
-
-_ARGUMENT = {argument.name: argument for argument in ARGUMENTS}
+ENCODER_NODE = Node('encoder', {'preset': 'preset', 'budget_bytes': 'budget_bytes'})
+DECODER_NODE = Node('decoder', {'preset': 'preset'})
+_END = {'profile': 'link'} | {argument.name: argument.name for argument in TRANSPORT}
 
 REMAPPINGS = (('camera/image', 'image_topic'), ('camera/camera_info', 'camera_info_topic'))
 
 
-def defaults() -> dict[str, str]:
-    """Return every argument's default."""
-    return {argument.name: argument.default for argument in ARGUMENTS}
+@dataclass(frozen=True)
+class Graph:
+    """What one launch file starts; ``title`` says it in a line."""
+
+    title: str
+    arguments: tuple[Argument, ...]
+    nodes: tuple[Node, ...]
+
+    def defaults(self) -> dict[str, str]:
+        """Return every argument's default."""
+        return {argument.name: argument.default for argument in self.arguments}
+
+    def resolve(self, given: Values) -> dict[str, str]:
+        """
+        Complete and check the arguments' values.
+
+        Raises ``ValueError`` that lists what there is, for an unknown argument or a value that
+        cannot be used.
+        """
+        for name, value in given.items():
+            argument = self._argument(name)
+            if argument is None:
+                names = ', '.join(self.defaults())
+                raise ValueError(f'unknown argument {name!r}; there are: {names}')
+            if argument.choices and value not in argument.choices:
+                raise ValueError(f'{name}:={value}: give one of {", ".join(argument.choices)}')
+            self.typed(name, value)
+        values = self.defaults() | dict(given)
+        values['namespace'] = values['namespace'].strip('/')
+        values['params_file'] = values['params_file'] or str(config_dir() / 'teleop_link.yaml')
+        if not Path(values['params_file']).is_file():
+            raise ValueError(f'params_file:={values["params_file"]}: there is no such file')
+        if values.get('source') in ('images', 'video') and not values['path']:
+            raise ValueError(f'source:={values["source"]} needs path:=<folder or film>')
+        return values
+
+    def running(self, values: Values) -> list[Node]:
+        """Return the nodes that run under these values."""
+        return [node for node in self.nodes if node.when(values)]
+
+    def typed(self, name: str, value: str) -> str | int:
+        """
+        Turn an argument's text into what it sets: text stays text, also where it looks like a
+        number.
+
+        Raises ``ValueError`` for text of another kind.
+        """
+        argument = self._argument(name)
+        kind = argument.kind if argument else str
+        try:
+            return kind(value)
+        except ValueError:
+            raise ValueError(f'{name}:={value}: give a whole number') from None
+
+    def node_parameters(self, node: Node, values: Values) -> dict[str, str | int | bool]:
+        """Return the parameters that the arguments set on a node."""
+        parameters: dict[str, str | int | bool] = {
+            name: self.typed(argument, values[argument])
+            for name, argument in node.parameters.items()
+        }
+        parameters['use_sim_time'] = values['use_sim_time'] == 'true'
+        return parameters
+
+    def remappings(self, values: Values) -> list[tuple[str, str]]:
+        """Return the topics that are called otherwise."""
+        pairs = [(name, values[a]) for name, a in REMAPPINGS if self._argument(a)]
+        return [(name, target) for name, target in pairs if name != target]
+
+    def _argument(self, name: str) -> Argument | None:
+        return next((a for a in self.arguments if a.name == name), None)
 
 
-def resolve(given: Values) -> dict[str, str]:
-    """
-    Complete and check the arguments' values.
-
-    Raises ``ValueError`` that lists what there is, for an unknown argument or a value that cannot
-    be used.
-    """
-    for name, value in given.items():
-        if name not in _ARGUMENT:
-            raise ValueError(f'unknown argument {name!r}; there are: {", ".join(_ARGUMENT)}')
-        choices = _ARGUMENT[name].choices
-        if choices and value not in choices:
-            raise ValueError(f'{name}:={value}: give one of {", ".join(choices)}')
-        typed(name, value)
-    values = defaults() | dict(given)
-    values['namespace'] = values['namespace'].strip('/')
-    values['params_file'] = values['params_file'] or str(config_dir() / 'teleop_link.yaml')
-    if not Path(values['params_file']).is_file():
-        raise ValueError(f'params_file:={values["params_file"]}: there is no such file')
-    if values['source'] in ('images', 'video') and not values['path']:
-        raise ValueError(f'source:={values["source"]} needs path:=<folder or film>')
-    return values
+GRAPHS = {
+    'teleop_link': Graph(
+        'robot, simulated link and ground on one machine',
+        (*SOURCE, *LINK, *CODEC, *BUDGET, *RUN, *RVIZ),
+        (CAMERA_NODE, ENCODER_NODE, Node('link', {'profile': 'link'}), DECODER_NODE),
+    ),
+    'robot': Graph(
+        "the robot's end of a real link",
+        (*SOURCE, *LINK, *TRANSPORT, *CODEC, *BUDGET, *RUN),
+        (CAMERA_NODE, ENCODER_NODE, Node('link_robot', _END)),
+    ),
+    'ground': Graph(
+        "the operator's end of a real link",
+        (*LINK, *TRANSPORT, *CODEC, *RUN, *RVIZ),
+        (Node('link_ground', _END), DECODER_NODE),
+    ),
+}
 
 
-def running(values: Values) -> list[Node]:
-    """Return the nodes that run under these values."""
-    return [node for node in NODES if node.when(values)]
-
-
-def typed(name: str, value: str) -> str | int:
-    """
-    Turn an argument's text into what it sets: text stays text, also where it looks like a number.
-
-    Raises ``ValueError`` for text of another kind.
-    """
-    kind = _ARGUMENT[name].kind if name in _ARGUMENT else str
-    try:
-        return kind(value)
-    except ValueError:
-        raise ValueError(f'{name}:={value}: give a whole number') from None
-
-
-def node_parameters(node: Node, values: Values) -> dict[str, str | int | bool]:
-    """Return the parameters that the arguments set on a node."""
-    parameters: dict[str, str | int | bool] = {
-        name: typed(argument, values[argument]) for name, argument in node.parameters.items()
-    }
-    parameters['use_sim_time'] = values['use_sim_time'] == 'true'
-    return parameters
-
-
-def remappings(values: Values) -> list[tuple[str, str]]:
-    """Return the topics that are called otherwise."""
-    pairs = [(name, values[argument]) for name, argument in REMAPPINGS]
-    return [(name, target) for name, target in pairs if name != target]
-
-
-def environment() -> dict[str, str]:
+def dds_environment() -> dict[str, str]:
     """Return the variables the nodes need: Fast DDS with room for whole images, unless you say."""
     old, new = 'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'
     if old in os.environ or new in os.environ:

@@ -1,73 +1,9 @@
-"""Start camera, encoder, link and decoder: the table is in gsc_ros/graph.py."""
+"""Start camera, encoder, simulated link and decoder: see gsc_ros/graph.py."""
 
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
-from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
-
-from gsc_ros import graph
-from gsc_ros.paths import config_dir
-from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-
-
-def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """Make the nodes from the arguments' values."""
-    values = graph.resolve(
-        {a.name: context.launch_configurations[a.name] for a in graph.ARGUMENTS}
-    )
-    entities: list[LaunchDescriptionEntity] = []
-    # First, so that nothing runs yet where RViz is missing.
-    if values['rviz'] == 'true':
-        entities.append(
-            Node(
-                package='rviz2',
-                executable='rviz2',
-                namespace=values['namespace'],
-                arguments=['-d', str(config_dir() / 'teleop.rviz')],
-                parameters=[{'use_sim_time': values['use_sim_time'] == 'true'}],
-                # Its depth cloud takes camera_info from the root, whatever the namespace.
-                remappings=[('/decoded/depth/camera_info', 'decoded/depth/camera_info')],
-                output='screen',
-            )
-        )
-    # Plain nodes: they configure and activate themselves (parameter autostart), so that the graph
-    # comes up the same way with and without launch.
-    entities += [
-        Node(
-            package=graph.PACKAGE,
-            executable=node.executable,
-            name=node.executable,
-            namespace=values['namespace'],
-            parameters=[
-                values['params_file'],
-                {
-                    # With its type, else launch makes numbers of text that looks like one.
-                    name: ParameterValue(value, value_type=type(value))
-                    for name, value in graph.node_parameters(node, values).items()
-                },
-            ],
-            remappings=graph.remappings(values),
-            arguments=['--ros-args', '--log-level', values['log_level']],
-            output='screen',
-        )
-        for node in graph.running(values)
-    ]
-    return entities
+from gsc_ros.launching import describe
+from launch import LaunchDescription
 
 
 def generate_launch_description() -> LaunchDescription:
     """Describe the arguments and start the graph."""
-    return LaunchDescription(
-        [
-            *(
-                DeclareLaunchArgument(
-                    a.name,
-                    default_value=a.default,
-                    description=a.description,
-                    choices=list(a.choices) or None,
-                )
-                for a in graph.ARGUMENTS
-            ),
-            *(SetEnvironmentVariable(k, v) for k, v in graph.environment().items()),
-            OpaqueFunction(function=start),
-        ]
-    )
+    return describe('teleop_link')

@@ -10,10 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gsc_ros import __main__ as runner
-from gsc_ros import graph, paths
+from gsc_ros import paths
+from gsc_ros.graph import GRAPHS, dds_environment
 
 NASTY = ('2024', '1e3', '0x10', 'true', 'null', '', '~', '[1]', 'a: b', '# a', 'a "b" \'c\'',
          'C:\\d\\n', 'straße/ 写真', '%s $HOME', '- a', '😀')  # fmt: skip
+
+
+TELEOP = GRAPHS['teleop_link']
+every = pytest.mark.parametrize('graph', GRAPHS.values(), ids=GRAPHS)
 
 
 def by_name(nodes):
@@ -26,11 +31,12 @@ def parameter_words(words):
     return dict(pairs)
 
 
-def test_defaults_are_complete_and_good():
+@every
+def test_defaults_are_complete_and_good(graph):
     values = graph.resolve({})
-    assert set(values) == {argument.name for argument in graph.ARGUMENTS}
+    assert set(values) == {argument.name for argument in graph.arguments}
     assert values['params_file'] == str(paths.config_dir() / 'teleop_link.yaml')
-    for argument in graph.ARGUMENTS:
+    for argument in graph.arguments:
         assert argument.description
         assert not argument.choices or argument.default in argument.choices
 
@@ -50,24 +56,25 @@ def test_defaults_are_complete_and_good():
 )
 def test_bad_arguments_are_refused_by_name(given_, expected):
     with pytest.raises(ValueError) as caught:
-        graph.resolve(given_)
+        TELEOP.resolve(given_)
     for part in expected:
         assert part in str(caught.value)
 
 
 def test_a_camera_of_yours_takes_the_place_of_ours():
-    ours = by_name(graph.running(graph.resolve({})))
+    ours = by_name(TELEOP.running(TELEOP.resolve({})))
     assert list(ours) == ['camera', 'encoder', 'link', 'decoder']
-    values = graph.resolve({'source': 'topic', 'image_topic': '/front/image_raw'})
-    assert list(by_name(graph.running(values))) == ['encoder', 'link', 'decoder']
-    assert graph.remappings(values) == [('camera/image', '/front/image_raw')]
-    assert graph.remappings(graph.resolve({})) == []
+    values = TELEOP.resolve({'source': 'topic', 'image_topic': '/front/image_raw'})
+    assert list(by_name(TELEOP.running(values))) == ['encoder', 'link', 'decoder']
+    assert TELEOP.remappings(values) == [('camera/image', '/front/image_raw')]
+    assert TELEOP.remappings(TELEOP.resolve({})) == []
 
 
-def test_arguments_set_parameters_that_the_nodes_have():
+@every
+def test_arguments_set_parameters_that_the_nodes_have(graph):
     pytest.importorskip('rclpy')
     values = graph.resolve({})
-    for node in graph.NODES:
+    for node in graph.nodes:
         module = importlib.import_module(f'gsc_ros.nodes.{node.executable}')
         known = next(
             kind for name, kind in vars(module).items() if name.endswith('Parameters')
@@ -80,10 +87,11 @@ def test_arguments_set_parameters_that_the_nodes_have():
             assert type(known[name].default) is type(value)
 
 
-def test_the_file_sets_what_the_arguments_set_by_default():
+@every
+def test_the_file_sets_what_the_arguments_set_by_default(graph):
     values = graph.resolve({})
     file = yaml.safe_load((paths.config_dir() / 'teleop_link.yaml').read_text())
-    for node in graph.NODES:
+    for node in graph.nodes:
         stands = file[f'/**/{node.executable}']['ros__parameters']
         for name in node.parameters:
             assert stands[name] == graph.node_parameters(node, values)[name]
@@ -92,12 +100,13 @@ def test_the_file_sets_what_the_arguments_set_by_default():
 # Controls and separators of lines are no part of any name of a file.
 @given(st.text(st.characters(exclude_categories=('C', 'Zl', 'Zp'))))
 def test_text_stays_text(text):
-    values = graph.resolve({'source': 'images', 'path': text or '.'})
-    camera = by_name(graph.NODES)['camera']
+    values = TELEOP.resolve({'source': 'images', 'path': text or '.'})
+    camera = by_name(TELEOP.nodes)['camera']
     set_ = {
-        k: yaml.safe_load(v) for k, v in parameter_words(runner.command(camera, values)).items()
+        k: yaml.safe_load(v)
+        for k, v in parameter_words(runner.command(TELEOP, camera, values)).items()
     }
-    assert set_ == graph.node_parameters(camera, values)
+    assert set_ == TELEOP.node_parameters(camera, values)
     assert set_['path'] == (text or '.')
 
 
@@ -105,7 +114,9 @@ def test_text_stays_text(text):
 def test_ros_reads_what_the_runner_writes(ros, text):
     rclpy = pytest.importorskip('rclpy')
     words = runner.command(
-        by_name(graph.NODES)['camera'], {**graph.resolve({'namespace': 'quoted'}), 'path': text}
+        TELEOP,
+        by_name(TELEOP.nodes)['camera'],
+        {**TELEOP.resolve({'namespace': 'quoted'}), 'path': text},
     )
     node = rclpy.create_node(
         'other',
@@ -123,11 +134,11 @@ def test_ros_reads_what_the_runner_writes(ros, text):
 
 
 def test_a_command_line_says_everything():
-    values = graph.resolve({
+    values = TELEOP.resolve({
         'source': 'topic', 'image_topic': '/front/image', 'budget_bytes': '150',
         'namespace': '/a/b/', 'log_level': 'warn', 'use_sim_time': 'true',
     })  # fmt: skip
-    line = shlex.join(runner.command(by_name(graph.NODES)['encoder'], values))
+    line = shlex.join(runner.command(TELEOP, by_name(TELEOP.nodes)['encoder'], values))
     for part in (
         '-r __node:=encoder', '-r __ns:=/a/b ', '-r camera/image:=/front/image',
         '-p budget_bytes:=150', '-p use_sim_time:=true', '--log-level warn',
@@ -136,13 +147,24 @@ def test_a_command_line_says_everything():
         assert part in line
 
 
+def test_each_end_runs_its_own_half():
+    robot, ground = GRAPHS['robot'], GRAPHS['ground']
+    ends = [list(by_name(end.running(end.resolve({})))) for end in (robot, ground)]
+    assert ends == [['camera', 'encoder', 'link_robot'], ['link_ground', 'decoder']]
+    values = robot.resolve({'remote': 'base:7447', 'baud': '9600', 'key_file': '/k'})
+    parameters = robot.node_parameters(by_name(robot.nodes)['link_robot'], values)
+    assert (parameters['remote'], parameters['baud']) == ('base:7447', 9600)
+    with pytest.raises(ValueError, match="'source'"):
+        ground.resolve({'source': 'sim'})
+
+
 def test_fast_dds_gets_our_profile_unless_there_is_one(monkeypatch):
     names = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
     for name in names:
         monkeypatch.delenv(name, raising=False)
-    ((name, file),) = graph.environment().items()
+    ((name, file),) = dds_environment().items()
     assert name in names
     assert os.path.isfile(file)
     monkeypatch.setenv(names[1], '/my.xml')
-    assert graph.environment() == {}
+    assert dds_environment() == {}
     assert runner.environment()[names[1]] == '/my.xml'

@@ -1,13 +1,16 @@
 """What `ros2 launch` starts: the launch file against the real launch, and what it refers to."""
 
+import importlib
 import importlib.util
 
 import pytest
 import yaml
 
 from gsc_ros import __main__ as runner
-from gsc_ros import graph, paths
+from gsc_ros import paths
+from gsc_ros.graph import GRAPHS
 
+TELEOP = GRAPHS['teleop_link']
 GIVEN = {
     'source': 'images',
     'path': '2024',  # text, though YAML would make a number of it
@@ -21,17 +24,22 @@ GIVEN = {
 
 
 @pytest.fixture
-def launch_file():
-    """The launch file as a module; needs the real launch and launch_ros."""
+def launching():
+    """How launch files start their graphs; needs the real launch and launch_ros."""
     pytest.importorskip('launch_ros', reason='ros2 launch is not installed')
-    path = paths.launch_dir() / 'teleop_link.launch.py'
-    spec = importlib.util.spec_from_file_location('teleop_link', path)
+    return importlib.import_module('gsc_ros.launching')
+
+
+def load(name):
+    """Return a launch file as a module."""
+    path = paths.launch_dir() / f'{name}.launch.py'
+    spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def started(module, given):
+def started(launching, given, graph=TELEOP):
     """Return package and arguments of the nodes that launch would start, by executable."""
     from launch.utilities import perform_substitutions
     from launch_ros.actions import Node
@@ -41,7 +49,7 @@ def started(module, given):
     context = LaunchContext()
     context.launch_configurations.update(graph.defaults() | given)
     nodes = {}
-    for node in module.start(context):
+    for node in launching.start(context, graph):
         assert isinstance(node, Node)
         node._perform_substitutions(context)
         namespace, _, name = node.node_name.rpartition('/')
@@ -53,15 +61,17 @@ def started(module, given):
     return nodes
 
 
-def test_launch_describes_every_argument(launch_file):
+@pytest.mark.parametrize('name', GRAPHS)
+def test_launch_describes_every_argument(launching, name):
     from launch.actions import DeclareLaunchArgument
 
     from launch import LaunchContext
 
-    description = launch_file.generate_launch_description()
+    graph = GRAPHS[name]
+    description = load(name).generate_launch_description()
     declared = {a.name: a for a in description.entities if isinstance(a, DeclareLaunchArgument)}
-    assert list(declared) == [argument.name for argument in graph.ARGUMENTS]
-    for argument in graph.ARGUMENTS:
+    assert list(declared) == [argument.name for argument in graph.arguments]
+    for argument in graph.arguments:
         found = declared[argument.name]
         default = ''.join(part.perform(LaunchContext()) for part in found.default_value)
         assert default == argument.default
@@ -87,46 +97,51 @@ def heard(context, arguments):
         node.destroy_node()
 
 
-@pytest.mark.parametrize('source', ['images', 'topic'])
-def test_launch_and_runner_start_the_same(launch_file, ros, source):
-    given = {**GIVEN, 'source': source}
+@pytest.mark.parametrize(
+    ('name', 'source'),
+    [('teleop_link', 'images'), ('teleop_link', 'topic'), ('robot', 'images'), ('ground', None)],
+)
+def test_launch_and_runner_start_the_same(launching, ros, name, source):
+    graph = GRAPHS[name]
+    given = {k: v for k, v in {**GIVEN, 'source': source}.items() if k in graph.defaults()}
     values = graph.resolve(given)
-    nodes = started(launch_file, given)
+    nodes = started(launching, given, graph)
     assert list(nodes) == [node.executable for node in graph.running(values)]
     for node in graph.running(values):
         package, launched = nodes[node.executable]
         assert package == 'gsc_ros'
-        words = runner.command(node, values)
+        words = runner.command(graph, node, values)
         alone = heard(ros, words[words.index('--ros-args') :])
         assert heard(ros, launched) == alone
         name, parameters, topic = alone
         assert name == f'/field/rover/{node.executable}'
         assert parameters['use_sim_time'] is True
         assert parameters.get('path', '2024') == '2024'
-        assert topic == '/front/image_raw'
+        assert topic == ('/front/image_raw' if source else '/field/rover/camera/image')
         for line in (words, launched):
             assert line[line.index('--log-level') + 1] == 'warn'
 
 
-def test_launch_starts_rviz_on_request(launch_file):
-    assert 'rviz2' not in started(launch_file, {})
-    package, words = started(launch_file, {'rviz': 'true', 'namespace': 'rover'})['rviz2']
+def test_launch_starts_rviz_on_request(launching):
+    assert 'rviz2' not in started(launching, {})
+    package, words = started(launching, {'rviz': 'true', 'namespace': 'rover'})['rviz2']
     assert package == 'rviz2'
     assert words[words.index('-d') + 1] == str(paths.config_dir() / 'teleop.rviz')
     assert '/decoded/depth/camera_info:=decoded/depth/camera_info' in words
     assert '__ns:=/rover' in words
 
 
-def test_bad_arguments_stop_launch(launch_file):
+def test_bad_arguments_stop_launch(launching):
     with pytest.raises(ValueError, match='path:='):
-        started(launch_file, {'source': 'video'})
+        started(launching, {'source': 'video'})
 
 
-def test_the_launch_file_compiles_and_takes_all_from_the_table():
-    path = paths.launch_dir() / 'teleop_link.launch.py'
-    names = compile(path.read_text(), str(path), 'exec').co_names
-    assert 'generate_launch_description' in names
-    assert 'graph' in names
+def test_there_is_a_launch_file_for_every_graph():
+    files = {path.name.removesuffix('.launch.py'): path for path in paths.launch_dir().iterdir()}
+    assert set(files) == set(GRAPHS)
+    for path in files.values():
+        names = compile(path.read_text(), str(path), 'exec').co_names
+        assert {'describe', 'generate_launch_description'} <= set(names)
 
 
 def test_rviz_shows_topics_that_are_published_in_the_frame_of_the_camera():

@@ -12,7 +12,10 @@ from gsc_ros.nodes.encoder import Encoder
 from gsc_ros.nodes.parameters import ParameterError, check, parameter
 from gsc_ros.paths import config_dir
 
-NODES = {'camera': 'Camera', 'encoder': 'Encoder', 'link': 'LinkNode', 'decoder': 'Decoder'}
+NODES = {
+    'camera': 'Camera', 'encoder': 'Encoder', 'link': 'LinkNode', 'link_robot': 'LinkRobot',
+    'link_ground': 'LinkGround', 'decoder': 'Decoder',
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,7 @@ import pytest
 
 from gsc_ros import __main__ as runner
 from gsc_ros import paths
+from gsc_ros.graph import GRAPHS
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE_S = 60.0
@@ -184,10 +185,11 @@ def test_bad_arguments_start_nothing(mark, capsys, words, expected):
         assert part in said
 
 
-def test_help_lists_every_argument(capsys):
-    assert runner.main(['--help']) == 0
+@pytest.mark.parametrize('words', [[], ['robot'], ['ground']])
+def test_help_lists_every_argument(capsys, words):
+    assert runner.main([*words, '--help']) == 0
     said = capsys.readouterr().out
-    for name in runner.graph.defaults():
+    for name in GRAPHS[words[0] if words else 'teleop_link'].defaults():
         assert f'  {name}:=' in said
 
 

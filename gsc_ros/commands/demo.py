@@ -94,17 +94,18 @@ def watch(
 
 def run(args: argparse.Namespace) -> int:
     """Run, record, and print the summary."""
-    from gsc_ros import graph
     from gsc_ros.__main__ import Processes, command, parse, told_to_stop
+    from gsc_ros.graph import GRAPHS, Node
 
+    graph = GRAPHS['teleop_link']
     values = graph.resolve(parse(args.arguments))
     output = args.output.resolve()
     if not (math.isfinite(args.seconds) and args.seconds > 0):
         raise ValueError(f'--seconds {args.seconds:g}: give more than 0')
     clear(output)
-    monitor = graph.Node('monitor', {'output': 'output'})
+    monitor = Node('monitor', {'output': 'output'})
     nodes = [*graph.running(values), monitor]
-    commands = {n.executable: command(n, {**values, 'output': str(output)}) for n in nodes}
+    commands = {n.executable: command(graph, n, {**values, 'output': str(output)}) for n in nodes}
     line = StatusLine()
     with told_to_stop() as stopping:
         processes = Processes(commands, line)  # type: ignore[arg-type]

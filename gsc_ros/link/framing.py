@@ -46,6 +46,7 @@ class Class(IntEnum):
     SETUP = 1
     FRAME = 2
     REQUEST = 3
+    REPORT = 6
 
 
 class FramingError(ValueError):
@@ -216,7 +217,9 @@ class Reassembler:
     lost, as order is kept), when a newer one of its class begins, or when nothing of it was heard
     for `quiet_s`. Counters: `malformed` (not ours or damaged), `replayed` (the seal has seen it
     before), `late` (duplicates, and fragments of payloads already handed up), `headless` (payloads
-    whose beginning was lost: nothing to hand up).
+    whose beginning was lost: nothing to hand up), `heard` (datagrams of finished payloads) and
+    `expected` (how many of them there must have been: a payload of which nothing came counts as
+    many as the one after it).
     """
 
     def __init__(self, quiet_s: float, seal: Seal = CHECKSUM) -> None:
@@ -228,6 +231,7 @@ class Reassembler:
         self.replayed = 0
         self.late = 0
         self.headless = 0
+        self.heard = self.expected = 0
         self._partial: dict[Class, _Partial] = {}
         self._done: dict[Class, int] = {}
 
@@ -285,6 +289,11 @@ class Reassembler:
         partial = self._partial.pop(klass, None)
         if partial is None:
             return []
+        # Numbers that jump far mean an outage or another sender: nobody knows what was sent.
+        skipped = (partial.number - self._done.get(klass, partial.number - 1) - 1) % 0x10000
+        count = 1 + max(partial.parts) if partial.end is None else 1 + partial.end
+        self.heard += len(partial.parts)
+        self.expected += count * (1 + (skipped if skipped < _LATE_WINDOW else 0))
         self._done[klass] = partial.number
         received = partial.received(klass)
         if received is None:

@@ -1,5 +1,6 @@
 """
-What is inside the payloads: a frame with its acquisition stamp, the camera, a command, a request.
+What is inside the payloads: a frame with its acquisition stamp, the camera, a command, a request,
+and a report of what was heard.
 
 A frame carries 9 bytes beside its coded stream: 48 bits of the stamp, 16 of the sequence and the
 number of the *setup* it belongs to. The setup holds what seldom changes (frame_id, intrinsics, the
@@ -27,6 +28,7 @@ _CAMERA = struct.Struct('>HH7HBBB')
 # Far above the largest camera there can be; a bound for what a damaged setup may unpack to.
 _MAX_CAMERA_BYTES = 1024
 _COMMAND = struct.Struct('>HIB')
+_REPORT = struct.Struct('>HHB')
 # A setup goes with these frames after a change, and with every 32nd from then on.
 _SETUP_FRAMES = frozenset((0, 2, 8))
 _SETUP_EVERY = 32
@@ -282,3 +284,30 @@ class Request(IntEnum):
             return cls(kind)
         except ValueError:
             raise PayloadError(f'not a request: {payload[:8].hex()}') from None
+
+
+@dataclass(frozen=True)
+class Report:
+    """
+    What the ground has heard: 5 bytes.
+
+    newest: number of the last frame that came; shown: how many came so far; both modulo 65536.
+    loss: share of datagrams lost lately, 0..1, in steps of 1/255.
+    """
+
+    newest: int
+    shown: int
+    loss: float
+
+    def pack(self) -> bytes:
+        """Return the bytes."""
+        return _REPORT.pack(self.newest & 0xFFFF, self.shown & 0xFFFF, round(self.loss * 255))
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> 'Report':
+        """Read a report; raises PayloadError for anything else."""
+        try:
+            newest, shown, loss = _REPORT.unpack(payload)
+        except struct.error as error:
+            raise PayloadError(f'not a report: {error}') from None
+        return cls(newest, shown, loss / 255)

@@ -161,6 +161,8 @@ class LinkBase(GscNode[P]):
 
     def wake(self) -> None:
         """Do what is due."""
+        if not self.active:
+            return  # something came while the link was closed
         now = self.now()
         self.work(now)
         if self.downlink.rate_at(now)[0] != self._told_bps:

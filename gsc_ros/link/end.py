@@ -1,0 +1,115 @@
+"""
+One end of a link over a real transport, in explicit time.
+
+What it is offered is paced as on a simulated link, by the same sender; what comes in is proven and
+put together by the same receiver. There is no clock and no thread: `outgoing` says what to give to
+the transport now, `push` takes what came, `next_event` says when to look again.
+"""
+
+from collections.abc import Iterator
+
+from gsc_ros.link.channel import Sender, Statistics, TokenBucket
+from gsc_ros.link.framing import CHECKSUM, Class, Reassembler, Received, Seal
+
+# The far end gives a payload up when it heard nothing of it for so many full datagrams' time and
+# for what networks hold back.
+_QUIET_DATAGRAMS = 3
+_JITTER_S = 1.0
+# A sender that was held up may catch up so much, s: a burst would drown a radio's buffer.
+_CATCH_UP_S = 0.1
+
+
+class End:
+    """
+    One end: a `sender` in one direction, a `receiver` in the other.
+
+    rate_bps: bits a second that may go out; mtu: bytes a datagram; delay_s: how long a datagram is
+    on its way when nothing holds it up; gap_s, max_age_s: see `channel.Sender`; out, into: how
+    datagrams are proven that go out and come in. Raises ValueError for values out of range.
+    """
+
+    def __init__(
+        self,
+        rate_bps: float,
+        mtu: int,
+        *,
+        delay_s: float = 0.0,
+        gap_s: float = 0.0,
+        max_age_s: float | None = None,
+        out: Seal = CHECKSUM,
+        into: Seal = CHECKSUM,
+    ) -> None:
+        bucket = TokenBucket(rate_bps, gap_s)
+        self.delay_s = delay_s
+        self.sender = Sender(bucket, mtu, max_age_s, seal=out)
+        quiet = _QUIET_DATAGRAMS * bucket.air_s(mtu) if rate_bps else 0.0
+        self.receiver = Reassembler(quiet + _JITTER_S, into)
+        self.sent = self.heard_bytes = 0
+
+    def offer(self, payload: bytes, now: float, klass: Class = Class.FRAME) -> None:
+        """Offer a payload at time `now`; ValueError when it is empty or too large for the MTU."""
+        self.sender.offer(payload, now, klass)
+
+    def frame_s(self, payload_bytes: int) -> float:
+        """Time that a payload of so many bytes takes on air, s."""
+        return self.sender.air_s(payload_bytes)
+
+    def outgoing(self, now: float) -> Iterator[bytes]:
+        """Yield the datagrams whose turn it is at `now`."""
+        bucket = self.sender.bucket
+        bucket.free_at = max(bucket.free_at, now - _CATCH_UP_S)
+        for _, _, data in self.sender.advance(now):
+            self.sent += 1
+            yield data
+
+    def push(self, data: bytes, now: float) -> tuple[bool, list[Received]]:
+        """Take a datagram that came at `now`; returns whether it is ours, and what is complete."""
+        receiver = self.receiver
+        before = receiver.malformed + receiver.replayed
+        received = receiver.push(data, now)
+        ours = receiver.malformed + receiver.replayed == before
+        self.heard_bytes += len(data) * ours
+        return ours, received
+
+    def expire(self, now: float) -> list[Received]:
+        """Return what has been quiet for too long at `now`."""
+        return self.receiver.expire(now)
+
+    def next_event(self) -> float | None:
+        """Return when to look again (s); None: when something comes."""
+        times = self.sender.next_start, self.receiver.next_expiry
+        return min((t for t in times if t is not None), default=None)
+
+    def sent_statistics(self, now: float, delivered: int, lost: int) -> Statistics:
+        """Return the counters of frames sent; the far end has told what came of them."""
+        sender = self.sender
+        count = sender.counts[Class.FRAME]
+        queue_bytes, queue_age = sender.queue(now)
+        return Statistics(
+            offered=count.offered,
+            sent=count.sent,
+            stale=count.stale,
+            delivered=delivered,
+            lost=lost,
+            packets_sent=self.sent,
+            packets_malformed=self.receiver.malformed + self.receiver.replayed,
+            offered_bytes=sender.offered_bytes,
+            sent_bytes=sender.sent_bytes,
+            queue_bytes=queue_bytes,
+            queue_age_s=queue_age,
+        )
+
+    def heard_statistics(self, delivered: int, lost: int) -> Statistics:
+        """Return the counters of frames that came, and were lost before this end."""
+        receiver = self.receiver
+        return Statistics(
+            offered=delivered + lost,
+            sent=delivered + lost,
+            delivered=delivered,
+            lost=lost,
+            packets_sent=receiver.expected,
+            packets_lost=receiver.expected - receiver.heard,
+            packets_malformed=receiver.malformed + receiver.replayed,
+            offered_bytes=self.heard_bytes,
+            sent_bytes=self.heard_bytes,
+        )

@@ -1,0 +1,197 @@
+"""One end of a real link: what the nodes of robot and ground share."""
+
+import threading
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from gsc_ros.link import transports, units
+from gsc_ros.link.channel import Sender
+from gsc_ros.link.end import End
+from gsc_ros.link.framing import Received
+from gsc_ros.link.transports import Transport
+from gsc_ros.nodes.diagnostics import Drops
+from gsc_ros.nodes.link_base import LinkBase, LinkBaseParameters
+from gsc_ros.nodes.parameters import parameter
+
+# Datagrams that wait for the node; a flood beyond is dropped and counted.
+_INBOX = 256
+_POLL_S = 0.2
+
+
+@dataclass(frozen=True)
+class LinkEndParameters(LinkBaseParameters):
+    """What both ends of a real link can be told."""
+
+    transport: str = parameter(
+        'udp', 'What brings datagrams to the other end', choices=transports.KINDS, read_only=True
+    )
+    local: str = parameter(
+        ':7447', 'Address to listen on, host:port or :port (udp)', read_only=True
+    )
+    remote: str = parameter(
+        '',
+        'Address of the other end, host:port; empty: where it last called from (udp)',
+        read_only=True,
+    )
+    device: str = parameter('', 'Serial device, e.g. /dev/ttyUSB0 (serial)', read_only=True)
+    baud: int = parameter(57600, 'Its baud rate (serial)', low=50, high=12_000_000, read_only=True)
+    rate_bps: float = parameter(
+        0.0,
+        'Bits a second that may go out, in place of the rate that is computed from the profile; '
+        '0 keeps that',
+        low=0.0,
+        high=1e9,
+        read_only=True,
+    )
+
+
+P = TypeVar('P', bound=LinkEndParameters)
+
+
+class LinkEnd(LinkBase[P]):
+    """
+    A side, an `End` and a transport; a thread waits for datagrams.
+
+    ``out`` and ``into``: the directions' names, 'down' and 'up'.
+    """
+
+    out: str
+    into: str
+    max_age_s: float | None = None
+
+    @abstractmethod
+    def take(self, received: Received, now: float) -> None:
+        """Do what came over the link."""
+
+    # Lifecycle
+
+    def setup(self) -> None:
+        """Open the transport; raises ValueError or OSError with the remedy."""
+        super().setup()
+        self._transport = self._open()
+        try:
+            self._make_end()
+        except ValueError:
+            self._transport.close()
+            raise
+        self._arrived = self.create_guard_condition(self.wake)
+        self._troubles = Drops(self, 'datagram')
+        self.get_logger().info(
+            f'{self.budget.profile.name}: {units.show(self.end.sender.rate_bps, "rate")} over '
+            f'{self._transport.name}, datagrams of {self.mtu} B'
+        )
+
+    def start(self) -> None:
+        """Listen."""
+        self.begin()
+        self._inbox: deque[tuple[bytes, Hashable]] = deque()
+        self._overrun = 0
+        self._listening = True
+        self._reader = threading.Thread(target=self._listen, daemon=True)
+        self._reader.start()
+        super().start()
+
+    def stop(self) -> None:
+        """Listen no more."""
+        super().stop()
+        self._listening = False
+        self._reader.join()
+
+    def teardown(self) -> None:
+        """Close the transport."""
+        self.destroy_guard_condition(self._arrived)
+        self._transport.close()
+        super().teardown()
+
+    def _open(self) -> Transport:
+        values = self.values
+        if values.transport == 'serial':
+            try:
+                from gsc_ros.link.transports.serial import SerialTransport
+            except ImportError as error:
+                raise ImportError(
+                    f'transport serial needs {error.name}: pip install "gsc_ros[serial]"'
+                ) from None
+            return SerialTransport(values.device, values.baud)
+        from gsc_ros.link.transports.udp import UdpTransport
+
+        return UdpTransport(values.local, values.remote)
+
+    def _make_end(self) -> None:
+        values = self.values
+        rate = values.rate_bps or self.budget.rate_bps * values.rate_scale
+        self.end = End(
+            min(rate, self._transport.max_rate_bps(self.mtu)),
+            self.mtu,
+            delay_s=self.delay_s,
+            gap_s=0.0 if values.rate_bps else self.budget.profile.packet_gap,
+            max_age_s=self.max_age_s,
+            out=self.seal(self.out),
+            into=self.seal(self.into),
+        )
+
+    # What the base asks for
+
+    @property
+    def downlink(self) -> Sender:
+        """The only sender: both directions have one rate."""
+        return self.end.sender
+
+    def begin(self) -> None:
+        """Begin at time zero with nothing on its way and nothing counted."""
+        super().begin()
+        self._make_end()
+
+    def work(self, now: float) -> None:
+        """Take what came, and send what is due."""
+        while self._inbox:
+            data, source = self._inbox.popleft()
+            ours, complete = self.end.push(data, now)
+            if ours:
+                self._transport.answer(source)
+            for received in complete:
+                self.take(received, now)
+        for received in self.end.expire(now):
+            self.take(received, now)
+        for data in self.end.outgoing(now):
+            try:
+                self._transport.send(data)
+            except OSError as error:
+                self._troubles.note(error)
+
+    def due(self, now: float) -> Iterable[float | None]:
+        """Return the times (s) of what is due next."""
+        return (self.end.next_event(),)
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the transport lately; empty for nothing."""
+        return self._troubles.last if self._troubles.recent() else ''
+
+    def transport_figures(self) -> dict[str, object]:
+        """Return what diagnostics show of the transport."""
+        return {
+            'transport': self._transport.name,
+            'not sent or received': self._troubles.count,
+            'not whole': self._transport.dropped,
+            'overrun': self._overrun,
+            'replayed': self.end.receiver.replayed,
+            'refused': self.refused,
+        }
+
+    def _listen(self) -> None:
+        """Wait for datagrams, in a thread of its own."""
+        while self._listening:
+            try:
+                came = self._transport.receive(_POLL_S)
+            except OSError as error:
+                self._troubles.note(error)
+                continue
+            room = _INBOX - len(self._inbox)
+            self._inbox.extend(came[:room])
+            self._overrun += max(0, len(came) - room)
+            if came and self._listening:
+                self._arrived.trigger()

@@ -1,0 +1,111 @@
+"""
+The robot's end of a real link: a radio modem on a serial line, or UDP.
+
+Topics as in `robot_side`, and link/status, which says what the ground reports.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gsc_ros.link.channel import Statistics
+from gsc_ros.link.framing import Class, Received
+from gsc_ros.link.payloads import PayloadError
+from gsc_ros.link.payloads import Report as Heard
+from gsc_ros.link.reports import Feedback
+from gsc_ros.nodes import lifecycle
+from gsc_ros.nodes.diagnostics import ERROR, OK, STALE, WARN, Report
+from gsc_ros.nodes.link_base import QUIET_S, figures
+from gsc_ros.nodes.link_end import LinkEnd, LinkEndParameters
+from gsc_ros.nodes.robot_side import RobotSide, RobotSideParameters
+
+
+@dataclass(frozen=True)
+class LinkRobotParameters(RobotSideParameters, LinkEndParameters):
+    """Parameters of the robot's end."""
+
+
+class LinkRobot(LinkEnd[LinkRobotParameters]):
+    """Sends frames down, executes commands and requests that come up."""
+
+    Parameters = LinkRobotParameters
+    out, into = 'down', 'up'
+
+    def __init__(self, **options: object) -> None:
+        super().__init__('link_robot', **options)
+
+    def setup(self) -> None:
+        """Open the transport; raises ValueError or OSError with the remedy."""
+        self.max_age_s = self.values.max_age_s or None
+        super().setup()
+        self.robot = RobotSide(self)
+
+    def start(self) -> None:
+        """Listen to the robot and to the link."""
+        self.robot.start()
+        super().start()
+
+    def stop(self) -> None:
+        """Close the link; a robot that moves is stopped."""
+        super().stop()
+        self.robot.stop()
+
+    def teardown(self) -> None:
+        """Take the publishers down."""
+        self.robot.teardown()
+        super().teardown()
+
+    def begin(self) -> None:
+        """Begin at time zero with nothing on its way and nothing counted."""
+        super().begin()
+        self.robot.begin(self.end, self.end)
+        self._feedback = Feedback()
+
+    def work(self, now: float) -> None:
+        """Take what came, send what is due, stop a robot that is no longer commanded."""
+        super().work(now)
+        self.robot.work(now)
+
+    def due(self, now: float) -> Iterable[float | None]:
+        """Return the times (s) of what is due next."""
+        return *super().due(now), self.robot.due
+
+    def take(self, received: Received, now: float) -> None:
+        """Do what came up the link."""
+        if received.klass is not Class.REPORT:
+            self.robot.take(received, now)
+            return
+        try:
+            self._feedback.take(Heard.unpack(received.payload))
+        except PayloadError as error:
+            self.refuse(f'report refused: {error}')
+
+    def statistics(self, now: float) -> Statistics:
+        """Return the counters of frames; what came of them is what the ground reports."""
+        return self.end.sent_statistics(now, self._feedback.delivered, self._feedback.lost)
+
+    def loss(self, stats: Statistics, old: Statistics) -> float:
+        """Return the share of datagrams lost, as the ground reports it, 0..1."""
+        return self._feedback.loss
+
+    def diagnose(self) -> Report:
+        """Say how the link fares."""
+        if not self.active:
+            return Report(OK, 'inactive')
+        values = figures(self.status()) | self.transport_figures()
+        values |= {'commands too late': self.robot.late, 'stops': self.robot.stops}
+        if self.end.sender.unsealed:
+            return Report(ERROR, self.end.sender.trouble, values)
+        if self.trouble:
+            return Report(WARN, self.trouble, values)
+        if self.now() > self.robot.offered_at + QUIET_S:
+            return Report(STALE, 'no frames come from the encoder', values)
+        return Report(OK, 'ok', values)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node."""
+    return lifecycle.run(LinkRobot, args)
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

@@ -1,0 +1,273 @@
+"""One end of a real link in explicit time, what the ends tell each other, and the transports."""
+
+import os
+import pty
+import socket
+import threading
+import time
+import tty
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gsc_ros.link.end import End
+from gsc_ros.link.framing import Class
+from gsc_ros.link.payloads import PayloadError, Report
+from gsc_ros.link.reports import Feedback, Hearing, LossSeen
+from gsc_ros.link.transports.udp import UdpTransport, parse_address
+
+FRAME = bytes(range(200))
+
+
+def pair(rate_bps=8000.0, mtu=60):
+    return End(rate_bps, mtu), End(rate_bps, mtu)
+
+
+def carry(robot, ground, now, lost=lambda: False):
+    """Bring what is due from one end to the other; returns what is complete there."""
+    out = []
+    for data in robot.outgoing(now):
+        if not lost():
+            out += ground.push(data, now)[1]
+    return out + ground.expire(now)
+
+
+def test_an_end_paces_what_it_is_offered():
+    robot, ground = pair(rate_bps=8000.0)
+    robot.offer(FRAME, 0.0)
+    at = []
+    for step in range(400):
+        now = step / 1000
+        at += [now] * len(carry(robot, ground, now))
+    # 4 datagrams of 60, 60, 60 and 52 bytes: the last one begins when the others have gone.
+    assert at == [pytest.approx(0.18, abs=0.002)]
+
+
+def test_an_end_that_was_held_up_does_not_flood_the_radio():
+    robot, _ = pair(rate_bps=8000.0)
+    robot.offer(FRAME * 10, 0.0)
+    assert len(list(robot.outgoing(60.0))) <= 3  # a tenth of a second's worth
+
+
+def test_what_is_not_ours_is_told_from_what_is():
+    robot, ground = pair()
+    robot.offer(b'x', 0.0, Class.COMMAND)
+    (data,) = robot.outgoing(0.0)
+    assert ground.push(b'?' + data, 0.0) == (False, [])
+    ours, (received,) = ground.push(data, 0.0)
+    assert ours and received.payload == b'x'
+    assert ground.heard_bytes == len(data)
+
+
+def test_both_ends_learn_the_loss_and_what_became_of_the_frames():
+    rng = np.random.default_rng(5)
+    robot, ground = pair(rate_bps=80_000.0)
+    hearing, feedback = Hearing(ground.receiver), Feedback()
+    lost = sent = 0
+
+    def fate():
+        nonlocal lost, sent
+        gone = rng.random() < 0.2
+        sent, lost = sent + 1, lost + gone
+        return gone
+
+    for step in range(3000):
+        now = step / 20
+        robot.offer(FRAME, now)
+        for received in carry(robot, ground, now, fate):
+            hearing.came_up(received.number)
+        if step % 100 == 99:
+            feedback.take(Report.unpack(hearing.report().pack()))
+    assert feedback.loss == pytest.approx(hearing.loss, abs=0.005)
+    assert hearing.loss == pytest.approx(lost / sent, abs=0.08)
+    stats = robot.sent_statistics(now, feedback.delivered, feedback.lost)
+    # The frame that is on its way is neither.
+    assert 0 <= stats.sent - stats.delivered - stats.lost <= 2
+    assert stats.delivered == hearing.came
+
+
+def test_a_ground_that_starts_anew_is_counted_on():
+    feedback = Feedback()
+    for newest, shown in ((99, 90), (109, 100), (119, 5), (129, 15)):
+        feedback.take(Report(newest, shown, 0.1))
+    assert (feedback.delivered, feedback.lost) == (90 + 10 + 5 + 10, 10 + 0 + 5 + 0)
+
+
+def test_the_loss_seen_follows_a_change():
+    seen = LossSeen()
+    assert seen.loss == 0.0
+    for _ in range(100):
+        seen.add(10, 5)
+    assert seen.loss == pytest.approx(0.5)
+    for _ in range(100):
+        seen.add(10, 0)
+    assert seen.loss < 0.02
+
+
+@given(st.integers(0, 65535), st.integers(0, 65535), st.floats(0, 1))
+def test_reports_cross(newest, shown, loss):
+    report = Report.unpack(Report(newest, shown, loss).pack())
+    assert (report.newest, report.shown) == (newest, shown)
+    assert report.loss == pytest.approx(loss, abs=1 / 255)
+
+
+@given(st.binary(max_size=20).filter(lambda b: len(b) != 5))
+def test_what_is_no_report_is_refused(payload):
+    with pytest.raises(PayloadError):
+        Report.unpack(payload)
+
+
+# Transports
+
+
+def receive(transport, count, patience_s=5.0):
+    came = []
+    deadline = time.monotonic() + patience_s
+    while len(came) < count and time.monotonic() < deadline:
+        came += transport.receive(0.1)
+    return came
+
+
+@pytest.mark.parametrize('host', ['127.0.0.1', '[::1]', 'localhost'])
+def test_udp_answers_whoever_was_proven(host):
+    try:
+        ground = UdpTransport(f'{host}:0')
+    except OSError as error:
+        pytest.skip(f'no {host} here: {error}')
+    robot = UdpTransport(':0', f'{host}:{ground.local[1]}')
+    with pytest.raises(OSError, match='nobody has called'):
+        ground.send(b'hello')
+    robot.send(b'one')
+    ((data, source),) = receive(ground, 1)
+    assert data == b'one'
+    ground.answer(source)
+    ground.send(b'two')
+    assert [data for data, _ in receive(robot, 1)] == [b'two']
+    robot.answer(('192.0.2.1', 9))  # it has a fixed far end
+    robot.send(b'three')
+    assert [data for data, _ in receive(ground, 1)] == [b'three']
+    robot.close()
+    ground.close()
+
+
+@pytest.mark.parametrize('text', ['', 'host', 'host:', 'host:port', ':65536', 'host:-1', ':²'])
+def test_what_is_no_address_is_refused(text):
+    with pytest.raises(ValueError, match='host:port'):
+        parse_address(text)
+
+
+def test_an_address_that_is_taken_is_told():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(('127.0.0.1', 0))
+        with pytest.raises(OSError, match='cannot listen on'):
+            UdpTransport(f'127.0.0.1:{other.getsockname()[1]}')
+    with pytest.raises(OSError, match='no address'):
+        UdpTransport(':0', 'no.such.host.invalid:1')
+
+
+class Line:
+    """Two pseudo-terminals joined by a wire that can be cut or disturbed."""
+
+    def __init__(self):
+        ends = [pty.openpty() for _ in range(2)]
+        self.masters = [master for master, _ in ends]
+        self.slaves = [slave for _, slave in ends]
+        for slave in self.slaves:
+            tty.setraw(slave)
+        self.devices = [os.ttyname(slave) for slave in self.slaves]
+        self.noise = b''
+        self._threads = [
+            threading.Thread(target=self._carry, args=ends, daemon=True)
+            for ends in (self.masters, self.masters[::-1])
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _carry(self, source, sink):
+        try:
+            while data := os.read(source, 4096):
+                os.write(sink, self.noise + data)
+        except OSError:
+            pass
+
+    def close(self):
+        for end in self.slaves + self.masters:
+            os.close(end)
+
+
+@pytest.fixture
+def line():
+    made = Line()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def serial_transport():
+    pytest.importorskip('serial')
+    pytest.importorskip('cobs')
+    from gsc_ros.link.transports import serial
+
+    return serial
+
+
+def test_datagrams_cross_a_serial_line_with_all_their_zeros(line, serial_transport):
+    ends = [serial_transport.SerialTransport(device, 57600) for device in line.devices]
+    rng = np.random.default_rng(2)
+    sent = [rng.integers(0, 3, size, np.uint8).tobytes() for size in (1, 50, 254, 600)]
+    for data in sent:
+        ends[0].send(data)
+    assert [data for data, _ in receive(ends[1], 4)] == sent
+    ends[1].send(b'\0back\0')
+    assert [data for data, _ in receive(ends[0], 1)] == [b'\0back\0']
+    assert ends[0].max_rate_bps(50) == pytest.approx(57600 * 0.8 * 50 / 53)
+    for end in ends:
+        end.close()
+
+
+def test_a_device_that_is_not_there_is_told(serial_transport):
+    with pytest.raises(OSError, match='cannot open /dev/none'):
+        serial_transport.SerialTransport('/dev/none', 57600)
+    with pytest.raises(ValueError, match='device'):
+        serial_transport.SerialTransport('', 57600)
+
+
+def test_a_modem_that_was_unplugged_is_opened_again(line, serial_transport, tmp_path):
+    link = tmp_path / 'modem'
+    link.symlink_to(line.devices[0])
+    end = serial_transport.SerialTransport(str(link), 57600)
+    os.close(end._port.fileno())  # the device is gone
+    with pytest.raises(OSError):
+        for _ in range(3):
+            end.receive(0.05)
+    with pytest.raises(OSError, match='not open'):
+        end.send(b'x')
+    far = serial_transport.SerialTransport(line.devices[1], 57600)
+    deadline = time.monotonic() + 10
+    while end._port is None and time.monotonic() < deadline:
+        end.receive(0.1)
+    end.send(b'again')
+    assert [data for data, _ in receive(far, 1)] == [b'again']
+    far.close()
+
+
+@given(st.lists(st.binary(min_size=1, max_size=300), max_size=6), st.integers(1, 64),
+       st.binary(max_size=40))  # fmt: skip
+def test_a_stream_falls_into_its_datagrams_wherever_it_is_cut(datagrams, step, noise):
+    serial = pytest.importorskip('gsc_ros.link.transports.serial')
+    stream = noise + b''.join(map(serial.SerialTransport._stuff, datagrams))
+    unstuffer = serial.Unstuffer()
+    came = []
+    for at in range(0, len(stream), step):
+        came += unstuffer.push(stream[at : at + step])
+    assert came[len(came) - len(datagrams) :] == datagrams
+
+
+def test_noise_without_an_end_is_bounded(serial_transport):
+    unstuffer = serial_transport.Unstuffer()
+    for _ in range(300):
+        assert unstuffer.push(b'\x01' * 1000) == []
+    assert len(unstuffer._rest) <= 65535 and unstuffer.dropped > 200_000
+    assert unstuffer.push(serial_transport.SerialTransport._stuff(b'after')) == [b'after']
