@@ -1,11 +1,16 @@
 """Orbits against published figures, and the passes of a relay."""
 
+import argparse
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gsc_ros.commands import link_budget
+from gsc_ros.link import budget, profiles, schedule
+from gsc_ros.link.channel import Channel
 from gsc_ros.link.orbit import BODIES, Body, Orbit
 
 DAY = 86_400.0
@@ -111,3 +116,119 @@ def test_a_relay_over_the_equator_is_never_seen_from_the_pole():
 def test_an_orbit_in_the_ground_is_refused():
     with pytest.raises(ValueError, match='altitude above 0'):
         Orbit(BODIES['mars'], 0.0, 0.0, 0.0)
+
+
+RELAY = profiles.load('mars_uhf_relay_orbit')
+TABLE = replace(
+    profiles.load('mars_dte_hga_34m'),
+    pass_period=0.0,
+    pass_length=0.0,
+    range_times=(0.0, 1000.0, 3000.0),
+    ranges=(1e11, 2e11, 1e11),
+)
+
+
+def test_the_distance_of_an_orbit_is_the_edge_of_a_pass():
+    assert RELAY.orbit.look(0.0).range_m > 0
+    assert RELAY.distance == pytest.approx(RELAY.orbit.range_at(TEN_DEGREES))
+
+
+def test_the_rate_goes_up_and_down_within_a_pass_and_is_never_beyond_the_physics():
+    times = schedule.of(RELAY)
+    passes = schedule.passes(RELAY)
+    assert 2 <= len(passes) <= 4
+    steps = 0
+    for one in passes:
+        seen, now = [], one.start
+        while now < one.end - 1e-3:
+            rate, end = times.at(now)
+            end = min(end, one.end)
+            seen.append(rate)
+            for moment in (now, (now + end) / 2, end):
+                far = RELAY.orbit.look(moment).range_m
+                assert 0 < rate <= budget.compute(RELAY, far).rate_bps
+            now = end
+        top = seen.index(max(seen))
+        assert seen[: top + 1] == sorted(seen[: top + 1])
+        assert seen[top:] == sorted(seen[top:], reverse=True)
+        steps = max(steps, len(seen))
+        assert times.at(one.end + 1)[0] == 0
+    assert steps > 1
+    assert times.at(passes[0].start + RELAY.orbit_span + 1)[0] > 0
+
+
+def test_a_pass_carries_what_its_stretches_add_up_to():
+    times = schedule.of(RELAY)
+    assert schedule.carried_bytes(times, 0.0, RELAY.orbit_span) == pytest.approx(
+        sum(seconds * rate for seconds, rate in times.stretches) / 8
+    )
+    constant = schedule.Schedule.constant(800.0)
+    assert schedule.carried_bytes(constant, 5.0, 15.0) == pytest.approx(1000.0)
+
+
+def test_a_channel_takes_the_stretches_of_an_orbit():
+    channel = Channel(0.0, 0.003, int(RELAY.mtu), schedule=schedule.of(RELAY))
+    start = schedule.passes(RELAY)[0].start
+    assert channel.rate_at(max(0.0, start - 60.0))[0] == 0 or start < 60
+    channel.offer(bytes(300), start + 1.0)
+    assert channel.poll(start + 2.0)
+
+
+def test_a_table_of_ranges_is_linear_in_between():
+    times = schedule.of(TABLE)
+    assert sum(seconds for seconds, _ in times.stretches) == pytest.approx(3000.0)
+    near, far = (budget.compute(TABLE, d).rate_bps for d in (1e11, 2e11))
+    assert min(times.rates) == pytest.approx(far)
+    assert near * 0.9 < max(times.rates) <= near
+    # Half way out: 1.5e11 m, less a step that counts by its farther end.
+    half = budget.compute(TABLE, 1.5e11).rate_bps
+    assert 0.96 * half <= times.at(499.0)[0] <= half * 1.02
+    assert times.at(3500.0)[0] == pytest.approx(times.at(500.0)[0])
+
+
+def test_no_pass_is_a_link_that_never_opens():
+    never = replace(RELAY, orbit_inclination=0.0, site_latitude=90.0)
+    assert schedule.of(never).opens(0.0) == math.inf
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'orbit_altitude': None}, 'an orbit has orbit_body'),
+        ({'orbit_body': 'none'}, 'an orbit has orbit_body'),
+        ({'orbit_body': 'pluto'}, 'orbit_body must be one of'),
+        ({'pass_period': 100.0, 'pass_length': 10.0}, 'give one of an orbit'),
+        ({'range_times': (0.0, 1.0)}, 'ranges for each'),
+        ({'range_times': (1.0, 2.0), 'ranges': (1e6, 1e6)}, 'begin at 0'),
+        ({'range_times': (0.0, 0.0), 'ranges': (1e6, 1e6)}, 'begin at 0'),
+        ({'range_times': (0.0, 1.0), 'ranges': (1e6, 1e6)}, 'give one of an orbit'),
+    ],
+)
+def test_impossible_orbits_and_tables_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(RELAY, **change)
+
+
+def _content(**more):
+    given = {'frequency': '2 GHz', 'eirp': '0 dBW', 'g_over_t': '-20 dB/K', **more}
+    given['required_ebn0'] = '5 dB'
+    return {'title': 'a'} | {k: {'value': v, 'source': 'x'} for k, v in given.items()}
+
+
+def test_a_distance_beside_what_it_follows_from_is_refused():
+    table = {'range_times': ['0 h', '1 h'], 'ranges': ['10 km', '20 km']}
+    assert profiles.from_mapping('mine', _content(**table)).distance == 20e3
+    with pytest.raises(ValueError, match='leave distance out'):
+        profiles.from_mapping('mine', _content(distance='10 km', **table))
+    for body in ('mars', 'pluto', None):
+        with pytest.raises(ValueError, match='orbit'):
+            profiles.from_mapping('mine', _content(orbit_body=body))
+
+
+def test_the_command_tells_the_passes(capsys):
+    parser = argparse.ArgumentParser()
+    link_budget.add_parser(parser.add_subparsers())
+    assert link_budget.run(parser.parse_args(['link-budget', 'mars_uhf_relay_orbit'])) == 0
+    out = capsys.readouterr().out
+    assert 'Passes within' in out and 'nearest' in out
+    assert out.count(' MB') == len(schedule.passes(RELAY))

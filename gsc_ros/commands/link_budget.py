@@ -1,9 +1,10 @@
 """`gsc link-budget PROFILE`: the budget of a link, line by line."""
 
 import argparse
+import math
 import sys
 
-from gsc_ros.link import budget, profiles, units
+from gsc_ros.link import budget, profiles, schedule, units
 
 
 def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]') -> None:
@@ -56,12 +57,30 @@ def _report(args: argparse.Namespace) -> str:
     parts = [str(result)]
     if args.frame is not None:
         parts.append(_frame(result, args.frame))
+    if profile.orbit is not None:
+        parts.append(_passes(profile))
     if profile.notes:
         parts.append(f'Note: {profile.notes}')
     if args.sources:
         width = max(map(len, profile.sources))
         parts.append('\n'.join(f'{key:<{width}}  {text}' for key, text in profile.sources.items()))
     return '\n\n'.join(parts)
+
+
+def _passes(profile: profiles.Profile) -> str:
+    times = schedule.of(profile)
+    span = units.show(profile.orbit_span, 'time')
+    rows = [
+        f'{one.start / 3600:>8.3f} h{(one.end - one.start) / 60:>8.1f} min'
+        f'{math.degrees(one.best.elevation):>8.1f} deg'
+        f'{units.show(one.best.range_m, "length"):>12}'
+        f'{schedule.carried_bytes(times, one.start, one.end) / 1e6:>10.2f} MB'
+        for one in schedule.passes(profile)
+    ]
+    if not rows:
+        return f'no pass within {span}: another orbit, site or least elevation is needed'
+    head = f'{"begins":>10}{"lasts":>12}{"highest":>12}{"nearest":>12}{"carries":>13}'
+    return '\n'.join([f'Passes within {span}, which come again:', head, *rows])
 
 
 def _frame(result: budget.Budget, size: int) -> str:
