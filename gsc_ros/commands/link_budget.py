@@ -85,6 +85,7 @@ def _passes(profile: profiles.Profile) -> str:
 
 def _frame(result: budget.Budget, size: int) -> str:
     from gsc_ros.link import payloads
+    from gsc_ros.link.ccsds import seal_for
     from gsc_ros.link.channel import Channel
 
     if size < 1:
@@ -92,7 +93,13 @@ def _frame(result: budget.Budget, size: int) -> str:
     if not result.closes:
         return f'a frame of {size} B never arrives'
     profile = result.profile
-    channel = Channel(result.rate_bps, result.delay_s, int(profile.mtu), gap_s=profile.packet_gap)
+    channel = Channel(
+        result.rate_bps,
+        result.delay_s,
+        int(profile.mtu),
+        gap_s=profile.packet_gap,
+        seal=seal_for(profile.packets, 'down'),
+    )
     seconds = channel.frame_s(size + payloads.FRAME_OVERHEAD)
     return (
         f'a frame of {size} B: {units.show(seconds, "time")} on air, shown '

@@ -24,6 +24,7 @@ from gsc_ros.link import units
 from gsc_ros.link.orbit import BODIES, Orbit
 
 ORBIT_BODIES = ('none', *BODIES)
+PACKETS = ('none', 'ccsds')
 PATH_MODELS = ('free_space', 'two_ray', 'log_distance', 'none')
 REQUIRED: Any = object()
 
@@ -115,6 +116,7 @@ class Profile:
     lora_coding_rate: float | None = _quantity('number', 0.5, 0.8, None)
 
     # Packets
+    packets: str = _choice(PACKETS, 'none')
     mtu: float = _quantity('size', 50, 65535, 1115)
     packet_gap: float = _quantity('time', 0.0, 60.0, 0.0)
     extra_delay: float = _quantity('time', 0.0, 7200.0, 0.0)

@@ -21,8 +21,9 @@ from std_msgs.msg import Empty, Header
 
 from gsc_ros.codec import bitstream
 from gsc_ros.link import budget, profiles, schedule, units
+from gsc_ros.link.ccsds import seal_for
 from gsc_ros.link.channel import Channel, GilbertElliottModel, Statistics
-from gsc_ros.link.framing import CHECKSUM, Class, Reassembler, Received
+from gsc_ros.link.framing import Class, Reassembler, Received
 from gsc_ros.link.keys import KeyRing, default_path
 from gsc_ros.link.payloads import (
     FRAME_OVERHEAD,
@@ -204,7 +205,9 @@ class LinkNode(GscNode[LinkParameters]):
                 gap_s=profile.packet_gap,
                 max_age_s=max_age_s,
                 schedule=times,
-                seal=self._keys.seal(direction) if self._keys else CHECKSUM,
+                seal=seal_for(
+                    profile.packets, direction, self._keys.seal(direction) if self._keys else None
+                ),
             )
 
         # Each direction has the whole rate and losses of its own.
