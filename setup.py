@@ -192,6 +192,7 @@ setup(
         'tqdm>=4.60',
     ],
     extras_require={
+        'ccsds': ['spacepackets>=0.24,<1'],
         'sim': ['mujoco>=3.2,<5'],
         'demo': ['mujoco>=3.2,<5', 'rosbags>=0.10'],
         'evaluation': ['av>=13,<20', 'h5py>=3.8,<4', 'matplotlib>=3.7', 'pillow>=11.3'],
@@ -206,6 +207,7 @@ setup(
             'pytest>=8',
             'pytest-cov>=5',
             'ruff>=0.8',
+            'spacepackets>=0.24,<1',
             'types-PyYAML',
             'types-pyserial',
             'types-tqdm',

@@ -28,6 +28,9 @@ PUBLISHED = [
     # Electra: 8 to 2048 kbps in a pass.
     ('mars_uhf_relay', 300e3, 2.048e6, 2.048e6, 0.0009, 0.0011),
     ('mars_uhf_relay', None, 8e3, 2.048e6, 0.004, 0.006),
+    # The same radios: the edge of a pass, some 1000 km away, and overhead.
+    ('mars_uhf_relay_orbit', None, 8e3, 2.048e6, 0.003, 0.004),
+    ('mars_uhf_relay_orbit', 300e3, 2.048e6, 2.048e6, 0.0009, 0.0011),
     ('moon_dte_x_34m', None, 217e3, 223e3, 1.28, 1.29),
     ('moon_dte_s_13m', None, 9.5e3, 10.5e3, 1.28, 1.29),
     # MIL-STD-188-181 modes; 0.26 s a satellite hop.

@@ -369,6 +369,26 @@ def test_a_key_frame_is_asked_for_over_the_link_and_not_in_a_storm(bench):
     assert requests.asked == 2
 
 
+@pytest.mark.parametrize(('security', 'overhead'), [(False, 12), (True, 22)])
+def test_a_profile_straight_to_earth_has_packets(
+    context, tmp_path, monkeypatch, security, overhead
+):
+    pytest.importorskip('spacepackets')
+    monkeypatch.setenv('ROS_HOME', str(tmp_path))
+    overrides = [
+        Parameter('autostart', value=False),
+        Parameter('profile', value='mars_dte_hga_34m'),
+        Parameter('security', value=security),
+    ]
+    node = LinkNode(context=context, parameter_overrides=overrides)
+    try:
+        node.trigger_configure()
+        for channel in (node.down, node.up):
+            assert channel.sender.seal.overhead == overhead
+    finally:
+        node.destroy_node()
+
+
 def test_the_key_is_made_at_the_first_start_and_kept(context, tmp_path, monkeypatch):
     monkeypatch.setenv('ROS_HOME', str(tmp_path))
     made = tmp_path / 'gsc_ros' / 'link.key'

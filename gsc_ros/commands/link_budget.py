@@ -1,9 +1,10 @@
 """`gsc link-budget PROFILE`: the budget of a link, line by line."""
 
 import argparse
+import math
 import sys
 
-from gsc_ros.link import budget, profiles, units
+from gsc_ros.link import budget, profiles, schedule, units
 
 
 def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]') -> None:
@@ -56,6 +57,8 @@ def _report(args: argparse.Namespace) -> str:
     parts = [str(result)]
     if args.frame is not None:
         parts.append(_frame(result, args.frame))
+    if profile.orbit is not None:
+        parts.append(_passes(profile))
     if profile.notes:
         parts.append(f'Note: {profile.notes}')
     if args.sources:
@@ -64,8 +67,25 @@ def _report(args: argparse.Namespace) -> str:
     return '\n\n'.join(parts)
 
 
+def _passes(profile: profiles.Profile) -> str:
+    times = schedule.of(profile)
+    span = units.show(profile.orbit_span, 'time')
+    rows = [
+        f'{one.start / 3600:>8.3f} h{(one.end - one.start) / 60:>8.1f} min'
+        f'{math.degrees(one.best.elevation):>8.1f} deg'
+        f'{units.show(one.best.range_m, "length"):>12}'
+        f'{schedule.carried_bytes(times, one.start, one.end) / 1e6:>10.2f} MB'
+        for one in schedule.passes(profile)
+    ]
+    if not rows:
+        return f'no pass within {span}: another orbit, site or least elevation is needed'
+    head = f'{"begins":>10}{"lasts":>12}{"highest":>12}{"nearest":>12}{"carries":>13}'
+    return '\n'.join([f'Passes within {span}, which come again:', head, *rows])
+
+
 def _frame(result: budget.Budget, size: int) -> str:
     from gsc_ros.link import payloads
+    from gsc_ros.link.ccsds import seal_for
     from gsc_ros.link.channel import Channel
 
     if size < 1:
@@ -73,7 +93,13 @@ def _frame(result: budget.Budget, size: int) -> str:
     if not result.closes:
         return f'a frame of {size} B never arrives'
     profile = result.profile
-    channel = Channel(result.rate_bps, result.delay_s, int(profile.mtu), gap_s=profile.packet_gap)
+    channel = Channel(
+        result.rate_bps,
+        result.delay_s,
+        int(profile.mtu),
+        gap_s=profile.packet_gap,
+        seal=seal_for(profile.packets, 'down'),
+    )
     seconds = channel.frame_s(size + payloads.FRAME_OVERHEAD)
     return (
         f'a frame of {size} B: {units.show(seconds, "time")} on air, shown '

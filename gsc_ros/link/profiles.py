@@ -12,6 +12,7 @@ A profile holds what is *given* (power, gains, distance, thresholds, packet size
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -20,7 +21,10 @@ import yaml
 
 from gsc_ros import paths
 from gsc_ros.link import units
+from gsc_ros.link.orbit import BODIES, Orbit
 
+ORBIT_BODIES = ('none', *BODIES)
+PACKETS = ('none', 'ccsds')
 PATH_MODELS = ('free_space', 'two_ray', 'log_distance', 'none')
 REQUIRED: Any = object()
 
@@ -40,7 +44,7 @@ def _choice(choices: tuple[str, ...], default: str) -> Any:
 @dataclass(frozen=True, kw_only=True)
 class Profile:
     """
-    One radio link. Fields are in base units (Hz, m, s, dBW, dB, K, bit/s, bytes).
+    One radio link. Fields are in base units (Hz, m, s, dBW, dB, K, bit/s, bytes, degrees).
 
     Exactly one of `eirp` and (`transmit_power` + `transmit_gain` - `transmit_loss`) is given, one
     of `g_over_t` and (`receive_gain` with `noise_temperature` or `noise_figure`), and one of
@@ -85,6 +89,21 @@ class Profile:
     jam_period: float = _quantity('time', 0.0, 1e8, 0.0)
     jam_length: float = _quantity('time', 0.0, 1e8, 0.0)
 
+    # When, from an orbit: a relay on a circular orbit, seen from a site above min_elevation. The
+    # site is site_node east of the ascending node at time zero, when the relay is at that node.
+    # The passes of orbit_span come again and again.
+    orbit_body: str = _choice(ORBIT_BODIES, 'none')
+    orbit_altitude: float | None = _quantity('length', 1e4, 1e9, None)
+    orbit_inclination: float | None = _quantity('angle', 0.0, 180.0, None)
+    orbit_span: float = _quantity('time', 60.0, 1e7, 86_400.0)
+    site_latitude: float | None = _quantity('angle', -90.0, 90.0, None)
+    site_node: float = _quantity('angle', -360.0, 360.0, 0.0)
+    min_elevation: float = _quantity('angle', 0.0, 89.0, 10.0)
+
+    # How far over time: a table, linear in between, that begins again at its end.
+    range_times: tuple[float, ...] = _quantity('time', 0.0, 1e9, (), many=True)
+    ranges: tuple[float, ...] = _quantity('length', 1.0, 1e13, (), many=True)
+
     # Modulation and coding
     required_ebn0: float | None = _quantity('ratio', -1.6, 40.0, None)
     required_snr: tuple[float, ...] = _quantity('ratio', -30.0, 40.0, (), many=True)
@@ -97,6 +116,7 @@ class Profile:
     lora_coding_rate: float | None = _quantity('number', 0.5, 0.8, None)
 
     # Packets
+    packets: str = _choice(PACKETS, 'none')
     mtu: float = _quantity('size', 50, 65535, 1115)
     packet_gap: float = _quantity('time', 0.0, 60.0, 0.0)
     extra_delay: float = _quantity('time', 0.0, 7200.0, 0.0)
@@ -111,10 +131,46 @@ class Profile:
             self, jammer_eirp=None, jammer_distance=None, jam_period=0.0, jam_length=0.0
         )
 
+    @property
+    def orbit(self) -> Orbit | None:
+        """The relay's orbit, when there is one."""
+        if self.orbit_body == 'none':
+            return None
+        assert self.orbit_altitude is not None and self.orbit_inclination is not None
+        assert self.site_latitude is not None
+        return Orbit(
+            BODIES[self.orbit_body],
+            self.orbit_altitude,
+            math.radians(self.orbit_inclination),
+            math.radians(self.site_latitude),
+            math.radians(self.site_node),
+        )
+
     def __post_init__(self) -> None:
         for spec in _physical_fields():
             _check(self, spec)
+        self._check_times()
         self._check_combinations()
+
+    def _check_times(self) -> None:
+        orbit = (self.orbit_altitude, self.orbit_inclination, self.site_latitude)
+        given = [value is not None for value in orbit]
+        if any(given) != (self.orbit_body != 'none') or any(given) != all(given):
+            raise ValueError(
+                f'{self.name}: an orbit has orbit_body, orbit_altitude, orbit_inclination and '
+                'site_latitude'
+            )
+        times = self.range_times
+        if len(times) != len(self.ranges) or len(times) == 1:
+            raise ValueError(f'{self.name}: give two or more range_times, and ranges for each')
+        if (times and times[0] != 0) or any(a >= b for a, b in pairwise(times)):
+            raise ValueError(f'{self.name}: range_times must begin at 0 s and rise')
+        ways = (self.orbit_body != 'none', bool(times), bool(self.pass_period or self.jam_period))
+        if sum(ways) > 1:
+            raise ValueError(
+                f'{self.name}: give one of an orbit, a table of ranges, and pass_period or '
+                'jam_period'
+            )
 
     def _check_combinations(self) -> None:
         if self.path_model == 'none':
@@ -229,7 +285,11 @@ def from_mapping(name: str, content: Any) -> Profile:
         raise ValueError(
             f'{name}: unknown field {", ".join(unknown)}; known: {", ".join((*texts, *specs))}'
         )
-    for required in ('title', 'distance'):
+    # With an orbit or a table the distance follows: the greatest.
+    follows = 'orbit_body' in content or 'ranges' in content
+    if follows and 'distance' in content:
+        raise ValueError(f'{name}: leave distance out: it follows from the orbit or the ranges')
+    for required in ('title',) if follows else ('title', 'distance'):
         if required not in content:
             raise ValueError(f'{name}: field {required} is missing')
     values: dict[str, Any] = {text: str(content.get(text, '')).strip() for text in texts}
@@ -244,7 +304,21 @@ def from_mapping(name: str, content: Any) -> Profile:
             values[key] = _parse(specs[key], entry['value'])
         except ValueError as error:
             raise ValueError(f'{name}: {key}: {error}') from error
+    if follows:
+        values['distance'] = _greatest_distance(values)
     return Profile(name=name, sources=MappingProxyType(sources), **values)
+
+
+def _greatest_distance(values: Mapping[str, Any]) -> float:
+    """Slant range at the least elevation, or the greatest of the table; m."""
+    if 'ranges' in values:
+        return float(max(values['ranges']))
+    body, altitude = BODIES.get(values['orbit_body']), values.get('orbit_altitude')
+    if body is None or altitude is None:
+        return 1.0  # refused for what is missing
+    default = next(spec.default for spec in fields(Profile) if spec.name == 'min_elevation')
+    least = math.radians(values.get('min_elevation', default))
+    return Orbit(body, altitude, 0.0, 0.0).range_at(least)
 
 
 def _parse(spec: Field[Any], value: Any) -> Any:

@@ -42,6 +42,7 @@ DIMENSIONS: dict[str, dict[str, Callable[[float], float]]] = {
     'temperature': {'K': float},
     'rate': {'bps': float, 'kbps': _scale(1e3), 'Mbps': _scale(1e6), 'Gbps': _scale(1e9)},
     'size': {'B': float},
+    'angle': {'deg': float},
     'number': {'': float},
 }
 

@@ -10,8 +10,9 @@ from typing import TypeVar
 from builtin_interfaces.msg import Time
 
 from gsc_ros.link import budget, profiles
+from gsc_ros.link.ccsds import seal_for
 from gsc_ros.link.channel import Sender, Statistics
-from gsc_ros.link.framing import CHECKSUM, Seal
+from gsc_ros.link.framing import Seal
 from gsc_ros.link.keys import KeyRing, default_path
 from gsc_ros.msg import LinkStatus
 from gsc_ros.nodes import topics
@@ -140,7 +141,8 @@ class LinkBase(GscNode[P]):
 
     def seal(self, direction: str) -> Seal:
         """Return how datagrams of a direction ('down', 'up') are proven."""
-        return self.keys.seal(direction) if self.keys else CHECKSUM
+        sealed = self.keys.seal(direction) if self.keys else None
+        return seal_for(self.budget.profile.packets, direction, sealed)
 
     @property
     def mtu(self) -> int:
