@@ -31,8 +31,8 @@ class Body:
     rotation_s: float
 
 
-# NASA planetary fact sheets (NSSDCA), equatorial radii; the digits of Mars's gravity beyond the
-# sheet's 42828 km^3/s^2, and all of the Moon's line, are from memory, not opened.
+# NASA planetary fact sheets (NSSDCA), equatorial radii; the digits of the gravities beyond the
+# sheets', and all of the Moon's line, are from memory, not opened.
 BODIES = {
     'earth': Body(398_600.44e9, 6378.1e3, 23.9345 * 3600),
     'mars': Body(42_828.37e9, 3396.2e3, 24.6229 * 3600),
