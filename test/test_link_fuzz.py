@@ -1,0 +1,66 @@
+"""The receiver under 100,000 datagrams that are random, cut, damaged or played back."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from gsc_ros.link.end import End
+from gsc_ros.link.framing import CHECKSUM, MAX_FRAGMENTS, Class, fragments
+from gsc_ros.link.security import Sealed
+
+COUNT = 100_000
+MTU = 120
+KEY = bytes(range(32))
+
+
+def good(rng, seal, count):
+    """Return the datagrams of payloads of all classes."""
+    out = []
+    for number in range(count):
+        payload = rng.bytes(int(rng.integers(1, 900)))
+        klass = list(Class)[int(rng.integers(len(Class)))]
+        parts = fragments(payload, klass, number, MTU, seal.overhead)
+        out += [datagram.pack(seal) for datagram in parts]
+    return out
+
+
+def spoilt(rng, data):
+    """Return a datagram as it should not come."""
+    kind = rng.integers(4)
+    if kind == 0:
+        return rng.bytes(int(rng.integers(0, 2 * MTU)))
+    if kind == 1:
+        return data[: int(rng.integers(len(data)))]
+    if kind == 2:
+        flipped = bytearray(data)
+        for at in rng.integers(0, 8 * len(data), int(rng.integers(1, 8))):
+            flipped[at // 8] ^= 1 << at % 8
+        return bytes(flipped)
+    return data  # played back
+
+
+@pytest.mark.parametrize('sealed', [False, True], ids=['checksum', 'encrypted'])
+def test_nothing_that_comes_harms_the_receiver(sealed):
+    rng = np.random.default_rng(7)
+    seal = Sealed([KEY], 'down', itertools.count()) if sealed else CHECKSUM
+    sent = good(rng, seal, 3000)
+    end = End(1e4, MTU, into=Sealed([KEY], 'down') if sealed else CHECKSUM)
+    receiver = end.receiver
+    most = complete = 0
+    for step in range(COUNT):
+        data = sent[step % len(sent)]
+        if step >= len(sent) or step % 2:
+            data = spoilt(rng, data)
+        ours, received = end.push(data, step / 100)
+        complete += len(received)
+        assert ours or not received
+        complete += len(end.expire(step / 100))
+        most = max(most, receiver.held_bytes)
+    assert complete > 100
+    assert most <= len(Class) * MAX_FRAGMENTS * MTU
+    assert receiver.malformed > COUNT / 2
+    if sealed:
+        # What was played back came late or was known: nothing is taken twice.
+        assert receiver.replayed > COUNT / 10
+        assert receiver.heard <= len(sent)
