@@ -30,7 +30,9 @@ from gsc_ros.perception.labels import SKY, UNLABELLED
 MIN_BUDGET = 40
 MAX_BUDGET = bitstream.MAX_STREAM
 DEFAULT_STEPS = 0
-
+# A key frame stands alone, a delta is void where the other was lost: of much the same error the
+# key frame is sent.
+KEY_WORTH = 0.95
 _RESIDUAL_BITS = 80  # left over: a residual is worth its while
 
 # Of a pixel: what of it was sent, what follows from what was sent around it, and what is made up.
@@ -254,10 +256,13 @@ class SemanticCodec:
             tries = [
                 self._attempt(looked, budget_bytes, sequence, *plan, final=False) for plan in plans
             ]
-            left = errors(looked.found, tokenizer, *(attempt.told for attempt in tries))
+            told = errors(looked.found, tokenizer, *(attempt.told for attempt in tries))
+            left = [error.sum() for error in told]
+            if or_key:
+                left[-1] *= KEY_WORTH
             # Where everything fits, saying it against the reference leaves most for the residual.
             whole = 'residual' in tries[0].coded.bits
-            plans = [plans[0 if whole else int(np.argmin([error.sum() for error in left]))]]
+            plans = [plans[0 if whole else int(np.argmin(left))]]
         return self._attempt(looked, budget_bytes, sequence, *plans[0])
 
     def draw(self, out: Synthesis, latent: Tensor | None = None) -> NDArray[np.float32]:

@@ -32,7 +32,7 @@ CUTS = (0.05, 0.25, 0.46, 0.16, 0.08)
 # Left alone tokens grow until tanh makes two levels of seven: nothing punishes it, no slope
 # leads back, and what they say is no longer learnt. Beyond this they are drawn back.
 REACH = 1.5
-LABELLED = 0.6  # of the draws: driving and simulated pictures, on which the critics are at home
+LABELLED = 0.45  # of the draws: driving and simulated pictures, on which the critics are at home
 
 
 @dataclass
