@@ -1,0 +1,113 @@
+"""UDP between two network namespaces: a veth pair, with the kernel's own losses and delays."""
+
+import json
+import shutil
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FRAMES = 60
+# One end: sends 300-byte frames, ten a second, or takes them, for so long; tells what it saw.
+CODE = """
+import json, sys, time
+from gsc_ros.link.end import End
+from gsc_ros.link.framing import Class
+from gsc_ros.link.reports import Hearing
+from gsc_ros.link.transports.udp import UdpTransport
+
+local, remote, frames, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+transport, end = UdpTransport(local, remote), End(80_000.0, 100)
+hearing, begin = Hearing(end.receiver), time.monotonic()
+print('ready', flush=True)
+offered, came, whole, commands = 0, 0, 0, 0
+while (now := time.monotonic() - begin) < seconds:
+    if offered < frames and now > offered * 0.1 + 0.5:
+        end.offer(bytes([offered]) * 300, now)
+        offered += 1
+    for data, source in transport.receive(0.005):
+        ours, received = end.push(data, now)
+        if ours:
+            transport.answer(source)
+        for one in received:
+            if one.klass is Class.COMMAND:
+                commands += 1
+                continue
+            assert one.payload == one.payload[:1] * len(one.payload)
+            hearing.came_up(one.number)
+            whole += not one.truncated
+            end.offer(b'go', now, Class.COMMAND)
+    end.expire(now)
+    for data in end.outgoing(now):
+        transport.send(data)
+print(json.dumps({'came': hearing.came, 'whole': whole, 'loss': hearing.loss, 'sent': end.sent,
+                  'commands': commands, 'malformed': end.receiver.malformed}))
+"""
+
+
+def run(*words):
+    subprocess.run(words, check=True, capture_output=True, text=True)
+
+
+@pytest.fixture
+def hosts():
+    """Two namespaces, joined; skips where this user or kernel has none."""
+    if not shutil.which('ip'):
+        pytest.skip('no ip command (iproute2)')
+    tag = uuid.uuid4().hex[:6]
+    names = [f'gsc{tag}{end}' for end in 'rg']
+    made = []
+    try:
+        for name in names:
+            run('ip', 'netns', 'add', name)
+            made.append(name)
+        run('ip', 'link', 'add', 'air', 'netns', names[0], 'type', 'veth', 'peer', 'name', 'air',
+            'netns', names[1])  # fmt: skip
+        for number, name in enumerate(names, start=1):
+            run('ip', '-n', name, 'addr', 'add', f'10.77.0.{number}/24', 'dev', 'air')
+            run('ip', '-n', name, 'link', 'set', 'air', 'up')
+    except (OSError, subprocess.CalledProcessError) as error:
+        for name in made:
+            subprocess.run(['ip', 'netns', 'del', name], check=False)
+        pytest.skip(f'no network namespaces here: {getattr(error, "stderr", error)}')
+    yield names
+    for name in names:
+        run('ip', 'netns', 'del', name)
+
+
+@pytest.mark.parametrize(
+    ('queue', 'loss'),
+    [
+        ('', (0.0, 0.0)),
+        ('netem delay 100ms loss 20%', (0.1, 0.35)),
+        # 34 kbps with the headers of UDP and IP do not fit: the kernel's queue runs over.
+        ('tbf rate 24kbit burst 600 limit 600', (0.1, 0.6)),
+    ],
+    ids=['clean', 'netem', 'narrow'],
+)
+def test_frames_and_commands_cross_between_namespaces(hosts, queue, loss):
+    for name in hosts if queue else ():
+        words = ['tc', '-n', name, 'qdisc', 'add', 'dev', 'air', 'root', *queue.split()]
+        done = subprocess.run(words, check=False, capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f'this kernel has no {queue.split()[0]}: {done.stderr.strip()}')
+    sides = (('10.77.0.2:7447', '', '0', '10'), (':0', '10.77.0.2:7447', str(FRAMES), '9'))
+    processes = []
+    for name, words in zip(hosts[::-1], sides, strict=True):
+        command = ['ip', 'netns', 'exec', name, sys.executable, '-c', CODE, *words]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == 'ready\n'
+        processes.append(process)
+    ground, robot = (json.loads(process.communicate(timeout=30)[0]) for process in processes)
+    print(ground, robot)
+    assert ground['malformed'] == robot['malformed'] == 0
+    assert loss[0] <= ground['loss'] <= loss[1]
+    if queue:
+        assert ground['came'] > 0.4 * FRAMES and robot['commands'] > 0.3 * FRAMES
+    else:
+        # A process that is held up cuts frames; it loses none.
+        assert (ground['came'], robot['commands']) == (FRAMES, FRAMES)
+        assert ground['whole'] > 0.8 * FRAMES
