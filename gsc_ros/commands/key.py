@@ -22,5 +22,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     path = args.file or keys.default_path()
     keys.create(path)
-    print(f'{path}: made. Copy it to the other end of the link, by a way that nobody overhears.')
+    print(
+        f'{path}: made. Copy it and {path.name}.counts to the other end of the link, by a way that '
+        'nobody overhears.'
+    )
     return 0
