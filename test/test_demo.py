@@ -31,8 +31,8 @@ def graph_of(monkeypatch):
     def prepare(**programs):
         asked, real = {}, runner.command
 
-        def command(node, values):
-            asked[node.executable] = real(node, values)
+        def command(graph, node, values):
+            asked[node.executable] = real(graph, node, values)
             code = programs.get(node.executable, IDLE)
             return [sys.executable, '-c', code, values.get('output', '')]
 

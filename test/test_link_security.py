@@ -240,11 +240,11 @@ def test_a_key_without_its_counts_is_not_used(file):
     made = ring.seal('down')
     counts = file.with_name('link.key.counts')
     counts.unlink()
-    with pytest.raises(SealError, match='new key'):
+    with pytest.raises(SealError, match='make a new one'):
         DATAGRAM.pack(made)
     for text in ('', '[]', '{"a": -1}', '{"a": "b"}'):
         counts.write_text(text)
-        with pytest.raises(KeyFileError, match='new key'):
+        with pytest.raises(KeyFileError, match='make a new one'):
             KeyRing(file).seal('down')
     (name,) = ring._names
     counts.write_text(json.dumps({f'{name} down used': security.MAX_COUNT - 5}))

@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     path = args.file or keys.default_path()
     keys.create(path)
     print(
-        f'{path}: made. Copy it and {path.name}.counts to the other end of the link, by a way that '
-        'nobody overhears.'
+        f'{path}: made. Copy it and {path.name}.counts to the other end of the link, by a way '
+        'that nobody overhears.'
     )
     return 0

@@ -47,7 +47,7 @@ def create(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), 'w') as file:
-            file.write(f'# Copy this file and its .counts to the other end, show it to nobody.\n{new_key()}\n')
+            file.write(f'# Copy this and its .counts to the other end only.\n{new_key()}\n')
         _write(_counts_path(path), {})
     except FileExistsError:
         raise KeyFileError(f'{path}: there is a file already; remove it first') from None
