@@ -42,6 +42,32 @@ def test_any_budget_is_kept_and_used(codec, drive):
         assert 0.95 * budget <= len(frame.data) <= budget
 
 
+@pytest.mark.parametrize('budget', [150, 300])
+def test_a_region_of_interest_is_told_better(codec, drive, budget):
+    region = (0.35, 0.4, 0.65, 0.7)
+    lower, higher = [], []
+    for view in drive:
+        height, width = view.rgb.shape[:2]
+        rows, columns = np.array([0.4, 0.7]) * height, np.array([0.35, 0.65]) * width
+        part = slice(*rows.astype(int)), slice(*columns.astype(int))
+        frames = [codec.encode(view.rgb, budget, region=r) for r in (None, region)]
+        assert all(0.95 * budget <= len(frame.data) <= budget for frame in frames)
+        assert [frame.header.region for frame in frames] == [False, True]
+        wrong = [
+            np.square(codec.decode(frame.data).rgb.astype(float) - view.rgb)[part].mean()
+            for frame in frames
+        ]
+        higher.append(wrong[0])
+        lower.append(wrong[1])
+    assert sum(lower) < 0.95 * sum(higher)
+
+
+@pytest.mark.parametrize('region', [(0, 0, 0, 1), (0.5, 0, 0.4, 1), (0, 0, 1, 1.1), (-1, 0, 1, 1)])
+def test_a_region_outside_of_the_picture_is_refused(codec, drive, region):
+    with pytest.raises(ValueError, match='region'):
+        codec.encode(drive[0].rgb, 300, region=region)
+
+
 def test_the_prior_halves_what_symbols_cost(codec, drive):
     whole = codec.encode(drive[0].rgb, 2000).stream_bits
     plain = codec.networks.prior

@@ -94,6 +94,25 @@ class Sends:
         raise AssertionError('the budget ends before')
 
 
+@settings(deadline=None, max_examples=12)
+@given(st.integers(0, 2**32), st.floats(0, 1), st.booleans(), st.integers(0, 2**12 - 1))
+def test_a_region_comes_first_in_every_plane_that_is_sent_in_part(seed, share, delta, bits):
+    symbols = random_symbols(seed, SIZE)
+    reference = random_symbols(seed + 1, SIZE) if delta else None
+    region = np.array([bits >> k & 1 for k in range(12)], bool).reshape(3, 4)
+    data, coded = streams.encode(symbols, PRIOR, ALL, reference, region=region)
+    same(streams.decode(data, SIZE, PRIOR, reference, regional=True), symbols)
+    assert 8 * len(data) == pytest.approx(sum(coded.bits.values()), abs=16)
+    part = streams.decode(data[: int(share * len(data))], SIZE, PRIOR, regional=True)
+    if delta:
+        return
+    consistent(part, symbols)
+    partly = [plane.name for plane in PLANES if plane.selected]
+    spread = {n: np.kron(region, np.ones([len(part.received(n)) // 3] * 2)) > 0 for n in partly}
+    if any((part.received(n) & ~spread[n]).any() for n in partly):
+        assert all(part.received(n)[spread[n]].all() for n in partly)
+
+
 @pytest.mark.parametrize('name', ['fine', 'tokens1', 'tokens3'])
 def test_chosen_blocks_come_first(name):
     symbols = random_symbols(1, SIZE)
@@ -224,7 +243,7 @@ def test_errors_name_what_is_wrong():
         bitstream.unpack(b'\x89PNG\r\n\x1a\n' + bytes(40))
     for at, value, message in (
         (0, (bitstream.VERSION + 1) << 4, f'version {bitstream.VERSION + 1}'),
-        (0, bitstream.VERSION << 4 | 7, 'preset 7'),
+        (0, bitstream.VERSION << 4 | 3, 'preset 3'),
         (4, 254, 'size 254'),
     ):
         newer = bytearray(data[:6])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gsc_ros.codec.caption import describe, median_depth
 from gsc_ros.codec.grid import coding_size
-from gsc_ros.codec.layout import coarse_of, fine_of
+from gsc_ros.codec.layout import WEIGHTS, coarse_of, fine_of
 from gsc_ros.codec.planes import TOKENS, FrameSymbols
 from gsc_ros.codec.relief import relief_of
 from gsc_ros.models.layers import to_tensor
@@ -25,13 +25,15 @@ class Analysed:
 
     ``symbols``: all of it; ``scale``: median depth in metres, NaN where nothing but sky is seen;
     ``latent``: float32 (1, 16, H/16, W/16), which the symbols are to say as well as they can;
-    ``picture``: uint8 (H, W, 3) at the working size.
+    ``picture``: uint8 (H, W, 3) at the working size; ``worth``: float64 (H/16, W/16), what an
+    error in a cell weighs.
     """
 
     symbols: FrameSymbols
     scale: float
     latent: Tensor
     picture: NDArray[np.uint8]
+    worth: NDArray[np.float64]
 
 
 @dataclass
@@ -62,4 +64,5 @@ class Analyser:
         symbols = FrameSymbols(
             describe(classes, metres), {k: v.astype(np.int8) for k, v in planes.items()}
         )
-        return Analysed(symbols, median_depth(metres, classes), latent, small)
+        worth = WEIGHTS[fine].astype(np.float64)
+        return Analysed(symbols, median_depth(metres, classes), latent, small, worth)

@@ -3,7 +3,7 @@ The packed frame: a header of nine bytes or a little more, and one progressive s
 
 Layout, big-endian::
 
-    1 byte   version (4 bits), frame type (1 bit), preset (3 bits)
+    1 byte   version (4 bits), frame type (1 bit), a region comes first (1 bit), preset (2 bits)
     2 bytes  fingerprint of the weights
     1 byte   sequence number, modulo 256
     1 byte   size: a common one by number, or 255 and then
@@ -27,6 +27,7 @@ VERSION = 3
 KEY, DELTA = 0, 1
 PRESETS = ('gsc',)
 HEADER_BYTES = 9  # of a key frame of a common size
+MIN_BUDGET = 40  # bytes of a frame
 MAX_STREAM = 0xFFFF
 
 # Sizes that take one byte: never reorder, only append.
@@ -58,7 +59,7 @@ class FrameHeader:
     What a frame says of itself before its stream; ``sequence`` is modulo 256 on air.
 
     ``reference``: sequence number of the frame that a delta frame leans on; ``crc``: of the whole
-    frame, filled in by :func:`pack`.
+    frame, filled in by :func:`pack`; ``region``: whether a region of the picture comes first.
     """
 
     preset: str
@@ -69,6 +70,7 @@ class FrameHeader:
     depth_code: int = 0
     reference: int | None = None
     crc: int = 0
+    region: bool = False
 
     @property
     def frame_type(self) -> int:
@@ -124,8 +126,9 @@ def pack(header: FrameHeader, stream: bytes, reference_crc: int = 0) -> bytes:
         sized = bytes([SIZES.index(size)])
     else:
         sized = bytes([_ANY_SIZE]) + ((size[0] - 1) << 12 | (size[1] - 1)).to_bytes(3, 'big')
+    preset = PRESETS.index(header.preset)
     head = (
-        bytes([VERSION << 4 | header.frame_type << 3 | PRESETS.index(header.preset)])
+        bytes([VERSION << 4 | header.frame_type << 3 | header.region << 2 | preset])
         + header.fingerprint.to_bytes(2, 'big')
         + bytes([header.sequence % 256])
         + sized
@@ -155,7 +158,7 @@ def read_header(data: bytes, truncated: bool = True) -> FrameHeader:
         raise BitstreamError(
             f'{len(data)} bytes are no gsc frame: its header alone has {HEADER_BYTES}'
         )
-    version, delta, preset = data[0] >> 4, data[0] >> 3 & 1, data[0] & 7
+    version, delta, preset = data[0] >> 4, data[0] >> 3 & 1, data[0] & 3
     wide = 3 if data[4] == _ANY_SIZE else 0
     length = HEADER_BYTES + wide + delta
     damaged = 'not a gsc frame, or its header is damaged: drop it, wait for the next'
@@ -187,6 +190,7 @@ def read_header(data: bytes, truncated: bool = True) -> FrameHeader:
         data[5 + wide],
         data[6 + wide] if delta else None,
         crc,
+        bool(data[0] >> 2 & 1),
     )
 
 

@@ -1,6 +1,6 @@
 """The codec end to end: picture -> bytes within a budget -> picture, depth, classes and trust."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -15,11 +15,10 @@ from gsc_ros.codec.analysis import Analysed
 from gsc_ros.codec.bitstream import BitstreamError, FrameHeader
 from gsc_ros.codec.caption import median_depth, token_ids
 from gsc_ros.codec.grid import coding_size
-from gsc_ros.codec.layout import WEIGHTS
 from gsc_ros.codec.networks import Networks
-from gsc_ros.codec.planes import BY_NAME, FrameSymbols, Plane
+from gsc_ros.codec.planes import BLOCK, BY_NAME, FrameSymbols, Plane, blocks_of
 from gsc_ros.codec.residual import Residual
-from gsc_ros.codec.selection import choose, errors, still_maps
+from gsc_ros.codec.selection import Region, choose, errors, interest, still_maps
 from gsc_ros.codec.synthesis import synthesise
 from gsc_ros.models.flow import sample
 from gsc_ros.models.perception import log_to_depth
@@ -27,7 +26,6 @@ from gsc_ros.models.precision import autocast, has_amx
 from gsc_ros.models.tokenizer import Synthesis
 from gsc_ros.perception.labels import SKY, UNLABELLED
 
-MIN_BUDGET = 40
 MAX_BUDGET = bitstream.MAX_STREAM
 DEFAULT_STEPS = 0
 # A key frame stands alone, a delta is void where the other was lost: of much the same error the
@@ -136,26 +134,36 @@ class SemanticCodec:
         depth: NDArray[np.float32] | None = None,
         sequence: int = 0,
         reference: Reference | None = None,
+        region: Region | None = None,
     ) -> EncodedFrame:
         """
         Encode a picture to at most ``budget_bytes`` bytes.
 
         ``rgb``: uint8 (H, W, 3), sides 16..4096; ``depth``: float32 (H, W) in metres from a
         sensor, which then sets the scale (NaN and inf allowed); ``sequence``: counted modulo 256
-        on air; ``reference``: makes it a delta frame against this one, of the same size. Raises
-        ``ValueError`` for bad pictures and budgets under 40 bytes.
+        on air; ``reference``: makes it a delta frame against this one, of the same size;
+        ``region``: part of the picture of which most is told (left, top, right, bottom, in shares
+        of its width and height). Raises ``ValueError`` for bad pictures and budgets under 40
+        bytes.
         """
-        return self.pack(self.analyse(rgb, depth), budget_bytes, sequence, reference)
+        return self.pack(self.analyse(rgb, depth, region), budget_bytes, sequence, reference)
 
     @torch.inference_mode()
     def analyse(
-        self, rgb: NDArray[np.uint8], depth: NDArray[np.float32] | None = None
+        self,
+        rgb: NDArray[np.uint8],
+        depth: NDArray[np.float32] | None = None,
+        region: Region | None = None,
     ) -> 'Looked':
         """Say all there is to say of a picture, once for any number of budgets to pack it for."""
         check_picture(rgb)
         height, width = rgb.shape[:2]
         with autocast(self.bfloat16):
             found = self.networks.robot.analyse(rgb)
+        blocks = None
+        if region is not None:
+            found = replace(found, worth=found.worth * interest(region, found.worth.shape))
+            blocks = blocks_of(interest(region, found.worth.shape), BY_NAME['fine']) > BLOCK**2
         scale = found.scale
         if depth is not None:
             if depth.shape != (height, width):
@@ -164,7 +172,7 @@ class SemanticCodec:
                 )
             measured = median_depth(depth)
             scale = scale if np.isnan(measured) else measured
-        return Looked(width, height, bitstream.depth_code(scale), found)
+        return Looked(width, height, bitstream.depth_code(scale), found, blocks)
 
     @torch.inference_mode()
     def pack(
@@ -181,9 +189,9 @@ class SemanticCodec:
         ``or_key``: rather than a delta frame make a key frame where that tells the receiver more.
         Else as :meth:`encode`.
         """
-        if not MIN_BUDGET <= budget_bytes <= MAX_BUDGET:
+        if not bitstream.MIN_BUDGET <= budget_bytes <= MAX_BUDGET:
             raise ValueError(
-                f'budget_bytes {budget_bytes} is outside {MIN_BUDGET}..{MAX_BUDGET}: '
+                f'budget_bytes {budget_bytes} is outside {bitstream.MIN_BUDGET}..{MAX_BUDGET}: '
                 'a frame needs its header and a little more'
             )
         size = looked.found.symbols.size
@@ -223,6 +231,7 @@ class SemanticCodec:
             looked.height,
             looked.depth_code,
             None if reference is None else reference.header.sequence,
+            region=looked.region is not None,
         )
         known = None if reference is None else reference.symbols
         stream, coded = streams.encode(
@@ -230,8 +239,9 @@ class SemanticCodec:
             self.networks.prior,
             budget_bytes - header.bytes,
             known,
-            _Sender(self, looked.found, known) if final else None,
+            _Sender(self, looked.found, known, looked.region is None) if final else None,
             quiet,
+            looked.region,
         )
         return _Attempt(header, stream, coded, streams.completed(coded, known) if known else coded)
 
@@ -319,7 +329,7 @@ class SemanticCodec:
             known = reference.symbols
             if known.size != size:
                 raise BitstreamError('delta frame of another size than its reference: drop it')
-        return header, streams.decode(stream, size, self.networks.prior, known)
+        return header, streams.decode(stream, size, self.networks.prior, known, header.region)
 
     @torch.inference_mode()
     def decode(
@@ -385,9 +395,12 @@ class _Sender:
     codec: SemanticCodec
     found: Analysed
     known: FrameSymbols | None
+    choosing: bool  # blocks; those of a region are chosen already
 
     def blocks(self, plane: Plane, coded: FrameSymbols) -> NDArray[np.bool_] | None:
         """Choose those that lower the receiver's error most."""
+        if not self.choosing:
+            return None
         return choose(self.found, plane, coded, self.known, self.codec.networks.robot.tokenizer)
 
     def residual(self, coded: FrameSymbols, bits: float) -> Residual | None:
@@ -396,17 +409,22 @@ class _Sender:
             return None
         made = self.codec.draw(synthesise(self.codec.networks.robot.tokenizer, coded))
         lack = self.found.picture.astype(np.float32) - made
-        return residual.fitted(lack, bits, WEIGHTS[coded.planes['fine'][0]])
+        return residual.fitted(lack, bits, self.found.worth)
 
 
 @dataclass(frozen=True)
 class Looked:
-    """A picture's size, the code of its median depth, and all that was found in it."""
+    """
+    A picture's size, the code of its median depth, and all that was found in it.
+
+    ``region``: bool (H/64, W/64), the blocks of which most is to be told; None for no such.
+    """
 
     width: int
     height: int
     depth_code: int
     found: Analysed
+    region: NDArray[np.bool_] | None = None
 
 
 def _trust(symbols: FrameSymbols, size: tuple[int, int]) -> NDArray[np.uint8]:

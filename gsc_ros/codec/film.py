@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gsc_ros.codec import bitstream
 from gsc_ros.codec.codec import DecodedFrame, EncodedFrame, Looked, Reference, SemanticCodec
+from gsc_ros.codec.selection import Region
 
 KEPT = 8
 
@@ -49,9 +50,10 @@ class FilmEncoder:
         budget_bytes: int,
         depth: NDArray[np.float32] | None = None,
         sequence: int = 0,
+        region: Region | None = None,
     ) -> EncodedFrame:
         """Encode the next frame; see :meth:`SemanticCodec.encode`."""
-        looked = self.codec.analyse(rgb, depth)
+        looked = self.codec.analyse(rgb, depth, region)
         reference = self._usable(looked)
         frame = self.codec.pack(looked, budget_bytes, sequence, reference, or_key=True)
         if frame.header.reference is None:

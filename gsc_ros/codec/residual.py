@@ -268,7 +268,7 @@ def code(
     return out
 
 
-def fitted(lack: NDArray[np.float32], bits: float, worth: NDArray[np.int64]) -> Residual:
+def fitted(lack: NDArray[np.float32], bits: float, worth: NDArray[np.float64]) -> Residual:
     """
     Choose where, and by which step, a difference (see :func:`transform`) takes at most ``bits``.
 

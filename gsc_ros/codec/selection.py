@@ -7,12 +7,13 @@ there: a person's block before one of sky. In the same way a delta frame leaves 
 blocks that changed, those where saying it anew helps least.
 """
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from gsc_ros.codec.analysis import Analysed
-from gsc_ros.codec.layout import WEIGHTS
 from gsc_ros.codec.planes import BY_NAME, TOKENS, UNKNOWN, FrameSymbols, Plane, blocks_of
 from gsc_ros.codec.stillness import still_blocks
 from gsc_ros.codec.streams import completed
@@ -24,6 +25,30 @@ _MAP_SHARE = 0.93  # of what fitted without a map of the blocks still fits besid
 # How much of what changed a delta frame may say, and where so little did that all of it fits.
 _SAID = (1.0, 0.5, 0.25)
 _FEW = 0.1  # of all blocks
+_INTEREST = 16.0  # an error in a region of interest, in errors elsewhere
+
+# Left, top, right, bottom of a part of the picture, in shares of its width and height, 0..1.
+Region = tuple[float, float, float, float]
+
+
+def interest(region: Region, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """
+    Return how much more an error weighs on a grid of a shape (rows, columns).
+
+    Cells count that the region touches. Raises ``ValueError`` for a region that is empty or not
+    within the picture.
+    """
+    left, top, right, bottom = region
+    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+        raise ValueError(f'a region lies within 0..1 and is not empty, got {region}')
+    rows, columns = shape
+    weights = np.ones(shape)
+    inside = (
+        slice(int(top * rows), math.ceil(bottom * rows)),
+        slice(int(left * columns), math.ceil(right * columns)),
+    )
+    weights[inside] = _INTEREST
+    return weights
 
 
 def errors(
@@ -35,7 +60,7 @@ def errors(
     true = found.latent / tokenizer.spread
     wrong = (out.latent - true).square().mean(1).double().numpy()
     classes = torch.nn.functional.avg_pool2d(out.segmentation, 2).argmax(1).numpy()
-    wrong = (wrong + _WRONG_CLASS * (classes != fine)) * WEIGHTS[fine]
+    wrong = (wrong + _WRONG_CLASS * (classes != fine)) * found.worth
     return [blocks_of(error, BY_NAME['fine']) for error in wrong]
 
 

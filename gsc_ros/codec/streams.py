@@ -5,7 +5,8 @@ Caption, plane after plane (``planes.PLANES``), residual: what is worth most a b
 all in one range-coded stream, so that a frame cut at any byte (by the budget or by the link) is a
 worse picture and not a broken one. Encoder and decoder walk the same path. Of the plane in which
 the budget ends the encoder may send chosen blocks before the others; of all others nothing has to
-be said.
+be said. A region may come first: then its blocks of all planes that are sent in part go before
+all other blocks.
 """
 
 from collections.abc import Iterator
@@ -81,15 +82,18 @@ class _Walk:
         most_bits: float = float('inf'),
         sender: Sender | None = None,
         quiet: Blocks | None = None,
+        region: Blocks | None = None,
+        regional: bool = False,
     ) -> None:
         self.coder, self.prior, self.out, self.source = coder, prior, out, source
         self.reference, self.most_bits = reference, most_bits
         self.sender, self.quiet = sender, quiet
+        self.region, self.regional = region, regional
 
     @contextmanager
     def counted(self, name: str) -> Iterator[None]:
-        """Note the bits that a part takes, also when the stream ends in it."""
-        before = self.coder.bits
+        """Add up the bits that a part takes, also when the stream ends in it."""
+        before = self.coder.bits - self.out.bits.get(name, 0.0)
         try:
             yield
         finally:
@@ -119,7 +123,7 @@ class _Walk:
 
     def plane(self, plane: Plane) -> None:
         """Walk a plane; where the budget ends in it, the sender's blocks of it first."""
-        if self.out.kept and self.out.kept[plane.name].all():
+        if self.out.received(plane.name).all():
             return
         if not plane.selected:
             self.tiers(plane, None)
@@ -140,8 +144,16 @@ class _Walk:
                 self.coder.code(1, _SELDOM)
                 self.tiers(plane, self.blocks(blocks))
 
-    def tiers(self, plane: Plane, blocks: Blocks | None) -> None:
-        """Walk a plane, phase after phase, each in the light of the ones before."""
+    def first(self, plane: Plane) -> None:
+        """Walk the region's blocks of a plane."""
+        self.tiers(plane, self.region, first_only=True)
+
+    def tiers(self, plane: Plane, blocks: Blocks | None, first_only: bool = False) -> None:
+        """
+        Walk what is not known of a plane, phase after phase, each in the light of those before.
+
+        ``blocks``: those that come first; ``first_only``: and no others.
+        """
         values = self.out.planes[plane.name]
         prior = self.prior[plane.name]
         sums = prior.begin(self.out, self.reference)
@@ -149,8 +161,8 @@ class _Walk:
         tiers = [np.ones(phase.shape, bool)]
         if blocks is not None:
             first = blocks_to(blocks, plane)
-            tiers = [first, ~first]
-        news = ~self.out.kept[plane.name] if self.out.kept else np.ones(phase.shape, bool)
+            tiers = [first] if first_only else [first, ~first]
+        news = ~self.out.received(plane.name)
         for tier in tiers:
             for turn in range(int(phase.max()) + 1):
                 cells = np.flatnonzero(tier & news & (phase == turn))
@@ -188,9 +200,16 @@ class _Walk:
             if self.reference is not None:
                 with self.counted('still'):
                     self.still()
-            for plane in PLANES:
+            if self.regional:
+                with self.counted('region'):
+                    self.region = self.blocks(self.region)
+            in_part = [plane for plane in PLANES if plane.selected]
+            walks = [(plane, self.plane) for plane in PLANES if not plane.selected]
+            walks += [(plane, self.first) for plane in in_part if self.region is not None]
+            walks += [(plane, self.plane) for plane in in_part]
+            for plane, walk in walks:
                 with self.counted(plane.name):
-                    self.plane(plane)
+                    walk(plane)
             with self.counted('residual'):
                 self.residual()
         return self.out
@@ -212,34 +231,44 @@ def encode(
     reference: FrameSymbols | None = None,
     sender: Sender | None = None,
     quiet: Blocks | None = None,
+    region: Blocks | None = None,
 ) -> tuple[bytes, FrameSymbols]:
     """
     Code a frame until ``most_bytes`` are full.
 
     ``sender`` is asked what to do where the budget ends; ``quiet``: the blocks of which a delta
-    frame says nothing that is known, None for those that stand still. Returns the stream, of at
-    most that size, and what was coded, its bits by part.
+    frame says nothing that is known, None for those that stand still; ``region``: the blocks that
+    come first. Returns the stream, of at most that size, and what was coded, its bits by part.
     """
     coder = Encoder()
     out = FrameSymbols.unknown(symbols.size)
     # A little more than fits, so that the last bytes are full.
     most_bits = 8 * most_bytes + _SLACK
     with _one_thread():
-        _Walk(coder, prior, out, symbols, reference, most_bits, sender, quiet).run()
+        regional = region is not None
+        _Walk(
+            coder, prior, out, symbols, reference, most_bits, sender, quiet, region, regional
+        ).run()
     return coder.finish()[:most_bytes], out
 
 
 def decode(
-    data: bytes, size: tuple[int, int], prior: Prior, reference: FrameSymbols | None = None
+    data: bytes,
+    size: tuple[int, int],
+    prior: Prior,
+    reference: FrameSymbols | None = None,
+    regional: bool = False,
 ) -> FrameSymbols:
     """
     Read what a stream, or any prefix of one, makes certain of a frame of size (W, H).
+
+    ``regional``: a region of it comes first.
 
     Of a delta frame (with ``reference``) what was not sent is filled from the reference.
     """
     out = FrameSymbols.unknown(size)
     with _one_thread():
-        _Walk(Decoder(data), prior, out, None, reference).run()
+        _Walk(Decoder(data), prior, out, None, reference, regional=regional).run()
     return out if reference is None else completed(out, reference)
 
 
