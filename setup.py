@@ -19,7 +19,7 @@ from setuptools.command.develop import develop as _develop
 
 PACKAGE = 'gsc_ros'
 HERE = Path(os.path.realpath(__file__)).parent  # colcon --symlink-install links this file
-NODES = ('camera', 'encoder', 'link', 'link_robot', 'link_ground', 'decoder', 'monitor')
+NODES = ('camera', 'encoder', 'link', 'link_robot', 'link_ground', 'decoder', 'monitor', 'clock')
 ENTRY_POINTS = {name: f'{PACKAGE}.nodes.{name}' for name in NODES} | {'gsc': f'{PACKAGE}.cli'}
 
 # ros2 run and ros2 launch look in lib/<package>; colcon puts the console scripts there
@@ -186,6 +186,7 @@ setup(
         'opencv-python-headless>=4.8',
         'pillow>=10',
         'pyyaml>=6',
+        'reedsolo>=1.7,<2',
         'safetensors>=0.4',
         'threadpoolctl>=3.1',
         'torch>=2.2',

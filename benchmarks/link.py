@@ -9,12 +9,14 @@ the same on every machine.
 
 import itertools
 import math
+import statistics
 import time
 from collections import deque
 
 from gsc_ros.link import budget, framing, profiles, units
-from gsc_ros.link.channel import Channel, GilbertElliott, GilbertElliottModel
+from gsc_ros.link.channel import Channel
 from gsc_ros.link.framing import Class, Reassembler
+from gsc_ros.link.losses import GilbertElliott, GilbertElliottModel
 from gsc_ros.link.schedule import Schedule
 from gsc_ros.link.schedule import of as schedule_of
 from gsc_ros.link.security import Sealed
@@ -30,11 +32,12 @@ def channel_of(name: str) -> Channel:
     return Channel(result.rate_bps, result.delay_s, int(profile.mtu), gap_s=profile.packet_gap)
 
 
-def overload(channel: Channel, factor: float, frames: int) -> tuple[float, float]:
+def overload(channel: Channel, factor: float, frames: int) -> tuple[float, float, float]:
     """
     Offer `factor` times what the channel carries, for the time of `frames` frames.
 
-    Returns goodput (payload bits delivered a second) and the greatest age of the shown frame (s).
+    Returns goodput (payload bits delivered a second), the share of the time that datagrams with
+    their overhead and gaps took, and the greatest age of the shown frame (s).
     """
     frame_s = channel.frame_s(FRAME_BYTES)
     stamps: list[float] = []
@@ -58,23 +61,25 @@ def overload(channel: Channel, factor: float, frames: int) -> tuple[float, float
             if shown is not None:
                 oldest = max(oldest, event - shown)
             shown = stamps[int.from_bytes(received.payload[:4], 'big')]
-    return received_bytes * 8 / until, oldest
+    sent = channel.statistics(until)
+    used_s = channel.sender.bucket.air_s(sent.sent_bytes, sent.packets_sent)
+    return received_bytes * 8 / until, min(1.0, used_s / until), oldest
 
 
 def goodput() -> None:
     """Print goodput and age for each profile at ten times the load."""
     print(f'Ten times too many frames of {FRAME_BYTES} B, 500 frame times')
     print(
-        f'  {"profile":<18}{"air rate":>11}{"goodput":>11}{"of rate":>9}{"frame time":>12}'
+        f'  {"profile":<20}{"air rate":>11}{"goodput":>11}{"air used":>10}{"frame time":>12}'
         f'{"oldest shown":>15}{"2 T + delay":>14}'
     )
     for name in profiles.known():
         channel = channel_of(name)
-        rate, oldest = overload(channel, 10.0, 500)
+        rate, used, oldest = overload(channel, 10.0, 500)
         frame_s = channel.frame_s(FRAME_BYTES)
         print(
-            f'  {name:<18}{units.show(channel.rate_bps, "rate"):>11}'
-            f'{units.show(rate, "rate"):>11}{rate / channel.rate_bps:>9.1%}'
+            f'  {name:<20}{units.show(channel.rate_bps, "rate"):>11}'
+            f'{units.show(rate, "rate"):>11}{used:>10.1%}'
             f'{units.show(frame_s, "time"):>12}{oldest:>13.4f} s'
             f'{2 * frame_s + channel.delay_s:>12.4f} s'
         )
@@ -82,47 +87,78 @@ def goodput() -> None:
 
 def losses() -> None:
     """Print measured losses against the theory."""
-    print(f'\nLosses over {PACKETS:,} packets (p, r as in tc netem gemodel)')
-    print(f'  {"p":>6}{"r":>6}{"loss":>10}{"theory":>10}{"burst":>10}{"theory":>10}')
+    runs = 10
+    print(
+        f'\nLosses over {PACKETS:,} packets, mean and spread of {runs} runs, in per cent of the '
+        'theory (p, r as in tc netem gemodel)'
+    )
+    columns = ''.join(f'{name:>10}{"theory":>10}{"off %":>14}' for name in ('loss', 'burst'))
+    print(f'  {"p":>6}{"r":>6}{columns}')
     for start, end in ((0.02, 0.25), (0.05, 0.10), (0.03, 0.25)):
         model = GilbertElliottModel(start, end)
-        chain = GilbertElliott(model, seed=7)
-        fate = [chain.lost() for _ in range(PACKETS)]
-        bursts = [sum(1 for _ in group) for lost, group in itertools.groupby(fate) if lost]
-        print(
-            f'  {start:>6}{end:>6}{sum(fate) / PACKETS:>10.4f}{model.mean_loss:>10.4f}'
-            f'{sum(bursts) / len(bursts):>10.3f}{model.mean_burst:>10.3f}'
-        )
+        rates, lengths = [], []
+        for seed in range(runs):
+            chain = GilbertElliott(model, seed)
+            fate = [chain.lost() for _ in range(PACKETS)]
+            rates.append(sum(fate) / PACKETS)
+            bursts = sum(1 for before, now in itertools.pairwise([False, *fate]) if now > before)
+            lengths.append(sum(fate) / bursts)
+        row = f'  {start:>6}{end:>6}'
+        for found, theory in ((rates, model.mean_loss), (lengths, model.mean_burst)):
+            mean = statistics.mean(found)
+            off, spread = 100 * (mean / theory - 1), 100 * statistics.stdev(found) / theory
+            row += f'{mean:>10.4f}{theory:>10.4f}{off:>+7.2f} ± {spread:.2f}'
+        print(row)
+
+
+def crossing(
+    model: GilbertElliottModel, mtu: int, frames: int, guarded: bool
+) -> tuple[Channel, float]:
+    """
+    Send a steady stream of frames over a lossy link, as many as it can take.
+
+    Returns the channel, and the bytes shown for each byte sent.
+    """
+    channel = Channel(9600.0, 0.05, mtu, loss=model, seed=3)
+    if guarded:
+        channel.sender.guard(model.mean_loss, max(1.0, model.mean_burst))
+    step = 1.01 * channel.frame_s(FRAME_BYTES)
+    out = []
+    for number in range(frames):
+        channel.offer(bytes(FRAME_BYTES), number * step)
+        out += channel.poll(number * step)
+    out += channel.poll(frames * step + 10)
+    return channel, sum(len(r.payload) for r in out) / channel.sender.sent_bytes
 
 
 def lost() -> None:
     """Print what arrives of frames over a lossy link, and of messages that come whole or not."""
-    frames, mtu, rate = 4000, 60, 9600.0
-    print(
-        f'\nOf {frames} frames of {FRAME_BYTES} B in datagrams of {mtu} B, bursts of 3 datagrams'
-    )
-    print(
-        f'  {"loss":>6}{"whole":>9}{"beginning":>11}{"nothing":>9}{"shown bytes":>13}'
-        f'{"all or nothing":>16}'
-    )
-    for tenths in range(7):
-        model = GilbertElliottModel.from_mean(tenths / 10, 3.0 if tenths else None)
-        channel = Channel(rate, 0.05, mtu, loss=model, seed=3)
-        step = 1.01 * channel.frame_s(FRAME_BYTES)
-        out = []
-        for number in range(frames):
-            channel.offer(bytes(FRAME_BYTES), number * step)
-            out += channel.poll(number * step)
-        out += channel.poll(frames * step + 10)
-        whole = sum(not r.truncated for r in out) / frames
-        part = sum(r.truncated for r in out) / frames
-        shown = sum(len(r.payload) for r in out) / frames / FRAME_BYTES
-        fate, count = GilbertElliott(model, seed=3), framing.fragment_count(FRAME_BYTES, mtu)
-        plain = sum(not any([fate.lost() for _ in range(count)]) for _ in range(frames)) / frames
+    frames, mtu = 4000, 60
+    for burst in (None, 1.5, 3.0):
+        runs = f'runs of {burst:g}' if burst else 'each on its own'
         print(
-            f'  {tenths / 10:>6.0%}{whole:>9.1%}{part:>11.1%}{1 - whole - part:>9.1%}'
-            f'{shown:>13.1%}{plain:>16.1%}'
+            f'\nOf {frames} frames of {FRAME_BYTES} B in datagrams of {mtu} B, losses {runs}; '
+            'air: bytes shown for each byte sent'
         )
+        print(f'  {"":>6}{"without parity":>27}{"with parity":>27}{"all or nothing":>27}')
+        print(
+            f'  {"loss":>6}'
+            + f'{"whole":>9}{"part":>9}{"air":>9}' * 2
+            + f'{"whole":>18}{"air":>9}'
+        )
+        for tenths in range(7):
+            model = GilbertElliottModel.from_mean(tenths / 10, burst if tenths else None)
+            row = f'  {tenths / 10:>6.0%}'
+            for guarded in (False, True):
+                channel, air = crossing(model, mtu, frames, guarded)
+                s = channel.statistics(0.0)
+                whole = (s.delivered - s.truncated) / frames
+                row += f'{whole:>9.1%}{s.truncated / frames:>9.1%}{air:>9.1%}'
+            fate, count = GilbertElliott(model, seed=3), framing.fragment_count(FRAME_BYTES, mtu)
+            all_came = [not any([fate.lost() for _ in range(count)]) for _ in range(frames)]
+            plain = sum(all_came) / frames
+            share = FRAME_BYTES / framing.air_bytes(FRAME_BYTES, mtu)
+            print(row + f'{plain:>18.1%}{plain * share:>9.1%}')
 
 
 def outage() -> None:
@@ -174,6 +210,91 @@ def outage() -> None:
             if tick % round(throttled / every) == 0:
                 queue.append(now)
         told(f'a throttle and a queue of {depth}', sorted(shown))
+
+
+# RTPS 2.5, 9.4: header 20, INFO_TS 12, DATA 24 with its inline header; UDP and IP 28.
+_RTPS_BYTES = 20 + 12 + 24 + 28
+
+
+def cdr_bytes() -> int:
+    """Return the bytes of a frame of `FRAME_BYTES` as DDS sends it over UDP."""
+    try:
+        from gsc_ros.msg import SemanticFrame
+        from rclpy.serialization import serialize_message
+    except ImportError:
+        return 401 + _RTPS_BYTES  # as measured with them
+    message = SemanticFrame(preset='gsc', caption='street: 2 cars ahead', data=bytes(FRAME_BYTES))
+    message.header.frame_id = 'camera_optical_frame'
+    return len(serialize_message(message)) + _RTPS_BYTES
+
+
+def throttled(name: str, loss: float, seconds: float) -> tuple[float, float]:
+    """
+    Send frames as a throttled topic does: all or nothing, in order, the oldest first.
+
+    The throttle (topic_tools, ``messages``) lets through what the link can carry on average.
+    Returns frames shown a second, and their mean age when shown (s).
+    """
+    channel = channel_of(name)
+    size, bucket = cdr_bytes(), channel.sender.bucket
+    count = -(-size // channel.sender.mtu)
+    air_s = bucket.air_s(size, count)
+    chain = GilbertElliott(GilbertElliottModel.from_mean(loss), seed=5)
+    queue: deque[float] = deque(maxlen=10)
+    ages, free, passed = [], 0.0, -math.inf
+    for tick in range(int(seconds / 0.2)):
+        now = 0.2 * tick
+        while queue and free <= now:
+            stamp = queue.popleft()
+            free = max(free, stamp) + air_s
+            if not any([chain.lost() for _ in range(count)]):
+                ages.append(free + channel.delay_s - stamp)
+        if now >= passed + air_s:
+            passed = now
+            queue.append(now)
+    return len(ages) / seconds, sum(ages) / max(len(ages), 1)
+
+
+def ours(name: str, loss: float, seconds: float) -> tuple[float, float, float]:
+    """Send the same frames over this link; also returns the mean share of them shown."""
+    whole = channel_of(name)
+    channel = Channel(
+        whole.sender.bucket.rate_bps,
+        whole.delay_s,
+        whole.sender.mtu,
+        gap_s=whole.sender.bucket.gap_s,
+        loss=GilbertElliottModel.from_mean(loss),
+        seed=5,
+    )
+    channel.sender.guard(loss)
+    ages, shares, tick = [], [], 0
+    while tick * 0.2 < seconds:
+        event = channel.next_event()
+        if event is None or 0.2 * tick <= event:
+            channel.offer(f'{0.2 * tick:012.3f}'.encode().ljust(FRAME_BYTES), 0.2 * tick)
+            tick += 1
+            continue
+        for received in channel.poll(event):
+            ages.append(event - float(received.payload[:12]))
+            shares.append(len(received.payload) / FRAME_BYTES)
+    return len(ages) / seconds, sum(ages) / len(ages), sum(shares) / len(shares)
+
+
+def peer() -> None:
+    """Print frames and ages beside those of a throttled topic over the same link."""
+    print(
+        f'\nFrames of {FRAME_BYTES} B, five a second, for 600 s; the peer is a topic throttled to '
+        f'what the link carries, {cdr_bytes()} B a frame with CDR, RTPS, UDP and IP,\n'
+        'through a queue of 10; frames shown a second, mean age when shown in s, mean share shown'
+    )
+    print(f'  {"profile":<18}{"loss":>6}{"this link":>26}{"throttle":>20}')
+    for name in ('moon_dte_s_13m', 'vhf_cnr_25k', 'uhf_satcom_25k', 'lora_915_fhss'):
+        for loss in (0.0, 0.1, 0.3):
+            rate, age, share = ours(name, loss, 600.0)
+            row = f'  {name:<18}{loss:>6.0%}{rate:>10.2f}{age:>8.2f}{share:>8.0%}'
+            rate, age = throttled(name, loss, 600.0)
+            row += f'{rate:>12.2f}{age:>8.2f}'
+            print(row)
 
 
 def relay_day() -> None:
@@ -232,5 +353,6 @@ if __name__ == '__main__':
     losses()
     lost()
     outage()
+    peer()
     relay_day()
     processor()

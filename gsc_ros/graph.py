@@ -73,6 +73,14 @@ RUN = (
              ('debug', 'info', 'warn', 'error', 'fatal')),
     Argument('use_sim_time', 'false', 'Take the time from /clock', ('true', 'false')),
 )  # fmt: skip
+CLOCK = (
+    Argument(
+        'clock_speed',
+        '0',
+        'Run on simulated time, so many times as fast as time passes; 0: do not',
+        kind=int,
+    ),
+)
 RVIZ = (Argument('rviz', 'false', 'Start RViz with config/teleop.rviz', ('true', 'false')),)
 
 CAMERA_NODE = Node(
@@ -82,6 +90,7 @@ CAMERA_NODE = Node(
 )
 ENCODER_NODE = Node('encoder', {'preset': 'preset', 'budget_bytes': 'budget_bytes'})
 DECODER_NODE = Node('decoder', {'preset': 'preset'})
+CLOCK_NODE = Node('clock', {'speed': 'clock_speed'}, lambda values: values['clock_speed'] != '0')
 _END = {'profile': 'link'} | {argument.name: argument.name for argument in TRANSPORT}
 
 REMAPPINGS = (('camera/image', 'image_topic'), ('camera/camera_info', 'camera_info_topic'))
@@ -115,6 +124,8 @@ class Graph:
                 raise ValueError(f'{name}:={value}: give one of {", ".join(argument.choices)}')
             self.typed(name, value)
         values = self.defaults() | dict(given)
+        if values.get('clock_speed', '0') != '0':
+            values['use_sim_time'] = 'true'
         values['namespace'] = values['namespace'].strip('/')
         values['params_file'] = values['params_file'] or str(config_dir() / 'teleop_link.yaml')
         if not Path(values['params_file']).is_file():
@@ -147,7 +158,8 @@ class Graph:
             name: self.typed(argument, values[argument])
             for name, argument in node.parameters.items()
         }
-        parameters['use_sim_time'] = values['use_sim_time'] == 'true'
+        own_clock = node is CLOCK_NODE
+        parameters['use_sim_time'] = not own_clock and values['use_sim_time'] == 'true'
         return parameters
 
     def remappings(self, values: Values) -> list[tuple[str, str]]:
@@ -162,8 +174,8 @@ class Graph:
 GRAPHS = {
     'teleop_link': Graph(
         'robot, simulated link and ground on one machine',
-        (*SOURCE, *LINK, *CODEC, *BUDGET, *RUN, *RVIZ),
-        (CAMERA_NODE, ENCODER_NODE, Node('link', {'profile': 'link'}), DECODER_NODE),
+        (*SOURCE, *LINK, *CODEC, *BUDGET, *RUN, *CLOCK, *RVIZ),
+        (CAMERA_NODE, ENCODER_NODE, Node('link', {'profile': 'link'}), DECODER_NODE, CLOCK_NODE),
     ),
     'robot': Graph(
         "the robot's end of a real link",

@@ -133,6 +133,17 @@ def test_ros_reads_what_the_runner_writes(ros, text):
         node.destroy_node()
 
 
+def test_a_clock_speed_makes_all_but_the_clock_live_on_simulated_time():
+    values = TELEOP.resolve({'clock_speed': '60'})
+    running = TELEOP.running(values)
+    simulated = {n.executable: TELEOP.node_parameters(n, values)['use_sim_time'] for n in running}
+    assert simulated == {
+        'camera': True, 'encoder': True, 'link': True, 'decoder': True, 'clock': False,
+    }  # fmt: skip
+    assert TELEOP.node_parameters(running[-1], values)['speed'] == 60
+    assert 'clock' not in by_name(TELEOP.running(TELEOP.resolve({})))
+
+
 def test_a_command_line_says_everything():
     values = TELEOP.resolve({
         'source': 'topic', 'image_topic': '/front/image', 'budget_bytes': '150',

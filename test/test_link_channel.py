@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsc_ros.link import framing
-from gsc_ros.link.channel import Channel, GilbertElliott, GilbertElliottModel
+from gsc_ros.link.channel import Channel
 from gsc_ros.link.framing import Class
+from gsc_ros.link.losses import GilbertElliott, GilbertElliottModel
 
 
 def frame(stamp, size):
@@ -306,3 +307,27 @@ def test_offers_are_checked_and_time_runs_forward():
     channel.poll(2.0)
     with pytest.raises(ValueError, match='backwards'):
         channel.poll(1.0)
+
+
+def test_a_key_frame_that_waits_keeps_its_place_while_it_is_fresh():
+    channel = Channel(8000.0, mtu=1115)
+    frame_s = channel.frame_s(300)
+    first, key, delta, other = (frame(float(n), 300) for n in range(4))
+    channel.offer(first, 0.0)
+    channel.poll(0.0)
+    channel.offer(key, 0.1 * frame_s, firm=True)
+    channel.offer(delta, 0.2 * frame_s)
+    assert channel.statistics(0.2 * frame_s).stale == 1
+    out = [r for _, r in run(channel, [], 5.0)]
+    assert [stamp_of(r) for r in out] == [0.0, 1.0]
+    # A newer key frame takes its place, and when it is stale so does any frame.
+    for later, newer_is_firm, shown in ((0.2, True, 3.0), (0.9, False, 3.0)):
+        channel = Channel(8000.0, mtu=1115)
+        channel.offer(first, 0.0)
+        channel.poll(0.0)
+        channel.offer(key, 0.05 * frame_s, firm=True)
+        channel.offer(other, later * frame_s, firm=newer_is_firm)
+        out = [r for _, r in run(channel, [], 5.0)]
+        assert [stamp_of(r) for r in out] == [0.0, shown]
+        stats = channel.statistics(5.0)
+        assert (stats.offered, stats.sent, stats.stale) == (3, 2, 1)

@@ -80,8 +80,8 @@ def test_both_ends_learn_the_loss_and_what_became_of_the_frames():
             hearing.came_up(received.number)
         if step % 100 == 99:
             feedback.take(Report.unpack(hearing.report().pack()))
-    assert feedback.loss == pytest.approx(hearing.loss, abs=0.005)
-    assert hearing.loss == pytest.approx(lost / sent, abs=0.08)
+    assert feedback.loss == pytest.approx(hearing.seen.loss, abs=0.005)
+    assert hearing.seen.loss == pytest.approx(lost / sent, abs=0.08)
     stats = robot.sent_statistics(now, feedback.delivered, feedback.lost)
     # The frame that is on its way is neither.
     assert 0 <= stats.sent - stats.delivered - stats.lost <= 2
@@ -99,21 +99,22 @@ def test_the_loss_seen_follows_a_change():
     seen = LossSeen()
     assert seen.loss == 0.0
     for _ in range(100):
-        seen.add(10, 5)
-    assert seen.loss == pytest.approx(0.5)
+        seen.add(10, 5, 2)
+    assert seen.loss == pytest.approx(0.5) and seen.burst == pytest.approx(2.5)
     for _ in range(100):
-        seen.add(10, 0)
+        seen.add(10, 0, 0)
     assert seen.loss < 0.02
 
 
-@given(st.integers(0, 65535), st.integers(0, 65535), st.floats(0, 1))
-def test_reports_cross(newest, shown, loss):
-    report = Report.unpack(Report(newest, shown, loss).pack())
+@given(st.integers(0, 65535), st.integers(0, 65535), st.floats(0, 1), st.floats(1, 1e6))
+def test_reports_cross(newest, shown, loss, burst):
+    report = Report.unpack(Report(newest, shown, loss, burst).pack())
+    assert report.burst == pytest.approx(min(burst, 1 + 255 / 8), abs=1 / 16)
     assert (report.newest, report.shown) == (newest, shown)
     assert report.loss == pytest.approx(loss, abs=1 / 255)
 
 
-@given(st.binary(max_size=20).filter(lambda b: len(b) != 5))
+@given(st.binary(max_size=20).filter(lambda b: len(b) != 6))
 def test_what_is_no_report_is_refused(payload):
     with pytest.raises(PayloadError):
         Report.unpack(payload)

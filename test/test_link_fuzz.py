@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from gsc_ros.link.end import End
-from gsc_ros.link.framing import CHECKSUM, MAX_FRAGMENTS, Class, fragments
+from gsc_ros.link.framing import CHECKSUM, MAX_FRAGMENTS, Class
 from gsc_ros.link.security import Sealed
+from gsc_ros.link.sender import Sender, TokenBucket
 
 COUNT = 100_000
 MTU = 120
@@ -15,13 +16,15 @@ KEY = bytes(range(32))
 
 
 def good(rng, seal, count):
-    """Return the datagrams of payloads of all classes."""
+    """Return the datagrams of payloads of all classes, some of the frames guarded by parity."""
     out = []
+    sender = Sender(TokenBucket(1e9), MTU, seal=seal)
     for number in range(count):
         payload = rng.bytes(int(rng.integers(1, 900)))
         klass = list(Class)[int(rng.integers(len(Class)))]
-        parts = fragments(payload, klass, number, MTU, seal.overhead)
-        out += [datagram.pack(seal) for datagram in parts]
+        sender.guard(0.3 * int(rng.integers(2)))
+        sender.offer(payload, number, klass)
+        out += [data for _, _, data in sender.advance(number + 0.5)]
     return out
 
 

@@ -1,4 +1,4 @@
-"""Requests up the link: one byte, and never a storm of them."""
+"""Requests up the link: a few bytes, and never a storm of them."""
 
 from itertools import pairwise
 
@@ -6,19 +6,52 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gsc_ros.link.payloads import PayloadError, Request
+from gsc_ros.link.payloads import WHOLE, PayloadError, Request
 from gsc_ros.link.requests import MOST_WAITS, Backoff
 
-
-@pytest.mark.parametrize('request_', list(Request))
-def test_requests_are_read_as_they_were_made(request_):
-    assert Request.unpack(request_.pack()) is request_
+shares = st.floats(0, 1)
+regions = st.tuples(shares, shares, shares, shares).filter(lambda r: r[0] < r[2] and r[1] < r[3])
 
 
-@pytest.mark.parametrize('payload', [b'', b'\0', b'\xff', b'\1\1'])
+@given(st.booleans(), st.none() | regions)
+def test_requests_are_read_as_they_were_made(key_frame, region):
+    if not (key_frame or region):
+        return
+    made = Request(key_frame, region)
+    read = Request.unpack(made.pack())
+    assert read.key_frame == key_frame and len(made.pack()) == (5 if region else 1)
+    if region is None:
+        assert read.region is None
+        return
+    # It grows to the next step, and no further.
+    for inner, outer, way in zip(region, read.region, (-1, -1, 1, 1), strict=True):
+        assert -1e-6 <= way * (outer - inner) <= 1 / 255 + 1e-6
+    assert Request.unpack(read.pack()) == read
+
+
+@pytest.mark.parametrize(
+    'payload',
+    [b'', b'\0', b'\xff', b'\1\1', b'\2', b'\2\0\0\1', b'\2\5\0\5\1', b'\2\0\\9\1\1', b'\4'],
+)
 def test_what_is_no_request_is_refused(payload):
     with pytest.raises(PayloadError):
         Request.unpack(payload)
+
+
+@pytest.mark.parametrize(
+    'region', [(0, 0, 0, 1), (0.5, 0, 0.4, 1), (0, 0, 1, 1.1), (-0.1, 0, 1, 1)]
+)
+def test_an_impossible_region_cannot_be_asked_for(region):
+    with pytest.raises(ValueError, match='region'):
+        Request(region=region)
+
+
+def test_two_requests_are_one():
+    key, part, whole = Request(True), Request(region=(0, 0, 0.5, 0.5)), Request(region=WHOLE)
+    assert key.also(part) == part.also(key) == Request(True, (0, 0, 0.5, 0.5))
+    assert part.also(whole) == whole
+    with pytest.raises(ValueError, match='something'):
+        Request()
 
 
 def test_waits_double_until_an_answer_comes():

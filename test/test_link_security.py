@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from gsc_ros.cli import main
 from gsc_ros.link import framing, keys, security
-from gsc_ros.link.channel import Channel, GilbertElliottModel
+from gsc_ros.link.channel import Channel
 from gsc_ros.link.framing import Class, Datagram, FramingError, Reassembler, ReplayError, SealError
 from gsc_ros.link.keys import KeyFileError, KeyRing
+from gsc_ros.link.losses import GilbertElliottModel
 from gsc_ros.link.security import WINDOW, ReplayWindow, Sealed
 
 KEY, OTHER = bytes(range(32)), bytes(range(1, 33))

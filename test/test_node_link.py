@@ -1,5 +1,6 @@
 """The link node over real topics: what arrives, what is refused, and the robot's safety stop."""
 
+import itertools
 import math
 import threading
 import time
@@ -15,7 +16,7 @@ from gsc_ros.msg import LinkStatus, SemanticFrame  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
-from sensor_msgs.msg import CameraInfo  # noqa: E402
+from sensor_msgs.msg import CameraInfo, RegionOfInterest  # noqa: E402
 from std_msgs.msg import Empty  # noqa: E402
 
 from gsc_ros.codec import bitstream  # noqa: E402
@@ -186,6 +187,48 @@ def test_malformed_frames_are_counted_and_the_link_lives(bench, spoil):
     link.wait(lambda: link.got[topics.RECEIVED])
     assert [m.sequence for m in link.got[topics.RECEIVED]] == [1]
     assert link.status(lambda s: s.packets_malformed == 2).frames_delivered <= 1
+
+
+@pytest.mark.parametrize('protection', ['auto', 'off'])
+def test_lost_datagrams_come_back_once_the_ground_has_told_of_the_loss(bench, protection):
+    link = bench(loss=0.25, mtu=60, protection=protection)
+    numbers = itertools.count(step=2)
+
+    def enough():
+        link.send(frame(next(numbers)))
+        time.sleep(0.01)
+        told = link.node.robot.feedback.loss > 0.1
+        return told and (protection == 'off' or link.node.down.receiver.restored > 5)
+
+    link.wait(enough)
+    link.send(*(frame(next(numbers)) for _ in range(10)))
+    assert (link.node.down.receiver.restored > 0) == (protection == 'auto')
+
+
+def test_a_region_is_asked_for_in_pixels_and_seldom(bench):
+    link = bench()
+    wanted = []
+    link.peer.create_subscription(RegionOfInterest, topics.REGION_WANTED, wanted.append, 10)
+    asking = link.peer.create_publisher(RegionOfInterest, topics.REGION, topics.NEWEST)
+    link.wait(asking.get_subscription_count)
+    asking.publish(RegionOfInterest(width=10, height=10))
+    link.wait(lambda: link.node.refused == 1)  # of what?
+    link.send(frame())
+    link.wait(lambda: link.got[topics.RECEIVED])
+    begin = time.monotonic()
+    for x in range(40):
+        asking.publish(RegionOfInterest(x_offset=x, y_offset=36, width=96, height=72))
+        time.sleep(0.01)
+    link.wait(lambda: len(wanted) == 2)
+    assert time.monotonic() - begin > 0.9
+    newest = wanted[-1]
+    assert (newest.x_offset, newest.y_offset) == (37, 35)  # grown to steps of 1/255
+    assert 98 <= newest.width <= 101 and 72 <= newest.height <= 75
+    asking.publish(RegionOfInterest(x_offset=400, width=200, height=10))
+    link.wait(lambda: link.node.refused == 2)
+    asking.publish(RegionOfInterest())
+    link.wait(lambda: len(wanted) == 3)
+    assert (wanted[-1].width, wanted[-1].height) == (480, 360)
 
 
 def test_a_camera_info_that_cannot_be_is_refused(bench):

@@ -2,6 +2,7 @@
 
 import array
 import json
+import time
 
 import numpy as np
 import pytest
@@ -125,11 +126,23 @@ def test_a_closed_link_holds_pictures_back(encoding):
 
 
 def test_the_pace_is_the_links(encoding):
-    _, node, _ = encoding
-    assert node._interval(0.0) == pytest.approx(1 / 60)
-    node._on_status(LinkStatus(open=True, rate_bps=1000.0))
-    assert node._interval(node._status_at) == pytest.approx(8 * (300 + 28) / 1000)
-    assert node._interval(node._status_at + 60) == pytest.approx(1 / 60)  # an old status is none
+    bench, node, publisher = encoding
+    bench.wait(lambda: publisher.publish(image()) or len(bench.got[topics.CODED]) > 2)
+    node._on_status(LinkStatus(open=True, rate_bps=4000.0, mtu=128, overhead=8))
+    bench.got[topics.CODED].clear()
+    bench.wait(lambda: publisher.publish(image()) or len(bench.got[topics.CODED]) > 1)
+    begin, count = time.monotonic(), len(bench.got[topics.CODED])
+    bench.wait(lambda: publisher.publish(image()) or time.monotonic() > begin + 4.5)
+    # 300 B and their overheads take 0.68 s.
+    assert 5 <= len(bench.got[topics.CODED]) - count <= 7
+    assert all(len(frame.data) > 280 for frame in bench.got[topics.CODED])
+
+
+def test_a_slow_link_has_smaller_frames(encoding):
+    bench, node, publisher = encoding
+    node._on_status(LinkStatus(open=True, rate_bps=100.0))
+    bench.wait(lambda: publisher.publish(image()) or bench.got[topics.CODED])
+    assert 100 <= len(bench.got[topics.CODED][-1].data) <= 116  # 10 s
 
 
 def test_nobody_listening_costs_nothing(bench):

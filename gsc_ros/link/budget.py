@@ -49,6 +49,11 @@ class Budget:
     delay_s: float
 
     @property
+    def excess_db(self) -> float:
+        """By how much the signal is above the threshold at `rate_bps`, dB: all margins."""
+        return self.margin_db + self.profile.margin
+
+    @property
     def closes(self) -> bool:
         """Whether the link carries anything at all."""
         return self.rate_bps > 0
@@ -177,7 +182,8 @@ def compute(profile: Profile, distance_m: float | None = None) -> Budget:
     kept = profile.margin + profile.implementation_loss
     rates = _radio_rates(profile)
     if profile.required_ebn0 is not None:
-        threshold = Line('required Eb/N0', profile.required_ebn0, 'dB')
+        code = '' if profile.code == 'none' else profile.code
+        threshold = Line('required Eb/N0', profile.required_ebn0, 'dB', code)
         usable = cn0 - kept - profile.required_ebn0
         computed = 10 ** (usable / 10)
         rate = _step_down(computed, rates, profile.max_rate)
@@ -277,11 +283,15 @@ def _delay_line(profile: Profile, delay: float) -> Line:
 
 def _window_lines(profile: Profile) -> list[Line]:
     lines = []
-    for label, length, period in (
-        ('a pass lasts', profile.pass_length, profile.pass_period),
-        ('the jammer is on for', profile.jam_length, profile.jam_period),
+    if profile.duplex == 'half':
+        value, unit = units.show(profile.turnaround, 'time').split()
+        lines.append(Line('turn-around', float(value), unit, 'half duplex'))
+    for label, windows, period in (
+        ('passes last', profile.pass_windows, profile.pass_period),
+        ('the jammer is on for', profile.jam_windows, profile.jam_period),
     ):
         if period:
+            length = sum(end - start for start, end in windows)
             value, unit = units.show(length, 'time').split()
             lines.append(Line(label, float(value), unit, f'of {units.show(period, "time")}'))
     return lines

@@ -8,8 +8,9 @@ the transport now, `push` takes what came, `next_event` says when to look again.
 
 from collections.abc import Iterator
 
-from gsc_ros.link.channel import Sender, Statistics, TokenBucket
+from gsc_ros.link.counts import Statistics
 from gsc_ros.link.framing import CHECKSUM, Class, Reassembler, Received, Seal
+from gsc_ros.link.sender import Sender, TokenBucket
 
 # The far end gives a payload up when it heard nothing of it for so many full datagrams' time and
 # for what networks hold back.
@@ -24,7 +25,7 @@ class End:
     One end: a `sender` in one direction, a `receiver` in the other.
 
     rate_bps: bits a second that may go out; mtu: bytes a datagram; delay_s: how long a datagram is
-    on its way when nothing holds it up; gap_s, max_age_s: see `channel.Sender`; out, into: how
+    on its way when nothing holds it up; gap_s, max_age_s: see `Sender`; out, into: how
     datagrams are proven that go out and come in. Raises ValueError for values out of range.
     """
 
@@ -40,15 +41,31 @@ class End:
         into: Seal = CHECKSUM,
     ) -> None:
         bucket = TokenBucket(rate_bps, gap_s)
-        self.delay_s = delay_s
+        self._delay_s = delay_s
         self.sender = Sender(bucket, mtu, max_age_s, seal=out)
         quiet = _QUIET_DATAGRAMS * bucket.air_s(mtu) if rate_bps else 0.0
         self.receiver = Reassembler(quiet + _JITTER_S, into)
         self.sent = self.heard_bytes = 0
 
-    def offer(self, payload: bytes, now: float, klass: Class = Class.FRAME) -> None:
-        """Offer a payload at time `now`; ValueError when it is empty or too large for the MTU."""
-        self.sender.offer(payload, now, klass)
+    @property
+    def delay_s(self) -> float:
+        """Propagation delay, one way, s."""
+        return self._delay_s
+
+    @property
+    def turn_s(self) -> float:
+        """Turns are the radio's own business."""
+        return 0.0
+
+    def offer(
+        self, payload: bytes, now: float, klass: Class = Class.FRAME, firm: bool = False
+    ) -> None:
+        """
+        Offer a payload at time `now`; see `Sender.offer`.
+
+        Raises ValueError when it is empty or too large for the MTU.
+        """
+        self.sender.offer(payload, now, klass, firm)
 
     def frame_s(self, payload_bytes: int) -> float:
         """Time that a payload of so many bytes takes on air, s."""

@@ -12,7 +12,6 @@ import math
 import struct
 import zlib
 from dataclasses import dataclass, replace
-from enum import IntEnum
 
 from gsc_ros.link.framing import Class
 
@@ -28,7 +27,9 @@ _CAMERA = struct.Struct('>HH7HBBB')
 # Far above the largest camera there can be; a bound for what a damaged setup may unpack to.
 _MAX_CAMERA_BYTES = 1024
 _COMMAND = struct.Struct('>HIB')
-_REPORT = struct.Struct('>HHB')
+_REPORT = struct.Struct('>HHBB')
+_BURST_STEPS = 8
+_ASKS_KEY, _ASKS_REGION = 1, 2
 # A setup goes with these frames after a change, and with every 32nd from then on.
 _SETUP_FRAMES = frozenset((0, 2, 8))
 _SETUP_EVERY = 32
@@ -267,47 +268,88 @@ class Command:
         return cls(stamp, (x, y, z, rx, ry, rz))
 
 
-class Request(IntEnum):
-    """What the ground asks of the robot: one byte."""
+# Left, top, right, bottom of a part of the picture, in shares of its width and height, 0..1.
+Region = tuple[float, float, float, float]
+WHOLE: Region = (0.0, 0.0, 1.0, 1.0)
 
-    KEY_FRAME = 1
+
+@dataclass(frozen=True)
+class Request:
+    """
+    What the ground asks of the robot: one byte, and four for a region in steps of 1/255.
+
+    ``key_frame``: send one that stands alone; ``region``: tell most of this part of the picture,
+    of `WHOLE` for no part; None: as before.
+    """
+
+    key_frame: bool = False
+    region: Region | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.key_frame or self.region):
+            raise ValueError('a request asks for something')
+        if self.region is not None:
+            left, top, right, bottom = self.region
+            if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+                raise ValueError(f'a region lies within 0..1 and is not empty, got {self.region}')
+
+    def also(self, other: 'Request') -> 'Request':
+        """Return both as one; the region is the other's, if it has one."""
+        return Request(self.key_frame or other.key_frame, other.region or self.region)
 
     def pack(self) -> bytes:
-        """Return the byte."""
-        return bytes([self])
+        """Return the bytes. A region grows to the next step."""
+        flags = _ASKS_KEY * self.key_frame | _ASKS_REGION * (self.region is not None)
+        if self.region is None:
+            return bytes([flags])
+        edges = [round(255 * share, 6) for share in self.region]
+        left, top = (min(math.floor(edge), 254) for edge in edges[:2])
+        right, bottom = map(math.ceil, edges[2:])
+        return bytes([flags, left, top, max(right, left + 1), max(bottom, top + 1)])
 
     @classmethod
     def unpack(cls, payload: bytes) -> 'Request':
         """Read a request; raises PayloadError for anything else."""
         try:
-            (kind,) = payload
-            return cls(kind)
-        except ValueError:
-            raise PayloadError(f'not a request: {payload[:8].hex()}') from None
+            flags, *edges = payload
+            if flags & ~(_ASKS_KEY | _ASKS_REGION) or len(edges) != 4 * bool(flags & _ASKS_REGION):
+                raise ValueError('unknown flags or another length')
+            region = None
+            if edges:
+                left, top, right, bottom = (edge / 255 for edge in edges)
+                region = left, top, right, bottom
+            return cls(bool(flags & _ASKS_KEY), region)
+        except ValueError as error:
+            raise PayloadError(f'not a request: {payload[:8].hex()} ({error})') from None
 
 
 @dataclass(frozen=True)
 class Report:
     """
-    What the ground has heard: 5 bytes.
+    What the ground has heard: 6 bytes.
 
     newest: number of the last frame that came; shown: how many came so far; both modulo 65536.
-    loss: share of datagrams lost lately, 0..1, in steps of 1/255.
+    loss: share of datagrams lost lately, 0..1, in steps of 1/255; burst: mean length of a run of
+    losses, 1 to 32 datagrams, in steps of 1/8.
     """
 
     newest: int
     shown: int
     loss: float
+    burst: float = 1.0
 
     def pack(self) -> bytes:
         """Return the bytes."""
-        return _REPORT.pack(self.newest & 0xFFFF, self.shown & 0xFFFF, round(self.loss * 255))
+        burst = min(255, round((self.burst - 1) * _BURST_STEPS))
+        return _REPORT.pack(
+            self.newest & 0xFFFF, self.shown & 0xFFFF, round(self.loss * 255), burst
+        )
 
     @classmethod
     def unpack(cls, payload: bytes) -> 'Report':
         """Read a report; raises PayloadError for anything else."""
         try:
-            newest, shown, loss = _REPORT.unpack(payload)
+            newest, shown, loss, burst = _REPORT.unpack(payload)
         except struct.error as error:
             raise PayloadError(f'not a report: {error}') from None
-        return cls(newest, shown, loss / 255)
+        return cls(newest, shown, loss / 255, 1 + burst / _BURST_STEPS)

@@ -21,10 +21,12 @@ import yaml
 
 from gsc_ros import paths
 from gsc_ros.link import units
+from gsc_ros.link.codes import CODES
 from gsc_ros.link.orbit import BODIES, Orbit
 
 ORBIT_BODIES = ('none', *BODIES)
 PACKETS = ('none', 'ccsds')
+DUPLEXES = ('full', 'half')
 PATH_MODELS = ('free_space', 'two_ray', 'log_distance', 'none')
 REQUIRED: Any = object()
 
@@ -83,11 +85,15 @@ class Profile:
     jammer_distance: float | None = _quantity('length', 1.0, 1e9, None)
 
     # When: a pass of pass_length begins every pass_period; the jammer is on for the last
-    # jam_length of every jam_period (0: always).
+    # jam_length of every jam_period (0: always). In the place of a length, a table of windows.
     pass_period: float = _quantity('time', 0.0, 1e8, 0.0)
     pass_length: float = _quantity('time', 0.0, 1e8, 0.0)
+    pass_starts: tuple[float, ...] = _quantity('time', 0.0, 1e8, (), many=True)
+    pass_ends: tuple[float, ...] = _quantity('time', 0.0, 1e8, (), many=True)
     jam_period: float = _quantity('time', 0.0, 1e8, 0.0)
     jam_length: float = _quantity('time', 0.0, 1e8, 0.0)
+    jam_starts: tuple[float, ...] = _quantity('time', 0.0, 1e8, (), many=True)
+    jam_ends: tuple[float, ...] = _quantity('time', 0.0, 1e8, (), many=True)
 
     # When, from an orbit: a relay on a circular orbit, seen from a site above min_elevation. The
     # site is site_node east of the ascending node at time zero, when the relay is at that node.
@@ -110,6 +116,7 @@ class Profile:
     bandwidth: float | None = _quantity('frequency', 1.0, 1e10, None)
     margin: float = _quantity('ratio', 0.0, 40.0, 0.0)
     implementation_loss: float = _quantity('ratio', 0.0, 20.0, 0.0)
+    code: str = _choice(('none', *CODES), 'none')
     rates: tuple[float, ...] = _quantity('rate', 1e-3, 1e11, (), many=True)
     max_rate: float | None = _quantity('rate', 1e-3, 1e11, None)
     lora_spreading_factor: float | None = _quantity('number', 5, 12, None)
@@ -118,6 +125,8 @@ class Profile:
     # Packets
     packets: str = _choice(PACKETS, 'none')
     mtu: float = _quantity('size', 50, 65535, 1115)
+    duplex: str = _choice(DUPLEXES, 'full')
+    turnaround: float = _quantity('time', 0.0, 60.0, 0.0)
     packet_gap: float = _quantity('time', 0.0, 60.0, 0.0)
     extra_delay: float = _quantity('time', 0.0, 7200.0, 0.0)
     burst_start: float = _quantity('number', 0.0, 1.0, 0.0)
@@ -128,8 +137,26 @@ class Profile:
     def without_jammer(self) -> 'Profile':
         """Return the same link in the jammer's silence."""
         return replace(
-            self, jammer_eirp=None, jammer_distance=None, jam_period=0.0, jam_length=0.0
+            self,
+            jammer_eirp=None,
+            jammer_distance=None,
+            jam_period=0.0,
+            jam_length=0.0,
+            jam_starts=(),
+            jam_ends=(),
         )
+
+    @property
+    def pass_windows(self) -> tuple[tuple[float, float], ...]:
+        """Begin and end (s) of the passes in `pass_period`."""
+        table = tuple(zip(self.pass_starts, self.pass_ends, strict=True))
+        return table or ((0.0, self.pass_length),)
+
+    @property
+    def jam_windows(self) -> tuple[tuple[float, float], ...]:
+        """Begin and end (s) of the jammer's doings in `jam_period`."""
+        table = tuple(zip(self.jam_starts, self.jam_ends, strict=True))
+        return table or ((self.jam_period - self.jam_length, self.jam_period),)
 
     @property
     def orbit(self) -> Orbit | None:
@@ -172,7 +199,30 @@ class Profile:
                 'jam_period'
             )
 
+    def _check_windows(self, what: str) -> None:
+        period, length, starts, ends = (
+            getattr(self, f'{what}_{part}') for part in ('period', 'length', 'starts', 'ends')
+        )
+        if not starts and not ends:
+            if (period or length) and not 0 < length < period:
+                raise ValueError(
+                    f'{self.name}: {what}_length must be above 0 and below {what}_period'
+                )
+            return
+        if length or len(starts) != len(ends):
+            raise ValueError(
+                f'{self.name}: give {what}_length, or as many {what}_starts as {what}_ends'
+            )
+        times = [time for window in zip(starts, ends, strict=True) for time in window]
+        if any(a >= b for a, b in pairwise(times)) or times[-1] > period:
+            raise ValueError(
+                f'{self.name}: {what}_starts and {what}_ends must rise by turns, up to '
+                f'{what}_period'
+            )
+
     def _check_combinations(self) -> None:
+        if self.turnaround and self.duplex == 'full':
+            raise ValueError(f'{self.name}: turnaround is for duplex: half')
         if self.path_model == 'none':
             if self.max_rate is None:
                 raise ValueError(f'{self.name}: a profile without a path needs max_rate')
@@ -194,10 +244,8 @@ class Profile:
                 raise ValueError(f'{self.name}: give one required_snr, or one for each of rates')
         if (self.jammer_eirp is None) != (self.jammer_distance is None):
             raise ValueError(f'{self.name}: a jammer has jammer_eirp and jammer_distance')
-        for period, length in (('pass_period', 'pass_length'), ('jam_period', 'jam_length')):
-            whole, part = getattr(self, period), getattr(self, length)
-            if (whole or part) and not 0 < part < whole:
-                raise ValueError(f'{self.name}: {length} must be above 0 and below {period}')
+        for what in ('pass', 'jam'):
+            self._check_windows(what)
         if self.jam_period and (self.pass_period or self.jammer_eirp is None):
             raise ValueError(f'{self.name}: jam_period needs a jammer, and no pass_period')
         if self.jammer_eirp is not None and None in (self.bandwidth, self.receive_gain):

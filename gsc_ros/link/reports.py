@@ -9,21 +9,27 @@ _SPAN = 0x10000
 
 
 class LossSeen:
-    """Share of datagrams lost lately: the mean over about the last `MEMORY`, older ones fading."""
+    """What was lost lately: the mean over about the last `MEMORY` datagrams, older ones fading."""
 
     def __init__(self) -> None:
-        self._sent = self._lost = 0.0
+        self._sent = self._lost = self._gaps = 0.0
 
-    def add(self, sent: int, lost: int) -> None:
-        """Note that of so many more datagrams so many were lost."""
+    def add(self, sent: int, lost: int, gaps: int) -> None:
+        """Note that of so many more datagrams so many were lost, in so many runs."""
         keep = max(0.0, 1 - sent / MEMORY)
         self._sent = self._sent * keep + sent
         self._lost = self._lost * keep + lost
+        self._gaps = self._gaps * keep + gaps
 
     @property
     def loss(self) -> float:
-        """The share, 0..1; 0 before anything was sent."""
+        """The share of datagrams, 0..1; 0 before anything was sent."""
         return min(1.0, max(0.0, self._lost / self._sent)) if self._sent else 0.0
+
+    @property
+    def burst(self) -> float:
+        """Mean length of a run of losses, in datagrams; 1 before there was one."""
+        return max(1.0, self._lost / self._gaps) if self._gaps else 1.0
 
 
 class Hearing:
@@ -32,19 +38,21 @@ class Hearing:
     def __init__(self, receiver: Reassembler) -> None:
         self._receiver = receiver
         self._seen = LossSeen()
-        self._expected = self._heard = 0
+        self._expected = self._heard = self._gaps = 0
         self.newest: int | None = None
         self.came = self.lost = 0
 
     @property
-    def loss(self) -> float:
-        """Share of datagrams lost lately, 0..1."""
+    def seen(self) -> LossSeen:
+        """What was lost lately."""
         receiver = self._receiver
         sent = receiver.expected - self._expected
         if sent:
-            self._seen.add(sent, sent - (receiver.heard - self._heard))
+            lost = sent - (receiver.heard - self._heard)
+            self._seen.add(sent, lost, receiver.gaps - self._gaps)
             self._expected, self._heard = receiver.expected, receiver.heard
-        return self._seen.loss
+            self._gaps = receiver.gaps
+        return self._seen
 
     def came_up(self, number: int) -> None:
         """Note that the frame of this number came; those that it skipped were lost."""
@@ -55,7 +63,10 @@ class Hearing:
 
     def report(self) -> Report | None:
         """Make a report; None before any frame."""
-        return None if self.newest is None else Report(self.newest, self.came, self.loss)
+        if self.newest is None:
+            return None
+        seen = self.seen
+        return Report(self.newest, self.came, seen.loss, seen.burst)
 
 
 class Feedback:
@@ -63,13 +74,13 @@ class Feedback:
 
     def __init__(self) -> None:
         self.delivered = self.lost = 0
-        self.loss = 0.0
+        self.loss, self.burst = 0.0, 1.0
         self._last: Report | None = None
 
     def take(self, report: Report) -> None:
         """Take the newest report."""
         last, self._last = self._last, report
-        self.loss = report.loss
+        self.loss, self.burst = report.loss, report.burst
         if last is None:
             self.delivered += report.shown
             self.lost += max(0, (report.newest + 1) % _SPAN - report.shown)

@@ -7,9 +7,10 @@ the rate goes with the range, in steps.
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 from gsc_ros.link import budget
 from gsc_ros.link.orbit import Pass
@@ -22,19 +23,35 @@ _STEP_S = 10.0
 _STEPS = 64
 
 
+class Stretch(NamedTuple):
+    """
+    A time in which a link is always the same.
+
+    seconds: how long; rate_bps: 0 for closed; delay_s: one way, None for the link's own;
+    excess_db: by how much the signal is above the threshold of the code (`codes.py`).
+    """
+
+    seconds: float
+    rate_bps: float
+    delay_s: float | None = None
+    excess_db: float = math.inf
+
+
 @dataclass(frozen=True)
 class Schedule:
     """
-    Rates over explicit time: stretches that repeat for ever from time zero on.
+    A link over explicit time: stretches that repeat for ever from time zero on.
 
-    stretches: seconds and bits a second (0: closed) of each. Raises ValueError for stretches that
-    are not longer than zero and rates that are not finite and at least zero.
+    Raises ValueError for stretches that are not longer than zero and rates that are not finite and
+    at least zero.
     """
 
-    stretches: tuple[tuple[float, float], ...]
+    stretches: tuple[Stretch, ...]
 
-    def __post_init__(self) -> None:
-        for seconds, rate in self.stretches:
+    def __init__(self, stretches: Iterable[Iterable[Any]]) -> None:
+        object.__setattr__(self, 'stretches', tuple(Stretch(*one) for one in stretches))
+        for stretch in self.stretches:
+            seconds, rate = stretch.seconds, stretch.rate_bps
             if not seconds > _EPSILON_S:
                 raise ValueError(f'a stretch must be longer than {_EPSILON_S} s, got {seconds}')
             if not 0.0 <= rate < float('inf'):
@@ -48,70 +65,89 @@ class Schedule:
     @property
     def rates(self) -> list[float]:
         """All rates but zero, slowest first."""
-        return sorted({rate for _, rate in self.stretches if rate})
+        return sorted({stretch.rate_bps for stretch in self.stretches if stretch.rate_bps})
 
     def at(self, now: float) -> tuple[float, float]:
-        """Return the rate (bit/s) at a time, and the time when the stretch ends (s)."""
-        return next(self._from(now))
+        """Return the rate (bit/s) at a time, and when it is another one (s; infinite: never)."""
+        rate, until = self.stretch(now).rate_bps, math.inf
+        if len(self.rates) + any(not one.rate_bps for one in self.stretches) > 1:
+            for stretch, end in self._from(now):
+                if stretch.rate_bps != rate:
+                    break
+                until = end
+        return rate, until
+
+    def stretch(self, now: float) -> Stretch:
+        """Return the stretch at a time."""
+        return next(self._from(now))[0]
 
     def opens(self, now: float) -> float:
         """Return when the link is open next (s): now, or later; infinite for never."""
         if not self.rates:
             return math.inf
-        for rate, end in self._from(now):
-            if rate:
+        for stretch, end in self._from(now):
+            if stretch.rate_bps:
                 return now
             now = end
         raise AssertionError('stretches repeat for ever')
 
     def closes(self, now: float) -> float:
         """Return when a link that is open closes (s); infinite for never."""
-        if all(rate for _, rate in self.stretches):
+        if all(stretch.rate_bps for stretch in self.stretches):
             return math.inf
-        for rate, end in self._from(now):
-            if not rate:
+        for stretch, end in self._from(now):
+            if not stretch.rate_bps:
                 return now
             now = end
         raise AssertionError('stretches repeat for ever')
 
-    def _from(self, now: float) -> Iterator[tuple[float, float]]:
-        """Yield rate and end of the stretch at a time, and of those that follow."""
-        if math.isinf(self.stretches[0][0]):
-            yield self.stretches[0][1], math.inf
+    def _from(self, now: float) -> Iterator[tuple[Stretch, float]]:
+        """Yield the stretch at a time and its end, and those that follow."""
+        if math.isinf(self.stretches[0].seconds):
+            yield self.stretches[0], math.inf
             return
-        period = sum(seconds for seconds, _ in self.stretches)
+        period = sum(stretch.seconds for stretch in self.stretches)
         turn = math.floor(now / period)
         while True:
             end = turn * period
-            for seconds, rate in self.stretches:
-                end += seconds
+            for stretch in self.stretches:
+                end += stretch.seconds
                 if end > now + _EPSILON_S:
-                    yield rate, end
+                    yield stretch, end
             turn += 1
 
 
-def of(profile: Profile, scale: float = 1.0) -> Schedule:
+def of(profile: Profile, scale: float = 1.0, delay_scale: float = 1.0) -> Schedule:
     """
-    Work out when a profile's link is open and at which rate, times ``scale``.
+    Work out when a profile's link is open, and how it is then.
 
-    Time zero is the beginning of a pass, or of a jammer's silence, or that of the orbit or the
-    table. In a stretch of a pass or table the rate is that of its farther end.
+    The rate is times ``scale``, the delay times ``delay_scale``. Time zero is the beginning of a
+    pass, or of a jammer's silence, or that of the orbit or the table. In a stretch of a pass or
+    table all is as at its farther end.
     """
+    return Schedule(
+        one._replace(
+            rate_bps=one.rate_bps * scale,
+            delay_s=None if one.delay_s is None else one.delay_s * delay_scale,
+        )
+        for one in _stretches(profile)
+    )
+
+
+def _stretches(profile: Profile) -> Iterable[Stretch]:
     orbit = profile.orbit
     if orbit is not None:
         windows = [(found.start, found.end) for found in passes(profile)]
-        return _over(profile, windows, lambda now: orbit.look(now).range_m, scale)
+        return _over(profile, windows, lambda now: orbit.look(now).range_m)
     if profile.ranges:
-        return _over(profile, list(pairwise(profile.range_times)), _table(profile), scale)
-    rate = budget.compute(profile).rate_bps * scale
+        return _over(profile, list(pairwise(profile.range_times)), _table(profile))
+    link = budget.compute(profile)
     if profile.pass_period:
-        rest = profile.pass_period - profile.pass_length
-        return Schedule(((profile.pass_length, rate), (rest, 0.0)))
+        return _windows(profile.pass_windows, profile.pass_period, link, None)
     if profile.jam_period:
         quiet = budget.compute(profile.without_jammer())
-        rest = profile.jam_period - profile.jam_length
-        return Schedule(((rest, quiet.rate_bps * scale), (profile.jam_length, rate)))
-    return Schedule.constant(rate)
+        return _windows(profile.jam_windows, profile.jam_period, link, quiet)
+    return [_stretch(math.inf, link)]
 
 
 def passes(profile: Profile) -> list[Pass]:
@@ -145,31 +181,43 @@ def _table(profile: Profile) -> Callable[[float], float]:
     return at
 
 
+def _stretch(seconds: float, link: budget.Budget | None) -> Stretch:
+    """Return a stretch in which a link is what its budget says; None: closed."""
+    if link is None or not link.closes:
+        return Stretch(seconds, 0.0)
+    return Stretch(seconds, link.rate_bps, link.delay_s, link.excess_db)
+
+
+def _windows(
+    windows: Iterable[tuple[float, float]],
+    period: float,
+    within: budget.Budget,
+    without: budget.Budget | None,
+) -> Iterator[Stretch]:
+    """Lay a link out over windows (s) in a period, and over the times between them."""
+    now = 0.0
+    for start, end in [*windows, (period, period)]:
+        for seconds, link in ((start - now, without), (end - start, within)):
+            if seconds > _EPSILON_S:
+                yield _stretch(seconds, link)
+        now = end
+
+
 def _over(
-    profile: Profile,
-    windows: list[tuple[float, float]],
-    range_at: Callable[[float], float],
-    scale: float,
-) -> Schedule:
-    """Step through windows (s) at the rates of their ranges; closed between them."""
-    stretches: list[tuple[float, float]] = []
-
-    def add(seconds: float, rate: float) -> None:
-        if seconds <= _EPSILON_S:
-            return
-        if stretches and stretches[-1][1] == rate:
-            seconds += stretches.pop()[0]
-        stretches.append((seconds, rate))
-
+    profile: Profile, windows: list[tuple[float, float]], range_at: Callable[[float], float]
+) -> Iterator[Stretch]:
+    """Step through windows (s) as the range is in them; closed between them."""
     now = 0.0
     for start, end in windows:
-        add(start - now, 0.0)
+        if start - now > _EPSILON_S:
+            yield Stretch(start - now, 0.0)
         count = max(1, min(_STEPS, int((end - start) / _STEP_S)))
         edges = [start + (end - start) * k / count for k in range(count + 1)]
-        rates = [budget.compute(profile, range_at(edge)).rate_bps * scale for edge in edges]
+        links = [budget.compute(profile, range_at(edge)) for edge in edges]
         for before, after in pairwise(range(count + 1)):
-            add(edges[after] - edges[before], min(rates[before], rates[after]))
+            farther = max(links[before], links[after], key=lambda link: link.delay_s)
+            yield _stretch(edges[after] - edges[before], farther)
         now = end
     span = profile.orbit_span if profile.orbit else now
-    add(span - now, 0.0)
-    return Schedule(tuple(stretches))
+    if span - now > _EPSILON_S:
+        yield Stretch(span - now, 0.0)

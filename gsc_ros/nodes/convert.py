@@ -6,16 +6,17 @@ namesake on PyPI reads 16UC1 back wrong.
 """
 
 import array
+import math
 import sys
 
 import cv2
 import numpy as np
 from geometry_msgs.msg import Twist
 from numpy.typing import NDArray
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header
 
-from gsc_ros.link.payloads import Camera
+from gsc_ros.link.payloads import WHOLE, Camera, Region
 
 # Encoding -> (dtype, channels), sensor_msgs/image_encodings.hpp
 _ENCODINGS: dict[str, tuple[type, int]] = {
@@ -145,6 +146,33 @@ def to_image(pixels: NDArray, encoding: str, header: Header) -> Image:
     # An array.array is taken as it is; bytes or lists are checked element by element.
     message.data = array.array('B', np.ascontiguousarray(pixels).tobytes())
     return message
+
+
+def to_region(message: RegionOfInterest, size: tuple[int, int]) -> Region:
+    """
+    Return a part of pictures of a size (W, H) in shares of it; without width or height the whole.
+
+    Raises ValueError for what does not lie within.
+    """
+    if not message.width or not message.height:
+        return WHOLE
+    right, bottom = message.x_offset + message.width, message.y_offset + message.height
+    if right > size[0] or bottom > size[1]:
+        raise ValueError(f'{right}x{bottom} is outside of a picture of {size[0]}x{size[1]}')
+    left, top = message.x_offset / size[0], message.y_offset / size[1]
+    return left, top, right / size[0], bottom / size[1]
+
+
+def to_roi(region: Region, size: tuple[int, int]) -> RegionOfInterest:
+    """Return the pixels of a part of a picture of a size (W, H), its edges rounded outwards."""
+    left, top, right, bottom = region
+    x, y = math.floor(left * size[0]), math.floor(top * size[1])
+    return RegionOfInterest(
+        x_offset=x,
+        y_offset=y,
+        width=math.ceil(right * size[0]) - x,
+        height=math.ceil(bottom * size[1]) - y,
+    )
 
 
 def to_camera(message: CameraInfo, frame_id: str) -> Camera:

@@ -1,19 +1,22 @@
 """
 The robot's end: pictures in, semantic frames out, as many as the link can take.
 
-Subscribes camera/image (or its compressed form), camera/depth/image if asked to, link/status and
-camera/key_wanted; publishes camera/image/gsc.
+Subscribes camera/image (or its compressed form), camera/depth/image if asked to, link/status,
+camera/key_wanted and camera/roi_wanted; publishes camera/image/gsc.
 """
 
+import threading
 import time
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Empty
 
-from gsc_ros.codec.bitstream import PRESETS
+from gsc_ros.codec.bitstream import MIN_BUDGET, PRESETS
+from gsc_ros.link.pacing import Carrier, Pace, budget
+from gsc_ros.link.payloads import WHOLE, Region
 from gsc_ros.msg import LinkStatus, SemanticFrame
 from gsc_ros.nodes import convert, lifecycle, topics
 from gsc_ros.nodes.diagnostics import OK, STALE, WARN, Drops, Rate, Report
@@ -21,7 +24,8 @@ from gsc_ros.nodes.parameters import Parameters, parameter
 from gsc_ros.nodes.worker import NewestWorker
 
 STATUS_TIMEOUT_S = 10.0
-_DATAGRAM_OVERHEAD = 28  # bytes the link adds to a frame, for pacing
+_NAP_S = 0.002
+_FORGET = 0.9  # of a slow picture at each one after it
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,12 @@ class EncoderParameters(Parameters):
     max_rate: float = parameter(
         5.0, 'Frames a second at most, however fast the link is', 0.01, 60.0
     )
+    min_rate: float = parameter(
+        0.1,
+        'Frames a second at least: on a slower link they have fewer bytes, down to 40; 0: never',
+        0.0,
+        60.0,
+    )
     image_transport: str = parameter(
         'raw', 'Form of the incoming pictures', choices=('raw', 'compressed'), read_only=True
     )
@@ -47,6 +57,9 @@ class EncoderParameters(Parameters):
         False,
         "Set the depth's scale by the robot's own sensor on camera/depth/image",
         read_only=True,
+    )
+    roi_timeout_s: float = parameter(
+        60.0, 'A region of interest counts for so long after it was asked for', 0.0, 1e5
     )
     stale_after_s: float = parameter(
         3.0, 'Say STALE when no picture came for so long', 0.1, 3600.0
@@ -80,15 +93,21 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         self._counts = {'received': 0, 'encoded': 0, 'unread': 0, 'held': 0, 'wanted': 0}
         self._drops = Drops(self, 'picture')
         self._depth: NDArray[np.float32] | None = None
+        self._region: RegionOfInterest | None = None
+        self._region_at = -np.inf
         self._status: LinkStatus | None = None
-        self._status_at = self._last_image = self._next_due = -np.inf
-        self._encode_ms = self._age_s = float('nan')
+        self._pace, self._paced_at = Pace(), -np.inf
+        self._status_at = self._last_image = -np.inf
+        self._encode_ms = float('nan')
+        self._encode_s = 0.0  # what coding is expected to take
+        self._budget_bytes = self.values.budget_bytes  # of the last picture
         self._bits = Rate()
         self._frames = Rate()
 
     def start(self) -> None:
         """Subscribe."""
-        self._worker = NewestWorker(self._encode, self._drops.note)
+        self._stopping = threading.Event()
+        self._worker = NewestWorker(self._encode, self._drops.note, self._wait_s)
         if self.values.image_transport == 'compressed':
             images = self.create_subscription(
                 CompressedImage, f'{topics.IMAGE}/compressed', self._on_image, topics.SENSOR
@@ -101,7 +120,10 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         wanted = self.create_subscription(
             Empty, topics.KEY_WANTED, self._on_key_wanted, topics.NEWEST
         )
-        self._inputs = [images, status, wanted]
+        region = self.create_subscription(
+            RegionOfInterest, topics.REGION_WANTED, self._on_region, topics.NEWEST
+        )
+        self._inputs = [images, status, wanted, region]
         if self.values.use_depth:
             self._inputs.append(
                 self.create_subscription(Image, topics.DEPTH, self._on_depth, topics.SENSOR)
@@ -111,6 +133,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         """Unsubscribe and let the frame at work finish."""
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
+        self._stopping.set()
         self._worker.close()
 
     def teardown(self) -> None:
@@ -125,6 +148,21 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         self._counts['wanted'] += 1
         self._film.restart()
 
+    def _on_region(self, message: RegionOfInterest) -> None:
+        self._region, self._region_at = message, time.monotonic()
+
+    def _interest(self, now: float, size: tuple[int, int]) -> Region | None:
+        """Return the part of pictures of a size (W, H) that is to be told most of."""
+        if self._region is None or now - self._region_at > self.values.roi_timeout_s:
+            return None
+        try:
+            region = convert.to_region(self._region, size)
+        except ValueError as error:  # of pictures of another size
+            self._drops.note(error)
+            self._region = None
+            return None
+        return None if region == WHOLE else region
+
     def _on_depth(self, message: Image) -> None:
         try:
             self._depth = convert.to_metres(message)
@@ -137,26 +175,41 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         self._counts['received'] += 1
         if self._publisher.get_subscription_count() == 0:
             self._counts['unread'] += 1
-        elif now < self._next_due or self._link_closed(now):
-            self._counts['held'] += 1
         else:
-            self._next_due = now + self._interval(now)
+            # The newest waits for the link to open.
+            self._counts['held'] += self._link_closed(now)
             self._worker.offer(message)
 
     def _link_closed(self, now: float) -> bool:
         fresh = now - self._status_at < STATUS_TIMEOUT_S
         return fresh and self._status is not None and not self._status.open
 
-    def _interval(self, now: float) -> float:
-        """Seconds until the link has sent a frame, and not less than the rate allows."""
-        interval = 1 / self.values.max_rate
-        if self._status is not None and now - self._status_at < STATUS_TIMEOUT_S:
-            bits = 8 * (self.values.budget_bytes + _DATAGRAM_OVERHEAD)
-            interval = max(interval, bits / max(self._status.rate_bps, 0.1))
-        return interval
+    def _carrier(self, now: float) -> Carrier | None:
+        """Return what the link has said of itself lately."""
+        status = self._status
+        if status is None or now - self._status_at > STATUS_TIMEOUT_S:
+            return None
+        return Carrier(status.rate_bps, status.mtu, status.overhead, status.gap_s, status.parity)
+
+    def _wait_s(self) -> float:
+        """Seconds until a frame is due."""
+        now = self._now()
+        carrier = self._carrier(time.monotonic())
+        return self._pace.due(now, carrier, self._encode_s, self.values.max_rate) - now
+
+    def _now(self) -> float:
+        """Seconds on the clock of the link, simulated or not."""
+        now = 1e-9 * self.get_clock().now().nanoseconds
+        if now < self._paced_at:
+            self._pace = Pace()  # simulated time began anew
+        self._paced_at = now
+        return now
 
     def _encode(self, message: Image | CompressedImage) -> None:
-        start = time.monotonic()
+        start, begun = time.monotonic(), self._now()
+        self._pace.begun(begun)
+        v, carrier = self.values, self._carrier(start)
+        budget_bytes = budget(carrier, MIN_BUDGET, v.budget_bytes, min(v.min_rate, v.max_rate))
         if isinstance(message, CompressedImage):
             rgb = convert.compressed_to_rgb(message)
         else:
@@ -165,7 +218,16 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
             self._depth if self._depth is not None and self._depth.shape == rgb.shape[:2] else None
         )
         self._film.key_every = self.values.key_every
-        frame = self._film.encode(rgb, self.values.budget_bytes, depth, self._sequence)
+        region = self._interest(start, (rgb.shape[1], rgb.shape[0]))
+        frame = self._film.encode(rgb, budget_bytes, depth, self._sequence, region)
+        encoded = self._now()
+        self._encode_ms = 1000 * (time.monotonic() - start)
+        # The first call takes longer than any other.
+        if self._counts['encoded']:
+            self._encode_s = max(encoded - begun, _FORGET * self._encode_s)
+        while 0 < self._pace.free_at - self._now() <= self._encode_s:
+            if self._stopping.wait(_NAP_S):
+                return
         self._publisher.publish(
             SemanticFrame(
                 header=message.header,
@@ -181,9 +243,10 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
             )
         )
         now = time.monotonic()
+        self._pace.sent(self._now(), len(frame.data), carrier)
         self._sequence = (self._sequence + 1) % 2**32
         self._counts['encoded'] += 1
-        self._encode_ms = 1000 * (now - start)
+        self._budget_bytes = budget_bytes
         self._bits.add(now, 8 * len(frame.data))
         self._frames.add(now)
 
@@ -210,7 +273,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
                 'frames_per_s': self._frames.per_second(now),
                 'kbps': self._bits.per_second(now) / 1000,
                 'encode_ms': self._encode_ms,
-                'budget_bytes': self.values.budget_bytes,
+                'budget_bytes': self._budget_bytes,
             },
         )
 

@@ -2,25 +2,29 @@
 The ground's side of a link: frames come down, commands and requests go up.
 
 Publishes link/image/gsc and link/camera_info, one of each per frame, with the robot's acquisition
-stamp; subscribes teleop/cmd_vel and decoded/key_missed. What is published is rebuilt from what
-crossed the link and from nothing else.
+stamp; subscribes teleop/cmd_vel, teleop/roi and decoded/key_missed. What is published is rebuilt
+from what crossed the link and from nothing else. Tells the robot what was heard, in reports that
+take a twentieth of the rate at most.
 """
 
 import array
 
 from geometry_msgs.msg import Twist
-from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Empty, Header
 
 from gsc_ros.codec import bitstream
 from gsc_ros.link.framing import Class, Received
 from gsc_ros.link.outlet import Outlet
-from gsc_ros.link.payloads import Command, FrameReceiver, PayloadError, Request
+from gsc_ros.link.payloads import Command, FrameReceiver, PayloadError, Region, Request
+from gsc_ros.link.reports import Hearing
 from gsc_ros.link.requests import Backoff
 from gsc_ros.msg import SemanticFrame
 from gsc_ros.nodes import convert, topics
 from gsc_ros.nodes.link_base import LinkBase, time_of
 
+_SHARE = 1 / 20  # of the rate, for reports and for regions at most
+_LEAST_PAUSE_S = 1.0
 _LEAST_WAIT_S = 0.5  # for a key frame that was asked for: a robot has to draw breath
 
 
@@ -36,6 +40,10 @@ class GroundSide:
         """Begin with nothing on its way and nothing counted."""
         self._down, self._up = down, up
         self._receiver = FrameReceiver()
+        self.hearing = Hearing(down.receiver)
+        self._report_at = self._region_at = 0.0
+        self._region: Region | None = None  # to be asked for
+        self._size = (0, 0)  # of the last picture
         self.key_requests = Backoff()
         self.delivered = 0
         self.delivered_at = self.frame_age_s = 0.0
@@ -47,6 +55,9 @@ class GroundSide:
         self._inputs = [
             node.create_subscription(Twist, topics.TELEOP, self._on_command, topics.NEWEST),
             node.create_subscription(Empty, topics.KEY_MISSED, self._on_missed, topics.NEWEST),
+            node.create_subscription(
+                RegionOfInterest, topics.REGION, self._on_region, topics.NEWEST
+            ),
         ]
 
     def stop(self) -> None:
@@ -64,8 +75,33 @@ class GroundSide:
         """Frames that came before their setup, and so could not be shown."""
         return self._receiver.undescribed
 
+    def work(self, now: float) -> None:
+        """Let a report and a region wait for the air when it is time."""
+        if now >= self._report_at:
+            report = self.hearing.report()
+            payload = report.pack() if report else b''
+            if payload:
+                self._up.offer(payload, now, Class.REPORT)
+            self._report_at = now + self._pause_s(payload)
+        if self._region is not None and now >= self._region_at:
+            self._region_at = now + self._pause_s(self._request(Request(region=self._region), now))
+            self._region = None
+
+    @property
+    def due(self) -> float:
+        """When there is something to tell (s)."""
+        if self._region is None:
+            return self._report_at
+        return min(self._report_at, self._region_at)
+
+    def _pause_s(self, payload: bytes) -> float:
+        """Time after a payload until the next of its kind, s."""
+        return max(_LEAST_PAUSE_S, self._up.frame_s(len(payload)) / _SHARE if payload else 0.0)
+
     def take(self, received: Received, now: float) -> None:
         """Publish what came down the link."""
+        if received.klass is Class.FRAME:
+            self.hearing.came_up(received.number)
         try:
             if received.klass is Class.SETUP:
                 if not received.truncated:
@@ -96,6 +132,7 @@ class GroundSide:
                 truncated=received.truncated,
             )
         )
+        self._size = header.width, header.height
         self.delivered += 1
         self.delivered_at = now
         self.frame_age_s = (self._node.last_ns - frame.stamp_ns) * 1e-9
@@ -117,8 +154,25 @@ class GroundSide:
         """Ask for a key frame, if it is not on its way already."""
         now = self._node.now()
         # The request goes up, a frame that has begun is finished, the key frame comes down.
-        request = Request.KEY_FRAME.pack()
-        wait = self._up.frame_s(len(request)) + 2 * self._up.delay_s + 2 * self._frame_s
+        request = Request(key_frame=True)
+        there_s = self._up.turn_s + self._up.frame_s(len(request.pack())) + self._up.delay_s
+        wait = there_s + self._down.turn_s + self._down.delay_s + 2 * self._frame_s
         if self.key_requests.ask(now, max(wait, _LEAST_WAIT_S)):
-            self._up.offer(request, now, Class.REQUEST)
+            self._request(request, now)
             self._node.set_alarm(now)
+
+    def _on_region(self, message: RegionOfInterest) -> None:
+        """Ask for a part of the picture, the newest one wanted."""
+        try:
+            self._region = convert.to_region(message, self._size)
+        except ValueError as error:
+            self._node.refuse(f'region refused: {error}')
+            return
+        self._node.wake()
+
+    def _request(self, request: Request, now: float) -> bytes:
+        """Let a request wait for the air, with one that waits already."""
+        waiting = self._up.sender.waits(Class.REQUEST)
+        payload = (Request.unpack(waiting).also(request) if waiting else request).pack()
+        self._up.offer(payload, now, Class.REQUEST)
+        return payload

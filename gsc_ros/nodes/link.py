@@ -9,7 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from gsc_ros.link import schedule, units
-from gsc_ros.link.channel import Channel, GilbertElliottModel, Sender, Statistics
+from gsc_ros.link.channel import Channel
+from gsc_ros.link.codes import CODES
+from gsc_ros.link.counts import Statistics
+from gsc_ros.link.duplex import HalfDuplex
+from gsc_ros.link.losses import GilbertElliottModel
+from gsc_ros.link.sender import Sender
 from gsc_ros.nodes import lifecycle
 from gsc_ros.nodes.diagnostics import ERROR, OK, STALE, WARN, Report
 from gsc_ros.nodes.ground_side import GroundSide
@@ -42,6 +47,13 @@ class LinkParameters(RobotSideParameters, LinkBaseParameters):
     )
     delay_scale: float = parameter(
         1.0, 'Factor on the delay; 0 takes it away', low=0.0, high=1e3, read_only=True
+    )
+    fade_db: float = parameter(
+        0.0,
+        'By how many dB the signal is weaker than the profile says; the rate stays, and where the '
+        'margin is used up bits are wrong',
+        low=0.0,
+        high=100.0,
     )
 
 
@@ -98,12 +110,12 @@ class LinkNode(LinkBase[LinkParameters]):
             )
         else:
             raise ValueError(f'parameter loss must be 0 to 1, or -1, got {values.loss}')
-        times = schedule.of(profile, values.rate_scale)
+        times = schedule.of(profile, values.rate_scale, values.delay_scale)
 
         def channel(direction: str, seed: int, max_age_s: float | None) -> Channel:
             return Channel(
                 self.budget.rate_bps * values.rate_scale,
-                self.delay_s,
+                self.budget.delay_s * values.delay_scale,
                 self.mtu,
                 loss=loss,
                 seed=seed,
@@ -111,11 +123,14 @@ class LinkNode(LinkBase[LinkParameters]):
                 max_age_s=max_age_s,
                 schedule=times,
                 seal=self.seal(direction),
+                code=CODES.get(profile.code),
             )
 
-        # Each direction has the whole rate and losses of its own.
+        # Each direction has losses of its own, and in full duplex the whole rate.
         self.down = channel('down', 2 * values.seed, values.max_age_s or None)
         self.up = channel('up', 2 * values.seed + 1, None)
+        if profile.duplex == 'half':
+            HalfDuplex((self.down, self.up), profile.turnaround)
 
     # What the base asks for
 
@@ -126,8 +141,13 @@ class LinkNode(LinkBase[LinkParameters]):
 
     @property
     def delay_s(self) -> float:
-        """Propagation delay, one way, s."""
-        return self.budget.delay_s * self.values.delay_scale
+        """Propagation delay now, one way, s."""
+        return self.down.delay_s
+
+    @property
+    def margin_db(self) -> float:
+        """By how much the signal is above what its code needs, dB; infinite: not known."""
+        return self.down.excess_db
 
     def begin(self) -> None:
         """Begin at time zero with nothing on its way and nothing counted."""
@@ -138,15 +158,22 @@ class LinkNode(LinkBase[LinkParameters]):
 
     def work(self, now: float) -> None:
         """Bring what has crossed the channels to the sides."""
+        self.down.fade_db = self.up.fade_db = self.values.fade_db
         for received in self.down.poll(now):
             self.ground.take(received, now)
         for received in self.up.poll(now):
             self.robot.take(received, now)
         self.robot.work(now)
+        self.ground.work(now)
 
     def due(self, now: float) -> Iterable[float | None]:
         """Return the times (s) of what is due next."""
-        return self.down.next_event(), self.up.next_event(), self.robot.due
+        return (
+            self.down.next_event(),
+            self.up.next_event(),
+            self.robot.due,
+            self.ground.due,
+        )
 
     def statistics(self, now: float) -> Statistics:
         """Return the counters of frames; what is forged on the way up counts as well."""
@@ -169,6 +196,7 @@ class LinkNode(LinkBase[LinkParameters]):
             'frame age on arrival s': self.ground.frame_age_s,
             'replayed': self.down.receiver.replayed + self.up.receiver.replayed,
             'refused': self.refused,
+            'restored': self.down.receiver.restored,
             'commands too late': self.robot.late,
             'key frames asked for': self.ground.key_requests.asked,
             'stops': self.robot.stops,

@@ -11,9 +11,10 @@ from builtin_interfaces.msg import Time
 
 from gsc_ros.link import budget, profiles
 from gsc_ros.link.ccsds import seal_for
-from gsc_ros.link.channel import Sender, Statistics
+from gsc_ros.link.counts import Statistics
 from gsc_ros.link.framing import Seal
 from gsc_ros.link.keys import KeyRing, default_path
+from gsc_ros.link.sender import Sender
 from gsc_ros.msg import LinkStatus
 from gsc_ros.nodes import topics
 from gsc_ros.nodes.lifecycle import GscNode
@@ -82,6 +83,11 @@ class LinkBase(GscNode[P]):
     def delay_s(self) -> float:
         """Propagation delay, one way, s."""
         return self.budget.delay_s
+
+    @property
+    def margin_db(self) -> float:
+        """By how much the signal is above what its code needs, dB; infinite: not known."""
+        return math.inf
 
     def begin(self) -> None:
         """Begin at time zero with nothing on its way and nothing counted."""
@@ -202,10 +208,15 @@ class LinkBase(GscNode[P]):
             rate_bps=rate,
             changes_in_s=end - now,
             delay_s=self.delay_s,
+            margin_db=self.margin_db,
             loss=self.loss(stats, old),
             queue_age_s=stats.queue_age_s,
             queue_bytes=stats.queue_bytes,
             open=rate > 0,
+            mtu=self.downlink.mtu,
+            overhead=self.downlink.seal.overhead,
+            gap_s=self.downlink.bucket.gap_s,
+            parity=self.downlink.parity,
             frames_sent=stats.sent,
             frames_delivered=stats.delivered,
             frames_stale=stats.stale,
@@ -244,6 +255,8 @@ def figures(status: LinkStatus) -> dict[str, object]:
         'rate kbps': status.rate_bps / 1e3,
         'changes in s': status.changes_in_s,
         'delay s': status.delay_s,
+        'margin dB': status.margin_db,
+        'parity': status.parity,
         'offered kbps': status.offered_bps / 1e3,
         'used kbps': status.used_bps / 1e3,
         'loss': status.loss,

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from gsc_ros.link import transports, units
-from gsc_ros.link.channel import Sender
 from gsc_ros.link.end import End
 from gsc_ros.link.framing import Received
+from gsc_ros.link.sender import Sender
 from gsc_ros.link.transports import Transport
 from gsc_ros.nodes.diagnostics import Drops
 from gsc_ros.nodes.link_base import LinkBase, LinkBaseParameters

@@ -1,24 +1,19 @@
 """
 The ground's end of a real link: a radio modem on a serial line, or UDP.
 
-Topics as in `ground_side`, and link/status, which says what comes down. Tells the robot what was
-heard, in reports that take a twentieth of the rate at most.
+Topics as in `ground_side`, and link/status, which says what comes down.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gsc_ros.link.channel import Statistics
-from gsc_ros.link.framing import Class, Received
-from gsc_ros.link.reports import Hearing
+from gsc_ros.link.counts import Statistics
+from gsc_ros.link.framing import Received
 from gsc_ros.nodes import lifecycle
 from gsc_ros.nodes.diagnostics import ERROR, OK, STALE, WARN, Report
 from gsc_ros.nodes.ground_side import GroundSide
 from gsc_ros.nodes.link_base import QUIET_S, figures
 from gsc_ros.nodes.link_end import LinkEnd, LinkEndParameters
-
-_REPORT_SHARE = 1 / 20
-_LEAST_REPORT_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -59,43 +54,29 @@ class LinkGround(LinkEnd[LinkGroundParameters]):
         """Begin at time zero with nothing on its way and nothing counted."""
         super().begin()
         self.ground.begin(self.end, self.end)
-        self._hearing = Hearing(self.end.receiver)
-        self._report_at = 0.0
 
     def work(self, now: float) -> None:
         """Take what came, and send what is due."""
-        if now >= self._report_at:
-            self._tell(now)
+        self.ground.work(now)
         super().work(now)
 
     def due(self, now: float) -> Iterable[float | None]:
         """Return the times (s) of what is due next."""
-        return *super().due(now), self._report_at
+        return *super().due(now), self.ground.due
 
     def take(self, received: Received, now: float) -> None:
         """Publish what came down the link."""
-        if received.klass is Class.FRAME:
-            self._hearing.came_up(received.number)
         self.ground.take(received, now)
-
-    def _tell(self, now: float) -> None:
-        """Let a report wait for the air, unless nothing has come yet."""
-        period = _LEAST_REPORT_S
-        report = self._hearing.report()
-        if report is not None:
-            payload = report.pack()
-            self.end.offer(payload, now, Class.REPORT)
-            period = max(period, self.end.frame_s(len(payload)) / _REPORT_SHARE)
-        self._report_at = now + period
 
     def statistics(self, now: float) -> Statistics:
         """Return the counters of frames that came down."""
-        hearing, ground = self._hearing, self.ground
-        return self.end.heard_statistics(ground.delivered, hearing.lost + ground.undescribed)
+        ground = self.ground
+        lost = ground.hearing.lost + ground.undescribed
+        return self.end.heard_statistics(ground.delivered, lost)
 
     def loss(self, stats: Statistics, old: Statistics) -> float:
         """Return the share of datagrams lost lately, 0..1."""
-        return self._hearing.loss
+        return self.ground.hearing.seen.loss
 
     def diagnose(self) -> Report:
         """Say how the link fares."""
@@ -104,6 +85,7 @@ class LinkGround(LinkEnd[LinkGroundParameters]):
         values = figures(self.status()) | self.transport_figures()
         values |= {
             'frame age on arrival s': self.ground.frame_age_s,
+            'restored': self.end.receiver.restored,
             'key frames asked for': self.ground.key_requests.asked,
         }
         if self.end.sender.unsealed:

@@ -7,11 +7,8 @@ Topics as in `robot_side`, and link/status, which says what the ground reports.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gsc_ros.link.channel import Statistics
-from gsc_ros.link.framing import Class, Received
-from gsc_ros.link.payloads import PayloadError
-from gsc_ros.link.payloads import Report as Heard
-from gsc_ros.link.reports import Feedback
+from gsc_ros.link.counts import Statistics
+from gsc_ros.link.framing import Received
 from gsc_ros.nodes import lifecycle
 from gsc_ros.nodes.diagnostics import ERROR, OK, STALE, WARN, Report
 from gsc_ros.nodes.link_base import QUIET_S, figures
@@ -58,7 +55,6 @@ class LinkRobot(LinkEnd[LinkRobotParameters]):
         """Begin at time zero with nothing on its way and nothing counted."""
         super().begin()
         self.robot.begin(self.end, self.end)
-        self._feedback = Feedback()
 
     def work(self, now: float) -> None:
         """Take what came, send what is due, stop a robot that is no longer commanded."""
@@ -71,21 +67,16 @@ class LinkRobot(LinkEnd[LinkRobotParameters]):
 
     def take(self, received: Received, now: float) -> None:
         """Do what came up the link."""
-        if received.klass is not Class.REPORT:
-            self.robot.take(received, now)
-            return
-        try:
-            self._feedback.take(Heard.unpack(received.payload))
-        except PayloadError as error:
-            self.refuse(f'report refused: {error}')
+        self.robot.take(received, now)
 
     def statistics(self, now: float) -> Statistics:
         """Return the counters of frames; what came of them is what the ground reports."""
-        return self.end.sent_statistics(now, self._feedback.delivered, self._feedback.lost)
+        feedback = self.robot.feedback
+        return self.end.sent_statistics(now, feedback.delivered, feedback.lost)
 
     def loss(self, stats: Statistics, old: Statistics) -> float:
         """Return the share of datagrams lost, as the ground reports it, 0..1."""
-        return self._feedback.loss
+        return self.robot.feedback.loss
 
     def diagnose(self) -> Report:
         """Say how the link fares."""

@@ -1,13 +1,14 @@
 """
-The robot's side of a link: frames go down, commands and requests come up.
+The robot's side of a link: frames go down, commands, requests and reports come up.
 
-Subscribes camera/image/gsc and camera/camera_info; publishes cmd_vel and camera/key_wanted.
+Subscribes camera/image/gsc and camera/camera_info; publishes cmd_vel, camera/key_wanted and
+camera/roi_wanted.
 """
 
 from dataclasses import dataclass
 
 from geometry_msgs.msg import Twist
-from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Empty
 
 from gsc_ros.codec import bitstream
@@ -20,12 +21,16 @@ from gsc_ros.link.payloads import (
     Frame,
     FrameSender,
     PayloadError,
+    Report,
     Request,
 )
+from gsc_ros.link.reports import Feedback
 from gsc_ros.msg import SemanticFrame
 from gsc_ros.nodes import convert, topics
 from gsc_ros.nodes.link_base import LOG_PERIOD_S, LinkBase, nanoseconds
 from gsc_ros.nodes.parameters import Parameters, parameter
+
+PROTECTIONS = ('auto', 'off')
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,12 @@ class RobotSideParameters(Parameters):
         low=0.0,
         high=1e5,
         read_only=True,
+    )
+    protection: str = parameter(
+        'auto',
+        'Parity behind frames, from which lost datagrams come back: as much as the loss that the '
+        'ground reports is worth, or none',
+        choices=PROTECTIONS,
     )
     max_frame_bytes: int = parameter(16384, 'Larger frames are refused', low=64, high=65535)
     command_max_age_s: float = parameter(
@@ -58,12 +69,17 @@ class RobotSide:
         self._node = node
         self._commands = node.create_publisher(Twist, topics.CMD_VEL, topics.NEWEST)
         self._wanted = node.create_publisher(Empty, topics.KEY_WANTED, topics.NEWEST)
+        self._regions = node.create_publisher(
+            RegionOfInterest, topics.REGION_WANTED, topics.NEWEST
+        )
         self.camera_info: CameraInfo | None = None
+        self._size = (0, 0)  # of the last picture
 
     def begin(self, down: Outlet, up: Outlet) -> None:
         """Begin with nothing on its way and nothing counted."""
         self._down, self._up = down, up
         self._sender = FrameSender()
+        self.feedback = Feedback()
         self.late = self.stops = 0
         self.offered_at = self._moved_at = 0.0
         self._moving = False
@@ -90,6 +106,7 @@ class RobotSide:
         """Take the publishers down."""
         self._node.destroy_publisher(self._commands)
         self._node.destroy_publisher(self._wanted)
+        self._node.destroy_publisher(self._regions)
 
     @property
     def due(self) -> float | None:
@@ -107,6 +124,8 @@ class RobotSide:
             self._ask(received)
         elif received.klass is Class.COMMAND:
             self._execute(received, now)
+        elif received.klass is Class.REPORT:
+            self._hear(received)
         else:
             self._node.refuse(f'{received.klass.name} does not go up the link')
 
@@ -126,6 +145,7 @@ class RobotSide:
             if not 0 < len(data) <= limit:
                 raise ValueError(f'{len(data)} bytes, 1 to {limit} can be sent')
             header = bitstream.read_header(data, message.truncated)
+            self._size = header.width, header.height
             camera = Camera(message.header.frame_id, header.width, header.height)
             if self.camera_info is not None:
                 camera = convert.to_camera(self.camera_info, message.header.frame_id)
@@ -134,9 +154,16 @@ class RobotSide:
             return
         now = self._node.now()
         frame = Frame(nanoseconds(message.header.stamp), message.sequence, camera, data)
-        sent = self._down.sender.counts[Class.FRAME].sent
+        sender = self._down.sender
+        if self._node.values.protection == 'auto':
+            sender.guard(self.feedback.loss, self.feedback.burst)
+        else:
+            sender.guard(0.0)
+        sent = sender.counts[Class.FRAME].sent
         for klass, payload in self._sender.pack(frame, sent):
-            self._down.offer(payload, now, klass)
+            # A key frame that waits is not given up for a delta frame that leans on it.
+            firm = klass is Class.FRAME and header.frame_type == bitstream.KEY
+            self._down.offer(payload, now, klass, firm)
         self.offered_at = now
         self._node.set_alarm(now)
 
@@ -148,7 +175,8 @@ class RobotSide:
             node.refuse(f'command refused: {error}')
             return
         age_s = (node.last_ns - command.stamp_ns) * 1e-9
-        late_s = age_s - self._up.delay_s - self._up.frame_s(len(received.payload))
+        least_s = self._up.turn_s + self._up.delay_s + self._up.frame_s(len(received.payload))
+        late_s = age_s - least_s
         most = node.values.command_max_age_s
         if late_s > most or age_s < -most:
             self.late += 1
@@ -165,11 +193,20 @@ class RobotSide:
 
     def _ask(self, received: Received) -> None:
         try:
-            Request.unpack(received.payload)
+            request = Request.unpack(received.payload)
         except PayloadError as error:
             self._node.refuse(f'request refused: {error}')
             return
-        self._wanted.publish(Empty())
+        if request.key_frame:
+            self._wanted.publish(Empty())
+        if request.region:
+            self._regions.publish(convert.to_roi(request.region, self._size))
+
+    def _hear(self, received: Received) -> None:
+        try:
+            self.feedback.take(Report.unpack(received.payload))
+        except PayloadError as error:
+            self._node.refuse(f'report refused: {error}')
 
     def _halt(self, reason: str) -> None:
         self._moving = False

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar('T')
+_LOOK_AGAIN_S = 0.02  # what is waited for may change, and its clock be faster than ours
 
 
 class NewestWorker(Generic[T]):
@@ -12,11 +13,17 @@ class NewestWorker(Generic[T]):
     Runs ``work`` on one item at a time, off the executor's thread.
 
     An item offered while another waits replaces it and is counted in ``skipped``: nothing queues.
-    An exception of ``work`` goes to ``failed`` and the thread lives on.
+    ``wait_s`` says how long work has to wait yet (s); until then items may be replaced. An
+    exception of ``work`` goes to ``failed`` and the thread lives on.
     """
 
-    def __init__(self, work: Callable[[T], None], failed: Callable[[Exception], None]) -> None:
-        self._work, self._failed = work, failed
+    def __init__(
+        self,
+        work: Callable[[T], None],
+        failed: Callable[[Exception], None],
+        wait_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self._work, self._failed, self._wait_s = work, failed, wait_s
         self._condition = threading.Condition()
         self._waiting: T | None = None
         self._open = True
@@ -44,6 +51,8 @@ class NewestWorker(Generic[T]):
         while True:
             with self._condition:
                 self._condition.wait_for(lambda: self._waiting is not None or not self._open)
+                while self._open and (wait_s := self._wait_s()) > 0:
+                    self._condition.wait(min(wait_s, _LOOK_AGAIN_S))
                 if not self._open:
                     return
                 item, self._waiting = self._waiting, None

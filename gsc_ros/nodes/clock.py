@@ -1,0 +1,78 @@
+"""
+Simulated time: publishes /clock, so many times as fast as time passes.
+
+Nodes with use_sim_time then live through a pass of hours, or a light time of minutes, in seconds.
+Computing takes as long as ever, so that coding a picture takes the longer by that clock.
+"""
+
+import time
+from dataclasses import dataclass
+
+from rclpy.clock import Clock, ClockType
+from rosgraph_msgs.msg import Clock as ClockMessage
+
+from gsc_ros.nodes import lifecycle, topics
+from gsc_ros.nodes.diagnostics import OK, Report
+from gsc_ros.nodes.link_base import time_of
+from gsc_ros.nodes.parameters import Parameters, parameter
+
+_PERIOD_S = 0.01
+
+
+@dataclass(frozen=True)
+class ClockParameters(Parameters):
+    """What the clock can be told."""
+
+    speed: int = parameter(
+        0, 'Simulated seconds in a second; 0: time stands still', 0, 10_000, read_only=True
+    )
+    start_s: int = parameter(
+        1_000_000_000, 'Simulated time at the start, in s since 1970', 1, 2**31 - 1, read_only=True
+    )
+
+
+class ClockNode(lifecycle.GscNode[ClockParameters]):
+    """Publishes simulated time; its own timer runs on the steady clock."""
+
+    Parameters = ClockParameters
+
+    def __init__(self, **options: object) -> None:
+        super().__init__('clock', **options)
+
+    def setup(self) -> None:
+        """Offer the time."""
+        self._ticks = self.create_publisher(ClockMessage, '/clock', topics.SENSOR)
+        self.now_ns = 0
+
+    def start(self) -> None:
+        """Let time begin."""
+        self._begun = time.monotonic()
+        self._timer = self.create_timer(
+            _PERIOD_S, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+
+    def stop(self) -> None:
+        """Let time stand still."""
+        self.destroy_timer(self._timer)
+
+    def teardown(self) -> None:
+        """Take the publisher down."""
+        self.destroy_publisher(self._ticks)
+
+    def _tick(self) -> None:
+        passed = time.monotonic() - self._begun
+        self.now_ns = self.values.start_s * 10**9 + round(passed * self.values.speed * 1e9)
+        self._ticks.publish(ClockMessage(clock=time_of(self.now_ns)))
+
+    def diagnose(self) -> Report:
+        """Say how fast time goes."""
+        return Report(OK, 'ok', {'speed': self.values.speed, 'simulated s': self.now_ns * 1e-9})
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node."""
+    return lifecycle.run(ClockNode, args)
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())
