@@ -3,6 +3,7 @@
 from functools import lru_cache
 
 import numpy as np
+import torch
 
 from gsc_ros.codec.caption import BEARINGS, DISTANCES, SCENES, THINGS, Caption, Thing
 from gsc_ros.codec.layout import coarse_of
@@ -23,7 +24,7 @@ def random_symbols(seed: int, size: tuple[int, int]) -> FrameSymbols:
     rows, columns = fine.shape[1:]
     patches = rng.integers(0, NUM_CLASSES, (rows // 4 + 1, columns // 4 + 1))
     fine[0] = np.kron(patches, np.ones((4, 4)))[:rows, :columns]
-    symbols.planes['coarse'] = coarse_of(fine[0].astype(np.uint8))[None].astype(np.int8)
+    symbols.planes['coarse'] = coarse_of(torch.from_numpy(fine)).numpy()
     things = tuple(
         Thing(*(int(rng.integers(len(names))) for names in (THINGS, BEARINGS, DISTANCES)))
         for _ in range(rng.integers(0, 6))

@@ -2,11 +2,17 @@
 
 import numpy as np
 import pytest
+import torch
 
-from gsc_ros.codec.relief import relief_of
+from gsc_ros.codec import relief
 from gsc_ros.models.perception import FARTHEST_M, NEAREST_M
 from gsc_ros.models.tokenizer import RELIEF_LEVELS
 from gsc_ros.perception.labels import SKY
+
+
+def relief_of(metres, classes):
+    """Of one picture."""
+    return relief.relief_of(*(torch.from_numpy(x)[None] for x in (metres, classes)))[0].numpy()
 
 
 @pytest.mark.parametrize('metres', [0.5, 1.0, 7.3, 60.0, 199.0])
@@ -36,3 +42,16 @@ def test_a_cell_says_its_median_and_stays_in_range():
     assert relief_of(depth, classes) == relief_of(np.full((8, 8), 5.0, np.float32), classes)
     assert relief_of(np.full((8, 8), 1e9, np.float32), classes) == RELIEF_LEVELS - 1
     assert relief_of(np.full((8, 8), 1e-9, np.float32), classes) == 0
+    unknown = np.full((8, 8), np.nan, np.float32)
+    assert relief_of(unknown, classes) == RELIEF_LEVELS - 1
+    unknown[0, :3] = 5.0
+    assert relief_of(unknown, classes) == relief_of(np.full((8, 8), 5.0, np.float32), classes)
+
+
+def test_pictures_of_a_batch_do_not_mix():
+    rng = np.random.default_rng(0)
+    metres = rng.uniform(1, 100, (3, 16, 24)).astype(np.float32)
+    classes = rng.integers(0, 20, (3, 16, 24)).astype(np.uint8)
+    together = relief.relief_of(torch.from_numpy(metres), torch.from_numpy(classes)).numpy()
+    for one, m, c in zip(together, metres, classes, strict=True):
+        np.testing.assert_array_equal(one, relief_of(m, c))

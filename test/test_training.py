@@ -10,7 +10,10 @@ import torch
 
 from gsc_ros.codec import SemanticCodec
 from gsc_ros.models.precision import has_amx
+from gsc_ros.models.tokenizer import UNKNOWN_CLASS, UNKNOWN_RELIEF, Tokenizer
+from gsc_ros.perception.labels import UNLABELLED
 from gsc_ros.training import autoencoder, corpus, critics, flow, loop, perception, prior, tokens
+from gsc_ros.training.crops import Crops, window
 
 CRITICS = """
 import torch
@@ -110,14 +113,51 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path):
 
 
 def test_crops_and_labels_stay_together(data):
-    sample = next(s for s in corpus.load(data) if s.segmentation is not None)
-    rng = np.random.default_rng(1)
-    for _ in range(20):
-        rgb, classes, depth = corpus.crop(sample, (128, 64), rng)
-        assert rgb.shape == (64, 128, 3)
-        assert classes.shape == depth.shape == (16, 32)
-        assert set(np.unique(classes)) <= set(np.unique(sample.segmentation))
-        assert ((depth >= 0) | (depth == corpus.NO_DEPTH)).all()
+    samples = [s for s in corpus.load(data) if s.segmentation is not None]
+    for sample in samples:  # the picture itself says where its labels are from
+        sample.rgb = sample.segmentation[..., None].repeat(4, 0).repeat(4, 1).repeat(3, 2) * 12
+    crops = Crops(samples, (128, 64), torch.device('cpu'), seed=1)
+    for _ in range(4):
+        x, classes, depth = crops.cut(range(len(samples)))
+        assert x.shape == (len(samples), 3, 64, 128)
+        assert classes.shape == depth.shape == (len(samples), 16, 32)
+        assert -1 <= float(x.min()) < float(x.max()) <= 1
+        for picture, labels, sample in zip(x, classes, samples, strict=True):
+            assert set(labels.unique().tolist()) <= set(np.unique(sample.segmentation).tolist())
+            # Colours vary, but brighter is brighter still: ids and pixels rise together.
+            grey, known = picture.mean(0)[2::4, 2::4], labels != UNLABELLED
+            pair = torch.stack([grey[known], labels[known].float()])
+            assert float(torch.corrcoef(pair)[0, 1]) > 0.8
+        assert ((depth >= 0) | (depth == float(corpus.NO_DEPTH))).all()
+
+
+def test_windows_lie_in_the_picture_and_have_the_wanted_aspect():
+    rng = np.random.default_rng(0)
+    for picture in ((128, 64), (640, 384), (1152, 384), (64, 64)):
+        for _ in range(50):
+            at = window(picture, (128, 96), rng, 1.6)
+            assert 0 <= at.x <= picture[0] - at.width and 0 <= at.y <= picture[1] - at.height
+            assert at.width <= 1.6 * 128 + 4 and abs(at.width / at.height - 4 / 3) < 0.2
+
+
+def test_a_part_of_a_batch_has_labels_and_a_receiver_has_less_than_was_sent(data, tmp_path):
+    perception.train(data, settings(tmp_path), batch=2)
+    written = autoencoder.train(data, settings(tmp_path / 'a'), data / 'critics.py', batch=2)
+    written.rename(tmp_path / written.name)
+    samples = corpus.load(data)
+    robot = tokens.Robot(tmp_path, samples, (128, 64), 40, 0, torch.device('cpu'))
+    batch = robot.look()
+    assert batch.labelled == round(tokens.LABELLED * 40)
+    assert (batch.labels[: batch.labelled] != 255).flatten(1).any(1).all()
+    sent = Tokenizer().analyse(robot.autoencoder.encoder(batch.x))
+    masks, layout, relief = robot.received(batch, sent)
+    shares = torch.stack([mask.mean((1, 2, 3)) for mask in masks])
+    # A level begins when the one before is whole.
+    assert ((shares[:-1] == 1) | (shares[1:] == 0)).all()
+    assert (shares == 1).any() and (shares == 0).any() and ((shares > 0) & (shares < 1)).any()
+    known = layout != UNKNOWN_CLASS
+    assert ((relief != UNKNOWN_RELIEF).flatten(1).any(1) == known.flatten(1).any(1)).all()
+    assert (layout == batch.layout).flatten(1).all(1).any()
 
 
 def test_a_folder_without_pictures_is_named(tmp_path):

@@ -51,11 +51,12 @@ class Analyser:
         small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
         classes, metres = self.eye.look(small)
         latent = self.encoder(to_tensor(torch.from_numpy(small)[None]))
-        fine = fine_of(classes)
+        seen = torch.from_numpy(classes)[None]
+        fine = fine_of(seen)
         planes = {
-            'coarse': coarse_of(fine)[None],
-            'relief': relief_of(metres, classes)[None],
-            'fine': fine[None],
+            'coarse': coarse_of(fine).numpy(),
+            'relief': relief_of(torch.from_numpy(metres)[None], seen).numpy(),
+            'fine': fine.numpy(),
         }
         for name, tokens, levels in zip(
             TOKENS, self.tokenizer.analyse(latent), LEVELS, strict=True
@@ -64,5 +65,5 @@ class Analyser:
         symbols = FrameSymbols(
             describe(classes, metres), {k: v.astype(np.int8) for k, v in planes.items()}
         )
-        worth = WEIGHTS[fine].astype(np.float64)
+        worth = WEIGHTS[planes['fine'][0]].astype(np.float64)
         return Analysed(symbols, median_depth(metres, classes), latent, small, worth)

@@ -6,7 +6,9 @@ so that a person two cells high does not vanish into the road around them.
 """
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from gsc_ros.perception.labels import LABELS, NUM_CLASSES
 
@@ -20,26 +22,26 @@ for _name, _weight in {
     WEIGHTS[LABELS.index(_name)] = _weight
 
 
-def halve(ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def halve(ids: Tensor) -> Tensor:
     """
-    Reduce a class map uint8 (2h, 2w) of ids 0..19 to (h, w): the class with most votes of 2x2
+    Reduce class maps (N, 2h, 2w) of ids 0..19 to (N, h, w): the class with most votes of 2x2
     cells.
 
     Ties go to the lowest id.
     """
-    height, width = ids.shape
-    blocks = ids.reshape(height // 2, 2, width // 2, 2).transpose(0, 2, 1, 3).reshape(-1, 4)
-    same = blocks[:, :, None] == blocks[:, None, :]
-    votes = same.sum(2) * WEIGHTS[blocks]
-    best = np.where(votes == votes.max(1, keepdims=True), blocks, 255).min(1)
-    return best.reshape(height // 2, width // 2).astype(np.uint8)
+    n, height, width = ids.shape
+    blocks = ids.reshape(n, height // 2, 2, width // 2, 2).transpose(2, 3).flatten(3)
+    same = blocks[..., :, None] == blocks[..., None, :]
+    votes = same.sum(-1) * torch.from_numpy(WEIGHTS).to(ids.device)[blocks.long()]
+    none = torch.full_like(blocks, 127)
+    return torch.where(votes == votes.amax(-1, keepdim=True), blocks, none).amin(-1)
 
 
-def fine_of(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Class map on the 1/8 grid -> the fine layout on the 1/16 grid."""
+def fine_of(classes: Tensor) -> Tensor:
+    """Class maps (N, ., .) on the 1/8 grid -> the fine layouts on the 1/16 grid."""
     return halve(classes)
 
 
-def coarse_of(fine: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Fine layout on the 1/16 grid -> the coarse layout on the 1/32 grid."""
+def coarse_of(fine: Tensor) -> Tensor:
+    """Fine layouts (N, ., .) on the 1/16 grid -> the coarse layouts on the 1/32 grid."""
     return halve(fine)

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from gsc_ros.models.autoencoder import Autoencoder
-from gsc_ros.models.layers import channels_last, to_tensor
+from gsc_ros.models.layers import channels_last
 from gsc_ros.models.weights import save
 from gsc_ros.training import corpus, critics, loop
 from gsc_ros.training.critics import picture_losses
+from gsc_ros.training.crops import Crops
 
 _NOISE = 0.15  # on the latent: what the generator draws will be off by about as much
 
@@ -38,16 +38,12 @@ def train(
     """Train and write ``autoencoder.safetensors`` into the output folder; returns its path."""
     samples = corpus.load(data, simulated=simulated)
     judges = critics.load(critics_file)
-    rng = np.random.default_rng(seed)
+    crops = Crops(samples, (144, 144), settings.place, seed)
     model = _Trained()
     channels_last(model).train().to(settings.place)
 
     def step() -> dict[str, Tensor]:
-        parts = [
-            corpus.crop(samples[rng.integers(len(samples))], (144, 144), rng)[0]
-            for _ in range(batch)
-        ]
-        x = to_tensor(torch.from_numpy(np.stack(parts)).to(settings.place))
+        x, _, _ = crops.cut(crops.rng.integers(len(samples), size=batch))
         return picture_losses(model(x).float(), x, judges)
 
     state = loop.run(model, step, settings)

@@ -8,8 +8,11 @@ beside them) are read too.
 """
 
 import csv
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -22,6 +25,8 @@ from gsc_ros.perception.labels import CAMVID11, OTHER, SKY, UNLABELLED
 PICTURES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp')
 LABEL_SCALE = 4  # labels are kept at a quarter of the working size
 NO_DEPTH = np.float16(-1)
+
+T = TypeVar('T')
 
 
 @dataclass
@@ -91,44 +96,50 @@ def _segmentation(root: Path, row: dict[str, str], size: tuple[int, int]) -> NDA
     return labels
 
 
+def _read(read: Callable[[T], Sample | None], what: Iterable[T]) -> list[Sample]:
+    """Read samples side by side, in order; those that cannot be read are left out."""
+    with ThreadPoolExecutor() as pool:
+        return [sample for sample in pool.map(read, what) if sample is not None]
+
+
 def load_manifest(root: Path, split: str) -> list[Sample]:
     """Read ``root/split/manifest.csv``; label paths are relative to ``root``."""
-    samples = []
-    with open(root / split / 'manifest.csv', newline='') as file:
-        for row in csv.DictReader(file):
-            sample = _load(root / row['file'], row.get('kind', 'general'))
-            if sample is None:
-                continue
+
+    def read(row: dict[str, str]) -> Sample | None:
+        sample = _load(root / row['file'], row.get('kind', 'general'))
+        if sample is not None:
             size = (sample.rgb.shape[1], sample.rgb.shape[0])
             sample.sequence = row.get('sequence', '')
             sample.segmentation = _segmentation(root, row, size)
             if row.get('teacher_depth'):
                 sample.log_depth = _teacher_depth(root / row['teacher_depth'], size)
-            samples.append(sample)
-    return samples
+        return sample
+
+    with open(root / split / 'manifest.csv', newline='') as file:
+        return _read(read, list(csv.DictReader(file)))
 
 
 def load_simulated(root: Path) -> list[Sample]:
     """Read simulator frames with true labels below ``root``."""
-    samples = []
-    for path in sorted(root.rglob('*_rgb.png')):
+
+    def read(path: Path) -> Sample | None:
         sample = _load(path, 'simulated')
-        if sample is None:
-            continue
-        size = (sample.rgb.shape[1], sample.rgb.shape[0])
-        stem = str(path)[: -len('_rgb.png')]
-        sample.segmentation = _fit(cv2.imread(stem + '_seg.png', cv2.IMREAD_UNCHANGED), size)
-        depth = _fit(np.load(stem + '_depth.npy').astype(np.float32), size)
-        sample.log_depth = _log_depth(np.where(np.isfinite(depth), depth, FARTHEST_M))
-        sample.log_depth[~np.isfinite(depth) | (sample.segmentation == SKY)] = NO_DEPTH
-        samples.append(sample)
-    return samples
+        if sample is not None:
+            size = (sample.rgb.shape[1], sample.rgb.shape[0])
+            stem = str(path)[: -len('_rgb.png')]
+            sample.segmentation = _fit(cv2.imread(stem + '_seg.png', cv2.IMREAD_UNCHANGED), size)
+            depth = _fit(np.load(stem + '_depth.npy').astype(np.float32), size)
+            sample.log_depth = _log_depth(np.where(np.isfinite(depth), depth, FARTHEST_M))
+            sample.log_depth[~np.isfinite(depth) | (sample.segmentation == SKY)] = NO_DEPTH
+        return sample
+
+    return _read(read, sorted(root.rglob('*_rgb.png')))
 
 
 def load_pictures(root: Path) -> list[Sample]:
     """Read every picture below ``root``, without labels."""
-    found = (p for p in sorted(root.rglob('*')) if p.suffix.lower() in PICTURES)
-    return [s for s in (_load(p, 'general') for p in found) if s is not None]
+    found = [p for p in sorted(root.rglob('*')) if p.suffix.lower() in PICTURES]
+    return _read(lambda path: _load(path, 'general'), found)
 
 
 def load(root: Path, split: str = 'train', simulated: Path | None = None) -> list[Sample]:
@@ -150,53 +161,3 @@ def load(root: Path, split: str = 'train', simulated: Path | None = None) -> lis
             f'{split}/manifest.csv'
         )
     return samples
-
-
-def crop(
-    sample: Sample, size: tuple[int, int], rng: np.random.Generator, zoom: float = 1.6
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float16]]:
-    """
-    Cut a random window, flip and recolour it.
-
-    Returns rgb uint8 (h, w, 3), segmentation uint8 and log depth float16 (h/4, w/4); ``size`` is
-    (w, h), multiples of 16; the window is up to ``zoom`` times as large before it is scaled.
-    """
-    height, width = sample.rgb.shape[:2]
-    most = min(zoom, width / size[0], height / size[1])
-    scale = rng.uniform(min(1.0, most), most) if most > 0 else 1.0
-    w = max(16, min(width, round(size[0] * scale / 4) * 4))
-    h = max(16, min(height, round(size[1] * scale / 4) * 4))
-    x = int(rng.integers(0, (width - w) // 4 + 1)) * 4
-    y = int(rng.integers(0, (height - h) // 4 + 1)) * 4
-    flip = rng.random() < 0.5
-
-    def cut(array: NDArray, factor: int, how: int) -> NDArray:
-        part = array[y // factor : (y + h) // factor, x // factor : (x + w) // factor]
-        if flip:
-            part = part[:, ::-1]
-        target = (size[0] // factor, size[1] // factor)
-        if (part.shape[1], part.shape[0]) == target:
-            return np.ascontiguousarray(part)
-        return cv2.resize(np.ascontiguousarray(part), target, interpolation=how)
-
-    rgb = recolour(cut(sample.rgb, 1, cv2.INTER_AREA), rng)
-    small = (size[1] // LABEL_SCALE, size[0] // LABEL_SCALE)
-    segmentation = np.full(small, UNLABELLED, np.uint8)
-    depth = np.full(small, NO_DEPTH, np.float16)
-    if sample.segmentation is not None:
-        segmentation = cut(sample.segmentation, LABEL_SCALE, cv2.INTER_NEAREST)
-    if sample.log_depth is not None:
-        near = cut(sample.log_depth.astype(np.float32), LABEL_SCALE, cv2.INTER_NEAREST)
-        depth = near.astype(np.float16)
-    return rgb, segmentation, depth
-
-
-def recolour(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Vary exposure, contrast, gamma and colour balance by one lookup table a channel."""
-    if rng.random() < 0.3:
-        return rgb
-    levels = np.linspace(0, 1, 256, dtype=np.float32)[:, None]
-    gain = rng.uniform(0.75, 1.25) * rng.uniform(0.93, 1.07, 3).astype(np.float32)
-    table = np.clip(levels * gain + rng.uniform(-0.08, 0.08), 0, 1) ** rng.uniform(0.75, 1.35)
-    lut = (table * 255 + 0.5).astype(np.uint8)
-    return np.stack([lut[:, c][rgb[..., c]] for c in range(3)], -1)

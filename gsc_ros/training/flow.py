@@ -40,6 +40,7 @@ def train(
     ``weights`` holds the earlier stages' files, which stay as they are; a flow among them is where
     the training starts.
     """
+    torch.manual_seed(seed)
     samples = corpus.load(data, simulated=simulated)
     robot = Robot(weights, samples, SIZE, batch, seed, settings.place)
     judges = critics.load(critics_file)
@@ -61,10 +62,11 @@ def train(
             true = z / tokenizer.spread
             start = given.latent + START_NOISE * torch.randn_like(true)
         words = captions(seen).to(settings.place)
-        words[torch.rand(len(words)) < 0.1] = 0  # a lost caption reads as no words
+        lost = torch.rand(len(words), 1, 1, device=words.device) < 0.1
+        words = words.masked_fill(lost, 0)  # a lost caption reads as no words
         # Uniform times, and often the start, which every sampling passes with its largest step.
-        t = torch.where(torch.rand(len(z)) < 0.3, torch.ones(len(z)), torch.rand(len(z)))
-        t = t.to(settings.place)
+        t = torch.rand(len(z), device=z.device)
+        t = torch.where(torch.rand_like(t) < 0.3, 1.0, t)
         at = t.view(-1, 1, 1, 1)
         x = (1 - at) * true + at * start
         velocity = net(x, t, given.latent, given.features, words).float()

@@ -69,12 +69,16 @@ def run(
         parameters, settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98)
     )
     average = {k: v.detach().clone() for k, v in model.state_dict().items()}
+    # A view of what changes: parameters and buffers keep their place while they train.
+    current = {k: v.detach() for k, v in model.state_dict().items()}
+    floats = [k for k, v in current.items() if v.is_floating_point()]
     done, spent = 0, 0.0
     if checkpoint.is_file():
         state = torch.load(checkpoint, settings.place, weights_only=True)
         model.load_state_dict(state['model'])
         optimiser.load_state_dict(state['optimiser'])
-        average, done, spent = state['average'], state['done'], state['spent']
+        average.update(state['average'])
+        done, spent = state['done'], state['spent']
 
     def save() -> None:
         partial = checkpoint.with_suffix('.partial')
@@ -90,8 +94,10 @@ def run(
         )
         partial.replace(checkpoint)
 
+    # Windows have one size: the fastest convolution for it is worth the search.
+    torch.backends.cudnn.benchmark = True
     start = saved = time.monotonic()
-    seen: dict[str, list[float]] = {}
+    seen: dict[str, list[Tensor]] = {}
     bar = tqdm(total=settings.steps, initial=done, unit='step', mininterval=5)
     while done < settings.steps:
         minutes = (spent + time.monotonic() - start) / 60
@@ -111,17 +117,14 @@ def run(
         done += 1
         bar.update()
         decay = min(settings.ema, done / (done + 20))
-        with torch.no_grad():
-            for key, value in model.state_dict().items():
-                if value.is_floating_point():
-                    average[key].lerp_(value, 1 - decay)
-                else:
-                    average[key].copy_(value)
+        torch._foreach_lerp_([average[k] for k in floats], [current[k] for k in floats], 1 - decay)
+        for key in current.keys() - set(floats):
+            average[key].copy_(current[key])
         for key, loss in losses.items():
-            seen.setdefault(key, []).append(float(loss.detach()))
+            seen.setdefault(key, []).append(loss.detach())
         if done % 50 == 0:
-            # Not every step has every loss.
-            means = {k: sum(v) / len(v) for k, v in sorted(seen.items())}
+            # Not every step has every loss. Read now and then only: a GPU runs ahead till then.
+            means = {k: float(torch.stack(v).mean()) for k, v in sorted(seen.items())}
             bar.set_postfix({k: f'{v:.4f}' for k, v in means.items()})
             _record(settings.output / 'curve.csv', done, minutes, means)
             seen = {}

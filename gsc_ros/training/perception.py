@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gsc_ros.models.layers import channels_last, to_tensor
+from gsc_ros.models.layers import channels_last
 from gsc_ros.models.perception import PerceptionNet
 from gsc_ros.models.weights import save
 from gsc_ros.perception.labels import NUM_CLASSES, UNLABELLED
 from gsc_ros.training import corpus, loop
+from gsc_ros.training.crops import Crops
 
 # Small things count for more than their area: the tail of the classes is what a driver must see.
 _RARE = {
@@ -75,21 +75,16 @@ def train(
             f'{data}: no labelled pictures; the stage needs teacher_seg, teacher_depth '
             'or simulator frames'
         )
-    rng = np.random.default_rng(seed)
-    model = PerceptionNet()
     place = settings.place
+    crops = Crops(samples, (320, 224), place, seed)
+    model = PerceptionNet()
     channels_last(model).train().to(place)
     weight = class_weights().to(place)
 
     def step() -> dict[str, Tensor]:
-        parts = [
-            corpus.crop(samples[rng.integers(len(samples))], (320, 224), rng) for _ in range(batch)
-        ]
-        rgb, labels, depth = (
-            torch.from_numpy(np.stack(p)).to(place) for p in zip(*parts, strict=True)
-        )
-        logits, log_depth = model(to_tensor(rgb))
-        return losses(logits.float(), log_depth.float(), labels.long(), depth.float(), weight)
+        x, labels, depth = crops.cut(crops.rng.integers(len(samples), size=batch))
+        logits, log_depth = model(x)
+        return losses(logits.float(), log_depth.float(), labels, depth, weight)
 
     state = loop.run(model, step, settings)
     return save(settings.output / 'perception.safetensors', state, model.config)

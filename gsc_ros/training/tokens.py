@@ -11,33 +11,41 @@ from torch.nn import functional
 from gsc_ros.codec.layout import coarse_of, fine_of
 from gsc_ros.codec.relief import relief_of
 from gsc_ros.models.autoencoder import Autoencoder
-from gsc_ros.models.layers import channels_last, to_tensor
+from gsc_ros.models.layers import channels_last, folded
 from gsc_ros.models.perception import PerceptionNet, log_to_depth
 from gsc_ros.models.tokenizer import UNKNOWN_CLASS, UNKNOWN_RELIEF, Synthesis, Tokenizer
 from gsc_ros.models.weights import frozen, load, save
-from gsc_ros.perception.labels import UNLABELLED
 from gsc_ros.training import corpus, critics, loop
 from gsc_ros.training.critics import class_loss, depth_loss, picture_losses, shortened
+from gsc_ros.training.crops import Crops
 from gsc_ros.training.perception import class_weights
 from gsc_ros.training.perception import losses as task_losses
 
 # Most of a picture: depth and layout hang on where in the picture a thing is.
-SIZE = (384, 256)
-# How hard a critic of classes or depth may pull beside the likeness, and how often each is asked.
+SIZE = (448, 320)
+# Of a batch: driving and simulated pictures, on which the critics of classes and depth are at
+# home; and those of them that each is asked about, since it costs as much as all else.
+LABELLED = 0.45
+ASKED = {'classes': 0.12, 'range': 0.25}
+# How hard such a critic may pull beside the likeness.
 PULL = {'classes': 0.2, 'range': 0.6}
-TURNS = (0.12, 0.33, 0.55)
 # How often a frame is cut in each level of tokens, or not at all: a frame of 130 bytes ends where
 # the third begins, one of 350 where it ends, a delta frame of 75 in the second.
 CUTS = (0.05, 0.25, 0.46, 0.16, 0.08)
+# How often the picture is drawn from the latent itself, so that this stays what tokens aim at.
+WHOLE = 0.06
 # Left alone tokens grow until tanh makes two levels of seven: nothing punishes it, no slope
 # leads back, and what they say is no longer learnt. Beyond this they are drawn back.
 REACH = 1.5
-LABELLED = 0.45  # of the draws: driving and simulated pictures, on which the critics are at home
 
 
 @dataclass
 class Batch:
-    """One batch as the robot sees it: x (N, 3, H, W), labels and depth at a quarter, layouts."""
+    """
+    One batch as the robot sees it: x (N, 3, H, W), labels and depth at a quarter, layouts.
+
+    The first ``labelled`` pictures have labels.
+    """
 
     x: Tensor
     labels: Tensor
@@ -46,10 +54,11 @@ class Batch:
     relief: Tensor  # int64 (N, H/64, W/64)
     seen_classes: Tensor  # the robot's own class map, int64 (N, H/8, W/8)
     seen_depth: Tensor  # its own log depth, (N, 1, H/8, W/8)
+    labelled: int
 
 
 class Robot:
-    """Frozen perception and autoencoder, and crops of the corpus seen through them."""
+    """Frozen perception, an autoencoder, and crops of the corpus seen through them."""
 
     def __init__(
         self,
@@ -63,44 +72,33 @@ class Robot:
         state, config = load(weights / 'perception.safetensors')
         self.perception = PerceptionNet(**config)
         self.perception.load_state_dict(state)
-        frozen(self.perception).to(place)
+        folded(frozen(self.perception)).to(place)
         state, config = load(weights / 'autoencoder.safetensors')
         self.autoencoder = Autoencoder(**config)
         self.autoencoder.load_state_dict(state)
         frozen(self.autoencoder).to(place)
-        self.place = place
-        self.samples, self.size, self.batch = samples, size, batch
-        self.labelled = [s for s in samples if s.segmentation is not None] or samples
-        self.rng = np.random.default_rng(seed)
+        self.place, self.batch = place, batch
+        self.crops = Crops(samples, size, place, seed)
+        self.all = np.arange(len(samples))
+        self.labelled = np.flatnonzero([s.segmentation is not None for s in samples])
 
-    def pick(self) -> corpus.Sample:
-        """Draw a picture."""
-        pool = self.labelled if self.rng.random() < LABELLED else self.samples
-        return pool[self.rng.integers(len(pool))]
+    def some(self, share: float) -> int:
+        """Return a share of the batch in whole pictures, right on average."""
+        return int(share * self.batch + self.crops.rng.random())
 
     @torch.no_grad()
     def look(self) -> Batch:
         """Draw a batch."""
-        parts = [corpus.crop(self.pick(), self.size, self.rng) for _ in range(self.batch)]
-        rgb, labels, depth = (
-            torch.from_numpy(np.stack(p)).to(self.place) for p in zip(*parts, strict=True)
-        )
-        x = to_tensor(rgb)
+        rng = self.crops.rng
+        labelled = self.some(LABELLED) if len(self.labelled) else 0
+        chosen = rng.choice(self.labelled, labelled) if labelled else self.all[:0]
+        others = rng.choice(self.all, self.batch - labelled)
+        x, labels, depth = self.crops.cut([*chosen, *others])
         logits, seen_depth = self.perception(x)
-        classes = logits.argmax(1)
-        ids = classes.cpu().numpy().astype(np.uint8)
-        metres = log_to_depth(seen_depth.float())[:, 0].cpu().numpy()
-        layout = np.stack([fine_of(c) for c in ids])
-        relief = np.stack([relief_of(m, c) for m, c in zip(metres, ids, strict=True)])
-        return Batch(
-            x,
-            labels.long(),
-            depth.float(),
-            torch.from_numpy(layout).long().to(self.place),
-            torch.from_numpy(relief).long().to(self.place),
-            classes,
-            seen_depth.float(),
-        )
+        classes, seen_depth = logits.argmax(1), seen_depth.float()
+        layout = fine_of(classes)
+        relief = relief_of(log_to_depth(seen_depth)[:, 0], classes).long()
+        return Batch(x, labels, depth, layout, relief, classes, seen_depth, labelled)
 
     def received(self, batch: Batch, tokens: list[Tensor]) -> tuple[list[Tensor], Tensor, Tensor]:
         """
@@ -109,27 +107,27 @@ class Robot:
         A frame is cut somewhere in the order of its stream; the tokens of the level that is cut
         are there or not singly, or by cells of the 1/64 grid.
         """
-        masks = [torch.zeros(t.shape[0], 1, *t.shape[2:], device=self.place) for t in tokens]
-        layout, relief = batch.layout.clone(), batch.relief.clone()
-        for i in range(len(layout)):
-            cut = int(self.rng.choice(len(CUTS), p=CUTS))
-            share = float(self.rng.random())
-            for level, mask in enumerate(masks):
-                if level < cut:
-                    mask[i] = 1
-                elif level == cut and self.rng.random() < 0.5:
-                    mask[i] = (torch.rand(mask[i].shape) < share).float()
-                elif level == cut:
-                    cells = (torch.rand(1, *tokens[0].shape[2:]) < share).float()
-                    factor = mask.shape[2] // cells.shape[1]
-                    mask[i] = cells.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
-            draw = self.rng.random()
-            if cut == 0 and draw < 0.3:
-                layout[i], relief[i] = UNKNOWN_CLASS, UNKNOWN_RELIEF
-            elif cut == 0 or draw < 0.1:
-                coarse = coarse_of(layout[i].cpu().numpy().astype(np.uint8)).astype(np.int64)
-                layout[i] = torch.from_numpy(coarse.repeat(2, 0).repeat(2, 1))
-        return masks, layout, relief
+        n, place = len(batch.layout), self.place
+
+        def chance() -> Tensor:
+            return torch.rand(n, 1, 1, 1, device=place)
+
+        odds = torch.tensor(CUTS, device=place)
+        cut = torch.multinomial(odds, n, replacement=True).view(n, 1, 1, 1)
+        share, singly = chance(), chance() < 0.5
+        cells = torch.rand(n, 1, *tokens[0].shape[2:], device=place)
+        masks = []
+        for level, grid in enumerate(tokens):
+            single = torch.rand(n, 1, *grid.shape[2:], device=place)
+            by_cell = functional.interpolate(cells, grid.shape[2:], mode='nearest')
+            there = torch.where(singly, single, by_cell) < share
+            masks.append(((level < cut) | (level == cut) & there).float())
+        draw, early = chance()[:, 0], (cut == 0)[:, 0]
+        nothing = early & (draw < 0.3)
+        roughly = early | (draw < 0.1)
+        coarse = coarse_of(batch.layout).repeat_interleave(2, 1).repeat_interleave(2, 2)
+        layout = torch.where(roughly, coarse, batch.layout).masked_fill(nothing, UNKNOWN_CLASS)
+        return masks, layout, batch.relief.masked_fill(nothing, UNKNOWN_RELIEF)
 
 
 def latent_spread(robot: Robot, batches: int = 8) -> Tensor:
@@ -161,11 +159,12 @@ def train(
     seed: int = 0,
 ) -> Path:
     """
-    Train and write ``tokenizer.safetensors``, and the decoder trained along, to the output.
+    Train and write ``tokenizer.safetensors``, and the autoencoder trained along, to the output.
 
     ``weights`` holds the perception and autoencoder stages' files; a tokenizer among them is where
     the training starts.
     """
+    torch.manual_seed(seed)
     samples = corpus.load(data, simulated=simulated)
     robot = Robot(weights, samples, SIZE, batch, seed, settings.place)
     judges = critics.load(critics_file)
@@ -175,55 +174,47 @@ def train(
         tokenizer.load_state_dict(load(weights / 'tokenizer.safetensors')[0])
     else:
         tokenizer.spread.copy_(latent_spread(robot).cpu())
-    model = nn.ModuleDict({'tokenizer': tokenizer, 'decoder': robot.autoencoder.decoder})
+    model = nn.ModuleDict({'tokenizer': tokenizer, 'autoencoder': robot.autoencoder})
     channels_last(model).train().requires_grad_(True).to(settings.place)
 
     def step() -> dict[str, Tensor]:
         seen = robot.look()
-        with torch.no_grad():
-            z = robot.autoencoder.encoder(seen.x)
-        plain, tokens = tokenizer.analysis.levels(z / tokenizer.spread)
+        z = robot.autoencoder.encoder(seen.x) / tokenizer.spread
+        plain, tokens = tokenizer.analysis.levels(z)
         beyond = sum((x.abs() - REACH).relu().square().mean() for x in plain)
         out = tokenizer.predictor(tokens, *robot.received(seen, tokens))
-        error = (out.latent.float() - z / tokenizer.spread).square().mean()
-        made = model['decoder'](out.latent * tokenizer.spread, out.features, out.maps).float()
+        error = (out.latent.float() - z.detach()).square().mean()
+        whole = torch.rand(len(z), 1, 1, 1, device=z.device) < WHOLE
+        latent = torch.where(whole, z, out.latent) * tokenizer.spread
+        made = robot.autoencoder.decoder(latent, out.features, out.maps).float()
         heads = seen_losses(out, seen, weight)
         # The judges look at a copy, so that their slopes can be weighed before they go on.
         shown = made.detach().requires_grad_()
         picture = picture_losses(shown, seen.x, judges)
-        (slope,) = torch.autograd.grad(picture['loss'], shown)
-        losses = {
-            'latent': error,
-            'l1': picture['l1'],
-            'tone': picture['tone'],
-            'feature': picture['feature'],
-            'heads': heads['loss'],
-            'beyond': beyond,
-        }
-        known = (seen.labels != UNLABELLED).flatten(1).any(1)
-        # Each critic costs as much as all else: they take turns, and rest.
-        turn = str(robot.rng.choice((*PULL, ''), p=TURNS))
-        if turn and known.any():
-            pair = shown[known], seen.x[known]
-            losses[turn] = (
-                class_loss(*pair, judges, weight)
-                if turn == 'classes'
-                else depth_loss(*pair, judges)
-            )
-            (pull,) = torch.autograd.grad(losses[turn], shown)
-            slope = slope + shortened(pull, PULL[turn] * slope)
+        (slope,) = torch.autograd.grad(picture.pop('loss'), shown)
+        losses = {'latent': error, **picture, 'heads': heads['loss'], 'beyond': beyond}
+        likeness, first = slope, 0
+        for name, share in ASKED.items():
+            asked = slice(first, min(first + robot.some(share), seen.labelled))
+            first = asked.stop
+            if asked.start < asked.stop:
+                pair = shown[asked], seen.x[asked]
+                losses[name] = (
+                    class_loss(*pair, judges, weight)
+                    if name == 'classes'
+                    else depth_loss(*pair, judges)
+                )
+                part = (asked.stop - asked.start) / robot.batch
+                (pull,) = torch.autograd.grad(part * losses[name], shown)
+                slope = slope + shortened(pull, PULL[name] * likeness)
         losses['loss'] = (
             (made * slope).sum() + 0.1 * (error + losses['beyond']) + 0.25 * heads['loss']
         )
         return losses
 
     state = loop.run(model, step, settings)
-    decoder = {k: v for k, v in state.items() if k.startswith('decoder.')}
-    encoder = {f'encoder.{k}': v for k, v in robot.autoencoder.encoder.state_dict().items()}
-    save(
-        settings.output / 'autoencoder.safetensors',
-        {**encoder, **decoder},
-        robot.autoencoder.config,
-    )
-    tokens = {k.removeprefix('tokenizer.'): v for k, v in state.items() if k not in decoder}
-    return save(settings.output / 'tokenizer.safetensors', tokens, tokenizer.config)
+    for name, net in (('autoencoder', robot.autoencoder), ('tokenizer', tokenizer)):
+        prefix = f'{name}.'
+        mine = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        path = save(settings.output / f'{name}.safetensors', mine, net.config)
+    return path
