@@ -43,6 +43,16 @@ def test_the_training_counts_the_very_bits_of_the_stream(delta):
         assert coded.bits[plane.name] == pytest.approx(expected, rel=0.01, abs=3)
 
 
+def test_training_begins_with_the_weights_it_is_given():
+    rng = np.random.default_rng(2)
+    given = {n: rng.integers(-99, 99, s).astype(np.int16) for n, s in all_shapes().items()}
+    for plane in PLANES:
+        net = PlaneNet(plane)
+        net.begin(given)
+        for name, values in net.integers().items():
+            np.testing.assert_array_equal(values, given[name])
+
+
 def test_sums_are_exact_in_any_order():
     """Single-precision sums in another order, and in integers, give the same logits."""
     symbols, prior = random_symbols(5, SIZE), uneven_prior()

@@ -9,10 +9,20 @@ import pytest
 import torch
 
 from gsc_ros.codec import SemanticCodec
-from gsc_ros.models.precision import has_amx
+from gsc_ros.models.precision import fast_bfloat16
 from gsc_ros.models.tokenizer import UNKNOWN_CLASS, UNKNOWN_RELIEF, Tokenizer
 from gsc_ros.perception.labels import UNLABELLED
-from gsc_ros.training import autoencoder, corpus, critics, flow, loop, perception, prior, tokens
+from gsc_ros.training import (
+    autoencoder,
+    corpus,
+    critics,
+    flow,
+    loop,
+    pack,
+    perception,
+    prior,
+    tokens,
+)
 from gsc_ros.training.crops import Crops, window
 
 CRITICS = """
@@ -160,6 +170,34 @@ def test_a_part_of_a_batch_has_labels_and_a_receiver_has_less_than_was_sent(data
     assert (layout == batch.layout).flatten(1).all(1).any()
 
 
+def test_a_packed_corpus_is_the_same_corpus_made_small(data, tmp_path):
+    packed = corpus.load(pack.export(data, tmp_path / 'small', megabytes=0.3))
+    whole = corpus.load(data)
+    assert [s.kind for s in packed] == [s.kind for s in whole]
+    for small, sample in zip(packed, whole, strict=True):
+        assert np.abs(small.rgb.astype(float) - sample.rgb).mean() < 10
+        for mine, true in (
+            (small.segmentation, sample.segmentation),
+            (small.log_depth, sample.log_depth),
+        ):
+            assert (mine is None) == (true is None)
+        if sample.segmentation is not None:
+            np.testing.assert_array_equal(small.segmentation, sample.segmentation)
+            np.testing.assert_array_equal(small.log_depth < 0, sample.log_depth < 0)
+            assert np.abs(small.log_depth.astype(float) - sample.log_depth).max() < 0.01
+
+
+def test_packing_thins_films_and_says_when_pictures_do_not_fit(data, tmp_path):
+    rng = np.random.default_rng(0)
+    views = rng.integers(0, 256, (2, 64, 64, 3), np.uint8)
+    film = [corpus.Sample('', '', views[i], sequence='drive') for i in (0, 0, 0, 1, 1, 0)]
+    kept = pack.thinned(film)
+    assert [id(s) for s in kept] == [id(film[i]) for i in (0, 3, 5)]
+    assert len(pack.thinned([corpus.Sample('', '', views[0])] * 3)) == 3  # not a film
+    with pytest.raises(ValueError, match='allow more'):
+        pack.export(data, tmp_path / 'small', megabytes=0.001)
+
+
 def test_a_folder_without_pictures_is_named(tmp_path):
     with pytest.raises(ValueError, match='no pictures'):
         corpus.load(tmp_path)
@@ -171,7 +209,7 @@ def test_a_folder_without_pictures_is_named(tmp_path):
 def test_a_stage_trains_in_bfloat16(data, tmp_path):
     low = replace(settings(tmp_path), bfloat16=True)
     assert autoencoder.train(data, low, data / 'critics.py', batch=1).is_file()
-    assert replace(low, bfloat16=None, device='cpu').mixed == has_amx()
+    assert replace(low, bfloat16=None, device='cpu').mixed == fast_bfloat16()
 
 
 def test_critics_are_checked(tmp_path):

@@ -22,7 +22,7 @@ from gsc_ros.codec.selection import Region, choose, errors, interest, still_maps
 from gsc_ros.codec.synthesis import synthesise
 from gsc_ros.models.flow import sample
 from gsc_ros.models.perception import log_to_depth
-from gsc_ros.models.precision import autocast, has_amx
+from gsc_ros.models.precision import autocast, fast_bfloat16
 from gsc_ros.models.tokenizer import Synthesis
 from gsc_ros.perception.labels import SKY, UNLABELLED
 
@@ -100,7 +100,7 @@ class SemanticCodec:
             raise ValueError(f'preset {preset!r} is not one of {", ".join(bitstream.PRESETS)}')
         self.networks = networks
         self.preset = preset
-        self.bfloat16 = has_amx()  # what the networks compute in; symbols never depend on it
+        self.bfloat16 = fast_bfloat16()  # what the networks compute in; symbols never depend on it
 
     @classmethod
     def load(

@@ -1,9 +1,9 @@
-"""`gsc train STAGE --data DIR`: make training frames, train the networks."""
+"""`gsc train STAGE --data DIR`: make training frames, pack a corpus, train the networks."""
 
 import argparse
 from pathlib import Path
 
-STAGES = ('simulated', 'perception', 'autoencoder', 'tokens', 'flow', 'prior')
+STAGES = ('simulated', 'pack', 'perception', 'autoencoder', 'tokens', 'flow', 'prior')
 
 
 def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]') -> None:
@@ -45,9 +45,12 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
     )
     parser.add_argument(
         '--bfloat16', action=argparse.BooleanOptionalAction,
-        help='compute in bfloat16 (default: where it is fast: GPUs, CPUs with AMX)',
+        help='compute in bfloat16 (default: where it is fast: GPUs, CPUs with units for it)',
     )  # fmt: skip
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument(
+        '--megabytes', type=float, default=60.0, help='size of a packed corpus (`pack`; 60)'
+    )
 
 
 _RATES = {'perception': 2e-3, 'autoencoder': 5e-4, 'tokens': 6e-4, 'flow': 6e-4, 'prior': 3e-3}
@@ -67,6 +70,11 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.data is None:
         raise ValueError(f'stage {args.stage} needs --data <folder of pictures>')
+    if args.stage == 'pack':
+        from gsc_ros.training.pack import export as pack
+
+        print(pack(args.data, args.output / 'pack', args.simulated, args.megabytes))
+        return 0
     settings = Settings(
         output=args.output / args.stage,
         steps=args.steps,

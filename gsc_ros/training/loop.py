@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from gsc_ros.models.precision import has_amx
+from gsc_ros.models.precision import fast_bfloat16
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class Settings:
 
     @property
     def mixed(self) -> bool:
-        """Whether to compute in bfloat16: where it is several times as fast (GPUs, AMX)."""
+        """Whether to compute in bfloat16: where it is fast: GPUs, CPUs with units for it."""
         if self.bfloat16 is not None:
             return self.bfloat16
-        return self.place.type == 'cuda' or has_amx()
+        return self.place.type == 'cuda' or fast_bfloat16()
 
 
 def run(
@@ -94,8 +94,6 @@ def run(
         )
         partial.replace(checkpoint)
 
-    # Windows have one size: the fastest convolution for it is worth the search.
-    torch.backends.cudnn.benchmark = True
     start = saved = time.monotonic()
     seen: dict[str, list[Tensor]] = {}
     bar = tqdm(total=settings.steps, initial=done, unit='step', mininterval=5)

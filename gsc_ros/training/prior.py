@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.numpy import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
@@ -100,6 +101,26 @@ class PlaneNet(nn.Module):
             )
             total = total + (nats * wanted).sum() / np.log(2)
         return total
+
+    @torch.no_grad()
+    def begin(self, weights: dict[str, NDArray[np.int16]]) -> None:
+        """Begin with the weights that :meth:`integers` returned once."""
+
+        def floats(name: str, unit: int) -> Tensor:
+            return torch.from_numpy(weights[f'{self.plane.name}.{name}'].astype(np.float32)) / unit
+
+        def set_rows(layer: nn.Conv2d, *names: str) -> None:
+            parts = [floats(name, ONE).T for name in names]
+            layer.weight.copy_(torch.cat(parts, 1).view_as(layer.weight))
+
+        set_rows(self.first, 'context.weight', 'own.weight')
+        set_rows(self.middle, 'middle.weight')
+        set_rows(self.out, 'out.weight')
+        for layer, name in ((self.first, 'own'), (self.middle, 'middle'), (self.out, 'out')):
+            assert layer.bias is not None
+            layer.bias.copy_(floats(f'{name}.bias', ONE))
+        for c, table in enumerate(self.couplings, start=1):
+            table.copy_(floats(f'coupling.{c}', BIT))
 
     def integers(self) -> dict[str, NDArray[np.int16]]:
         """Return the weights as the codec has them."""
@@ -207,13 +228,21 @@ def train(
     batch: int = 4,
     seed: int = 0,
 ) -> Path:
-    """Train and write ``prior.safetensors`` into the output folder; returns its path."""
+    """
+    Train and write ``prior.safetensors`` into the output folder; returns its path.
+
+    A prior among ``weights`` is where the training starts.
+    """
     if settings.threads:
         torch.set_num_threads(settings.threads)
     symbols, before = look(data, weights, simulated)
     rng = np.random.default_rng(seed)
     films = [i for i, b in enumerate(before) if b is not None]
     nets = nn.ModuleDict({plane.name: PlaneNet(plane) for plane in PLANES})
+    if (weights / WEIGHTS).is_file():
+        Prior.load(weights / WEIGHTS)  # or say what is wrong with it
+        for net in nets.values():
+            net.begin(load_file(weights / WEIGHTS))  # type: ignore[operator]
 
     def draw() -> tuple[FrameSymbols, FrameSymbols | None]:
         kind = rng.random()
