@@ -15,7 +15,6 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -47,8 +46,7 @@ def picture_losses(made: Tensor, true: Tensor, critics: Any) -> dict[str, Tensor
     plain = (made - true).abs().mean()
     tone = functional.avg_pool2d(made - true, 32).abs().mean()
     # Not clamped: a clamp would stop the gradient of what overshoots.
-    with torch.autocast(made.device.type, enabled=False):
-        feature = critics.distance(made * 0.5 + 0.5, true * 0.5 + 0.5).mean()
+    feature = critics.distance(made * 0.5 + 0.5, true * 0.5 + 0.5).mean()
     loss = plain + 4.0 * tone + 4.0 * feature
     return {'l1': plain, 'tone': tone, 'feature': feature, 'loss': loss}
 

@@ -26,7 +26,7 @@ SIZE = (448, 320)
 # Of a batch: driving and simulated pictures, on which the critics of classes and depth are at
 # home; and those of them that each is asked about, since it costs as much as all else.
 LABELLED = 0.45
-ASKED = {'classes': 0.12, 'range': 0.25}
+ASKED = {'classes': 0.06, 'range': 0.2}
 # How hard such a critic may pull beside the likeness.
 PULL = {'classes': 0.2, 'range': 0.6}
 # How often a frame is cut in each level of tokens, or not at all: a frame of 130 bytes ends where
