@@ -1,7 +1,11 @@
 """The command line: files in and out, and one line for every mistake."""
 
+import os
 import struct
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,6 +14,7 @@ import pytest
 from gsc_ros.cli import main
 from gsc_ros.commands.pictures import read_depth, read_rgb, write_depth, write_exact
 
+ROOT = Path(__file__).resolve().parent.parent
 RANDOM = ['--weights', 'random']
 
 
@@ -149,3 +154,32 @@ def test_maps_are_not_written_where_their_values_would_change(tmp_path):
     for name in ('s.png', 's.TIFF'):
         write_exact(tmp_path / name, ids)
         np.testing.assert_array_equal(cv2.imread(str(tmp_path / name), cv2.IMREAD_UNCHANGED), ids)
+
+
+def test_no_command_needs_the_libraries_of_another():
+    code = (
+        'import sys; from gsc_ros.cli import build_parser;'
+        'build_parser().format_help(); import gsc_ros.link.framing;'
+        'print(*{name.partition(".")[0] for name in sys.modules})'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code], check=True, capture_output=True, text=True, cwd=ROOT
+    )
+    loaded = set(done.stdout.split())
+    assert 'gsc_ros' in loaded
+    heavy = {'torch', 'reedsolo', 'spacepackets', 'cryptography', 'serial', 'cobs', 'rclpy'}
+    assert not loaded & heavy
+
+
+def test_a_command_runs_where_a_library_of_another_is_missing(tmp_path):
+    for name in ('reedsolo', 'spacepackets', 'cryptography', 'serial', 'cobs'):
+        (tmp_path / f'{name}.py').write_text('raise ImportError(__name__)')
+    command = [sys.executable, '-m', 'gsc_ros.cli']
+    paths = os.pathsep.join([str(tmp_path), str(ROOT)])
+    for words, code in ((['link-budget', 'ideal'], 0), (['train', '--help'], 0), (['key'], 2)):
+        done = subprocess.run(
+            [*command, *words], check=False, capture_output=True, text=True, cwd=tmp_path,
+            env={**os.environ, 'PYTHONPATH': paths},
+        )  # fmt: skip
+        assert done.returncode == code, done.stderr
+        assert ('cryptography' in done.stderr) == (code == 2)

@@ -3,8 +3,6 @@
 import argparse
 from pathlib import Path
 
-from gsc_ros.link import keys
-
 
 def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]') -> None:
     """Describe the command."""
@@ -17,6 +15,8 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
 
 def run(args: argparse.Namespace) -> int:
     """Make the file, or print a line of one."""
+    from gsc_ros.link import keys
+
     if args.line:
         print(keys.new_key())
         return 0

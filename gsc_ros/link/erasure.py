@@ -13,10 +13,13 @@ a whole fragment at once; nothing is computed byte by byte.
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from reedsolo import RSCodec
+
+if TYPE_CHECKING:
+    from reedsolo import RSCodec
 
 # A payload of more fragments is not protected: to restore one would take too much time.
 MAX_DATA = 64
@@ -28,7 +31,10 @@ def max_parity(k: int) -> int:
 
 
 @lru_cache(MAX_DATA)
-def _code(k: int) -> RSCodec:
+def _code(k: int) -> 'RSCodec':
+    # Here, so that whatever imports the framing needs the library only when there is parity.
+    from reedsolo import RSCodec
+
     return RSCodec(max_parity(k))
 
 
