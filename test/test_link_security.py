@@ -2,10 +2,12 @@
 
 import itertools
 import json
+import os
 import random
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -234,6 +236,32 @@ def test_what_was_heard_is_refused_after_a_restart(file):
     with pytest.raises(ReplayError):
         Datagram.unpack(packets[3], restarted)
     assert Datagram.unpack(packets[4], restarted) == DATAGRAM
+
+
+def test_what_was_heard_counts_also_before_it_is_noted(file):
+    robot, ring = KeyRing(file).seal('up'), KeyRing(file)
+    packet = DATAGRAM.pack(robot)
+    Datagram.unpack(packet, ring.seal('up'))
+    with pytest.raises(ReplayError):  # the link starts afresh
+        Datagram.unpack(packet, ring.seal('up'))
+
+
+def test_counts_outlive_a_power_cut(file, monkeypatch):
+    done = []
+    sync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(
+        os, 'fsync', lambda fd: (done.append(stat.S_IFMT(os.fstat(fd).st_mode)), sync(fd))
+    )
+    monkeypatch.setattr(Path, 'replace', lambda a, b: (done.append('renamed'), replace(a, b)))
+    DATAGRAM.pack(KeyRing(file).seal('down'))
+    # The bytes, then the name, then the folder that holds the name.
+    assert done == [stat.S_IFREG, 'renamed', stat.S_IFDIR]
+
+
+def test_counts_that_others_can_set_back_are_refused(file):
+    file.with_name('link.key.counts').chmod(0o664)
+    with pytest.raises(KeyFileError, match='chmod 600'):
+        KeyRing(file).seal('down')
 
 
 def test_a_key_without_its_counts_is_not_used(file):

@@ -128,6 +128,9 @@ class KeyRing:
         if noted.get(f'{names[0]} used', 0) > MAX_COUNT - LEAST_LEFT:
             raise KeyFileError(f'{self.path}: the first key is used up; put a new one before it')
         heard = [noted.get(f'{name} heard', -1) for name in names]
+        before = self._seals.get(direction)
+        if before is not None:  # what it took since the last note counts as well
+            heard = list(map(max, heard, before.heard))
         self._seals[direction] = Sealed(self._keys, direction, _Counts(self, names[0]), heard)
         return self._seals[direction]
 
@@ -165,6 +168,7 @@ class KeyRing:
     def _load(self) -> dict[str, int]:
         path = _counts_path(self.path)
         try:
+            mode = path.stat().st_mode
             noted = json.loads(path.read_text())
             if not all(isinstance(v, int) and v >= 0 for v in noted.values()):
                 raise ValueError
@@ -174,6 +178,9 @@ class KeyRing:
                 'was it copied with the key? Else make a new one with `gsc key` and bring both '
                 'files to both ends'
             ) from None
+        if mode & (stat.S_IWGRP | stat.S_IWOTH):
+            # Whoever sets the counts back makes them be used twice.
+            raise KeyFileError(f'{path}: others may change it; chmod 600 {path}')
         return dict(noted)
 
     @contextlib.contextmanager
@@ -195,3 +202,9 @@ def _write(path: Path, noted: dict[str, int]) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
+    # Without this a power cut could bring the old counts back.
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
