@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gsc_ros.link.framing import Class
 from gsc_ros.link.payloads import (
+    MAX_STAMP_NS,
     Camera,
     Command,
     Frame,
@@ -30,6 +31,8 @@ CAMERA = Camera(
     p=(420.0, 0.0, 240.0, 0.0, 0.0, 420.0, 180.0, 0.0, 0.0, 0.0, 1.0, 0.0),
 )
 finite = st.floats(allow_nan=False, allow_infinity=False)
+
+stamps = st.integers(0, MAX_STAMP_NS)
 
 
 def several(size):
@@ -65,10 +68,25 @@ def test_unwrap_finds_the_nearest(value, bits, away):
     assert unwrap((value + away) & ((1 << bits) - 1), bits, value) == value + away
 
 
-@given(cameras, st.integers(-(2**63), 2**63 - 1), st.integers(0, 2**32 - 1))
+@given(cameras, stamps, st.integers(0, 2**32 - 1))
 def test_a_setup_is_exact(camera, stamp, sequence):
     setup = Setup(5, stamp, sequence, camera)
     assert Setup.unpack(setup.pack()) == setup
+
+
+@pytest.mark.parametrize('stamp', [-1, MAX_STAMP_NS + 1, 2**63 - 1, -(2**63)])
+def test_a_stamp_that_no_message_can_hold_is_refused(stamp):
+    with pytest.raises(PayloadError, match='stamp'):
+        Setup.unpack(Setup(0, stamp, 0, CAMERA).pack())
+
+
+@pytest.mark.parametrize(('reference', 'stamp'), [(0, -5), (MAX_STAMP_NS, MAX_STAMP_NS + 5)])
+def test_a_frame_does_not_leave_the_range_of_stamps(reference, stamp):
+    sender, receiver = FrameSender(), FrameReceiver()
+    assert carry(sender, receiver, Frame(reference, 0, CAMERA, b'd'), 0)
+    ((_, payload),) = sender.pack(Frame(stamp, 1, CAMERA, b'd'), 1)
+    with pytest.raises(PayloadError, match='stamp'):
+        receiver.frame(payload)
 
 
 def test_a_usual_setup_is_small():
@@ -85,7 +103,7 @@ def test_any_bytes_are_a_setup_or_a_payload_error(data):
 @given(
     st.lists(
         st.tuples(
-            st.integers(0, 2**62) | st.integers(10**18, 10**18 + 10**10),
+            stamps | st.integers(10**18, 10**18 + 10**10),
             st.integers(0, 2**32 - 1) | st.integers(0, 50),
             st.sampled_from([CAMERA, replace(CAMERA, frame_id='other')]),
         ),

@@ -72,3 +72,15 @@ def test_a_storm_becomes_a_few(steps, wait):
             asked.append(now)
     for i, (before, after) in enumerate(pairwise(asked)):
         assert after - before >= wait * 2 ** min(i, MOST_WAITS) * 0.999
+
+
+@given(st.lists(st.tuples(st.floats(0, 2), st.booleans()), max_size=200), st.floats(0.1, 5))
+def test_even_requests_that_are_answered_keep_to_their_share(steps, pause):
+    backoff, now, asked = Backoff(), 0.0, []
+    for step, answered in steps:
+        now += step
+        if answered:
+            backoff.answered()
+        if backoff.ask(now, 0.2, pause):
+            asked.append(now)
+    assert all(after - before >= 0.999 * pause for before, after in pairwise(asked))

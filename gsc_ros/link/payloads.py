@@ -17,6 +17,8 @@ from gsc_ros.link.framing import Class
 
 STAMP_BITS = 48
 SEQUENCE_BITS = 16
+# What builtin_interfaces/Time holds, ns: seconds in an int32, up to 2038.
+MAX_STAMP_NS = (1 << 31) * 10**9 - 1
 MAX_NAME_BYTES = 255
 MAX_DISTORTION_COEFFICIENTS = 14
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
@@ -121,6 +123,8 @@ class Setup:
             text = body[_CAMERA.size + 8 * len(numbers) :]
             if len(text) != model_size + name_size or not unpacker.eof:
                 raise ValueError('its end is not where it should be')
+            if not 0 <= stamp <= MAX_STAMP_NS:
+                raise ValueError(f'a stamp is 0 to {MAX_STAMP_NS} ns, got {stamp}')
             camera = Camera(
                 frame_id=text[model_size:].decode(),
                 width=width,
@@ -229,6 +233,8 @@ class FrameReceiver:
             setup.camera,
             payload[_FRAME.size :],
         )
+        if not 0 <= frame.stamp_ns <= MAX_STAMP_NS:
+            raise PayloadError(f'a stamp is 0 to {MAX_STAMP_NS} ns, got {frame.stamp_ns}')
         # The next frame counts from this one.
         self._setup = replace(setup, stamp_ns=frame.stamp_ns, sequence=frame.sequence)
         return frame

@@ -2,7 +2,8 @@
 What the ground asks of the robot, and how often it may ask.
 
 Requests for key frames that are repeated whenever a picture fails drown a thin link at the very
-moment it is weak: so every request waits for an answer to the one before, twice as long each time.
+moment it is weak: so every request waits for an answer to the one before, twice as long each time,
+and none comes sooner than its share of the air allows, answered or not.
 """
 
 from dataclasses import dataclass
@@ -12,21 +13,29 @@ MOST_WAITS = 5  # doublings: 32 times the first wait at most
 
 @dataclass
 class Backoff:
-    """Whether to ask now. The first request goes at once, each further one waits twice as long."""
+    """
+    Whether to ask now.
+
+    The first request goes at once, each further one waits twice as long as the one before it until
+    an answer has come.
+    """
 
     asked_at: float | None = None
     unanswered: int = 0
     asked: int = 0
     held: int = 0
 
-    def ask(self, now: float, wait_s: float) -> bool:
+    def ask(self, now: float, wait_s: float, pause_s: float = 0.0) -> bool:
         """
         Whether a request may go at ``now`` (s); counts it in ``asked`` or ``held``.
 
-        ``wait_s``: how long an answer takes at least.
+        ``wait_s``: how long an answer takes at least; ``pause_s``: least time between requests,
+        also where the first was answered.
         """
-        if self.asked_at is not None and self.unanswered:
-            wait = wait_s * 2 ** min(self.unanswered - 1, MOST_WAITS)
+        if self.asked_at is not None:
+            wait = pause_s
+            if self.unanswered:
+                wait = max(pause_s, wait_s * 2 ** min(self.unanswered - 1, MOST_WAITS))
             if now < self.asked_at + wait:
                 self.held += 1
                 return False
