@@ -138,3 +138,15 @@ def test_what_is_not_possible_is_refused():
     fields |= {'title': 'x', 'turnaround': {'value': '1 s', 'source': 'x'}}
     with pytest.raises(ValueError, match='half'):
         profiles.from_mapping('x', fields)
+
+
+def test_reports_that_count_their_turns_leave_the_air_to_frames():
+    def frames_with_reports(every):
+        down, up, _ = pair()
+        reports = stream(14, every, 40.0, Class.REPORT) if every else []
+        came = drive(down, up, both(down, up, stream(300, 0.05, 40.0), reports), 42.0)
+        return sum(channel is down for _, channel, _ in came)
+
+    often, alone = frames_with_reports(1.0), frames_with_reports(None)
+    assert often < 0.5 * alone
+    assert frames_with_reports(20 * (2 * TURN + 0.014)) > 0.9 * alone

@@ -16,6 +16,7 @@ from gsc_ros.link.end import End
 from gsc_ros.link.framing import Class
 from gsc_ros.link.payloads import PayloadError, Report
 from gsc_ros.link.reports import Feedback, Hearing, LossSeen
+from gsc_ros.link.schedule import Schedule
 from gsc_ros.link.transports.udp import UdpTransport, parse_address
 
 FRAME = bytes(range(200))
@@ -49,6 +50,29 @@ def test_an_end_that_was_held_up_does_not_flood_the_radio():
     robot, _ = pair(rate_bps=8000.0)
     robot.offer(FRAME * 10, 0.0)
     assert len(list(robot.outgoing(60.0))) <= 3  # a tenth of a second's worth
+
+
+def test_an_end_keeps_the_windows_of_its_schedule():
+    times = Schedule([(2.0, 8000.0, 0.5), (3.0, 0.0), (1.0, 4000.0, 0.25), (4.0, 0.0)])
+    robot, ground = End(0.0, 60, schedule=times, delay_s=9.0), End(8000.0, 60)
+    sent, stamps = [], []
+    for step in range(30_000):
+        now = step / 1000
+        if step % 250 == 7:
+            robot.offer(now.hex().encode().ljust(100), now)
+        for data in robot.outgoing(now):
+            sent.append(now)
+            for received in ground.push(data, now)[1]:
+                stamps.append((now, float.fromhex(received.payload[:30].split()[0].decode())))
+    assert len(sent) == 72  # of four frames a second, two datagrams each, in 9 s
+    assert all(now % 10 <= 2.0 or 5.0 <= now % 10 <= 6.0 for now in sent)
+    # The first picture of a window was taken while or just before it opened.
+    for opens in (5.0, 10.0, 15.0, 20.0, 25.0):
+        now, stamp = next(one for one in stamps if one[0] > opens)
+        assert now - stamp < 0.25 + 2 * 8 * 116 / 4000
+    for now, delay in ((20.5, 0.5), (25.5, 0.25), (23.0, 9.0)):
+        list(robot.outgoing(now))
+        assert robot.delay_s == delay
 
 
 def test_what_is_not_ours_is_told_from_what_is():

@@ -133,3 +133,29 @@ def test_a_day_of_relay_passes_leaves_nothing_behind():
     found = channel.statistics(day + 60)
     assert found.offered == found.sent + found.stale + (found.queue_bytes > 0)
     assert not channel._air and len(channel._open) <= 1
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.1, 50), st.floats(0, 1e4)), min_size=1, max_size=5),
+    st.floats(-1e4, 1e4),
+    st.floats(0, 1e3),
+)
+def test_time_zero_can_be_moved(stretches, at, now):
+    times = Schedule(stretches)
+    moved = times.beginning(at)
+    period = sum(one.seconds for one in times.stretches)
+    assert sum(one.seconds for one in moved.stretches) == pytest.approx(period)
+    near = [times.stretch(at + now + by).rate_bps for by in (-1e-4, 0.0, 1e-4)]
+    assert moved.stretch(now).rate_bps in near
+
+
+def test_a_constant_link_has_no_time_zero():
+    assert Schedule.constant(5.0).beginning(7.0) == Schedule.constant(5.0)
+
+
+def test_a_start_is_read_with_its_zone():
+    assert schedule.start_of('2026-11-28T12:00:00Z') == 1_795_867_200
+    assert schedule.start_of('2026-11-28T13:00:00+01:00') == 1_795_867_200
+    for text in ('', 'noon', '2026-11-28T12:00:00', '2026-11-28', 'Z', '12:00:00Z'):
+        with pytest.raises(ValueError, match='not a time'):
+            schedule.start_of(text)

@@ -4,6 +4,7 @@ import itertools
 import math
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ rclpy = pytest.importorskip('rclpy')
 from builtin_interfaces.msg import Time  # noqa: E402
 from geometry_msgs.msg import Twist  # noqa: E402
 from gsc_ros.msg import LinkStatus, SemanticFrame  # noqa: E402
+from rclpy.duration import Duration  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
@@ -21,6 +23,7 @@ from std_msgs.msg import Empty  # noqa: E402
 
 from gsc_ros.codec import bitstream  # noqa: E402
 from gsc_ros.link import profiles  # noqa: E402
+from gsc_ros.link.framing import Class  # noqa: E402
 from gsc_ros.nodes import topics  # noqa: E402
 from gsc_ros.nodes.link import LinkNode  # noqa: E402
 
@@ -261,8 +264,13 @@ def test_an_outage_is_told_at_once_and_ends(bench, tmp_path):
     link = bench(profile=str(profile))
     shut = link.status(lambda s: not s.open)
     assert shut.rate_bps == 0.0 and 0 < shut.changes_in_s <= 1.0
+    windows = link.node.windows()
+    assert windows['closes in s'] == 0.0 and 0 < windows['next window in s'] <= 1.0
     link.send(frame(1))  # too old when the window opens
     link.status(lambda s: s.open)
+    windows = link.node.windows()
+    assert 0 < windows['closes in s'] <= 1.0
+    assert windows['next window in s'] == pytest.approx(windows['closes in s'] + 1.0)
     link.send(frame(3))
     link.wait(lambda: link.got[topics.RECEIVED])
     assert link.got[topics.RECEIVED][0].sequence == 3
@@ -289,8 +297,8 @@ def test_truncated_frames_say_so(bench):
         assert message.truncated == (len(message.data) < len(whole))
 
 
-def test_simulated_time_drives_the_link_and_may_begin_anew(bench):
-    link = bench(profile='moon_dte_s_13m', use_sim_time=True)
+def clock_of(link):
+    """Return what sets the simulated time of a bench, in whole seconds."""
     clock = link.peer.create_publisher(Clock, '/clock', 10)
     link.wait(clock.get_subscription_count)
 
@@ -298,6 +306,12 @@ def test_simulated_time_drives_the_link_and_may_begin_anew(bench):
         clock.publish(Clock(clock=Time(sec=seconds)))
         link.wait(lambda: link.node.get_clock().now().nanoseconds == seconds * 10**9)
 
+    return set_time
+
+
+def test_simulated_time_drives_the_link_and_may_begin_anew(bench):
+    link = bench(profile='moon_dte_s_13m', use_sim_time=True)
+    set_time = clock_of(link)
     for number, (begin, end) in enumerate(((100, 101), (10, 12))):
         set_time(begin)
         link.frames.publish(frame(number))
@@ -321,6 +335,45 @@ def test_commands_go_up_and_the_robot_stops_when_they_end(bench):
     link.wait(lambda: len(link.got[topics.CMD_VEL]) == 2)
     time.sleep(0.7)
     assert [m.linear.x for m in link.got[topics.CMD_VEL]] == [0.5, 0.0]
+
+
+def test_a_clock_that_is_set_back_stops_a_moving_robot(bench):
+    link = bench(command_timeout_s=100.0)
+    link.teleop.publish(drive(0.5))
+    link.wait(lambda: link.got[topics.CMD_VEL])
+    clock = link.node.get_clock()
+    earlier = SimpleNamespace(now=lambda: clock.now() - Duration(seconds=3600))
+    # As timers of that clock do then.
+    link.node._alarm.cancel()
+    link.node._status_timer.cancel()
+    link.node.get_clock = lambda: earlier
+    link.wait(lambda: len(link.got[topics.CMD_VEL]) == 2)
+    assert link.got[topics.CMD_VEL][1] == Twist()
+    told = len(link.got[topics.STATUS])
+    link.send(frame())
+    link.wait(lambda: link.got[topics.RECEIVED])
+    link.wait(lambda: len(link.got[topics.STATUS]) > told + 1)
+
+
+def test_reports_and_requests_take_a_twentieth_of_the_air_turns_included(bench):
+    link = bench(profile='vhf_cnr_25k', loss=0.0)
+    ground, up = link.node.ground, link.node.up
+    for size in (1, 5, 6):
+        assert ground._pause_s(bytes(size)) == pytest.approx(20 * (0.6 + up.frame_s(size)))
+    link.send(frame())
+    link.wait(lambda: link.got[topics.RECEIVED])
+    link.wait(lambda: up.sender.counts[Class.REPORT].offered)
+    assert ground.due > link.node.now() + 10
+
+
+def test_a_delta_frame_may_lean_over_the_wrap_of_the_numbers(bench):
+    link = bench()
+    bad = frame(0)
+    header = bitstream.FrameHeader('gsc', 77, 0, 480, 360, 0, 250)
+    bad.data = bitstream.pack(header, bytes(99))
+    link.send(bad)
+    link.wait(lambda: link.got[topics.RECEIVED])
+    assert link.got[topics.RECEIVED][0].reference_sequence == 2**32 - 6
 
 
 def test_a_stop_by_the_operator_is_not_repeated(bench):
@@ -393,7 +446,8 @@ def test_a_bad_parameter_stops_the_node_at_configure(context, capfd, name, value
 
 
 def test_a_key_frame_is_asked_for_over_the_link_and_not_in_a_storm(bench):
-    b = bench()
+    b = bench(use_sim_time=True)  # so that a machine that is busy makes no pauses
+    set_time = clock_of(b)
     wanted = []
     b.peer.create_subscription(Empty, topics.KEY_WANTED, wanted.append, topics.PICTURES)
     missed = b.peer.create_publisher(Empty, topics.KEY_MISSED, topics.NEWEST)
@@ -403,13 +457,16 @@ def test_a_key_frame_is_asked_for_over_the_link_and_not_in_a_storm(bench):
     for number in range(1, 6):
         missed.publish(Empty())
         b.wait(lambda n=number: requests.asked + requests.held >= n)
+    set_time(1)
     b.wait(lambda: wanted)
     assert requests.asked == 1 and len(wanted) == 1
     b.send(frame(2))  # a key frame: the answer
+    set_time(2)
     b.wait(lambda: b.got[topics.RECEIVED])
     missed.publish(Empty())
+    b.wait(lambda: requests.asked == 2)
+    set_time(3)
     b.wait(lambda: len(wanted) == 2)
-    assert requests.asked == 2
 
 
 @pytest.mark.parametrize(('security', 'overhead'), [(False, 12), (True, 22)])

@@ -1,7 +1,10 @@
 """Robot and ground as two nodes in ROS domains of their own, joined by UDP or a serial line."""
 
+import socket
 import time
+from collections import deque
 
+import numpy as np
 import pytest
 
 rclpy = pytest.importorskip('rclpy')
@@ -14,7 +17,10 @@ from std_msgs.msg import Empty  # noqa: E402
 from test_link_end import Line  # noqa: E402
 from test_node_link import camera, drive, frame  # noqa: E402
 
-from gsc_ros.link import keys  # noqa: E402
+from gsc_ros.link import keys, profiles, schedule  # noqa: E402
+from gsc_ros.link.framing import Class  # noqa: E402
+from gsc_ros.link.payloads import FRAME_OVERHEAD, Camera, Command, Setup  # noqa: E402
+from gsc_ros.link.sender import Sender, TokenBucket  # noqa: E402
 from gsc_ros.nodes import topics  # noqa: E402
 from gsc_ros.nodes.link_ground import LinkGround  # noqa: E402
 from gsc_ros.nodes.link_robot import LinkRobot  # noqa: E402
@@ -160,6 +166,156 @@ def test_frames_commands_requests_and_reports_cross(pair):
     assert robot.got[topics.STATUS][-1].packets_malformed == 0
 
 
+def test_a_command_whose_age_is_wrong_is_not_executed(pair):
+    robot, ground = pair.robot, pair.ground
+    robot.says[topics.CODED].publish(frame(0))
+    pair.wait(lambda: ground.got[topics.RECEIVED])  # now the ground knows where the robot is
+    for number, away_s in enumerate((-5.0, 5.0), start=1):
+        stamp = ground.node.get_clock().now().nanoseconds + round(away_s * 1e9)
+        payload = Command(stamp, (0.5, 0.0, 0.0, 0.0, 0.0, 0.0)).pack()
+        ground.node.end.offer(payload, ground.node.now(), Class.COMMAND)
+        ground.node.wake()
+        pair.wait(lambda n=number: robot.node.robot.late == n)
+    assert not robot.got[topics.CMD_VEL]
+
+
+class Flood(deque):
+    """An inbox that fills as fast as it is emptied."""
+
+    taken = 0
+
+    def popleft(self):
+        self.taken += 1
+        assert self.taken < 1000, 'the node does nothing else any more'
+        self.append(self[0])
+        return super().popleft()
+
+
+def test_a_flood_does_not_keep_the_robot_from_being_stopped(ros):
+    robot = active(LinkRobot, ros, security=False, local='127.0.0.1:0', command_timeout_s=0.05)
+    try:
+        sender = Sender(TokenBucket(1e9), 1400)
+        command = Command(robot.get_clock().now().nanoseconds, (0.5, 0.0, 0.0, 0.0, 0.0, 0.0))
+        sender.offer(command.pack(), 0.0, Class.COMMAND)
+        ((_, _, data),) = sender.advance(1.0)
+        robot._inbox.append((data, ('127.0.0.1', 9)))
+        robot.wake()
+        assert robot.robot.due is not None
+        time.sleep(0.1)
+        robot._inbox = Flood([(b'noise', ('127.0.0.1', 9))])
+        robot.wake()
+        assert robot.robot.due is None and robot.robot.stops == 1
+    finally:
+        robot.close()
+        robot.destroy_node()
+
+
+def crafted(rng, number):
+    """Return class and payload as an intruder may make them where nothing is encrypted."""
+    payload = rng.bytes(int(rng.integers(1, 120)))
+    kind = int(rng.integers(5))
+    if kind == 0:
+        stamp = int.from_bytes(rng.bytes(8), 'big', signed=True) >> int(rng.integers(0, 40))
+        picture = Camera('c', *(int(n) for n in rng.integers(0, 65536, 2)))
+        return Class.SETUP, Setup(0, stamp, int(rng.integers(2**32)), picture).pack()
+    if kind == 1:
+        stream = bytes(frame(number % 200).data)
+        head = b'\0' + rng.bytes(FRAME_OVERHEAD - 1)
+        return Class.FRAME, head + stream[: int(rng.integers(1, len(stream)))]
+    if kind == 2:
+        spoilt = bytearray(Setup(0, 10**18, 5, Camera('cam', 480, 360)).pack())
+        spoilt[int(rng.integers(len(spoilt)))] ^= 1 << int(rng.integers(8))
+        return Class.SETUP, bytes(spoilt)
+    if kind == 3:
+        return Class.COMMAND, Command(int(rng.integers(2**62)), (1.0,) * 6).pack()[:-1] + b'\xff'
+    return list(Class)[int(rng.integers(len(Class)))], payload
+
+
+@pytest.mark.parametrize('kind', [LinkRobot, LinkGround])
+def test_no_payload_ends_a_node(ros, kind):
+    node = active(kind, ros, security=False, local='127.0.0.1:0')
+    try:
+        rng, sender = np.random.default_rng(3), Sender(TokenBucket(1e9), 1400)
+        for number in range(2000):
+            klass, payload = crafted(rng, number)
+            sender.offer(payload, number, klass)
+            for _, _, data in sender.advance(number + 0.5):
+                node._inbox.append((data, ('127.0.0.1', 9)))
+            node.wake()
+            node.status()
+        assert node.active and node.refused > 250
+        assert node.end.receiver.malformed == 0  # all of it was taken for ours
+        if kind is LinkGround:
+            assert node.ground.delivered > 10
+    finally:
+        node.close()
+        node.destroy_node()
+
+
+def active(kind, context, **parameters):
+    """Make a node that works."""
+    values = {'profile': 'ideal', 'autostart': False, **parameters}
+    overrides = [Parameter(key, value=value) for key, value in values.items()]
+    node = kind(context=context, parameter_overrides=overrides)
+    node.trigger_configure()
+    node.trigger_activate()
+    assert node.active
+    return node
+
+
+def with_windows(folder):
+    """Write a profile that is open in every first second of two."""
+    plain = (profiles._directory() / 'ideal.yaml').read_text()
+    windows = ('pass_period: {value: 2 s, source: x}', 'pass_length: {value: 1 s, source: x}')
+    path = folder / 'blinking.yaml'
+    path.write_text('\n'.join([plain, *windows]))
+    return str(path)
+
+
+def test_both_ends_keep_the_passes_of_the_profile(key_files, tmp_path):
+    common = [
+        {
+            'key_file': path,
+            'local': '127.0.0.1:0',
+            'profile': with_windows(tmp_path),
+            'schedule_start': '2026-01-01T00:00:00Z',
+        }
+        for path in key_files
+    ]
+    pair = Pair(common[0] | {'remote': 'ground'}, common[1])
+    start = schedule.start_of('2026-01-01T00:00:00Z')
+
+    def phase(host):
+        stamp = host.got[topics.STATUS][-1].header.stamp
+        return (stamp.sec - start + 1e-9 * stamp.nanosec) % 2
+
+    def state(is_open):
+        return all(host.got[topics.STATUS][-1].open is is_open for host in pair.hosts)
+
+    try:
+        for host in pair.hosts:
+            pair.wait(lambda host=host: host.got[topics.STATUS])
+        pair.wait(lambda: state(False))
+        for host in pair.hosts:
+            status = host.got[topics.STATUS][-1]
+            assert status.rate_bps == 0 and 0 < status.changes_in_s <= 1.0
+            assert status.changes_in_s == pytest.approx(2 - phase(host), abs=1e-3)
+        for host in pair.hosts:
+            pair.wait(lambda host=host: 'is closed' in host.node.diagnose().message)
+        pair.wait(lambda: state(True))
+        for host in pair.hosts:
+            assert phase(host) < 1.0
+        for number in range(0, 2000, 2):
+            pair.robot.says[topics.CODED].publish(frame(number))
+            if pair.ground.got[topics.RECEIVED]:
+                break
+            pair.robot.executor.spin_once(0.01)
+            pair.ground.executor.spin_once(0.01)
+        assert pair.ground.got[topics.RECEIVED]
+    finally:
+        pair.close()
+
+
 def test_what_others_send_is_counted_and_answered_by_nothing(key_files):
     pair = Pair(
         {'key_file': key_files[0], 'local': '127.0.0.1:0', 'remote': 'ground'},
@@ -182,6 +338,34 @@ def test_what_others_send_is_counted_and_answered_by_nothing(key_files):
         pair.close()
 
 
+def test_an_address_in_use_and_a_link_that_does_not_close_are_told(ros, capfd, tmp_path):
+    far = tmp_path / 'far.yaml'
+    text = (profiles._directory() / 'vhf_cnr_25k.yaml').read_text()
+    far.write_text(text.replace('value: 5 km', 'value: 400 km'))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(('127.0.0.1', 0))
+        taken = f'127.0.0.1:{other.getsockname()[1]}'
+        for parameters, message in (
+            ({'local': taken}, 'cannot listen on'),
+            ({'local': '127.0.0.1:0', 'profile': str(far)}, 'does not close'),
+        ):
+            values = {'autostart': False, 'security': False, **parameters}
+            overrides = [Parameter(key, value=value) for key, value in values.items()]
+            node = LinkRobot(context=ros, parameter_overrides=overrides)
+            try:
+                node.trigger_configure()
+                assert node.diagnostics is None
+            finally:
+                node.destroy_node()
+            assert message in capfd.readouterr().err
+    node = active(
+        LinkRobot, ros, security=False, local='127.0.0.1:0', profile=str(far), rate_bps=4800.0
+    )
+    assert node.end.sender.rate_bps == 4800.0
+    node.close()
+    node.destroy_node()
+
+
 @pytest.mark.parametrize(
     ('parameters', 'message'),
     [
@@ -192,6 +376,9 @@ def test_what_others_send_is_counted_and_answered_by_nothing(key_files):
         ({'security': False, 'transport': 'serial', 'device': '/dev/none'}, 'cannot open'),
         ({'security': False, 'transport': 'pigeon'}, 'udp, serial'),
         ({'security': False, 'local': ':0', 'mtu': 49}, 'mtu must be 50'),
+        ({'security': False, 'local': ':0', 'schedule_start': 'noon'}, 'not a time'),
+        ({'security': False, 'local': ':0', 'profile': 'nowhere'}, 'known: '),
+        ({'local': ':0', 'key_file': '/nowhere/link.key'}, 'gsc key'),
     ],
 )
 @pytest.mark.parametrize('kind', [LinkRobot, LinkGround])

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from gsc_ros.link.counts import Statistics
 from gsc_ros.link.framing import CHECKSUM, Class, Reassembler, Received, Seal
+from gsc_ros.link.schedule import Schedule
 from gsc_ros.link.sender import Sender, TokenBucket
 
 # The far end gives a payload up when it heard nothing of it for so many full datagrams' time and
@@ -25,8 +26,10 @@ class End:
     One end: a `sender` in one direction, a `receiver` in the other.
 
     rate_bps: bits a second that may go out; mtu: bytes a datagram; delay_s: how long a datagram is
-    on its way when nothing holds it up; gap_s, max_age_s: see `Sender`; out, into: how
-    datagrams are proven that go out and come in. Raises ValueError for values out of range.
+    on its way when nothing holds it up; turn_s: how long the radio takes to get the air, where
+    both directions share it; gap_s, max_age_s: see `Sender`; schedule: rate and delay over time,
+    in the place of `rate_bps` and `delay_s`, the same at both ends; out, into: how datagrams are
+    proven that go out and come in. Raises ValueError for values out of range.
     """
 
     def __init__(
@@ -35,27 +38,27 @@ class End:
         mtu: int,
         *,
         delay_s: float = 0.0,
+        turn_s: float = 0.0,
         gap_s: float = 0.0,
         max_age_s: float | None = None,
+        schedule: Schedule | None = None,
         out: Seal = CHECKSUM,
         into: Seal = CHECKSUM,
     ) -> None:
-        bucket = TokenBucket(rate_bps, gap_s)
-        self._delay_s = delay_s
-        self.sender = Sender(bucket, mtu, max_age_s, seal=out)
-        quiet = _QUIET_DATAGRAMS * bucket.air_s(mtu) if rate_bps else 0.0
+        rates = schedule.rates if schedule else []
+        bucket = TokenBucket(rates[0] if rates else rate_bps, gap_s)
+        self._delay_s, self.turn_s = delay_s, turn_s
+        self._now = 0.0
+        self.sender = Sender(bucket, mtu, max_age_s, schedule, out)
+        quiet = _QUIET_DATAGRAMS * bucket.air_s(mtu) if bucket.rate_bps else 0.0
         self.receiver = Reassembler(quiet + _JITTER_S, into)
         self.sent = self.heard_bytes = 0
 
     @property
     def delay_s(self) -> float:
-        """Propagation delay, one way, s."""
-        return self._delay_s
-
-    @property
-    def turn_s(self) -> float:
-        """Turns are the radio's own business."""
-        return 0.0
+        """Propagation delay at the last time that was told, one way, s."""
+        delay_s = self.sender.schedule.stretch(self._now).delay_s
+        return self._delay_s if delay_s is None else delay_s
 
     def offer(
         self, payload: bytes, now: float, klass: Class = Class.FRAME, firm: bool = False
@@ -73,6 +76,7 @@ class End:
 
     def outgoing(self, now: float) -> Iterator[bytes]:
         """Yield the datagrams whose turn it is at `now`."""
+        self._now = now
         bucket = self.sender.bucket
         bucket.free_at = max(bucket.free_at, now - _CATCH_UP_S)
         for _, _, data in self.sender.advance(now):

@@ -9,6 +9,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -91,6 +92,21 @@ class Schedule:
             now = end
         raise AssertionError('stretches repeat for ever')
 
+    def beginning(self, at: float) -> 'Schedule':
+        """Return the same link with time zero at a time (s) of this one."""
+        period = sum(stretch.seconds for stretch in self.stretches)
+        if math.isinf(period):
+            return self
+        at %= period
+        end, later, earlier = 0.0, [], []
+        for stretch in self.stretches:
+            begin, end = end, end + stretch.seconds
+            if end - at > _EPSILON_S:
+                later.append(stretch._replace(seconds=end - max(begin, at)))
+            if at - begin > _EPSILON_S:
+                earlier.append(stretch._replace(seconds=min(end, at) - begin))
+        return Schedule([*later, *earlier])
+
     def closes(self, now: float) -> float:
         """Return when a link that is open closes (s); infinite for never."""
         if all(stretch.rate_bps for stretch in self.stretches):
@@ -115,6 +131,21 @@ class Schedule:
                 if end > now + _EPSILON_S:
                     yield stretch, end
             turn += 1
+
+
+def start_of(text: str) -> float:
+    """
+    Read a time in ISO 8601 with its zone, such as ``2026-11-28T12:00:00Z``: s since 1970.
+
+    Raises ValueError for anything else.
+    """
+    try:
+        when = datetime.fromisoformat(text.removesuffix('Z') + '+00:00' * text.endswith('Z'))
+    except ValueError:
+        when = None
+    if when is None or when.tzinfo is None:
+        raise ValueError(f'{text!r} is not a time with its zone, such as 2026-11-28T12:00:00Z')
+    return when.timestamp()
 
 
 def of(profile: Profile, scale: float = 1.0, delay_scale: float = 1.0) -> Schedule:

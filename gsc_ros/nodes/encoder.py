@@ -233,7 +233,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
                 header=message.header,
                 sequence=self._sequence,
                 frame_type=frame.header.frame_type,
-                reference_sequence=frame.header.reference_of(self._sequence),
+                reference_sequence=frame.header.reference_of(self._sequence) % 2**32,
                 preset=self.values.preset,
                 model_fingerprint=self._fingerprint,
                 width=rgb.shape[1],

@@ -4,7 +4,7 @@ The ground's side of a link: frames come down, commands and requests go up.
 Publishes link/image/gsc and link/camera_info, one of each per frame, with the robot's acquisition
 stamp; subscribes teleop/cmd_vel, teleop/roi and decoded/key_missed. What is published is rebuilt
 from what crossed the link and from nothing else. Tells the robot what was heard, in reports that
-take a twentieth of the rate at most.
+take a twentieth of the air at most.
 """
 
 import array
@@ -23,7 +23,7 @@ from gsc_ros.msg import SemanticFrame
 from gsc_ros.nodes import convert, topics
 from gsc_ros.nodes.link_base import LinkBase, time_of
 
-_SHARE = 1 / 20  # of the rate, for reports and for regions at most
+_SHARE = 1 / 20  # of the air, for reports, for regions and for key frames' requests at most
 _LEAST_PAUSE_S = 1.0
 _LEAST_WAIT_S = 0.5  # for a key frame that was asked for: a robot has to draw breath
 
@@ -82,9 +82,10 @@ class GroundSide:
             payload = report.pack() if report else b''
             if payload:
                 self._up.offer(payload, now, Class.REPORT)
-            self._report_at = now + self._pause_s(payload)
+            self._report_at = now + max(_LEAST_PAUSE_S, self._pause_s(payload))
         if self._region is not None and now >= self._region_at:
-            self._region_at = now + self._pause_s(self._request(Request(region=self._region), now))
+            payload = self._request(Request(region=self._region), now)
+            self._region_at = now + max(_LEAST_PAUSE_S, self._pause_s(payload))
             self._region = None
 
     @property
@@ -95,8 +96,12 @@ class GroundSide:
         return min(self._report_at, self._region_at)
 
     def _pause_s(self, payload: bytes) -> float:
-        """Time after a payload until the next of its kind, s."""
-        return max(_LEAST_PAUSE_S, self._up.frame_s(len(payload)) / _SHARE if payload else 0.0)
+        """Time after a payload until the next of its kind may go, s."""
+        if not payload:
+            return 0.0
+        # On a channel that both directions share it takes the air there and back.
+        turns_s = self._up.turn_s + self._down.turn_s
+        return (self._up.frame_s(len(payload)) + turns_s) / _SHARE
 
     def take(self, received: Received, now: float) -> None:
         """Publish what came down the link."""
@@ -123,7 +128,7 @@ class GroundSide:
                 header=stamp,
                 sequence=frame.sequence,
                 frame_type=header.frame_type,
-                reference_sequence=header.reference_of(frame.sequence),
+                reference_sequence=header.reference_of(frame.sequence) % 2**32,
                 preset=header.preset,
                 model_fingerprint=header.fingerprint,
                 width=header.width,
@@ -155,9 +160,10 @@ class GroundSide:
         now = self._node.now()
         # The request goes up, a frame that has begun is finished, the key frame comes down.
         request = Request(key_frame=True)
-        there_s = self._up.turn_s + self._up.frame_s(len(request.pack())) + self._up.delay_s
+        payload = request.pack()
+        there_s = self._up.turn_s + self._up.frame_s(len(payload)) + self._up.delay_s
         wait = there_s + self._down.turn_s + self._down.delay_s + 2 * self._frame_s
-        if self.key_requests.ask(now, max(wait, _LEAST_WAIT_S)):
+        if self.key_requests.ask(now, max(wait, _LEAST_WAIT_S), self._pause_s(payload)):
             self._request(request, now)
             self._node.set_alarm(now)
 

@@ -18,7 +18,7 @@ from gsc_ros.link.sender import Sender
 from gsc_ros.nodes import lifecycle
 from gsc_ros.nodes.diagnostics import ERROR, OK, STALE, WARN, Report
 from gsc_ros.nodes.ground_side import GroundSide
-from gsc_ros.nodes.link_base import QUIET_S, LinkBase, LinkBaseParameters, figures
+from gsc_ros.nodes.link_base import QUIET_S, LinkBase, LinkBaseParameters, closed, figures
 from gsc_ros.nodes.parameters import parameter
 from gsc_ros.nodes.robot_side import RobotSide, RobotSideParameters
 
@@ -192,7 +192,8 @@ class LinkNode(LinkBase[LinkParameters]):
             return Report(OK, 'inactive')
         status = self.status()
         now = self.now()
-        values = figures(status) | {
+        values = figures(status) | self.windows()
+        values |= {
             'frame age on arrival s': self.ground.frame_age_s,
             'replayed': self.down.receiver.replayed + self.up.receiver.replayed,
             'refused': self.refused,
@@ -207,8 +208,7 @@ class LinkNode(LinkBase[LinkParameters]):
         if not self.down.sender.schedule.rates:
             return Report(ERROR, 'the link does not close', values)
         if not status.open:
-            wait = units.show(status.changes_in_s, 'time')
-            return Report(WARN, f'the link is closed and opens in {wait}', values)
+            return Report(WARN, closed(status), values)
         if now > self.robot.offered_at + QUIET_S:
             return Report(STALE, 'no frames come from the encoder', values)
         if now > self.ground.delivered_at + self.down.delay_s + QUIET_S:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from builtin_interfaces.msg import Time
+from rclpy.clock import Clock, ClockType
 
-from gsc_ros.link import budget, profiles
+from gsc_ros.link import budget, profiles, units
 from gsc_ros.link.ccsds import seal_for
 from gsc_ros.link.counts import Statistics
 from gsc_ros.link.framing import Seal
@@ -132,6 +133,10 @@ class LinkBase(GscNode[P]):
     def start(self) -> None:
         """Wake when something is due, and tell how the link fares."""
         self._alarm = self.create_timer(STATUS_PERIOD_S, self.wake)
+        # Timers of a clock that is set back stand still, and nobody would stop the robot.
+        self._watch = self.create_timer(
+            STATUS_PERIOD_S, self.wake, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
         self._status_timer = self.create_timer(STATUS_PERIOD_S, self._publish_status)
         self._publish_status()
 
@@ -139,6 +144,7 @@ class LinkBase(GscNode[P]):
         """Sleep."""
         self._note_keys()
         self.destroy_timer(self._alarm)
+        self.destroy_timer(self._watch)
         self.destroy_timer(self._status_timer)
 
     def teardown(self) -> None:
@@ -164,6 +170,7 @@ class LinkBase(GscNode[P]):
             # Simulated time began anew: what was on its way belongs to the past.
             self.get_logger().warning('time ran backwards: the link starts afresh')
             self.begin()
+            self._status_timer.reset()
         self.last_ns = now
         return (now - self._epoch_ns) * 1e-9
 
@@ -229,6 +236,13 @@ class LinkBase(GscNode[P]):
         status.header.stamp = time_of(self.last_ns)
         return status
 
+    def windows(self) -> dict[str, object]:
+        """Return when the link closes (0: it is closed) and when it opens next, as diagnostics."""
+        now, times = self.now(), self.downlink.schedule
+        closes = times.closes(now)
+        opens = times.opens(closes) if math.isfinite(closes) else math.inf
+        return {'closes in s': closes - now, 'next window in s': opens - now}
+
     def _publish_status(self) -> None:
         self._told_bps = self.downlink.rate_at(self.now())[0]
         self._note_keys()
@@ -246,6 +260,11 @@ class LinkBase(GscNode[P]):
                 'old datagrams could be played back',
                 throttle_duration_sec=LOG_PERIOD_S,
             )
+
+
+def closed(status: LinkStatus) -> str:
+    """Say that a link is closed, and for how long."""
+    return f'the link is closed and opens in {units.show(status.changes_in_s, "time")}'
 
 
 def figures(status: LinkStatus) -> dict[str, object]:

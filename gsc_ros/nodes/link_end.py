@@ -7,9 +7,10 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from gsc_ros.link import transports, units
+from gsc_ros.link import schedule, transports, units
 from gsc_ros.link.end import End
 from gsc_ros.link.framing import Received
+from gsc_ros.link.schedule import Schedule
 from gsc_ros.link.sender import Sender
 from gsc_ros.link.transports import Transport
 from gsc_ros.nodes.diagnostics import Drops
@@ -46,6 +47,12 @@ class LinkEndParameters(LinkBaseParameters):
         high=1e9,
         read_only=True,
     )
+    schedule_start: str = parameter(
+        '',
+        'When the passes or windows of the profile began, as 2026-11-28T12:00:00Z, the same at '
+        'both ends; empty: the radio is open at all times',
+        read_only=True,
+    )
 
 
 P = TypeVar('P', bound=LinkEndParameters)
@@ -71,6 +78,7 @@ class LinkEnd(LinkBase[P]):
     def setup(self) -> None:
         """Open the transport; raises ValueError or OSError with the remedy."""
         super().setup()
+        super().begin()
         self._transport = self._open()
         try:
             self._make_end()
@@ -120,15 +128,36 @@ class LinkEnd(LinkBase[P]):
 
         return UdpTransport(values.local, values.remote)
 
+    def _schedule(self) -> Schedule:
+        """Return when this end may send, and how fast, from its time zero on."""
+        values, profile = self.values, self.budget.profile
+        times = Schedule.constant(values.rate_bps or self.budget.rate_bps * values.rate_scale)
+        if values.schedule_start:
+            zero_s = self._epoch_ns * 1e-9 - schedule.start_of(values.schedule_start)
+            times = schedule.of(profile, values.rate_scale).beginning(zero_s)
+        if not times.rates:
+            raise ValueError(
+                f'{profile.name}: the link does not close, so that nothing would ever be sent: '
+                'name another profile, or set rate_bps'
+            )
+        most = self._transport.max_rate_bps(self.mtu)
+        return Schedule(
+            one._replace(rate_bps=min(values.rate_bps or one.rate_bps, most))
+            if one.rate_bps
+            else one
+            for one in times.stretches
+        )
+
     def _make_end(self) -> None:
-        values = self.values
-        rate = values.rate_bps or self.budget.rate_bps * values.rate_scale
+        values, profile = self.values, self.budget.profile
         self.end = End(
-            min(rate, self._transport.max_rate_bps(self.mtu)),
+            0.0,
             self.mtu,
-            delay_s=self.delay_s,
-            gap_s=0.0 if values.rate_bps else self.budget.profile.packet_gap,
+            delay_s=self.budget.delay_s,
+            turn_s=profile.turnaround,
+            gap_s=0.0 if values.rate_bps else profile.packet_gap,
             max_age_s=self.max_age_s,
+            schedule=self._schedule(),
             out=self.seal(self.out),
             into=self.seal(self.into),
         )
@@ -140,6 +169,11 @@ class LinkEnd(LinkBase[P]):
         """The only sender: both directions have one rate."""
         return self.end.sender
 
+    @property
+    def delay_s(self) -> float:
+        """Propagation delay now, one way, s."""
+        return self.end.delay_s
+
     def begin(self) -> None:
         """Begin at time zero with nothing on its way and nothing counted."""
         super().begin()
@@ -147,7 +181,8 @@ class LinkEnd(LinkBase[P]):
 
     def work(self, now: float) -> None:
         """Take what came, and send what is due."""
-        while self._inbox:
+        # What comes meanwhile has to wait, or a flood would keep the robot from being stopped.
+        for _ in range(len(self._inbox)):
             data, source = self._inbox.popleft()
             ours, complete = self.end.push(data, now)
             if ours:

@@ -12,7 +12,7 @@ from gsc_ros.link.framing import Received
 from gsc_ros.nodes import lifecycle
 from gsc_ros.nodes.diagnostics import ERROR, OK, STALE, WARN, Report
 from gsc_ros.nodes.ground_side import GroundSide
-from gsc_ros.nodes.link_base import QUIET_S, figures
+from gsc_ros.nodes.link_base import QUIET_S, closed, figures
 from gsc_ros.nodes.link_end import LinkEnd, LinkEndParameters
 
 
@@ -82,7 +82,8 @@ class LinkGround(LinkEnd[LinkGroundParameters]):
         """Say how the link fares."""
         if not self.active:
             return Report(OK, 'inactive')
-        values = figures(self.status()) | self.transport_figures()
+        status = self.status()
+        values = figures(status) | self.windows() | self.transport_figures()
         values |= {
             'frame age on arrival s': self.ground.frame_age_s,
             'restored': self.end.receiver.restored,
@@ -92,6 +93,8 @@ class LinkGround(LinkEnd[LinkGroundParameters]):
             return Report(ERROR, self.end.sender.trouble, values)
         if self.trouble:
             return Report(WARN, self.trouble, values)
+        if not status.open:
+            return Report(WARN, closed(status), values)
         if self.now() > self.ground.delivered_at + self.delay_s + QUIET_S:
             return Report(STALE, 'no frames come through', values)
         return Report(OK, 'ok', values)

@@ -11,7 +11,7 @@ from gsc_ros.link.counts import Statistics
 from gsc_ros.link.framing import Received
 from gsc_ros.nodes import lifecycle
 from gsc_ros.nodes.diagnostics import ERROR, OK, STALE, WARN, Report
-from gsc_ros.nodes.link_base import QUIET_S, figures
+from gsc_ros.nodes.link_base import QUIET_S, closed, figures
 from gsc_ros.nodes.link_end import LinkEnd, LinkEndParameters
 from gsc_ros.nodes.robot_side import RobotSide, RobotSideParameters
 
@@ -82,12 +82,15 @@ class LinkRobot(LinkEnd[LinkRobotParameters]):
         """Say how the link fares."""
         if not self.active:
             return Report(OK, 'inactive')
-        values = figures(self.status()) | self.transport_figures()
+        status = self.status()
+        values = figures(status) | self.windows() | self.transport_figures()
         values |= {'commands too late': self.robot.late, 'stops': self.robot.stops}
         if self.end.sender.unsealed:
             return Report(ERROR, self.end.sender.trouble, values)
         if self.trouble:
             return Report(WARN, self.trouble, values)
+        if not status.open:
+            return Report(WARN, closed(status), values)
         if self.now() > self.robot.offered_at + QUIET_S:
             return Report(STALE, 'no frames come from the encoder', values)
         return Report(OK, 'ok', values)

@@ -74,15 +74,18 @@ class RobotSide:
         )
         self.camera_info: CameraInfo | None = None
         self._size = (0, 0)  # of the last picture
+        self._moving = False
 
     def begin(self, down: Outlet, up: Outlet) -> None:
-        """Begin with nothing on its way and nothing counted."""
+        """Begin with nothing on its way and nothing counted; a robot that moves is stopped."""
         self._down, self._up = down, up
         self._sender = FrameSender()
         self.feedback = Feedback()
         self.late = self.stops = 0
         self.offered_at = self._moved_at = 0.0
-        self._moving = False
+        if self._moving:
+            # The clock was set back: nobody can say any more how old the last command is.
+            self._halt('time began anew')
 
     def start(self) -> None:
         """Listen to the robot."""
