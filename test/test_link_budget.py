@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gsc_ros.commands import link_budget
-from gsc_ros.link import budget, profiles, units
+from gsc_ros.link import budget, codes, profiles, units
 
 AU = units.ASTRONOMICAL_UNIT_M
 
@@ -51,6 +51,65 @@ def test_computed_figures_are_the_published_ones(name, distance, slow, fast, nea
     result = budget.compute(profiles.load(name), distance)
     assert slow <= result.rate_bps <= fast
     assert near <= result.delay_s + result.profile.turnaround <= far
+
+
+# What stands in a standard's table or on a datasheet, written down from there a second time.
+OFDM_DBM = {6: -82, 9: -81, 12: -79, 18: -77, 24: -74, 36: -70, 48: -66, 54: -65}  # IEEE 802.11
+SERIAL_TONE_DB = {  # MIL-STD-188-110B, tables XX and C-XVI, two paths; as its profile, from memory
+    75: 2, 150: 5, 300: 7, 600: 7, 1200: 11, 2400: 18,
+    3200: 14, 4800: 20, 6400: 23, 8000: 28, 9600: 33,
+}  # fmt: skip
+
+
+def test_thresholds_are_those_of_the_tables():
+    hf = profiles.load('hf_skywave_3k')
+    assert dict(zip(hf.rates, hf.required_snr, strict=True)) == SERIAL_TONE_DB
+    # ITU-R P.372, rural: c - d log10 f with c = 67.2, d = 27.7.
+    assert hf.noise_figure == pytest.approx(67.2 - 27.7 * math.log10(hf.frequency / 1e6), abs=0.05)
+    mesh = profiles.load('uhf_manet_jammed')
+    thermal = -174 + 10 * math.log10(20e6)
+    found = dict(zip(mesh.rates, mesh.required_snr, strict=True))
+    for mbps, dbm in OFDM_DBM.items():
+        assert found[round(mbps * 1e6 * 3 / 20)] == pytest.approx(dbm - thermal - 15, abs=0.05)
+    # Semtech SX1276/77/78/79, table 13: -5 dB at SF6, 2.5 dB less for each factor more.
+    lora = profiles.load('lora_915_fhss')
+    assert lora.required_snr == (-5 - 2.5 * (lora.lora_spreading_factor - 6),)
+
+
+@pytest.mark.parametrize(
+    ('name', 'eirp', 'g_over_t'),
+    [
+        # MSL: 15 W, 25.5 or 5 dBi less 1 dB; 34 m: 68.24 dBi at 30 K, 70 m: 74.55 dBi at 25 K.
+        ('mars_dte_hga_34m', 36.3, 53.5),
+        ('mars_dte_hga_70m', 36.3, 60.6),
+        ('mars_dte_lga_34m', 15.8, 53.5),
+        # Electra-Lite: 8.5 W.
+        ('mars_uhf_relay', 9.3, -26.4),
+        ('uhf_satcom_25k', 26.0, -18.0),
+        ('moon_dte_x_34m', 9.0, 44.8),
+        ('moon_dte_s_13m', 6.0, 23.0),
+    ],
+)
+def test_ends_are_as_strong_as_they_are_said_to_be(name, eirp, g_over_t):
+    lines = {line.label: line.value for line in budget.compute(profiles.load(name)).lines}
+    assert lines['EIRP'] == pytest.approx(eirp, abs=0.06)
+    assert lines['receiver G/T'] == pytest.approx(g_over_t, abs=0.06)
+
+
+def test_no_threshold_is_better_than_its_code():
+    """At the reference of one bit in 100,000 and up to 1.3 dB above it."""
+    seen = 0
+    for name in profiles.known():
+        profile = profiles.load(name)
+        if profile.required_ebn0 is None or profile.code == 'none':
+            continue
+        curve = codes._threshold_db(codes.CODES[profile.code])
+        assert -0.01 <= profile.required_ebn0 - curve <= 1.3, name
+        seen += 1
+    assert seen >= 7
+    vhf = profiles.load('vhf_cnr_25k')  # its SNR as Eb/N0
+    ebn0 = vhf.required_snr[0] + 10 * math.log10(vhf.bandwidth / vhf.rates[0])
+    assert 0 <= ebn0 - codes._threshold_db(codes.CODES['fsk']) <= 1.3
 
 
 def test_every_profile_has_a_published_figure():
