@@ -21,8 +21,10 @@ from gsc_ros.link.transports.udp import UdpTransport
 
 local, remote, frames, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
 transport, end = UdpTransport(local, remote), End(80_000.0, 100)
-hearing, begin = Hearing(end.receiver), time.monotonic()
+hearing = Hearing(end.receiver)
 print('ready', flush=True)
+sys.stdin.readline()  # until both are
+begin = time.monotonic()
 offered, came, whole, commands = 0, 0, 0, 0
 while (now := time.monotonic() - begin) < seconds:
     if offered < frames and now > offered * 0.1 + 0.5:
@@ -44,6 +46,7 @@ while (now := time.monotonic() - begin) < seconds:
     for data in end.outgoing(now):
         transport.send(data)
 print(json.dumps({'came': hearing.came, 'whole': whole, 'loss': hearing.seen.loss,
+                  'frames': end.sender.counts[Class.FRAME].sent,
                   'sent': end.sent, 'commands': commands, 'malformed': end.receiver.malformed}))
 """
 
@@ -100,16 +103,21 @@ def test_frames_and_commands_cross_between_namespaces(hosts, queue, loss):
     processes = []
     for name, words in zip(hosts[::-1], sides, strict=True):
         command = ['ip', 'netns', 'exec', name, sys.executable, '-c', CODE, *words]
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True)
         assert process.stdout.readline() == 'ready\n'
         processes.append(process)
-    ground, robot = (json.loads(process.communicate(timeout=30)[0]) for process in processes)
+    for process in processes:
+        process.stdin.write('go\n')
+        process.stdin.flush()
+    ground, robot = (json.loads(process.communicate(timeout=60)[0]) for process in processes)
     print(ground, robot)
     assert ground['malformed'] == robot['malformed'] == 0
     assert loss[0] <= ground['loss'] <= loss[1]
     if queue:
         assert ground['came'] > 0.4 * FRAMES and robot['commands'] > 0.3 * FRAMES
     else:
-        # A process that is held up cuts frames; it loses none.
-        assert (ground['came'], robot['commands']) == (FRAMES, FRAMES)
-        assert ground['whole'] > 0.8 * FRAMES
+        # A process that is held up cuts frames and leaves some out; nothing is lost on the way.
+        assert ground['came'] == robot['frames'] > 0.5 * FRAMES
+        assert robot['commands'] == ground['sent'] > 0.5 * FRAMES
+        assert ground['whole'] > 0.5 * ground['came']

@@ -130,7 +130,7 @@ class KeyRing:
         heard = [noted.get(f'{name} heard', -1) for name in names]
         before = self._seals.get(direction)
         if before is not None:  # what it took since the last note counts as well
-            heard = list(map(max, heard, before.heard))
+            heard = [max(pair) for pair in zip(heard, before.heard, strict=True)]
         self._seals[direction] = Sealed(self._keys, direction, _Counts(self, names[0]), heard)
         return self._seals[direction]
 

@@ -98,7 +98,9 @@ class Schedule:
         if math.isinf(period):
             return self
         at %= period
-        end, later, earlier = 0.0, [], []
+        end = 0.0
+        later: list[Stretch] = []
+        earlier: list[Stretch] = []
         for stretch in self.stretches:
             begin, end = end, end + stretch.seconds
             if end - at > _EPSILON_S:
@@ -142,8 +144,8 @@ def start_of(text: str) -> float:
     try:
         when = datetime.fromisoformat(text.removesuffix('Z') + '+00:00' * text.endswith('Z'))
     except ValueError:
-        when = None
-    if when is None or when.tzinfo is None:
+        when = datetime.min  # which has no zone
+    if when.tzinfo is None:
         raise ValueError(f'{text!r} is not a time with its zone, such as 2026-11-28T12:00:00Z')
     return when.timestamp()
 
