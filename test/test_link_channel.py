@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gsc_ros.link import framing
+from gsc_ros.link import budget, framing, profiles
 from gsc_ros.link.channel import Channel
 from gsc_ros.link.framing import Class
 from gsc_ros.link.losses import GilbertElliott, GilbertElliottModel
@@ -221,12 +221,47 @@ def test_losses_are_counted_and_truncate():
 )
 def test_bursts_follow_the_theory(start, end, bad, good):
     model = GilbertElliottModel(start, end, bad, good)
-    chain = GilbertElliott(model, seed=11)
-    lost = [chain.lost() for _ in range(200_000)]
-    assert sum(lost) / len(lost) == pytest.approx(model.mean_loss, rel=0.03)
+    # A single run of a million packets scatters by up to 0.9 %: so it is the mean of some.
+    count, gone, runs = 1_000_000, 0, 0
+    for seed in range(11, 17):
+        chain, before = GilbertElliott(model, seed), False
+        for _ in range(count):
+            lost = chain.lost()
+            gone += lost
+            runs += lost and not before
+            before = lost
+    assert gone / (6 * count) == pytest.approx(model.mean_loss, rel=0.01)
     if (bad, good) == (1.0, 0.0):
-        bursts = [len(list(group)) for value, group in itertools.groupby(lost) if value]
-        assert sum(bursts) / len(bursts) == pytest.approx(model.mean_burst, rel=0.03)
+        assert gone / runs == pytest.approx(model.mean_burst, rel=0.01)
+
+
+def test_what_gets_through_is_the_rate_less_overhead_and_losses():
+    model = GilbertElliottModel(0.05, 0.5)
+    channel = Channel(1e6, mtu=200, loss=model, seed=2)
+    payload, count = bytes(192), 50_000
+    step_s = 1.0001 * channel.frame_s(192)  # so that rounding makes no frame stale
+    for number in range(count):
+        channel.offer(payload, number * step_s)
+        channel.poll(number * step_s)
+    channel.poll(count * step_s)
+    through = 8 * 192 * channel.statistics(count * step_s).delivered / (count * step_s)
+    assert through == pytest.approx(1e6 * 192 / 200 * (1 - model.mean_loss), rel=0.01)
+
+
+@pytest.mark.parametrize('name', profiles.known())
+def test_an_overloaded_profile_uses_its_air(name):
+    """All but headers and gaps, which frames need, carries frames."""
+    result = budget.compute(profiles.load(name))
+    profile = result.profile
+    channel = Channel(result.rate_bps, 0.0, int(profile.mtu), gap_s=profile.packet_gap)
+    frame_s = channel.frame_s(300)
+    until = 60 * frame_s
+    arrivals = list(run(channel, stream(300, frame_s / 7, until), until + 2 * frame_s))
+    stats = channel.statistics(until + 2 * frame_s)
+    took = channel.sender.bucket.air_s(stats.sent_bytes, stats.packets_sent)
+    assert took >= 0.95 * until
+    payload = sum(len(r.payload) for _, r in arrivals)
+    assert payload == stats.sent_bytes - framing.OVERHEAD * stats.packets_sent
 
 
 @given(st.floats(0.0, 0.9), st.floats(1.0, 50.0))
