@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
+from gsc_ros.link.ccsds import seal_for
 from gsc_ros.link.end import End
-from gsc_ros.link.framing import CHECKSUM, MAX_FRAGMENTS, Class
+from gsc_ros.link.framing import MAX_FRAGMENTS, Class
 from gsc_ros.link.security import Sealed
 from gsc_ros.link.sender import Sender, TokenBucket
 
@@ -43,12 +44,16 @@ def spoilt(rng, data):
     return data  # played back
 
 
+@pytest.mark.parametrize('packets', ['none', 'ccsds'])
 @pytest.mark.parametrize('sealed', [False, True], ids=['checksum', 'encrypted'])
-def test_nothing_that_comes_harms_the_receiver(sealed):
+def test_nothing_that_comes_harms_the_receiver(sealed, packets):
+    if packets == 'ccsds':
+        pytest.importorskip('spacepackets')
     rng = np.random.default_rng(7)
-    seal = Sealed([KEY], 'down', itertools.count()) if sealed else CHECKSUM
-    sent = good(rng, seal, 3000)
-    end = End(1e4, MTU, into=Sealed([KEY], 'down') if sealed else CHECKSUM)
+    inner = Sealed([KEY], 'down', itertools.count()) if sealed else None
+    sent = good(rng, seal_for(packets, 'down', inner), 3000)
+    into = seal_for(packets, 'down', Sealed([KEY], 'down') if sealed else None)
+    end = End(1e4, MTU, into=into)
     receiver = end.receiver
     most = complete = 0
     for step in range(COUNT):
