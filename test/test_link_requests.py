@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsc_ros.link.payloads import WHOLE, PayloadError, Request
@@ -74,6 +74,7 @@ def test_a_storm_becomes_a_few(steps, wait):
         assert after - before >= wait * 2 ** min(i, MOST_WAITS) * 0.999
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 2), st.booleans()), max_size=200), st.floats(0.1, 5))
 def test_even_requests_that_are_answered_keep_to_their_share(steps, pause):
     backoff, now, asked = Backoff(), 0.0, []

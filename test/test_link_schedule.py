@@ -135,6 +135,7 @@ def test_a_day_of_relay_passes_leaves_nothing_behind():
     assert not channel._air and len(channel._open) <= 1
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0.1, 50), st.floats(0, 1e4)), min_size=1, max_size=5),
     st.floats(-1e4, 1e4),
