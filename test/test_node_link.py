@@ -264,13 +264,11 @@ def test_an_outage_is_told_at_once_and_ends(bench, tmp_path):
     link = bench(profile=str(profile))
     shut = link.status(lambda s: not s.open)
     assert shut.rate_bps == 0.0 and 0 < shut.changes_in_s <= 1.0
-    windows = link.node.windows()
-    assert windows['closes in s'] == 0.0 and 0 < windows['next window in s'] <= 1.0
+    assert shut.closes_in_s == 0.0 and 0 < shut.next_window_in_s <= 1.0
     link.send(frame(1))  # too old when the window opens
-    link.status(lambda s: s.open)
-    windows = link.node.windows()
-    assert 0 < windows['closes in s'] <= 1.0
-    assert windows['next window in s'] == pytest.approx(windows['closes in s'] + 1.0)
+    clear = link.status(lambda s: s.open)
+    assert 0 < clear.closes_in_s <= 1.0
+    assert clear.next_window_in_s == pytest.approx(clear.closes_in_s + 1.0)
     link.send(frame(3))
     link.wait(lambda: link.got[topics.RECEIVED])
     assert link.got[topics.RECEIVED][0].sequence == 3

@@ -149,11 +149,11 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         self._film.restart()
 
     def _on_region(self, message: RegionOfInterest) -> None:
-        self._region, self._region_at = message, time.monotonic()
+        self._region, self._region_at = message, self._clock_s()
 
     def _interest(self, now: float, size: tuple[int, int]) -> Region | None:
         """Return the part of pictures of a size (W, H) that is to be told most of."""
-        if self._region is None or now - self._region_at > self.values.roi_timeout_s:
+        if self._region is None or not 0 <= now - self._region_at <= self.values.roi_timeout_s:
             return None
         try:
             region = convert.to_region(self._region, size)
@@ -197,9 +197,13 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         carrier = self._carrier(time.monotonic())
         return self._pace.due(now, carrier, self._encode_s, self.values.max_rate) - now
 
-    def _now(self) -> float:
+    def _clock_s(self) -> float:
         """Seconds on the clock of the link, simulated or not."""
-        now = 1e-9 * self.get_clock().now().nanoseconds
+        return 1e-9 * self.get_clock().now().nanoseconds
+
+    def _now(self) -> float:
+        """Return the time as the worker paces itself by it, s."""
+        now = self._clock_s()
         if now < self._paced_at:
             self._pace = Pace()  # simulated time began anew
         self._paced_at = now
@@ -218,7 +222,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
             self._depth if self._depth is not None and self._depth.shape == rgb.shape[:2] else None
         )
         self._film.key_every = self.values.key_every
-        region = self._interest(start, (rgb.shape[1], rgb.shape[0]))
+        region = self._interest(begun, (rgb.shape[1], rgb.shape[0]))
         frame = self._film.encode(rgb, budget_bytes, depth, self._sequence, region)
         encoded = self._now()
         self._encode_ms = 1000 * (time.monotonic() - start)

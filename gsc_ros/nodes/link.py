@@ -192,8 +192,7 @@ class LinkNode(LinkBase[LinkParameters]):
             return Report(OK, 'inactive')
         status = self.status()
         now = self.now()
-        values = figures(status) | self.windows()
-        values |= {
+        values = figures(status) | {
             'frame age on arrival s': self.ground.frame_age_s,
             'replayed': self.down.receiver.replayed + self.up.receiver.replayed,
             'refused': self.refused,

@@ -210,10 +210,15 @@ class LinkBase(GscNode[P]):
             self._history.popleft()
         then, old = self._history[0]
         rate, end = self.downlink.rate_at(now)
+        times = self.downlink.schedule
+        closes = times.closes(now)
+        opens = times.opens(closes) if math.isfinite(closes) else math.inf
         status = LinkStatus(
             profile=self.budget.profile.name,
             rate_bps=rate,
             changes_in_s=end - now,
+            closes_in_s=closes - now,
+            next_window_in_s=opens - now,
             delay_s=self.delay_s,
             margin_db=self.margin_db,
             loss=self.loss(stats, old),
@@ -236,13 +241,6 @@ class LinkBase(GscNode[P]):
         status.header.stamp = time_of(self.last_ns)
         return status
 
-    def windows(self) -> dict[str, object]:
-        """Return when the link closes (0: it is closed) and when it opens next, as diagnostics."""
-        now, times = self.now(), self.downlink.schedule
-        closes = times.closes(now)
-        opens = times.opens(closes) if math.isfinite(closes) else math.inf
-        return {'closes in s': closes - now, 'next window in s': opens - now}
-
     def _publish_status(self) -> None:
         self._told_bps = self.downlink.rate_at(self.now())[0]
         self._note_keys()
@@ -264,7 +262,7 @@ class LinkBase(GscNode[P]):
 
 def closed(status: LinkStatus) -> str:
     """Say that a link is closed, and for how long."""
-    return f'the link is closed and opens in {units.show(status.changes_in_s, "time")}'
+    return f'the link is closed and opens in {units.show(status.next_window_in_s, "time")}'
 
 
 def figures(status: LinkStatus) -> dict[str, object]:
@@ -273,6 +271,8 @@ def figures(status: LinkStatus) -> dict[str, object]:
         'profile': status.profile,
         'rate kbps': status.rate_bps / 1e3,
         'changes in s': status.changes_in_s,
+        'closes in s': status.closes_in_s,
+        'next window in s': status.next_window_in_s,
         'delay s': status.delay_s,
         'margin dB': status.margin_db,
         'parity': status.parity,

@@ -83,7 +83,7 @@ class LinkGround(LinkEnd[LinkGroundParameters]):
         if not self.active:
             return Report(OK, 'inactive')
         status = self.status()
-        values = figures(status) | self.windows() | self.transport_figures()
+        values = figures(status) | self.transport_figures()
         values |= {
             'frame age on arrival s': self.ground.frame_age_s,
             'restored': self.end.receiver.restored,

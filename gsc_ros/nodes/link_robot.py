@@ -83,7 +83,7 @@ class LinkRobot(LinkEnd[LinkRobotParameters]):
         if not self.active:
             return Report(OK, 'inactive')
         status = self.status()
-        values = figures(status) | self.windows() | self.transport_figures()
+        values = figures(status) | self.transport_figures()
         values |= {'commands too late': self.robot.late, 'stops': self.robot.stops}
         if self.end.sender.unsealed:
             return Report(ERROR, self.end.sender.trouble, values)
