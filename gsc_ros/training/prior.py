@@ -33,6 +33,7 @@ from gsc_ros.codec.prior import (
     save,
     shapes,
 )
+from gsc_ros.models.precision import autocast, fast_bfloat16
 from gsc_ros.training import corpus, loop
 
 _LEAK = 0.1
@@ -212,7 +213,8 @@ def look(
         film = None
         for sample in tqdm(corpus.load(data, simulated=simulated), unit='picture'):
             rgb = sample.rgb[:, ::-1] if mirrored else sample.rgb
-            symbols.append(robot.analyse(np.ascontiguousarray(rgb)).symbols)
+            with autocast(fast_bfloat16()):  # as the codec does
+                symbols.append(robot.analyse(np.ascontiguousarray(rgb)).symbols)
             same = bool(sample.sequence) and sample.sequence == film
             same = same and symbols[-1].size == symbols[-2].size
             before.append(len(symbols) - 2 if same else None)
