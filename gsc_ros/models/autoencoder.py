@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from gsc_ros.models.layers import ResBlock, conv, upsample
+from gsc_ros.models.layers import ResBlock, blocks, conv, upsample
 
 LATENT_CHANNELS = 16
 _BOUND = 3.0
@@ -22,8 +22,7 @@ class Encoder(nn.Module):
             conv(a, b, stride=2),
             ResBlock(b),
             conv(b, c, stride=2),
-            ResBlock(c),
-            ResBlock(c),
+            *blocks(c, 2),
             conv(c, LATENT_CHANNELS, kernel=1),
         )
 
@@ -46,14 +45,14 @@ class Decoder(nn.Module):
         a, b, c = widths
         self.enter = conv(LATENT_CHANNELS, c)
         self.features = conv(features, c, kernel=1)
-        self.sixteenth = nn.Sequential(ResBlock(c), ResBlock(c))
+        self.sixteenth = nn.Sequential(*blocks(c, 3))
         self.enter_eighth = conv(c, b)
         self.maps = conv(maps, b)
         for guide in (self.features, self.maps):
             nn.init.zeros_(guide.weight)
             nn.init.zeros_(guide.bias)  # type: ignore[arg-type]
-        self.eighth = nn.Sequential(ResBlock(b), ResBlock(b))
-        self.quarter = nn.Sequential(conv(b, a), ResBlock(a), ResBlock(a))
+        self.eighth = nn.Sequential(*blocks(b, 4))
+        self.quarter = nn.Sequential(conv(b, a), *blocks(a, 3))
         self.picture = nn.Sequential(conv(a, 48), nn.PixelShuffle(4))
 
     def forward(

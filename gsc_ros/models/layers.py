@@ -46,6 +46,11 @@ class ResBlock(nn.Module):
         return x + self.second(functional.silu(self.first(functional.silu(x))))
 
 
+def blocks(channels: int, count: int) -> list[ResBlock]:
+    """Make so many residual blocks."""
+    return [ResBlock(channels) for _ in range(count)]
+
+
 class ChannelNorm(nn.Module):
     """Bring each place's channels to a root mean square of one."""
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gsc_ros.models.autoencoder import LATENT_CHANNELS
-from gsc_ros.models.layers import ChannelNorm, ResBlock, conv, upsample
+from gsc_ros.models.layers import ChannelNorm, ResBlock, blocks, conv, upsample
 from gsc_ros.perception.labels import NUM_CLASSES
 
 # Levels of each channel of a token, coarse grid first; odd, so that there is a zero.
@@ -54,7 +54,7 @@ class Analysis(nn.Module):
         a, b, c = widths
         first, second, third, fourth = (len(n) for n in LEVELS)
         self.sixteenth = nn.Sequential(conv(LATENT_CHANNELS, a), ResBlock(a))
-        self.thirtysecond = nn.Sequential(conv(a, b, stride=2), ResBlock(b), ResBlock(b))
+        self.thirtysecond = nn.Sequential(conv(a, b, stride=2), *blocks(b, 2))
         self.sixtyfourth = nn.Sequential(conv(b, c, stride=2), ResBlock(c))
         self.first = nn.Sequential(ChannelNorm(), conv(c, first, kernel=1))
         self.second = nn.Sequential(
@@ -105,13 +105,9 @@ class Predictor(nn.Module):
         a, b, c = widths
         first, second, third, fourth = (len(n) + 1 for n in LEVELS)
         self.layout = nn.Embedding(NUM_CLASSES + 1, embedding)
-        self.sixtyfourth = nn.Sequential(conv(first + embedding + 2, c), ResBlock(c), ResBlock(c))
-        self.thirtysecond = nn.Sequential(
-            conv(c + second + embedding, b), ResBlock(b), ResBlock(b)
-        )
-        self.sixteenth = nn.Sequential(
-            conv(b + third + embedding + fourth, a), ResBlock(a), ResBlock(a), ResBlock(a)
-        )
+        self.sixtyfourth = nn.Sequential(conv(first + embedding + 2, c), *blocks(c, 4))
+        self.thirtysecond = nn.Sequential(conv(c + second + embedding, b), *blocks(b, 4))
+        self.sixteenth = nn.Sequential(conv(b + third + embedding + fourth, a), *blocks(a, 4))
         self.latent = conv(a, LATENT_CHANNELS)
         self.segmentation = nn.Sequential(
             nn.SiLU(), conv(a, 4 * NUM_CLASSES, kernel=1), nn.PixelShuffle(2)
