@@ -75,12 +75,13 @@ def measure(codec: Any, frames: list[Any], size: tuple[int, int], budget: int) -
     return {'bytes': statistics.median(sizes), **medians}
 
 
-def peak_gflops() -> float:
-    """Measure what this machine can do: a 3x3 convolution of 96 channels in single precision."""
+def peak_gflops(bfloat16: bool) -> float:
+    """Measure what this machine can do: a 3x3 convolution of 96 channels, as the codec's are."""
     import torch
 
-    layer = torch.nn.Conv2d(96, 96, 3, padding=1).to(memory_format=torch.channels_last)
-    x = torch.zeros(1, 96, 96, 128).contiguous(memory_format=torch.channels_last)
+    dtype = torch.bfloat16 if bfloat16 else torch.float32
+    layer = torch.nn.Conv2d(96, 96, 3, padding=1).to(dtype, memory_format=torch.channels_last)
+    x = torch.zeros(1, 96, 96, 128, dtype=dtype).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         best = min(milliseconds(partial(layer, x))[0] for _ in range(20))
     return 2 * 96 * 96 * 9 * 96 * 128 / best / 1e6
@@ -97,7 +98,7 @@ def operations(work: Callable[[], Any]) -> float:
 
 def floors(codec: Any, frame: Any, budget: int) -> dict[str, float]:
     """Operations of the networks over the measured peak: no code can be faster, ms."""
-    peak = peak_gflops()
+    peak = peak_gflops(codec.bfloat16)
     data = codec.encode(frame, budget).data
     work = {
         'encode': partial(codec.encode, frame, budget),
@@ -116,6 +117,9 @@ def main() -> int:
     parser.add_argument('--frames', type=int, default=10, help='pictures a size (10)')
     parser.add_argument('--budget', type=int, default=300, help='bytes a frame (300)')
     parser.add_argument('--threads', type=int, default=2, help='of torch (2)')
+    parser.add_argument(
+        '--float32', action='store_true', help='compute as on a CPU without units for bfloat16'
+    )
     parser.add_argument('--json', type=Path, help='also write the figures to this file')
     args = parser.parse_args()
     if args.frames < 1:
@@ -133,6 +137,7 @@ def main() -> int:
         load_ms, codec = milliseconds(load)
     except FileNotFoundError as error:
         parser.error(str(error))
+    codec.bfloat16 &= not args.float32
     frames = pictures(args.pictures, args.frames)
     rows = [{'size': f'{w}x{h}', **measure(codec, frames, (w, h), args.budget)} for w, h in SIZES]
     columns = ('encode', 'decode, 0 steps', 'decode')
