@@ -79,3 +79,11 @@ def test_the_largest_table_and_the_rarest_symbol():
     message = [(table, 0)] * 50 + [(table, 1)] * 500
     stream, _ = encode(message)
     assert decode(stream, message) == [s for _, s in message]
+
+
+@pytest.mark.parametrize('counts', [2, 3, 7, 300])
+def test_bytes_that_no_encoder_makes_come_to_an_end(counts):
+    decoder = Decoder(b'\xff' * 8)
+    with pytest.raises(EndOfStream):
+        for _ in range(200):
+            decoder.code(None, range(counts + 1))

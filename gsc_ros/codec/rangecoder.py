@@ -91,11 +91,14 @@ class Decoder:
         """
         Return the next symbol; the argument ``symbol`` is ignored.
 
-        Raises :class:`EndOfStream` when the bytes at hand do not settle it.
+        Raises :class:`EndOfStream` when the bytes at hand do not settle it, or are no encoder's.
         """
         total = cumulative[-1]
         unit = self._range // total
-        least = min(max(self._least, 0) // unit, total - 1)
+        if self._least >= unit * total:
+            # No encoder leaves a code here. Read on, all symbols would be the last ones, for ever.
+            raise EndOfStream
+        least = max(self._least, 0) // unit
         most = min(min(self._most, self._range - 1) // unit, total - 1)
         found = bisect_right(cumulative, least) - 1
         if most >= cumulative[found + 1]:
