@@ -243,8 +243,9 @@ def train(
     nets = nn.ModuleDict({plane.name: PlaneNet(plane) for plane in PLANES})
     if (weights / WEIGHTS).is_file():
         Prior.load(weights / WEIGHTS)  # or say what is wrong with it
+        known = load_file(weights / WEIGHTS)
         for net in nets.values():
-            net.begin(load_file(weights / WEIGHTS))  # type: ignore[operator]
+            net.begin(known)  # type: ignore[operator]
 
     def draw() -> tuple[FrameSymbols, FrameSymbols | None]:
         kind = rng.random()
