@@ -420,6 +420,19 @@ def test_closing_the_link_stops_a_moving_robot(bench):
     link.wait(lambda: link.got[topics.RECEIVED])
 
 
+def refused(kind, context, capfd, message, **parameters):
+    """Make a node of these parameters, and see it stop at configure and say why."""
+    values = {'autostart': False, **parameters}
+    overrides = [Parameter(key, value=value) for key, value in values.items()]
+    node = kind(context=context, parameter_overrides=overrides)
+    try:
+        node.trigger_configure()
+        assert node.diagnostics is None
+    finally:
+        node.destroy_node()
+    assert message in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     ('name', 'value', 'message'),
     [
@@ -433,14 +446,7 @@ def test_closing_the_link_stops_a_moving_robot(bench):
     ],
 )
 def test_a_bad_parameter_stops_the_node_at_configure(context, capfd, name, value, message):
-    overrides = [Parameter('autostart', value=False), Parameter(name, value=value)]
-    node = LinkNode(context=context, parameter_overrides=overrides)
-    try:
-        node.trigger_configure()
-        assert node.diagnostics is None
-    finally:
-        node.destroy_node()
-    assert message in capfd.readouterr().err
+    refused(LinkNode, context, capfd, message, **{name: value})
 
 
 def test_a_key_frame_is_asked_for_over_the_link_and_not_in_a_storm(bench):

@@ -15,7 +15,7 @@ from rclpy.parameter import Parameter  # noqa: E402
 from sensor_msgs.msg import CameraInfo  # noqa: E402
 from std_msgs.msg import Empty  # noqa: E402
 from test_link_end import Line  # noqa: E402
-from test_node_link import camera, drive, frame  # noqa: E402
+from test_node_link import camera, drive, frame, refused  # noqa: E402
 
 from gsc_ros.link import keys, profiles, schedule  # noqa: E402
 from gsc_ros.link.framing import Class  # noqa: E402
@@ -349,15 +349,7 @@ def test_an_address_in_use_and_a_link_that_does_not_close_are_told(ros, capfd, t
             ({'local': taken}, 'cannot listen on'),
             ({'local': '127.0.0.1:0', 'profile': str(far)}, 'does not close'),
         ):
-            values = {'autostart': False, 'security': False, **parameters}
-            overrides = [Parameter(key, value=value) for key, value in values.items()]
-            node = LinkRobot(context=ros, parameter_overrides=overrides)
-            try:
-                node.trigger_configure()
-                assert node.diagnostics is None
-            finally:
-                node.destroy_node()
-            assert message in capfd.readouterr().err
+            refused(LinkRobot, ros, capfd, message, security=False, **parameters)
     node = active(
         LinkRobot, ros, security=False, local='127.0.0.1:0', profile=str(far), rate_bps=4800.0
     )
@@ -383,11 +375,4 @@ def test_an_address_in_use_and_a_link_that_does_not_close_are_told(ros, capfd, t
 )
 @pytest.mark.parametrize('kind', [LinkRobot, LinkGround])
 def test_a_bad_parameter_stops_the_node_at_configure(ros, capfd, kind, parameters, message):
-    overrides = [Parameter(k, value=v) for k, v in {'autostart': False, **parameters}.items()]
-    node = kind(context=ros, parameter_overrides=overrides)
-    try:
-        node.trigger_configure()
-        assert node.diagnostics is None
-    finally:
-        node.destroy_node()
-    assert message in capfd.readouterr().err
+    refused(kind, ros, capfd, message, **parameters)
