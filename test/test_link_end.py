@@ -23,7 +23,8 @@ FRAME = bytes(range(200))
 
 
 def pair(rate_bps=8000.0, mtu=60):
-    return End(rate_bps, mtu), End(rate_bps, mtu)
+    times = Schedule.constant(rate_bps)
+    return End(times, mtu), End(times, mtu)
 
 
 def carry(robot, ground, now, lost=lambda: False):
@@ -54,7 +55,7 @@ def test_an_end_that_was_held_up_does_not_flood_the_radio():
 
 def test_an_end_keeps_the_windows_of_its_schedule():
     times = Schedule([(2.0, 8000.0, 0.5), (3.0, 0.0), (1.0, 4000.0, 0.25), (4.0, 0.0)])
-    robot, ground = End(0.0, 60, schedule=times, delay_s=9.0), End(8000.0, 60)
+    robot, ground = End(times, 60, delay_s=9.0), End(times, 60)
     sent, stamps = [], []
     for step in range(30_000):
         now = step / 1000

@@ -136,7 +136,9 @@ def test_a_cut_payload_is_whole_but_truncated():
     assert (received.payload, received.truncated) == (b'ab', True)
 
 
-@pytest.mark.parametrize(('size', 'mtu'), [(0, 50), (framing.max_payload(50) + 1, 50), (9, 49)])
+@pytest.mark.parametrize(
+    ('size', 'mtu'), [(0, 50), (framing.max_payload(50) + 1, 50), (9, 49), (9, 65508)]
+)
 def test_impossible_payloads_are_refused(size, mtu):
     with pytest.raises(ValueError, match=r'payload|mtu'):
         list(framing.fragments(bytes(size), Class.FRAME, 0, mtu))

@@ -8,6 +8,7 @@ import pytest
 from gsc_ros.link.ccsds import seal_for
 from gsc_ros.link.end import End
 from gsc_ros.link.framing import MAX_FRAGMENTS, Class
+from gsc_ros.link.schedule import Schedule
 from gsc_ros.link.security import Sealed
 from gsc_ros.link.sender import Sender, TokenBucket
 
@@ -53,7 +54,7 @@ def test_nothing_that_comes_harms_the_receiver(sealed, packets):
     inner = Sealed([KEY], 'down', itertools.count()) if sealed else None
     sent = good(rng, seal_for(packets, 'down', inner), 3000)
     into = seal_for(packets, 'down', Sealed([KEY], 'down') if sealed else None)
-    end = End(1e4, MTU, into=into)
+    end = End(Schedule.constant(1e4), MTU, into=into)
     receiver = end.receiver
     most = complete = 0
     for step in range(COUNT):

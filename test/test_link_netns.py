@@ -17,10 +17,11 @@ import json, sys, time
 from gsc_ros.link.end import End
 from gsc_ros.link.framing import Class
 from gsc_ros.link.reports import Hearing
+from gsc_ros.link.schedule import Schedule
 from gsc_ros.link.transports.udp import UdpTransport
 
 local, remote, frames, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
-transport, end = UdpTransport(local, remote), End(80_000.0, 100)
+transport, end = UdpTransport(local, remote), End(Schedule.constant(80_000.0), 100)
 hearing = Hearing(end.receiver)
 print('ready', flush=True)
 sys.stdin.readline()  # until both are

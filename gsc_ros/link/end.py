@@ -25,28 +25,26 @@ class End:
     """
     One end: a `sender` in one direction, a `receiver` in the other.
 
-    rate_bps: bits a second that may go out; mtu: bytes a datagram; delay_s: how long a datagram is
-    on its way when nothing holds it up; turn_s: how long the radio takes to get the air, where
-    both directions share it; gap_s, max_age_s: see `Sender`; schedule: rate and delay over time,
-    in the place of `rate_bps` and `delay_s`, the same at both ends; out, into: how datagrams are
-    proven that go out and come in. Raises ValueError for values out of range.
+    schedule: bits a second that may go out over time, the same at both ends; mtu: bytes a
+    datagram; delay_s: how long a datagram is on its way when nothing holds it up, where the
+    schedule does not say; turn_s: how long the radio takes to get the air, where both directions
+    share it; gap_s, max_age_s: see `Sender`; out, into: how datagrams are proven that go out and
+    come in. Raises ValueError for values out of range.
     """
 
     def __init__(
         self,
-        rate_bps: float,
+        schedule: Schedule,
         mtu: int,
         *,
         delay_s: float = 0.0,
         turn_s: float = 0.0,
         gap_s: float = 0.0,
         max_age_s: float | None = None,
-        schedule: Schedule | None = None,
         out: Seal = CHECKSUM,
         into: Seal = CHECKSUM,
     ) -> None:
-        rates = schedule.rates if schedule else []
-        bucket = TokenBucket(rates[0] if rates else rate_bps, gap_s)
+        bucket = TokenBucket(min(schedule.rates, default=0.0), gap_s)
         self._delay_s, self.turn_s = delay_s, turn_s
         self._now = 0.0
         self.sender = Sender(bucket, mtu, max_age_s, schedule, out)

@@ -36,6 +36,7 @@ from typing import Protocol
 from gsc_ros.link import erasure
 
 MIN_MTU = 50
+MAX_MTU = 65507  # what UDP over IPv4 carries
 MAX_FRAGMENTS = 256
 _PLACE = struct.Struct('>HB')
 HEAD_BYTES = 1 + _PLACE.size
@@ -193,8 +194,8 @@ class _Guard:
 
 def check_mtu(mtu: int) -> None:
     """Raise ValueError unless `mtu` is a possible datagram size in bytes."""
-    if not MIN_MTU <= mtu <= 65535:
-        raise ValueError(f'mtu must be {MIN_MTU} to 65535 bytes, got {mtu}')
+    if not MIN_MTU <= mtu <= MAX_MTU:
+        raise ValueError(f'mtu must be {MIN_MTU} to {MAX_MTU} bytes, got {mtu}')
 
 
 def check_payload(size: int, mtu: int, overhead: int = OVERHEAD) -> None:

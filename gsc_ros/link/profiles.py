@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from gsc_ros import paths
-from gsc_ros.link import units
+from gsc_ros.link import framing, units
 from gsc_ros.link.codes import CODES
 from gsc_ros.link.orbit import BODIES, Orbit
 
@@ -124,7 +124,7 @@ class Profile:
 
     # Packets
     packets: str = _choice(PACKETS, 'none')
-    mtu: float = _quantity('size', 50, 65535, 1115)
+    mtu: float = _quantity('size', framing.MIN_MTU, framing.MAX_MTU, 1115)
     duplex: str = _choice(DUPLEXES, 'full')
     turnaround: float = _quantity('time', 0.0, 60.0, 0.0)
     packet_gap: float = _quantity('time', 0.0, 60.0, 0.0)

@@ -10,7 +10,7 @@ from typing import TypeVar
 from builtin_interfaces.msg import Time
 from rclpy.clock import Clock, ClockType
 
-from gsc_ros.link import budget, profiles, units
+from gsc_ros.link import budget, framing, profiles, units
 from gsc_ros.link.ccsds import seal_for
 from gsc_ros.link.counts import Statistics
 from gsc_ros.link.framing import Seal
@@ -46,7 +46,7 @@ class LinkBaseParameters(Parameters):
         0,
         'Datagram size in bytes, 50 or more; 0 keeps the profile',
         low=0,
-        high=65535,
+        high=framing.MAX_MTU,
         read_only=True,
     )
     security: bool = parameter(

@@ -151,13 +151,12 @@ class LinkEnd(LinkBase[P]):
     def _make_end(self) -> None:
         values, profile = self.values, self.budget.profile
         self.end = End(
-            0.0,
+            self._schedule(),
             self.mtu,
             delay_s=self.budget.delay_s,
             turn_s=profile.turnaround,
             gap_s=0.0 if values.rate_bps else profile.packet_gap,
             max_age_s=self.max_age_s,
-            schedule=self._schedule(),
             out=self.seal(self.out),
             into=self.seal(self.into),
         )
