@@ -12,6 +12,7 @@ import pytest
 rclpy = pytest.importorskip('rclpy')
 
 from builtin_interfaces.msg import Time  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
 from geometry_msgs.msg import Twist  # noqa: E402
 from gsc_ros.msg import LinkStatus, SemanticFrame  # noqa: E402
 from rclpy.duration import Duration  # noqa: E402
@@ -309,6 +310,9 @@ def clock_of(link):
 
 def test_simulated_time_drives_the_link_and_may_begin_anew(bench):
     link = bench(profile='moon_dte_s_13m', use_sim_time=True)
+    told = []
+    link.peer.create_subscription(DiagnosticArray, '/diagnostics', told.append, 10)
+    link.wait(lambda: told)  # before there is a time
     set_time = clock_of(link)
     for number, (begin, end) in enumerate(((100, 101), (10, 12))):
         set_time(begin)
@@ -425,9 +429,12 @@ def refused(kind, context, capfd, message, **parameters):
     values = {'autostart': False, **parameters}
     overrides = [Parameter(key, value=value) for key, value in values.items()]
     node = kind(context=context, parameter_overrides=overrides)
+    before = {one.topic_name for one in node.publishers}
     try:
         node.trigger_configure()
         assert node.diagnostics is None
+        # Nobody waits for a status that will not come.
+        assert {one.topic_name for one in node.publishers} == before
     finally:
         node.destroy_node()
     assert message in capfd.readouterr().err
@@ -440,6 +447,7 @@ def refused(kind, context, capfd, message, **parameters):
         ('loss', 1.5, 'parameter loss'),
         ('loss', -0.5, 'parameter loss'),
         ('mtu', 49, 'mtu must be 50'),
+        ('mtu', 65508, 'parameter mtu'),
         ('rate_scale', 0.0, 'parameter rate_scale'),
         ('seed', 'one', 'parameter seed'),
         ('key_file', '/nowhere/link.key', 'gsc key'),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 OK = DiagnosticStatus.OK
@@ -33,7 +34,10 @@ class Diagnostics:
     def __init__(self, node: Node, report: Callable[[], Report]) -> None:
         self._node, self._report = node, report
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        self._timer = node.create_timer(PERIOD_S, self._publish)
+        # A clock that is set back, or stands still, is no reason to fall silent.
+        self._timer = node.create_timer(
+            PERIOD_S, self._publish, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
 
     def _publish(self) -> None:
         report = self._report()

@@ -61,11 +61,14 @@ class GscNode(LifecycleNode, Generic[P]):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Check the parameters and set up; a mistake is logged and fails the transition."""
+        before = list(self.publishers)
         try:
             self.values = parameters.read(self, self.Parameters)  # type: ignore[assignment]
             self.setup()
         except (ValueError, OSError, ImportError) as error:
             self.get_logger().fatal(f'not configured: {error}')
+            for publisher in [one for one in self.publishers if one not in before]:
+                self.destroy_publisher(publisher)
             return TransitionCallbackReturn.FAILURE
         self.add_on_set_parameters_callback(self._on_change)
         self.diagnostics = Diagnostics(self, self.diagnose)
