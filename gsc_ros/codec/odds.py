@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from itertools import accumulate
 
+import numpy as np
+from numpy.typing import NDArray
+
 BIT = 16  # of a logit
 # 2**11 * 2**(-k / 16), rounded.
 _OCTAVE = (
@@ -17,3 +20,15 @@ def cumulative(logits: Sequence[int]) -> list[int]:
     most = max(logits)
     least = most - len(_ODDS)
     return list(accumulate([_ODDS[most - x] if x > least else 1 for x in logits], initial=0))
+
+
+_BY_DISTANCE = np.array([*_ODDS, 1], np.int64)
+
+
+def cumulatives(logits: NDArray[np.int64]) -> list[list[int]]:
+    """Make the :func:`cumulative` tables of many rows of logits (n, k) at once."""
+    below = logits.max(1, keepdims=True) - logits
+    tables = np.zeros((len(logits), logits.shape[1] + 1), np.int64)
+    np.cumsum(_BY_DISTANCE[np.minimum(below, len(_ODDS))], 1, out=tables[:, 1:])
+    rows: list[list[int]] = tables.tolist()
+    return rows

@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from gsc_ros.codec import words
-from gsc_ros.codec.odds import BIT, cumulative
+from gsc_ros.codec.odds import BIT, cumulative, cumulatives
 from gsc_ros.codec.planes import BY_NAME, PLANES, FrameSymbols, Grid, Plane
 from gsc_ros.perception.labels import NUM_CLASSES
 
@@ -181,9 +181,9 @@ class PlanePrior:
             # What a cell sees on its left is told by the one on its left, to its right.
             flat[around[:, 8 - place]] += part
 
-    def logits(self, sums: Floats, cells: NDArray[np.int64]) -> list[list[int]]:
+    def logits(self, sums: Floats, cells: NDArray[np.int64]) -> NDArray[np.int64]:
         """
-        Logits of ``cells`` (indices into the grid), without couplings: sum of levels each.
+        Logits of ``cells`` (indices into the grid), without couplings: (cells, sum of levels).
 
         ``sums``: of :meth:`begin`, and all that has been learnt since.
         """
@@ -194,8 +194,11 @@ class PlanePrior:
         deep = near.reshape(len(cells), -1) @ self.weights['middle.weight']
         deep = _hidden(deep + self.weights['middle.bias'] * ONE)
         out = deep @ self.weights['out.weight'] + self.weights['out.bias'] * ONE
-        logits: list[list[int]] = np.floor(out / (ONE * ONE / BIT)).astype(np.int64).tolist()
-        return logits
+        return np.asarray(np.floor(out / (ONE * ONE / BIT)).astype(np.int64))
+
+    def first_tables(self, logits: NDArray[np.int64]) -> list[list[int]]:
+        """Tables of the first channel of cells of these logits: nothing couples to it."""
+        return cumulatives(logits[:, : self.plane.levels[0]])
 
     def table(self, logits: list[int], before: Sequence[int]) -> list[int]:
         """Table of a cell's next channel, given its logits and the symbols of those before."""

@@ -98,7 +98,7 @@ class Decoder:
         if self._least >= unit * total:
             # No encoder leaves a code here. Read on, all symbols would be the last ones, for ever.
             raise EndOfStream
-        least = max(self._least, 0) // unit
+        least = self._least // unit
         most = min(min(self._most, self._range - 1) // unit, total - 1)
         found = bisect_right(cumulative, least) - 1
         if most >= cumulative[found + 1]:

@@ -170,9 +170,10 @@ class _Walk:
                     self.cells(plane, cells, prior.logits(sums, cells))
                     prior.learn(sums, values, cells)
 
-    def cells(self, plane: Plane, cells: NDArray[np.int64], logits: list[list[int]]) -> None:
+    def cells(self, plane: Plane, cells: NDArray[np.int64], logits: NDArray[np.int64]) -> None:
         """Walk the cells of one phase."""
         prior, code = self.prior[plane.name], self.coder.code
+        firsts, rest = prior.first_tables(logits), logits.tolist()
         values = self.out.planes[plane.name].reshape(len(plane.levels), -1)
         given = (
             self.source.planes[plane.name].reshape(len(plane.levels), -1) if self.source else None
@@ -189,7 +190,8 @@ class _Walk:
             known: list[list[int]] = [[] for _ in some]
             for channel, row in enumerate(values):
                 for i, before in zip(some, known, strict=True):
-                    symbol = code(symbols[i][channel], prior.table(logits[i], before))  # type: ignore[arg-type]
+                    table = prior.table(rest[i], before) if channel else firsts[i]
+                    symbol = code(symbols[i][channel], table)  # type: ignore[arg-type]
                     before.append(symbol)
                     row[cells[i]] = symbol
 
