@@ -99,14 +99,14 @@ class Decoder:
             # No encoder leaves a code here. Read on, all symbols would be the last ones, for ever.
             raise EndOfStream
         least = self._least // unit
-        most = min(min(self._most, self._range - 1) // unit, total - 1)
         found = bisect_right(cumulative, least) - 1
-        if most >= cumulative[found + 1]:
+        start, end = unit * cumulative[found], unit * cumulative[found + 1]
+        # Of what lies beyond the last slot no encoder leaves anything: that is the last symbol's.
+        if self._most >= end and end < unit * total:
             raise EndOfStream
-        start = unit * cumulative[found]
         self._least -= start
         self._most -= start
-        self._range = unit * (cumulative[found + 1] - cumulative[found])
+        self._range = end - start
         while self._range < _BOTTOM:
             self._shift()
             self._range <<= 8

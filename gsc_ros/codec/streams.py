@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from functools import cache
+from math import inf
 from typing import Any, Protocol
 
 import numpy as np
@@ -79,7 +80,7 @@ class _Walk:
         out: FrameSymbols,
         source: FrameSymbols | None,
         reference: FrameSymbols | None,
-        most_bits: float = float('inf'),
+        most_bits: float = inf,
         sender: Sender | None = None,
         quiet: Blocks | None = None,
         region: Blocks | None = None,
@@ -183,17 +184,21 @@ class _Walk:
             if given is None
             else given[:, cells].T.tolist()
         )
-        for first in range(0, len(cells), _TOGETHER):
-            if self.coder.bits > self.most_bits:
-                raise EndOfStream
-            some = range(first, min(first + _TOGETHER, len(cells)))
-            known: list[list[int]] = [[] for _ in some]
+        known: list[list[int]] = [[] for _ in cells]
+        limited = self.most_bits < inf
+        try:
+            for first in range(0, len(cells), _TOGETHER):
+                if limited and self.coder.bits > self.most_bits:
+                    raise EndOfStream
+                some = range(first, min(first + _TOGETHER, len(cells)))
+                for channel in range(len(values)):
+                    for i in some:
+                        table = prior.table(rest[i], known[i]) if channel else firsts[i]
+                        known[i].append(code(symbols[i][channel], table))  # type: ignore[arg-type]
+        finally:
             for channel, row in enumerate(values):
-                for i, before in zip(some, known, strict=True):
-                    table = prior.table(rest[i], before) if channel else firsts[i]
-                    symbol = code(symbols[i][channel], table)  # type: ignore[arg-type]
-                    before.append(symbol)
-                    row[cells[i]] = symbol
+                told = [mine[channel] for mine in known if len(mine) > channel]
+                row[cells[: len(told)]] = told
 
     def run(self) -> FrameSymbols:
         with suppress(EndOfStream):
