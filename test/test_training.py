@@ -24,6 +24,7 @@ from gsc_ros.training import (
     tokens,
 )
 from gsc_ros.training.crops import Crops, window
+from gsc_ros.training.optimiser import Optimiser
 
 CRITICS = """
 import torch
@@ -120,6 +121,37 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path):
     assert float(curve[1]['loss']) < float(curve[0]['loss'])
     # What is not measured in every step has its own column all the same.
     assert [row['seldom'] for row in curve] == ['', '0.50000']
+
+
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
+def test_muon_steps_along_orthogonal_kernels(layout):
+    torch.manual_seed(0)
+    net = torch.nn.Conv2d(3, 4, 3).to(memory_format=layout)
+    before = net.weight.detach().clone()
+    optimiser = Optimiser(list(net.parameters()), 1.0, weight_decay=0.0, muon=True)
+    net(torch.rand(2, 3, 5, 5).contiguous(memory_format=layout)).square().sum().backward()
+    slope = net.weight.grad.clone()
+    optimiser.step(rate=0.01)
+    moved = (net.weight.detach() - before).flatten(1)
+    assert float((moved * slope.flatten(1)).sum()) < 0
+    sizes = torch.linalg.svdvals(moved)
+    assert sizes.max() < 2 * sizes.min()
+    # As AdamW's: the root mean square of a step is a fifth of the rate.
+    assert float(moved.square().mean().sqrt()) == pytest.approx(0.002, rel=0.3)
+
+
+def test_a_run_is_resumed_with_the_optimiser_that_it_began_with(tmp_path):
+    net = torch.nn.Conv2d(1, 1, 3)
+
+    def step():
+        return {'loss': net(torch.ones(1, 1, 4, 4)).square().mean()}
+
+    muon = replace(settings(tmp_path), muon=True)
+    loop.run(net, step, muon)
+    loop.run(net, step, replace(muon, steps=4))
+    assert torch.load(tmp_path / 'checkpoint.pt', weights_only=True)['done'] == 4
+    with pytest.raises(ValueError, match='--muon'):
+        loop.run(net, step, settings(tmp_path, 6))
 
 
 def test_crops_and_labels_stay_together(data):

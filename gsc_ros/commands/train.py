@@ -38,6 +38,10 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
     parser.add_argument('--steps', type=int, default=100_000)
     parser.add_argument('--minutes', type=float, default=120.0, help='stop after so long (120)')
     parser.add_argument('--rate', type=float, help='learning rate (a default per stage)')
+    parser.add_argument(
+        '--muon', action='store_true',
+        help='step along orthogonal matrices where there are kernels (torch 2.9); AdamW else',
+    )  # fmt: skip
     parser.add_argument('--batch', type=int, help='pictures a step (a default per stage)')
     parser.add_argument('--threads', type=int)
     parser.add_argument(
@@ -83,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
         threads=args.threads,
         device=args.device,
         bfloat16=args.bfloat16,
+        muon=args.muon,
     )
     options: dict[str, object] = {'simulated': args.simulated, 'seed': args.seed}
     if args.batch:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from gsc_ros.models.precision import fast_bfloat16
+from gsc_ros.training.optimiser import Optimiser
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class Settings:
     """
     How long, how fast and where to train; it ends at the first of steps and minutes.
 
-    ``device``: ``auto``, ``cpu`` or ``cuda``; ``bfloat16``: None for where it is fast.
+    ``device``: ``auto``, ``cpu`` or ``cuda``; ``bfloat16``: None for where it is fast; ``muon``:
+    the optimiser of kernels (:class:`Optimiser`).
     """
 
     output: Path
@@ -33,6 +35,7 @@ class Settings:
     threads: int | None = None
     device: str = 'auto'
     bfloat16: bool | None = None
+    muon: bool = False
 
     @property
     def place(self) -> torch.device:
@@ -65,9 +68,7 @@ def run(
     settings.output.mkdir(parents=True, exist_ok=True)
     checkpoint = settings.output / 'checkpoint.pt'
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(
-        parameters, settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98)
-    )
+    optimiser = Optimiser(parameters, settings.learning_rate, settings.weight_decay, settings.muon)
     average = {k: v.detach().clone() for k, v in model.state_dict().items()}
     # A view of what changes: parameters and buffers keep their place while they train.
     current = {k: v.detach() for k, v in model.state_dict().items()}
@@ -103,15 +104,14 @@ def run(
         if progress >= 1:
             break
         rate = settings.learning_rate * min(1.0, (done + 1) / settings.warmup)
-        for group in optimiser.param_groups:
-            group['lr'] = rate * (0.5 + 0.5 * math.cos(math.pi * progress))
+        rate *= 0.5 + 0.5 * math.cos(math.pi * progress)
         with torch.autocast(settings.place.type, torch.bfloat16, enabled=settings.mixed):
             losses = step()
-        optimiser.zero_grad(set_to_none=True)
+        model.zero_grad(set_to_none=True)
         losses['loss'].backward()
         norm = torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         if torch.isfinite(norm):
-            optimiser.step()
+            optimiser.step(rate)
         done += 1
         bar.update()
         decay = min(settings.ema, done / (done + 20))

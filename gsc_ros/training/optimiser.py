@@ -1,0 +1,67 @@
+"""What takes the steps: AdamW, or Muon for the kernels of convolutions and AdamW for the rest."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Optimiser:
+    """
+    AdamW on ``parameters``; with ``muon`` only on those that are no kernels.
+
+    Muon (Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024) takes a
+    kernel (O, I, h, w) as a matrix (O, I h w) and steps along the nearest orthogonal one, as long
+    as AdamW's steps are: one learning rate serves both. Raises ``ValueError`` where torch has no
+    Muon.
+    """
+
+    def __init__(
+        self, parameters: list[nn.Parameter], rate: float, weight_decay: float, muon: bool = False
+    ) -> None:
+        if muon and not hasattr(torch.optim, 'Muon'):
+            raise ValueError(f'torch {torch.__version__} has no Muon: it needs 2.9, or no --muon')
+        self._kernels = [p for p in parameters if muon and p.ndim == 4]
+        # torch's Muon takes matrices only: these are views, so that its steps move the kernels.
+        self._matrices = [_in_order(p.detach(), p).view(len(p), -1) for p in self._kernels]
+        others = [p for p in parameters if not muon or p.ndim != 4]
+        self._each: list[torch.optim.Optimizer] = []
+        if others:
+            self._each.append(
+                torch.optim.AdamW(others, rate, weight_decay=weight_decay, betas=(0.9, 0.98))
+            )
+        if self._matrices:
+            self._each.append(
+                torch.optim.Muon(
+                    self._matrices, rate, weight_decay, adjust_lr_fn='match_rms_adamw'
+                )
+            )
+
+    def step(self, rate: float) -> None:
+        """Take a step at a learning rate, along the parameters' gradients."""
+        for matrix, kernel in zip(self._matrices, self._kernels, strict=True):
+            if kernel.grad is not None:
+                matrix.grad = _in_order(kernel.grad, kernel).reshape(matrix.shape)
+        for optimiser in self._each:
+            for group in optimiser.param_groups:
+                group['lr'] = rate
+            optimiser.step()
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """All that a run resumes with."""
+        return [optimiser.state_dict() for optimiser in self._each]
+
+    def load_state_dict(self, states: list[dict[str, Any]]) -> None:
+        """Resume; raises ``ValueError`` for another optimiser's state."""
+        if len(states) != len(self._each):
+            raise ValueError(
+                'the checkpoint is of another optimiser: resume with or without --muon as it '
+                'began, or name another output folder'
+            )
+        for optimiser, state in zip(self._each, states, strict=True):
+            optimiser.load_state_dict(state)
+
+
+def _in_order(x: Tensor, kernel: Tensor) -> Tensor:
+    """Order the axes of ``x`` (O, I, h, w) as the kernel lies in memory."""
+    return x if kernel.is_contiguous() else x.permute(0, 2, 3, 1)
