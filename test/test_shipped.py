@@ -121,8 +121,9 @@ def test_a_moving_scene_gets_the_frame_that_tells_most(codec, drive):
     deltas = [bitstream.pack(a.header, a.stream, reference.header.crc) for a in attempts]
     all_left = [left(data) for data in (*deltas, codec.pack(looked, 75, 1).data)]
     best = left(codec.pack(looked, 75, 1, reference, or_key=True).data)
-    # What fitted half does not count on the ground.
-    assert best <= 1.02 * min(all_left) < max(all_left)
+    # Plans are compared before blocks are chosen, and what of the last cells fits is not foreseen.
+    least, most = min(all_left), max(all_left)
+    assert best - least < 0.15 * (most - least)
 
 
 def test_classes_and_depth_of_the_street_come_through(codec, drive):
