@@ -128,7 +128,7 @@ def test_muon_steps_along_orthogonal_kernels(layout):
     torch.manual_seed(0)
     net = torch.nn.Conv2d(3, 4, 3).to(memory_format=layout)
     before = net.weight.detach().clone()
-    optimiser = Optimiser(list(net.parameters()), 1.0, weight_decay=0.0, muon=True)
+    optimiser = Optimiser(list(net.parameters()), weight_decay=0.0, muon=True)
     net(torch.rand(2, 3, 5, 5).contiguous(memory_format=layout)).square().sum().backward()
     slope = net.weight.grad.clone()
     optimiser.step(rate=0.01)
@@ -138,6 +138,11 @@ def test_muon_steps_along_orthogonal_kernels(layout):
     assert sizes.max() < 2 * sizes.min()
     # As AdamW's: the root mean square of a step is a fifth of the rate.
     assert float(moved.square().mean().sqrt()) == pytest.approx(0.002, rel=0.3)
+    # What took no part in a step stays where it is.
+    net.zero_grad()
+    after = net.weight.detach().clone()
+    optimiser.step(rate=0.01)
+    assert torch.equal(net.weight, after)
 
 
 def test_a_run_is_resumed_with_the_optimiser_that_it_began_with(tmp_path):

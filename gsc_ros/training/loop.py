@@ -68,7 +68,7 @@ def run(
     settings.output.mkdir(parents=True, exist_ok=True)
     checkpoint = settings.output / 'checkpoint.pt'
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimiser = Optimiser(parameters, settings.learning_rate, settings.weight_decay, settings.muon)
+    optimiser = Optimiser(parameters, settings.weight_decay, settings.muon)
     average = {k: v.detach().clone() for k, v in model.state_dict().items()}
     # A view of what changes: parameters and buffers keep their place while they train.
     current = {k: v.detach() for k, v in model.state_dict().items()}

@@ -17,7 +17,7 @@ class Optimiser:
     """
 
     def __init__(
-        self, parameters: list[nn.Parameter], rate: float, weight_decay: float, muon: bool = False
+        self, parameters: list[nn.Parameter], weight_decay: float, muon: bool = False
     ) -> None:
         if muon and not hasattr(torch.optim, 'Muon'):
             raise ValueError(f'torch {torch.__version__} has no Muon: it needs 2.9, or no --muon')
@@ -28,20 +28,21 @@ class Optimiser:
         self._each: list[torch.optim.Optimizer] = []
         if others:
             self._each.append(
-                torch.optim.AdamW(others, rate, weight_decay=weight_decay, betas=(0.9, 0.98))
+                torch.optim.AdamW(others, weight_decay=weight_decay, betas=(0.9, 0.98))
             )
         if self._matrices:
             self._each.append(
                 torch.optim.Muon(
-                    self._matrices, rate, weight_decay, adjust_lr_fn='match_rms_adamw'
+                    self._matrices, weight_decay=weight_decay, adjust_lr_fn='match_rms_adamw'
                 )
             )
 
     def step(self, rate: float) -> None:
         """Take a step at a learning rate, along the parameters' gradients."""
         for matrix, kernel in zip(self._matrices, self._kernels, strict=True):
-            if kernel.grad is not None:
-                matrix.grad = _in_order(kernel.grad, kernel).reshape(matrix.shape)
+            # None as well: what took no part in a step must not move by the slope of the last.
+            slope = kernel.grad
+            matrix.grad = None if slope is None else _in_order(slope, kernel).reshape(matrix.shape)
         for optimiser in self._each:
             for group in optimiser.param_groups:
                 group['lr'] = rate
