@@ -31,7 +31,7 @@ ASKED = {'classes': 0.06, 'range': 0.2}
 PULL = {'classes': 0.2, 'range': 0.6}
 # How often a frame is cut in each level of tokens, or not at all: a frame of 130 bytes ends where
 # the third begins, one of 350 where it ends, a delta frame of 75 in the second.
-CUTS = (0.05, 0.25, 0.46, 0.16, 0.08)
+CUTS = (0.05, 0.27, 0.48, 0.13, 0.07)
 # How often the picture is drawn from the latent itself, so that this stays what tokens aim at.
 WHOLE = 0.06
 # Left alone tokens grow until tanh makes two levels of seven: nothing punishes it, no slope
