@@ -15,7 +15,7 @@ SOURCES := setup.py setup.cfg package.xml $(wildcard msg/*) $(wildcard launch/*)
 export AMENT_PREFIX_PATH := $(abspath $(VENV))
 unexport PYTHONPATH
 
-.PHONY: setup demo test lint types pytest clean
+.PHONY: setup demo test test-slow lint types pytest clean
 
 setup: $(VENV)/.installed
 
@@ -52,6 +52,9 @@ pytest: setup
 	$(BIN)/python -m pytest --cov=gsc_ros --cov-report=term
 
 test: lint types pytest
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
 
 clean:
 	rm -rf $(VENV) build demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage

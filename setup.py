@@ -20,16 +20,21 @@ from setuptools.command.develop import develop as _develop
 PACKAGE = 'gsc_ros'
 HERE = Path(os.path.realpath(__file__)).parent  # colcon --symlink-install links this file
 NODES = ('camera', 'encoder', 'link', 'link_robot', 'link_ground', 'decoder', 'monitor', 'clock')
-ENTRY_POINTS = {name: f'{PACKAGE}.nodes.{name}' for name in NODES} | {'gsc': f'{PACKAGE}.cli'}
+ENTRY_POINTS = {name: (f'{PACKAGE}.start', name) for name in NODES}
+ENTRY_POINTS |= {'gsc': (f'{PACKAGE}.cli', 'main')}
 
 # ros2 run and ros2 launch look in lib/<package>; colcon puts the console scripts there
-# (setup.cfg), a wheel cannot, so there these stand in.
+# (setup.cfg), a wheel cannot, so there these stand in. A signal that comes before Python handles
+# it waits, where `env` can hold it back (GNU coreutils 8.31).
 WRAPPER = """#!/bin/sh
-'''exec' "$(dirname "$(readlink -f "$0")")/../../bin/python3" "$0" "$@"
+'''trap' 'exit 0' INT TERM
+set -- "$(dirname "$(readlink -f "$0")")/../../bin/python3" "$0" "$@"
+env --block-signal=INT,TERM true 2>/dev/null && set -- env --block-signal=INT,TERM "$@"
+exec "$@"
 ' '''
 import sys
 
-from {module} import main
+from {module} import {function} as main
 
 sys.exit(main())
 """
@@ -140,8 +145,8 @@ class build(_build):  # noqa: N801
         if 'bdist_wheel' in self.distribution.commands:
             scripts = Path(self.build_base, 'executables')
             scripts.mkdir(parents=True, exist_ok=True)
-            for name, module in ENTRY_POINTS.items():
-                (scripts / name).write_text(WRAPPER.format(module=module))
+            for name, (module, function) in ENTRY_POINTS.items():
+                (scripts / name).write_text(WRAPPER.format(module=module, function=function))
                 (scripts / name).chmod(0o755)
             data.append((f'lib/{PACKAGE}', [str(scripts / name) for name in ENTRY_POINTS]))
         self.distribution.data_files += data
@@ -218,7 +223,7 @@ setup(
     author='The gsc_ros developers',
     description='A semantic camera link for robots on very thin radio links.',
     license='Apache-2.0',
-    entry_points={'console_scripts': [f'{n} = {m}:main' for n, m in ENTRY_POINTS.items()]},
+    entry_points={'console_scripts': [f'{n} = {m}:{f}' for n, (m, f) in ENTRY_POINTS.items()]},
     distclass=BinaryDistribution,
     cmdclass={'build': build, 'build_interfaces': build_interfaces, 'develop': develop},
 )

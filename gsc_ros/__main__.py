@@ -7,6 +7,11 @@ Nodes run as processes whose lines are prefixed with their names. All end togeth
 SIGTERM, when the terminal is closed, or when one of them ends.
 """
 
+if __name__ == '__main__':  # first, so that a signal finds its handler before slow imports
+    from gsc_ros import start
+
+    start.end_on_signals()
+
 import contextlib
 import json
 import os
@@ -18,21 +23,12 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import IO
 
+from gsc_ros import start
 from gsc_ros.graph import GRAPHS, Graph, Node, Values, dds_environment
 from gsc_ros.paths import config_dir, prefixes
 
 _GRACE_S = 8.0
 _WHOLE = 'teleop_link'
-# Told to stop while it still imports, a node ends without a traceback.
-_CODE = """
-import sys
-try:
-    from gsc_ros.nodes.{} import main
-    code = main()
-except KeyboardInterrupt:
-    code = 130
-sys.exit(code)
-"""
 
 
 def usage(graph: Graph) -> str:
@@ -60,8 +56,8 @@ def parse(words: Sequence[str]) -> dict[str, str]:
 
 def command(graph: Graph, node: Node, values: Values) -> list[str]:
     """Return the command line of a node."""
-    code = _CODE.format(node.executable)
-    words = [sys.executable, '-c', code, '--ros-args', '-r', f'__node:={node.executable}']
+    words = [sys.executable, '-m', start.__name__, node.executable]
+    words += ['--ros-args', '-r', f'__node:={node.executable}']
     words += ['--log-level', values['log_level'], '--params-file', values['params_file']]
     if values['namespace']:
         words += ['-r', f'__ns:=/{values["namespace"]}']
@@ -75,7 +71,11 @@ def command(graph: Graph, node: Node, values: Values) -> list[str]:
 
 def environment() -> dict[str, str]:
     """Return the nodes' environment: this interpreter's prefix is where ament looks."""
-    own = {'AMENT_PREFIX_PATH': os.pathsep.join(map(str, prefixes())), 'PYTHONUNBUFFERED': '1'}
+    own = {
+        'AMENT_PREFIX_PATH': os.pathsep.join(map(str, prefixes())),
+        'PYTHONUNBUFFERED': '1',
+        start.PARENT: str(os.getpid()),
+    }
     return dict(os.environ) | dds_environment() | own
 
 
@@ -133,7 +133,7 @@ class Processes:
         """End all processes: asked first, killed after a grace."""
         for child in self.children.values():
             if child.poll() is None:
-                child.send_signal(signal.SIGINT)
+                child.terminate()  # unlike SIGINT no traceback, however early it comes
         deadline = time.monotonic() + _GRACE_S
         for name, child in self.children.items():
             try:
@@ -199,4 +199,6 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    code = main()
+    start.ignore_signals()
+    sys.exit(code)

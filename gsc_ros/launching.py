@@ -1,11 +1,14 @@
 """What the launch files do: each starts a graph of gsc_ros/graph.py. Needs launch_ros."""
 
+import os
+
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from gsc_ros.graph import GRAPHS, PACKAGE, Graph, dds_environment
 from gsc_ros.paths import config_dir
+from gsc_ros.start import PARENT
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
 
@@ -69,6 +72,7 @@ def describe(name: str) -> LaunchDescription:
                 for a in graph.arguments
             ),
             *(SetEnvironmentVariable(k, v) for k, v in dds_environment().items()),
+            SetEnvironmentVariable(PARENT, str(os.getpid())),
             OpaqueFunction(function=start, args=[graph]),
         ]
     )

@@ -12,9 +12,10 @@ from gsc_ros.commands.demo import StatusLine
 LINE = 'frame age   1.2 s | lab: 9.00 kbps offered'
 IDLE = 'import time; time.sleep(60)'
 MONITOR = f"""
-import pathlib, sys, time
+import pathlib, signal, sys, time
 folder = pathlib.Path(sys.argv[1])
 folder.mkdir(parents=True)
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 try:
     while True:
         print('{LINE}', flush=True)

@@ -230,7 +230,7 @@ def test_an_end_without_a_fault_is_still_the_end_of_all(mark):
 def test_what_does_not_stop_is_killed(mark, monkeypatch):
     monkeypatch.setattr(runner, '_GRACE_S', 0.3)
     output = io.StringIO()
-    deaf = f'import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); {SLEEP}'
+    deaf = f'import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}'
     processes = runner.Processes({'deaf': python(deaf)}, output)
     wait(lambda: 'awake' in output.getvalue(), 'it is deaf')
     processes.stop()

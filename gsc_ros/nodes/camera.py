@@ -5,6 +5,12 @@ Publishes camera/image and camera/camera_info; the simulator also camera/depth/i
 camera/segmentation/image, its truth, while somebody listens. Takes cmd_vel.
 """
 
+if __name__ == '__main__':  # first, so that a signal finds its handler before slow imports
+    from gsc_ros import start
+
+    raise SystemExit(start.run('camera'))
+
+
 import threading
 import time
 from dataclasses import dataclass

@@ -5,6 +5,12 @@ Nodes with use_sim_time then live through a pass of hours, or a light time of mi
 Computing takes as long as ever, so that coding a picture takes the longer by that clock.
 """
 
+if __name__ == '__main__':  # first, so that a signal finds its handler before slow imports
+    from gsc_ros import start
+
+    raise SystemExit(start.run('clock'))
+
+
 import time
 from dataclasses import dataclass
 
@@ -72,7 +78,3 @@ class ClockNode(lifecycle.GscNode[ClockParameters]):
 def main(args: list[str] | None = None) -> int:
     """Run the node."""
     return lifecycle.run(ClockNode, args)
-
-
-if __name__ == '__main__':
-    raise SystemExit(main())

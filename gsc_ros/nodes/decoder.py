@@ -5,6 +5,12 @@ Subscribes link/image/gsc and link/camera_info; publishes decoded/*, every messa
 the robot's acquisition stamp and frame_id.
 """
 
+if __name__ == '__main__':  # first, so that a signal finds its handler before slow imports
+    from gsc_ros import start
+
+    raise SystemExit(start.run('decoder'))
+
+
 import copy
 import json
 import time

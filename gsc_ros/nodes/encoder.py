@@ -5,6 +5,12 @@ Subscribes camera/image (or its compressed form), camera/depth/image if asked to
 camera/key_wanted and camera/roi_wanted; publishes camera/image/gsc.
 """
 
+if __name__ == '__main__':  # first, so that a signal finds its handler before slow imports
+    from gsc_ros import start
+
+    raise SystemExit(start.run('encoder'))
+
+
 import threading
 import time
 from dataclasses import dataclass

@@ -1,15 +1,14 @@
-"""The lifecycle that the nodes share, and the main function that runs one."""
+"""The lifecycle that the nodes share, and the function that runs one."""
 
 from collections.abc import Callable
 from typing import ClassVar, Generic, TypeVar
 
 import rclpy
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
-from gsc_ros.nodes import parameters
+from gsc_ros.nodes import parameters, process
 from gsc_ros.nodes.diagnostics import Diagnostics, Report
 from gsc_ros.nodes.parameters import Parameters
 
@@ -49,6 +48,9 @@ class GscNode(LifecycleNode, Generic[P]):
 
     def teardown(self) -> None:
         """Undo :meth:`setup`."""
+
+    def halt(self) -> None:
+        """Stop the robot, if this node moves it; in any thread, in any state, more than once."""
 
     def diagnose(self) -> Report:
         """Say how the node fares, once a second."""
@@ -133,22 +135,5 @@ class GscNode(LifecycleNode, Generic[P]):
 
 
 def run(kind: Callable[[], GscNode], args: list[str] | None = None) -> int:
-    """Run a node until it is told to stop; returns the process's exit code."""
-    try:
-        rclpy.init(args=args)  # not a context manager before Kilted
-    except RuntimeError as error:  # rcl's: a params file or a name that it cannot read
-        raise SystemExit(str(error)) from None
-    node = None
-    try:
-        node = kind()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        if node is not None:
-            node.close()
-            node.destroy_node()
-        rclpy.try_shutdown()
-    return node.exit_code if node is not None else 1
+    """Run a node until it is asked to end; returns the process's exit code."""
+    return process.run(kind, args)

@@ -5,6 +5,12 @@ What is published at the far end is rebuilt from what crossed the channel and fr
 link/status says twice a second what the link carries.
 """
 
+if __name__ == '__main__':  # first, so that a signal finds its handler before slow imports
+    from gsc_ros import start
+
+    raise SystemExit(start.run('link'))
+
+
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -93,6 +99,11 @@ class LinkNode(LinkBase[LinkParameters]):
         self.robot.stop()
         self.ground.stop()
         super().stop()
+
+    def halt(self) -> None:
+        """Stop a robot that moves."""
+        if self.active:
+            self.robot.halt()
 
     def teardown(self) -> None:
         """Take the publishers down."""
@@ -220,7 +231,3 @@ class LinkNode(LinkBase[LinkParameters]):
 def main(args: list[str] | None = None) -> int:
     """Run the node."""
     return lifecycle.run(LinkNode, args)
-
-
-if __name__ == '__main__':
-    raise SystemExit(main())

@@ -4,6 +4,12 @@ The ground's end of a real link: a radio modem on a serial line, or UDP.
 Topics as in `ground_side`, and link/status, which says what comes down.
 """
 
+if __name__ == '__main__':  # first, so that a signal finds its handler before slow imports
+    from gsc_ros import start
+
+    raise SystemExit(start.run('link_ground'))
+
+
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -103,7 +109,3 @@ class LinkGround(LinkEnd[LinkGroundParameters]):
 def main(args: list[str] | None = None) -> int:
     """Run the node."""
     return lifecycle.run(LinkGround, args)
-
-
-if __name__ == '__main__':
-    raise SystemExit(main())

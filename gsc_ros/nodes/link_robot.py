@@ -4,6 +4,12 @@ The robot's end of a real link: a radio modem on a serial line, or UDP.
 Topics as in `robot_side`, and link/status, which says what the ground reports.
 """
 
+if __name__ == '__main__':  # first, so that a signal finds its handler before slow imports
+    from gsc_ros import start
+
+    raise SystemExit(start.run('link_robot'))
+
+
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -43,8 +49,13 @@ class LinkRobot(LinkEnd[LinkRobotParameters]):
 
     def stop(self) -> None:
         """Close the link; a robot that moves is stopped."""
+        self.robot.stop()  # first: the rest may wait for a disk
         super().stop()
-        self.robot.stop()
+
+    def halt(self) -> None:
+        """Stop a robot that moves."""
+        if self.active:
+            self.robot.halt()
 
     def teardown(self) -> None:
         """Take the publishers down."""
@@ -99,7 +110,3 @@ class LinkRobot(LinkEnd[LinkRobotParameters]):
 def main(args: list[str] | None = None) -> int:
     """Run the node."""
     return lifecycle.run(LinkRobot, args)
-
-
-if __name__ == '__main__':
-    raise SystemExit(main())

@@ -5,6 +5,12 @@ Subscribes the decoded topics, the camera and its truth, link/status and /diagno
 nothing.
 """
 
+if __name__ == '__main__':  # first, so that a signal finds its handler before slow imports
+    from gsc_ros import start
+
+    raise SystemExit(start.run('monitor'))
+
+
 import json
 import math
 import time

@@ -8,6 +8,7 @@ camera/roi_wanted.
 from dataclasses import dataclass
 
 from geometry_msgs.msg import Twist
+from rclpy.duration import Duration
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Empty
 
@@ -31,6 +32,7 @@ from gsc_ros.nodes.link_base import LOG_PERIOD_S, LinkBase, nanoseconds
 from gsc_ros.nodes.parameters import Parameters, parameter
 
 PROTECTIONS = ('auto', 'off')
+_ACKNOWLEDGED_S = 0.2  # for the last stop, when the link is closed
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,15 @@ class RobotSide:
             ),
         ]
 
-    def stop(self) -> None:
-        """Listen no more; a robot that moves is stopped."""
+    def halt(self) -> None:
+        """Stop a robot that moves, and see to it that it learns of that."""
         if self._moving:
             self._halt('the link is closed')
+            self._commands.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGED_S))
+
+    def stop(self) -> None:
+        """Listen no more; a robot that moves is stopped."""
+        self.halt()
         for subscription in self._inputs:
             self._node.destroy_subscription(subscription)
 

@@ -1,0 +1,126 @@
+"""
+A node's process: it spins until it is asked to end, stops the robot, and closes.
+
+rclpy's own signal handlers shut the context down first, so that nothing can be published any
+more; here the context lives until the node is closed.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+
+from gsc_ros import start
+
+# A main thread that does nothing for so long hangs: the robot is stopped from another thread.
+_HANG_S = 0.5
+# For closing; `ros2 launch` sends SIGTERM after 5 s and SIGKILL after 10.
+_CLOSING_S = 6.0
+
+
+class Runnable(Protocol):
+    """What is run: an rclpy node with these."""
+
+    exit_code: int
+
+    def halt(self) -> None:
+        """Stop the robot if this node moves it; may be called in any thread, and twice."""
+
+    def close(self) -> None:
+        """End all work."""
+
+    def destroy_node(self) -> None:
+        """Take the node down."""
+
+
+class Ending:
+    """
+    Whether this process was asked to end: by a signal, or by the death of the process that
+    started the graph.
+
+    A thread waits for that, because the main thread may be in C code for as long as it likes, and
+    sees to it that the end comes: a main thread that hangs is not waited for. Needs the main
+    thread. A signal after the first changes nothing, at the end of the process included.
+    """
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.begun = threading.Event()  # closing has
+        self.node: Runnable | None = None
+        self.executor: SingleThreadedExecutor | None = None
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        for number in start.signals():
+            signal.signal(number, lambda *_: None)
+        threading.Thread(target=self._wait, daemon=True).start()
+
+    def _wait(self) -> None:
+        with contextlib.suppress(ProcessLookupError):  # who started us is dead already
+            select.select([self._read, *_parent()], [], [])
+        self.asked.set()
+        if self.executor is not None:
+            self.executor.wake()
+        if not self.begun.wait(_HANG_S) and self.node is not None:
+            with contextlib.suppress(Exception):  # it is being made, or unmade
+                self.node.halt()
+        # This is a daemon thread: where all goes well the process ends under it.
+        time.sleep(_CLOSING_S)
+        if select.select([], [2], [], 0)[1]:  # who reads our errors may hang as well
+            os.write(2, f'not closed after {_CLOSING_S:g} s: ended without\n'.encode())
+        os._exit(self.node.exit_code if self.node is not None else 0)
+
+
+def _parent() -> list[int]:
+    """
+    Return a descriptor that is readable once the process that started the graph is dead.
+
+    Empty where nobody is named, or the system has none (Linux before 5.3); raises
+    ProcessLookupError where it is dead already.
+    """
+    named = os.environ.get(start.PARENT, '')
+    if not named.isdecimal() or not hasattr(os, 'pidfd_open'):
+        return []
+    try:
+        return [os.pidfd_open(int(named))]
+    except ProcessLookupError:
+        raise
+    except OSError:
+        return []
+
+
+def run(make: Callable[[], Runnable], args: list[str] | None = None) -> int:
+    """Run a node until the process is asked to end; returns the exit code."""
+    ending = Ending()
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:  # rcl's: a params file or a name that it cannot read
+        raise SystemExit(str(error)) from None
+    node = None
+    try:
+        if ending.asked.is_set():
+            return 0
+        ending.node = node = make()
+        ending.executor = executor = SingleThreadedExecutor()
+        executor.add_node(node)  # type: ignore[arg-type]
+        with contextlib.suppress(ExternalShutdownException):
+            while not ending.asked.is_set() and rclpy.ok():
+                executor.spin_once()
+        return node.exit_code
+    finally:
+        ending.begun.set()
+        if node is not None:
+            node.halt()
+            node.close()
+            node.destroy_node()
+        rclpy.try_shutdown()
+        start.ignore_signals()
+        signal.set_wakeup_fd(-1)
