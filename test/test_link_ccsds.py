@@ -35,8 +35,8 @@ def sealed(direction='down'):
 
 
 def test_the_bytes_are_those_of_the_book():
-    # TM, APID 100; unsegmented, count 0; 14 bytes behind the header; the datagram; CRC-16.
-    golden = bytes.fromhex('0064 c000 000d 72 1234 02') + b'fragment'
+    # TM, APID 100; unsegmented, count 0; 17 bytes behind the header; the datagram; CRC-16.
+    golden = bytes.fromhex('0064 c000 0010 a3 0001 1234 80 02') + b'fragment'
     packed = DATAGRAM.pack(SpacePackets('down'))
     assert packed[:-2] == golden
     # CRC-16 by its definition, bit by bit.
@@ -60,9 +60,9 @@ def test_the_packet_is_that_of_the_library(direction, apid):
     assert DATAGRAM.pack(SpacePackets(direction, sealed(direction))) == theirs
 
 
-def test_the_overhead_is_twelve_bytes_and_twenty_two_with_encryption():
-    assert SpacePackets('down').overhead == 12
-    assert SpacePackets('down', sealed()).overhead == 22
+def test_the_overhead_is_fifteen_bytes_and_twenty_five_with_encryption():
+    assert SpacePackets('down').overhead == 15
+    assert SpacePackets('down', sealed()).overhead == 25
 
 
 @given(datagrams, st.booleans(), st.sampled_from(['down', 'up']))
@@ -110,6 +110,14 @@ def test_no_bit_of_a_plain_packet_can_change(bit, cut):
     data[bit // 8] ^= 1 << bit % 8
     with pytest.raises(FramingError):
         Datagram.unpack(bytes(data[: bit // 8] if cut else data), SpacePackets('down'))
+
+
+def test_the_format_of_an_older_release_is_told():
+    old = bytearray(DATAGRAM.pack(SpacePackets('down')))
+    old[6] = 0x72  # version 3: so it called a datagram in a packet
+    receiver = Reassembler(1.0, SpacePackets('down'))
+    receiver.push(bytes(old), 0.0)
+    assert (receiver.older, receiver.malformed) == (1, 0)
 
 
 def test_directions_and_formats_do_not_mix():

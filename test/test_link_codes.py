@@ -55,7 +55,7 @@ def noisy(code, excess_db, seed=1, **more):
 )
 def test_as_many_datagrams_are_damaged_as_the_curve_says(code, excess_db):
     channel, count = noisy(code, excess_db), 20_000
-    payload = bytes(120)
+    payload = bytes(117)
     for number in range(count):
         channel.offer(payload, number * 0.0011)
         channel.poll(number * 0.0011)
@@ -65,7 +65,7 @@ def test_as_many_datagrams_are_damaged_as_the_curve_says(code, excess_db):
     assert 0.1 < expected < 0.5
     assert stats.packets_lost / stats.packets_sent == pytest.approx(expected, abs=0.012)
     # Every one of them is found out by its CRC.
-    assert channel.receiver.malformed == stats.packets_lost
+    assert channel.receiver.refused == stats.packets_lost
     assert stats.delivered == count - stats.packets_lost
 
 

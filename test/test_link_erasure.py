@@ -70,7 +70,7 @@ def test_the_expected_share_is_that_of_a_trial(k, m, loss, burst):
 
 def test_more_loss_asks_for_more_parity_and_none_for_none():
     counts = [erasure.how_many(8, loss) for loss in (0.0, 0.05, 0.15, 0.3)]
-    assert counts[0] == 0 and counts == sorted(set(counts))
+    assert counts[Class.COMMAND] == 0 and counts == sorted(set(counts))
     assert erasure.how_many(1, 0.3) == 0
     assert erasure.how_many(8, 0.3, 8.0) == 0  # no use against runs of losses
     assert erasure.expected_share(8, 8, 1.0) == 0.0
@@ -125,7 +125,7 @@ def test_parity_that_cannot_be_is_refused(fragment):
 
 
 def test_parity_of_another_payload_is_counted_and_kept_out():
-    first, other = (datagrams(bytes(300 + 40 * n), 60, 0.3) for n in (0, 1))
+    first, other = (datagrams(bytes(300 + 50 * n), 60, 0.3) for n in (0, 1))
     receiver = Reassembler(1.0)
     receiver.push(first[0][1], 0.0)
     assert receiver.push(other[-1][1], 0.0) == [] and receiver.malformed == 1
@@ -177,7 +177,7 @@ def test_parity_makes_no_frame_older(size, rate, mtu, overload, loss, setups):
 
 def goodput(guarded, model, frames=3000):
     """Bytes of frames that are of use, for each byte that went on air, as a steady stream."""
-    channel = Channel(9600.0, 0.0, 60, loss=model, seed=11)
+    channel = Channel(9600.0, 0.0, 63, loss=model, seed=11)
     if guarded:
         channel.sender.guard(model.mean_loss, max(1.0, model.mean_burst))
     step = 1.01 * channel.frame_s(300)

@@ -68,7 +68,7 @@ def test_nothing_that_comes_harms_the_receiver(sealed, packets):
         most = max(most, receiver.held_bytes)
     assert complete > 100
     assert most <= len(Class) * MAX_FRAGMENTS * MTU
-    assert receiver.malformed > COUNT / 2
+    assert receiver.malformed + receiver.older > COUNT / 2
     if sealed:
         # What was played back came late or was known: nothing is taken twice.
         assert receiver.replayed > COUNT / 10

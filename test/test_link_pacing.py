@@ -94,7 +94,7 @@ def test_the_link_stays_busy_and_no_frame_loses_its_end(frame_ms, period, encode
 
 def test_a_camera_out_of_step_costs_no_air():
     """Five pictures a second, 0.26 s on air: it is all used, by frames of full size."""
-    channel = Channel(8 * 333 / 0.26, mtu=128)
+    channel = Channel(8 * 342 / 0.26, mtu=128)
     _, came = drive(channel, 0.2, 0.19, 60.0)
     assert len(came) / 60 == pytest.approx(1 / 0.26, rel=0.05)
 

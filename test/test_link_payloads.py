@@ -5,7 +5,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsc_ros.link.framing import Class
@@ -17,7 +17,10 @@ from gsc_ros.link.payloads import (
     FrameReceiver,
     FrameSender,
     PayloadError,
+    Report,
+    RobotReport,
     Setup,
+    Stop,
     unwrap,
 )
 
@@ -95,7 +98,14 @@ def test_a_usual_setup_is_small():
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_setup_or_a_payload_error(data):
-    for read in (Setup.unpack, lambda d: Command.unpack(d, 0), FrameReceiver().frame):
+    for read in (
+        Setup.unpack,
+        lambda d: Command.unpack(d, 0),
+        lambda d: Stop.unpack(d, 0),
+        Report.unpack,
+        RobotReport.unpack,
+        FrameReceiver().frame,
+    ):
         with contextlib.suppress(PayloadError):
             read(data)
 
@@ -137,22 +147,98 @@ def test_a_frame_before_its_setup_is_counted():
     assert receiver.frame(frame) is None and receiver.undescribed == 1
 
 
-@given(st.tuples(*[st.floats(-10, 10, width=32)] * 6), st.integers(0, 2**62))
-def test_a_command_is_exact(velocity, stamp):
-    command = Command(stamp, velocity)
-    for away in (-(10**12), 0, 10**12):
+def test_a_setup_goes_again_when_it_is_asked_for():
+    sender = FrameSender(127)
+
+    def setups(sent):
+        payloads = sender.pack(Frame(0, 0, CAMERA, b'd'), sent)
+        return [
+            Setup.unpack(payload).number for klass, payload in payloads if klass is Class.SETUP
+        ]
+
+    assert [setups(sent) for sent in range(4)] == [[127], [], [127], []]
+    sender.repeat_setup()
+    assert [setups(4), setups(5)] == [[127], []]
+    sender.pack(Frame(0, 0, replace(CAMERA, width=640), b'd'), 6)
+    sender.repeat_setup()
+    assert setups(7) == [1]  # of the camera before, again a change; numbers wrap
+
+
+def test_the_first_setup_has_any_number():
+    numbers = {
+        Setup.unpack(FrameSender().pack(Frame(0, 0, CAMERA, b'd'), 0)[0][1]).number
+        for _ in range(200)
+    }
+    assert len(numbers) > 50 and max(numbers) < 128
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 1), st.booleans()), max_size=60))
+def test_no_frame_is_shown_with_a_setup_of_another_session(steps):
+    """Two runs of a robot, the same setup numbers, cameras that differ, datagrams interleaved."""
+    cameras = CAMERA, replace(CAMERA, frame_id='rear', width=640)
+    senders, receiver, sent = (FrameSender(5), FrameSender(5)), FrameReceiver(), [0, 0]
+    for run, lost in steps:
+        frame = Frame(10**18 + sent[run], sent[run], cameras[run], b'd')
+        for klass, payload in senders[run].pack(frame, sent[run]):
+            if klass is Class.FRAME:
+                assert receiver.frame(payload, 1 + run) in (None, frame)
+            elif not lost:
+                receiver.setup(payload, 1 + run)
+        sent[run] += 1
+
+
+@given(st.tuples(*[st.integers(-32767, 32767)] * 6), st.integers(0, 2**62), st.integers(0, 255))
+def test_a_command_is_exact_to_a_thousandth(steps, stamp, robot):
+    command = Command(stamp, tuple(step / 1000 for step in steps), robot)
+    assert len(command.pack()) == 19
+    for away in (-(10**13), 0, 10**13):
         assert Command.unpack(command.pack(), stamp + away) == command
 
 
-def test_a_drive_command_is_small_and_stop_is_smaller():
-    assert len(Command(0, (0.5, 0, 0, 0, 0, 0.1)).pack()) == 15
-    assert len(Command(0, (0.0,) * 6).pack()) == 7
+@given(st.integers(0, 2**62), st.integers(1, 255), st.booleans(), st.integers(0, 255))
+def test_a_stop_and_its_release_cross(stamp, number, stop, robot):
+    sent = Stop(stamp, number, stop, robot)
+    assert Stop.unpack(sent.pack(), stamp + 10**13) == sent and len(sent.pack()) == 9
 
 
-@pytest.mark.parametrize('bad', [math.nan, math.inf, 1e300])
-def test_a_command_must_be_finite(bad):
-    with pytest.raises(ValueError, match='finite'):
+@pytest.mark.parametrize(
+    'payload', [b'', bytes(8), bytes(9), bytes(7) + b'\1\2', bytes(7) + b'\1\1\0']
+)
+def test_what_is_no_stop_is_refused(payload):
+    with pytest.raises(PayloadError, match='not a stop'):
+        Stop.unpack(payload, 0)
+
+
+@pytest.mark.parametrize('bad', [math.nan, math.inf, -math.inf, 1e300, 32.7671, -32.768])
+def test_a_velocity_out_of_range_is_refused(bad):
+    with pytest.raises(ValueError, match=r'-32.767 to 32.767 m/s or rad/s'):
         Command(0, (bad, 0, 0, 0, 0, 0)).pack()
+
+
+def test_a_command_of_another_length_is_refused():
+    packed = Command(0, (0.5, 0, 0, 0, 0, 0.1)).pack()
+    for payload in (packed[:-1], packed + b'\0', packed[:7] + b'\x80\0' + packed[9:]):
+        with pytest.raises(PayloadError, match='not a command'):
+            Command.unpack(payload, 0)
+
+
+counts = st.none() | st.integers(0, 2**32 - 1)
+
+
+@given(st.integers(0, 255), st.booleans(), st.floats(0, 1), counts)
+def test_reports_of_the_robot_cross(stop, latched, loss, count):
+    sent = RobotReport(stop, latched, loss, count)
+    read = RobotReport.unpack(sent.pack())
+    assert read.loss == pytest.approx(loss, abs=1 / 255)
+    assert replace(read, loss=loss) == sent
+    assert len(sent.pack()) == (3 if count is None else 7)
+
+
+@pytest.mark.parametrize('payload', [b'', bytes(2), bytes(4), bytes(8), b'\0\2\0'])
+def test_what_is_no_report_of_the_robot_is_refused(payload):
+    with pytest.raises(PayloadError, match='not a report of the robot'):
+        RobotReport.unpack(payload)
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,14 @@ shares = st.floats(0, 1)
 regions = st.tuples(shares, shares, shares, shares).filter(lambda r: r[0] < r[2] and r[1] < r[3])
 
 
-@given(st.booleans(), st.none() | regions)
-def test_requests_are_read_as_they_were_made(key_frame, region):
-    if not (key_frame or region):
+@given(st.booleans(), st.none() | regions, st.booleans())
+def test_requests_are_read_as_they_were_made(key_frame, region, setup):
+    if not (key_frame or region or setup):
         return
-    made = Request(key_frame, region)
+    made = Request(key_frame, region, setup)
     read = Request.unpack(made.pack())
-    assert read.key_frame == key_frame and len(made.pack()) == (5 if region else 1)
+    assert (read.key_frame, read.setup) == (key_frame, setup)
+    assert len(made.pack()) == (5 if region else 1)
     if region is None:
         assert read.region is None
         return
@@ -31,7 +32,18 @@ def test_requests_are_read_as_they_were_made(key_frame, region):
 
 @pytest.mark.parametrize(
     'payload',
-    [b'', b'\0', b'\xff', b'\1\1', b'\2', b'\2\0\0\1', b'\2\5\0\5\1', b'\2\0\\9\1\1', b'\4'],
+    [
+        b'',
+        b'\0',
+        b'\xff',
+        b'\1\1',
+        b'\2',
+        b'\2\0\0\1',
+        b'\2\5\0\5\1',
+        b'\2\0\\9\1\1',
+        b'\x08',
+        b'\4\4',
+    ],
 )
 def test_what_is_no_request_is_refused(payload):
     with pytest.raises(PayloadError):
@@ -50,6 +62,7 @@ def test_two_requests_are_one():
     key, part, whole = Request(True), Request(region=(0, 0, 0.5, 0.5)), Request(region=WHOLE)
     assert key.also(part) == part.also(key) == Request(True, (0, 0, 0.5, 0.5))
     assert part.also(whole) == whole
+    assert part.also(Request(setup=True)) == Request(False, (0, 0, 0.5, 0.5), True)
     with pytest.raises(ValueError, match='something'):
         Request()
 

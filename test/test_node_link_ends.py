@@ -171,7 +171,7 @@ def test_a_command_whose_age_is_wrong_is_not_executed(pair):
     robot.says[topics.CODED].publish(frame(0))
     pair.wait(lambda: ground.got[topics.RECEIVED])  # now the ground knows where the robot is
     for number, away_s in enumerate((-5.0, 5.0), start=1):
-        stamp = ground.node.get_clock().now().nanoseconds + round(away_s * 1e9)
+        stamp = ground.node.get_clock().now().nanoseconds // 1000 + round(away_s * 1e6)
         payload = Command(stamp, (0.5, 0.0, 0.0, 0.0, 0.0, 0.0)).pack()
         ground.node.end.offer(payload, ground.node.now(), Class.COMMAND)
         ground.node.wake()
@@ -195,7 +195,9 @@ def test_a_flood_does_not_keep_the_robot_from_being_stopped(ros):
     robot = active(LinkRobot, ros, security=False, local='127.0.0.1:0', command_timeout_s=0.05)
     try:
         sender = Sender(TokenBucket(1e9), 1400)
-        command = Command(robot.get_clock().now().nanoseconds, (0.5, 0.0, 0.0, 0.0, 0.0, 0.0))
+        command = Command(
+            robot.get_clock().now().nanoseconds // 1000, (0.5, 0.0, 0.0, 0.0, 0.0, 0.0)
+        )
         sender.offer(command.pack(), 0.0, Class.COMMAND)
         ((_, _, data),) = sender.advance(1.0)
         robot._inbox.append((data, ('127.0.0.1', 9)))
@@ -227,7 +229,7 @@ def crafted(rng, number):
         spoilt[int(rng.integers(len(spoilt)))] ^= 1 << int(rng.integers(8))
         return Class.SETUP, bytes(spoilt)
     if kind == 3:
-        return Class.COMMAND, Command(int(rng.integers(2**62)), (1.0,) * 6).pack()[:-1] + b'\xff'
+        return Class.COMMAND, Command(int(rng.integers(2**62)), (1.0,) * 6).pack()[:-1]
     return list(Class)[int(rng.integers(len(Class)))], payload
 
 
@@ -327,7 +329,7 @@ def test_what_others_send_is_counted_and_answered_by_nothing(key_files):
         port = pair.ground.node._transport.local[1]
         other = UdpTransport(':0', f'127.0.0.1:{port}')
         for _ in range(5):
-            other.send(b'\x40' + bytes(60))
+            other.send(b'\x80' + bytes(60))
         pair.wait(lambda: pair.ground.node.end.receiver.malformed == 5)
         assert pair.ground.node._transport._remote is None
         pair.robot.says[topics.CODED].publish(frame(0))

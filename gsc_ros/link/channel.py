@@ -31,9 +31,10 @@ class Channel:
     rate_bps: bits a second on air, overhead included (0: nothing passes); delay_s: propagation,
     one way; mtu: bytes a datagram; loss: burst model; seed: of the losses; gap_s: silence behind
     every datagram; max_age_s: see `Sender`; schedule: rate, delay and signal over time, in the
-    place of `rate_bps` and `delay_s`; seal: how datagrams are proven; code: what makes bits wrong
-    when the signal is weak (None: nothing). ``fade_db``, by how much the signal is weaker than the
-    schedule says, may be set at any time. Raises ValueError for values out of range.
+    place of `rate_bps` and `delay_s`; seal: how datagrams are proven; session: of the sending end;
+    code: what makes bits wrong when the signal is weak (None: nothing). ``fade_db``, by how much
+    the signal is weaker than the schedule says, may be set at any time. Raises ValueError for
+    values out of range.
 
     Use: `offer` payloads, `poll` for what has come out, `next_event` to know when to poll again.
     Times must not run backwards.
@@ -51,6 +52,7 @@ class Channel:
         max_age_s: float | None = None,
         schedule: Schedule | None = None,
         seal: Seal = CHECKSUM,
+        session: int = 1,
         code: Code | None = None,
     ) -> None:
         if not 0.0 <= delay_s < float('inf'):
@@ -62,7 +64,7 @@ class Channel:
         self._delay_s = delay_s
         self.fade_db = 0.0
         self.medium: HalfDuplex | None = None  # that others share
-        self.sender = Sender(bucket, mtu, max_age_s, schedule, seal)
+        self.sender = Sender(bucket, mtu, max_age_s, schedule, seal, session)
         quiet = _QUIET_DATAGRAMS * bucket.air_s(mtu) if bucket.rate_bps else 1.0
         self.receiver = Reassembler(quiet + EPSILON_S, seal)
         self._loss = GilbertElliott(loss or GilbertElliottModel(), seed)

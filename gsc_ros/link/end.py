@@ -9,7 +9,7 @@ the transport now, `push` takes what came, `next_event` says when to look again.
 from collections.abc import Iterator
 
 from gsc_ros.link.counts import Statistics
-from gsc_ros.link.framing import CHECKSUM, Class, Reassembler, Received, Seal
+from gsc_ros.link.framing import CHECKSUM, Class, Reassembler, Received, Seal, random_session
 from gsc_ros.link.schedule import Schedule
 from gsc_ros.link.sender import Sender, TokenBucket
 
@@ -29,7 +29,8 @@ class End:
     datagram; delay_s: how long a datagram is on its way when nothing holds it up, where the
     schedule does not say; turn_s: how long the radio takes to get the air, where both directions
     share it; gap_s, max_age_s: see `Sender`; out, into: how datagrams are proven that go out and
-    come in. Raises ValueError for values out of range.
+    come in; session: of this end, None for a random one. Raises ValueError for values out of
+    range.
     """
 
     def __init__(
@@ -43,11 +44,13 @@ class End:
         max_age_s: float | None = None,
         out: Seal = CHECKSUM,
         into: Seal = CHECKSUM,
+        session: int | None = None,
     ) -> None:
         bucket = TokenBucket(min(schedule.rates, default=0.0), gap_s)
         self._delay_s, self.turn_s = delay_s, turn_s
         self._now = 0.0
-        self.sender = Sender(bucket, mtu, max_age_s, schedule, out)
+        session = random_session() if session is None else session
+        self.sender = Sender(bucket, mtu, max_age_s, schedule, out, session)
         quiet = _QUIET_DATAGRAMS * bucket.air_s(mtu) if bucket.rate_bps else 0.0
         self.receiver = Reassembler(quiet + _JITTER_S, into)
         self.sent = self.heard_bytes = 0
@@ -84,9 +87,9 @@ class End:
     def push(self, data: bytes, now: float) -> tuple[bool, list[Received]]:
         """Take a datagram that came at `now`; returns whether it is ours, and what is complete."""
         receiver = self.receiver
-        before = receiver.malformed + receiver.replayed
+        before = receiver.refused
         received = receiver.push(data, now)
-        ours = receiver.malformed + receiver.replayed == before
+        ours = receiver.refused == before
         self.heard_bytes += len(data) * ours
         return ours, received
 
@@ -111,7 +114,7 @@ class End:
             delivered=delivered,
             lost=lost,
             packets_sent=self.sent,
-            packets_malformed=self.receiver.malformed + self.receiver.replayed,
+            packets_malformed=self.receiver.refused,
             offered_bytes=sender.offered_bytes,
             sent_bytes=sender.sent_bytes,
             queue_bytes=queue_bytes,
@@ -128,7 +131,7 @@ class End:
             lost=lost,
             packets_sent=receiver.expected,
             packets_lost=receiver.expected - receiver.heard,
-            packets_malformed=receiver.malformed + receiver.replayed,
+            packets_malformed=receiver.refused,
             offered_bytes=self.heard_bytes,
             sent_bytes=self.heard_bytes,
         )

@@ -1,14 +1,16 @@
 """
-What is inside the payloads: a frame with its acquisition stamp, the camera, a command, a request,
-and a report of what was heard.
+What is inside the payloads: a frame with its acquisition stamp, the camera, a command, a stop, a
+request, and a report of either end on what it received.
 
 A frame carries 9 bytes beside its coded stream: 48 bits of the stamp, 16 of the sequence and the
 number of the *setup* it belongs to. The setup holds what seldom changes (frame_id, intrinsics, the
 full stamp and sequence to count from) and crosses once, on change and now and then again, so that
-the far end rebuilds stamp, frame_id and camera_info exactly, whatever the clocks say.
+the far end rebuilds stamp, frame_id and camera_info exactly, whatever the clocks say. A frame and
+its setup are of one session of the robot (`framing.py`).
 """
 
 import math
+import secrets
 import struct
 import zlib
 from dataclasses import dataclass, replace
@@ -28,13 +30,21 @@ _SETUP = struct.Struct('>BqI')
 _CAMERA = struct.Struct('>HH7HBBB')
 # Far above the largest camera there can be; a bound for what a damaged setup may unpack to.
 _MAX_CAMERA_BYTES = 1024
-_COMMAND = struct.Struct('>HIB')
+COMMAND_STAMP_BITS = 48  # of microseconds: 8.9 years
+MAX_VELOCITY = 32.767  # m/s or rad/s
+_VELOCITY_STEPS = 1000  # in a m/s or rad/s
+_COMMAND = struct.Struct('>HIB6h')
+_STOP = struct.Struct('>HIBBB')
 _REPORT = struct.Struct('>HHBB')
+_ROBOT_REPORT = struct.Struct('>BBB')
+_COUNT = struct.Struct('>I')
+_LATCHED = 1
 _BURST_STEPS = 8
-_ASKS_KEY, _ASKS_REGION = 1, 2
+_ASKS_KEY, _ASKS_REGION, _ASKS_SETUP = 1, 2, 4
 # A setup goes with these frames after a change, and with every 32nd from then on.
 _SETUP_FRAMES = frozenset((0, 2, 8))
 _SETUP_EVERY = 32
+_SETUPS = 128  # numbers
 
 
 class PayloadError(ValueError):
@@ -141,13 +151,6 @@ class Setup:
         return cls(number, stamp, sequence, camera)
 
 
-def _single(x: float) -> float:
-    try:
-        return float(struct.unpack('>f', struct.pack('>f', x))[0])
-    except OverflowError:
-        return math.inf
-
-
 @dataclass(frozen=True)
 class Frame:
     """A coded frame with its exact acquisition stamp (ns), sequence (uint32) and camera."""
@@ -159,10 +162,16 @@ class Frame:
 
 
 class FrameSender:
-    """Robot side: turns frames into payloads and says when a setup has to go first."""
+    """
+    Robot side: turns frames into payloads and says when a setup has to go first.
 
-    def __init__(self) -> None:
+    ``number``: of the first setup, 0..127; None for a random one.
+    """
+
+    def __init__(self, number: int | None = None) -> None:
+        self._number = secrets.randbelow(_SETUPS) if number is None else number % _SETUPS
         self._setup: Setup | None = None
+        self._repeat = False
         self._stamp_ns = 0
         self._sequence = 0
         self._begun_at = 0
@@ -180,7 +189,9 @@ class FrameSender:
         assert self._setup is not None
         payloads = []
         since = frames_sent - self._begun_at
-        if (since in _SETUP_FRAMES or since % _SETUP_EVERY == 0) and self._shown_at != since:
+        due = since in _SETUP_FRAMES or since % _SETUP_EVERY == 0
+        if self._repeat or (due and self._shown_at != since):
+            self._repeat = False
             self._shown_at = since
             fresh = replace(self._setup, stamp_ns=frame.stamp_ns, sequence=frame.sequence)
             payloads.append((Class.SETUP, fresh.pack()))
@@ -189,6 +200,10 @@ class FrameSender:
             self._setup.number, low >> 32, low & 0xFFFFFFFF, frame.sequence & 0xFFFF
         )
         return [*payloads, (Class.FRAME, head + frame.data)]
+
+    def repeat_setup(self) -> None:
+        """Let the next frame go behind its setup: the far end may not have it."""
+        self._repeat = True
 
     def _renew(self, frame: Frame, frames_sent: int) -> None:
         """Begin a new setup when the camera changed or the counts left what few bits can tell."""
@@ -201,30 +216,35 @@ class FrameSender:
         )
         self._stamp_ns, self._sequence = frame.stamp_ns, frame.sequence
         if not same:
-            number = 0 if setup is None else (setup.number + 1) & 0x7F
+            number = self._number if setup is None else (setup.number + 1) % _SETUPS
             self._setup = Setup(number, frame.stamp_ns, frame.sequence, frame.camera)
             self._begun_at = frames_sent
             self._shown_at = -1
 
 
 class FrameReceiver:
-    """Ground side: rebuilds frames. `undescribed` counts those that came before their setup."""
+    """
+    Ground side: rebuilds frames. `undescribed` counts those that came without their setup.
+
+    ``session``: of the robot, as the datagrams have it. A frame needs a setup of its own session.
+    """
 
     def __init__(self) -> None:
         self.undescribed = 0
         self._setup: Setup | None = None
+        self._session = 0
 
-    def setup(self, payload: bytes) -> None:
+    def setup(self, payload: bytes, session: int = 0) -> None:
         """Take a setup; raises PayloadError."""
-        self._setup = Setup.unpack(payload)
+        self._setup, self._session = Setup.unpack(payload), session
 
-    def frame(self, payload: bytes) -> Frame | None:
+    def frame(self, payload: bytes, session: int = 0) -> Frame | None:
         """Rebuild a frame; None when its setup is not known (yet). Raises PayloadError."""
         if len(payload) <= _FRAME.size:
             raise PayloadError('a frame needs data behind its stamp')
         number, high, low, sequence = _FRAME.unpack_from(payload)
         setup = self._setup
-        if setup is None or number != setup.number:
+        if setup is None or (session, number) != (self._session, setup.number):
             self.undescribed += 1
             return None
         frame = Frame(
@@ -240,38 +260,77 @@ class FrameReceiver:
         return frame
 
 
+def _stamp_us(high: int, low: int, now_us: int) -> int:
+    return unwrap(high << 32 | low, COMMAND_STAMP_BITS, now_us)
+
+
 @dataclass(frozen=True)
 class Command:
-    """A velocity command: linear x, y, z (m/s), angular x, y, z (rad/s), and when it was given."""
+    """
+    A velocity command, always 19 bytes.
 
-    stamp_ns: int
+    stamp_us: when it was given, by the operator's clock, in microseconds. velocity: linear x, y, z
+    (m/s) and angular x, y, z (rad/s), in steps of 0.001 and within 32.767 both ways. robot: the
+    low byte of the robot's session as the ground last received it, 0 for none yet.
+    """
+
+    stamp_us: int
     velocity: tuple[float, float, float, float, float, float]
+    robot: int = 0
 
     def pack(self) -> bytes:
-        """Return 7 bytes and 4 for every component that is not zero (as float32)."""
-        if not all(math.isfinite(_single(x)) for x in self.velocity):
-            raise ValueError(f'a velocity must be finite, got {self.velocity}')
-        mask = sum(1 << i for i, x in enumerate(self.velocity) if x)
-        low = self.stamp_ns & ((1 << STAMP_BITS) - 1)
-        moving = [x for x in self.velocity if x]
-        return _COMMAND.pack(low >> 32, low & 0xFFFFFFFF, mask) + struct.pack(
-            f'>{len(moving)}f', *moving
-        )
+        """Return the bytes for the air; raises ValueError for a velocity out of range."""
+        if not all(abs(x) <= MAX_VELOCITY for x in self.velocity):  # also when not a number
+            raise ValueError(
+                f'a velocity must be within -{MAX_VELOCITY} to {MAX_VELOCITY} m/s or rad/s, '
+                f'got {self.velocity}'
+            )
+        low = self.stamp_us & ((1 << COMMAND_STAMP_BITS) - 1)
+        steps = (round(x * _VELOCITY_STEPS) for x in self.velocity)
+        return _COMMAND.pack(low >> 32, low & 0xFFFFFFFF, self.robot, *steps)
 
     @classmethod
-    def unpack(cls, payload: bytes, now_ns: int) -> 'Command':
-        """Read a command; its stamp is the one next to the robot's clock. Raises PayloadError."""
+    def unpack(cls, payload: bytes, now_us: int) -> 'Command':
+        """Read a command; its stamp is the one next to `now_us`. Raises PayloadError."""
         try:
-            high, low, mask = _COMMAND.unpack_from(payload)
-            moving = struct.unpack(f'>{mask.bit_count()}f', payload[_COMMAND.size :])
+            high, low, robot, *steps = _COMMAND.unpack(payload)
         except struct.error as error:
             raise PayloadError(f'not a command: {error}') from error
-        if mask >> 6 or not all(map(math.isfinite, moving)):
-            raise PayloadError('not a command: six finite components at most')
-        values = iter(moving)
-        x, y, z, rx, ry, rz = (next(values) if mask >> i & 1 else 0.0 for i in range(6))
-        stamp = unwrap(high << 32 | low, STAMP_BITS, now_ns)
-        return cls(stamp, (x, y, z, rx, ry, rz))
+        x, y, z, rx, ry, rz = (step / _VELOCITY_STEPS for step in steps)
+        if min(steps) < -MAX_VELOCITY * _VELOCITY_STEPS:
+            raise PayloadError(f'not a command: a velocity is below -{MAX_VELOCITY}')
+        return cls(_stamp_us(high, low, now_us), (x, y, z, rx, ry, rz), robot)
+
+
+@dataclass(frozen=True)
+class Stop:
+    """
+    The operator's stop, or its release: 9 bytes.
+
+    stamp_us, robot: as of a :class:`Command`. number: 1 to 255, another one for each new stop or
+    release, by which the robot acknowledges it. stop: False for a release.
+    """
+
+    stamp_us: int
+    number: int
+    stop: bool = True
+    robot: int = 0
+
+    def pack(self) -> bytes:
+        """Return the bytes for the air."""
+        low = self.stamp_us & ((1 << COMMAND_STAMP_BITS) - 1)
+        return _STOP.pack(low >> 32, low & 0xFFFFFFFF, self.robot, self.number, self.stop)
+
+    @classmethod
+    def unpack(cls, payload: bytes, now_us: int) -> 'Stop':
+        """Read a stop; its stamp is the one next to `now_us`. Raises PayloadError."""
+        try:
+            high, low, robot, number, stop = _STOP.unpack(payload)
+        except struct.error as error:
+            raise PayloadError(f'not a stop: {error}') from error
+        if not number or stop > 1:
+            raise PayloadError(f'not a stop: number {number}, {stop}')
+        return cls(_stamp_us(high, low, now_us), number, bool(stop), robot)
 
 
 # Left, top, right, bottom of a part of the picture, in shares of its width and height, 0..1.
@@ -285,14 +344,15 @@ class Request:
     What the ground asks of the robot: one byte, and four for a region in steps of 1/255.
 
     ``key_frame``: send one that stands alone; ``region``: tell most of this part of the picture,
-    of `WHOLE` for no part; None: as before.
+    of `WHOLE` for no part; None: as before; ``setup``: send the setup before the next frame.
     """
 
     key_frame: bool = False
     region: Region | None = None
+    setup: bool = False
 
     def __post_init__(self) -> None:
-        if not (self.key_frame or self.region):
+        if not (self.key_frame or self.region or self.setup):
             raise ValueError('a request asks for something')
         if self.region is not None:
             left, top, right, bottom = self.region
@@ -301,11 +361,16 @@ class Request:
 
     def also(self, other: 'Request') -> 'Request':
         """Return both as one; the region is the other's, if it has one."""
-        return Request(self.key_frame or other.key_frame, other.region or self.region)
+        return Request(
+            self.key_frame or other.key_frame,
+            other.region or self.region,
+            self.setup or other.setup,
+        )
 
     def pack(self) -> bytes:
         """Return the bytes. A region grows to the next step."""
         flags = _ASKS_KEY * self.key_frame | _ASKS_REGION * (self.region is not None)
+        flags |= _ASKS_SETUP * self.setup
         if self.region is None:
             return bytes([flags])
         edges = [round(255 * share, 6) for share in self.region]
@@ -318,13 +383,14 @@ class Request:
         """Read a request; raises PayloadError for anything else."""
         try:
             flags, *edges = payload
-            if flags & ~(_ASKS_KEY | _ASKS_REGION) or len(edges) != 4 * bool(flags & _ASKS_REGION):
+            unknown = flags & ~(_ASKS_KEY | _ASKS_REGION | _ASKS_SETUP)
+            if unknown or len(edges) != 4 * bool(flags & _ASKS_REGION):
                 raise ValueError('unknown flags or another length')
             region = None
             if edges:
                 left, top, right, bottom = (edge / 255 for edge in edges)
                 region = left, top, right, bottom
-            return cls(bool(flags & _ASKS_KEY), region)
+            return cls(bool(flags & _ASKS_KEY), region, bool(flags & _ASKS_SETUP))
         except ValueError as error:
             raise PayloadError(f'not a request: {payload[:8].hex()} ({error})') from None
 
@@ -332,30 +398,76 @@ class Request:
 @dataclass(frozen=True)
 class Report:
     """
-    What the ground has heard: 6 bytes.
+    What the ground has received: 6 bytes, and 4 with the count.
 
     newest: number of the last frame that came; shown: how many came so far; both modulo 65536.
     loss: share of datagrams lost lately, 0..1, in steps of 1/255; burst: mean length of a run of
-    losses, 1 to 32 datagrams, in steps of 1/8.
+    losses, 1 to 32 datagrams, in steps of 1/8. count: the greatest count that came under the
+    robot's key, None where datagrams have none.
     """
 
     newest: int
     shown: int
     loss: float
     burst: float = 1.0
+    count: int | None = None
 
     def pack(self) -> bytes:
         """Return the bytes."""
         burst = min(255, round((self.burst - 1) * _BURST_STEPS))
-        return _REPORT.pack(
+        body = _REPORT.pack(
             self.newest & 0xFFFF, self.shown & 0xFFFF, round(self.loss * 255), burst
         )
+        return body + _pack_count(self.count)
 
     @classmethod
     def unpack(cls, payload: bytes) -> 'Report':
         """Read a report; raises PayloadError for anything else."""
         try:
-            newest, shown, loss, burst = _REPORT.unpack(payload)
+            newest, shown, loss, burst = _REPORT.unpack(payload[: _REPORT.size])
+            count = _unpack_count(payload[_REPORT.size :])
         except struct.error as error:
             raise PayloadError(f'not a report: {error}') from None
-        return cls(newest, shown, loss / 255, 1 + burst / _BURST_STEPS)
+        return cls(newest, shown, loss / 255, 1 + burst / _BURST_STEPS, count)
+
+
+@dataclass(frozen=True)
+class RobotReport:
+    """
+    What the robot has received: 3 bytes, and 4 with the count.
+
+    stop: number of the last stop or release that it obeyed, 0 for none; latched: whether it holds
+    a stop. loss: share of the commands lost lately, 0..1, in steps of 1/255. count: the greatest
+    count that came under the ground's key, None where datagrams have none.
+    """
+
+    stop: int = 0
+    latched: bool = False
+    loss: float = 0.0
+    count: int | None = None
+
+    def pack(self) -> bytes:
+        """Return the bytes."""
+        body = _ROBOT_REPORT.pack(self.stop, _LATCHED * self.latched, round(self.loss * 255))
+        return body + _pack_count(self.count)
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> 'RobotReport':
+        """Read a report of the robot; raises PayloadError for anything else."""
+        try:
+            stop, flags, loss = _ROBOT_REPORT.unpack(payload[: _ROBOT_REPORT.size])
+            count = _unpack_count(payload[_ROBOT_REPORT.size :])
+        except struct.error as error:
+            raise PayloadError(f'not a report of the robot: {error}') from None
+        if flags & ~_LATCHED:
+            raise PayloadError(f'not a report of the robot: unknown flags {flags:#x}')
+        return cls(stop, bool(flags & _LATCHED), loss / 255, count)
+
+
+def _pack_count(count: int | None) -> bytes:
+    return b'' if count is None else _COUNT.pack(count)
+
+
+def _unpack_count(data: bytes) -> int | None:
+    """Read a count, or None where there is none; raises struct.error for another length."""
+    return int(_COUNT.unpack(data)[0]) if data else None

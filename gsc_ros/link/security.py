@@ -1,11 +1,11 @@
 """
 Authenticated encryption of datagrams: AES-256 in CCM mode (NIST SP 800-38C), 8-byte tags.
 
-A sealed datagram has 16 bytes beside its fragment, big-endian::
+A sealed datagram has 19 bytes beside its fragment, big-endian::
 
-    byte 0      version (3 bits), end, cut, class as in `framing.py`, in the clear
+    byte 0      version 4 (3 bits), traffic class as in `framing.py`, in the clear
     bytes 1-4   count of the datagram under its key, in the clear: the nonce
-    ...         encrypted: payload number, fragment index, fragment
+    ...         encrypted: session, payload number, flags, fragment index, fragment
     last 8      tag over all of it
 
 Each direction has a key of its own, derived from the shared one (HKDF, RFC 5869), so that nothing
@@ -22,7 +22,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from gsc_ros.link.framing import HEAD_BYTES, FramingError, ReplayError, SealError
+from gsc_ros.link.framing import (
+    HEAD_BYTES,
+    SEALED_VERSION,
+    FramingError,
+    Opened,
+    ReplayError,
+    SealError,
+    check_version,
+)
 
 KEY_BYTES = 32
 TAG_BYTES = 8
@@ -36,7 +44,7 @@ _NONCE_BYTES = 13  # leaves two bytes for the length: datagrams are no longer
 def _cipher(key: bytes, direction: str) -> AESCCM:
     if len(key) != KEY_BYTES:
         raise ValueError(f'a key has {KEY_BYTES} bytes, got {len(key)}')
-    info = b'gsc datagram 2 ' + direction.encode()
+    info = b'gsc datagram 4 ' + direction.encode()
     return AESCCM(HKDF(SHA256(), KEY_BYTES, None, info).derive(key), tag_length=TAG_BYTES)
 
 
@@ -48,11 +56,10 @@ class ReplayWindow:
         self.newest = newest
         self._come = (1 << WINDOW) - 1  # bit k: newest - k
 
-    def check(self, count: int) -> None:
-        """Raise :class:`ReplayError` for a count that came, or may have come, before."""
+    def fresh(self, count: int) -> bool:
+        """Whether a count has not come before, and cannot have."""
         back = self.newest - count
-        if back >= WINDOW or (back >= 0 and self._come >> back & 1):
-            raise ReplayError(f'datagram {count} has come before')
+        return back < 0 or (back < WINDOW and not self._come >> back & 1)
 
     def take(self, count: int) -> None:
         """Note that a count has come."""
@@ -74,7 +81,7 @@ class Sealed:
     none. Raises ``ValueError`` for keys of another length.
     """
 
-    version = 2
+    version = SEALED_VERSION
     overhead = HEAD_BYTES + _COUNT.size + TAG_BYTES
 
     def __init__(
@@ -106,20 +113,27 @@ class Sealed:
         clear = first + _COUNT.pack(count)
         return clear + self._ciphers[0].encrypt(_nonce(count), rest, clear)
 
-    def open(self, data: bytes) -> tuple[bytes, bytes]:
-        """Prove and decrypt; raises :class:`FramingError` for what is not proven or not new."""
+    def open(self, data: bytes) -> Opened:
+        """
+        Prove and decrypt.
+
+        Raises :class:`FramingError` for what is not proven, and :class:`ReplayError` for what came
+        before.
+        """
+        check_version(data[0] if data else 0, self.version)
         if len(data) < self.overhead:
             raise FramingError(f'a sealed datagram has {self.overhead} bytes at least')
         clear = data[:_CLEAR]
         (count,) = _COUNT.unpack_from(clear, 1)
-        for cipher, window in zip(self._ciphers, self._windows, strict=True):
+        for key, (cipher, window) in enumerate(zip(self._ciphers, self._windows, strict=True)):
             try:
                 rest = cipher.decrypt(_nonce(count), data[_CLEAR:], clear)
             except InvalidTag:
                 continue
-            window.check(count)
+            if not window.fresh(count):
+                raise ReplayError(f'datagram {count} has come before', key, window.newest)
             window.take(count)
-            return clear[:1], rest
+            return Opened(clear[:1], rest, key, count)
         raise FramingError('the tag does not fit: damaged, or sealed with another key')
 
 

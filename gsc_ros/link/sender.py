@@ -97,7 +97,8 @@ class Sender:
 
     mtu: bytes a datagram at most; max_age_s: a payload that waited longer is stale (None: no limit
     but the frame-time rule above); schedule: the rate over time (None: the bucket's for ever);
-    seal: how datagrams are proven. `guard` says against what losses.
+    seal: how datagrams are proven; session: of this end, see `framing.py`. `guard` says against
+    what losses. Raises ValueError for values out of range.
     """
 
     def __init__(
@@ -107,13 +108,17 @@ class Sender:
         max_age_s: float | None = None,
         schedule: Schedule | None = None,
         seal: Seal = CHECKSUM,
+        session: int = 1,
     ) -> None:
         framing.check_mtu(mtu)
+        if not framing.is_session(session):
+            raise ValueError(f'session must be 1 to 65535, its low byte not 0, got {session}')
         if max_age_s is not None and not max_age_s > 0:
             raise ValueError(f'max_age_s must be above 0 s, got {max_age_s}')
         self.bucket = bucket
         self.mtu = mtu
         self.seal = seal
+        self.session = session
         self._loss, self._burst = 0.0, 1.0
         self.parity = 0.0  # share of the last frame's bytes on air
         self.max_age_s = max_age_s
@@ -296,8 +301,9 @@ class Sender:
 
     def _next(self, start: float) -> Datagram | None:
         """Choose the datagram that goes at `start`; None when a payload was dropped instead."""
-        # What has begun is finished first; only commands go between fragments of other classes.
-        begun = self._sending and Class.COMMAND not in self._waiting
+        # What has begun is finished first; only stops and commands go between fragments of others.
+        urgent = Class.STOP in self._waiting or Class.COMMAND in self._waiting
+        begun = self._sending and not urgent
         klass = min(self._sending if begun else {*self._sending, *self._waiting})
         sending = self._sending.get(klass)
         if sending is None:
@@ -327,7 +333,9 @@ class Sender:
         if guarded:
             sending.index = 0  # parity has its own
         cut = (end or parity) and sending.cut
-        return Datagram(klass, sending.number, index, fragment, end, cut, guarded, parity)
+        return Datagram(
+            klass, sending.number, index, fragment, end, cut, guarded, parity, self.session
+        )
 
     def _begin(self, klass: Class, start: float) -> _Sending | None:
         waiting = self._waiting.pop(klass)

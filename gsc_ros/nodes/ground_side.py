@@ -110,11 +110,11 @@ class GroundSide:
         try:
             if received.klass is Class.SETUP:
                 if not received.truncated:
-                    self._receiver.setup(received.payload)
+                    self._receiver.setup(received.payload, received.session)
                 return
             if received.klass is not Class.FRAME:
                 raise PayloadError(f'{received.klass.name} does not come down the link')
-            frame = self._receiver.frame(received.payload)
+            frame = self._receiver.frame(received.payload, received.session)
             if frame is None:
                 return
             header = bitstream.read_header(frame.data, received.truncated)
@@ -127,6 +127,7 @@ class GroundSide:
             SemanticFrame(
                 header=stamp,
                 sequence=frame.sequence,
+                session=received.session,
                 frame_type=header.frame_type,
                 reference_sequence=header.reference_of(frame.sequence) % 2**32,
                 preset=header.preset,
@@ -148,7 +149,9 @@ class GroundSide:
     def _on_command(self, message: Twist) -> None:
         now = self._node.now()
         try:
-            payload = Command(self._node.last_ns, convert.to_velocity(message)).pack()
+            velocity = convert.to_velocity(message)
+            robot = self._down.receiver.session & 0xFF
+            payload = Command(self._node.last_ns // 1000, velocity, robot).pack()
         except ValueError as error:
             self._node.refuse(f'command refused: {error}')
             return

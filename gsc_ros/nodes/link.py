@@ -77,6 +77,7 @@ class LinkNode(LinkBase[LinkParameters]):
     def setup(self) -> None:
         """Compute the link; raises ValueError for a bad profile or parameter."""
         super().setup()
+        super().begin()
         self._make_channels()
         rate, delay = self.down.rate_bps, self.down.delay_s
         self.get_logger().info(
@@ -134,6 +135,7 @@ class LinkNode(LinkBase[LinkParameters]):
                 max_age_s=max_age_s,
                 schedule=times,
                 seal=self.seal(direction),
+                session=self.session,
                 code=CODES.get(profile.code),
             )
 
@@ -194,7 +196,7 @@ class LinkNode(LinkBase[LinkParameters]):
             stats,
             delivered=self.ground.delivered,
             lost=stats.lost + self.ground.undescribed,
-            packets_malformed=sum(r.malformed + r.replayed for r in receivers),
+            packets_malformed=sum(r.refused for r in receivers),
         )
 
     def diagnose(self) -> Report:

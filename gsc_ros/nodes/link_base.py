@@ -13,7 +13,7 @@ from rclpy.clock import Clock, ClockType
 from gsc_ros.link import budget, framing, profiles, units
 from gsc_ros.link.ccsds import seal_for
 from gsc_ros.link.counts import Statistics
-from gsc_ros.link.framing import Seal
+from gsc_ros.link.framing import Seal, random_session
 from gsc_ros.link.keys import KeyRing, default_path
 from gsc_ros.link.sender import Sender
 from gsc_ros.msg import LinkStatus
@@ -93,6 +93,7 @@ class LinkBase(GscNode[P]):
     def begin(self) -> None:
         """Begin at time zero with nothing on its way and nothing counted."""
         self.refused = 0
+        self.session = random_session()
         self._epoch_ns = self.last_ns = self.get_clock().now().nanoseconds
         self._told_bps = -1.0  # in the last status
         self._history: deque[tuple[float, Statistics]] = deque()
@@ -233,6 +234,7 @@ class LinkBase(GscNode[P]):
             frames_delivered=stats.delivered,
             frames_stale=stats.stale,
             frames_lost=stats.lost,
+            session=self.session,
             packets_malformed=stats.packets_malformed + self.refused,
         )
         if now > then:

@@ -159,6 +159,7 @@ class LinkEnd(LinkBase[P]):
             max_age_s=self.max_age_s,
             out=self.seal(self.out),
             into=self.seal(self.into),
+            session=self.session,
         )
 
     # What the base asks for

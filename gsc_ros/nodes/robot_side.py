@@ -180,11 +180,11 @@ class RobotSide:
     def _execute(self, received: Received, now: float) -> None:
         node = self._node
         try:
-            command = Command.unpack(received.payload, node.last_ns)
+            command = Command.unpack(received.payload, node.last_ns // 1000)
         except PayloadError as error:
             node.refuse(f'command refused: {error}')
             return
-        age_s = (node.last_ns - command.stamp_ns) * 1e-9
+        age_s = node.last_ns * 1e-9 - command.stamp_us * 1e-6
         least_s = self._up.turn_s + self._up.delay_s + self._up.frame_s(len(received.payload))
         late_s = age_s - least_s
         most = node.values.command_max_age_s
@@ -207,6 +207,8 @@ class RobotSide:
         except PayloadError as error:
             self._node.refuse(f'request refused: {error}')
             return
+        if request.setup:
+            self._sender.repeat_setup()
         if request.key_frame:
             self._wanted.publish(Empty())
         if request.region:
