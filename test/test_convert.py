@@ -94,7 +94,7 @@ def test_compressed_pictures(suffix):
 def test_bad_messages_are_refused():
     good = message(RGB, 'rgb8')
     for field, value, text in (
-        ('encoding', 'yuv422', 'not supported'),
+        ('encoding', 'yuv999', 'not supported'),
         ('step', 5, 'step'),
         ('height', 0, 'pixels'),
         ('height', 7, 'need'),

@@ -79,7 +79,7 @@ def test_bad_pictures_are_counted_and_the_encoder_lives(encoding):
     broken = image()
     broken.data = array.array('B', bytes(10))
     strange = image()
-    strange.encoding = 'yuv422'
+    strange.encoding = 'yuv999'
     nan = convert.to_image(np.full((64, 96, 3), np.nan, np.float32), '32FC3', image().header)
     tiny = image(size=(8, 8))
     for number, bad in enumerate((broken, strange, nan, tiny, Image()), start=1):

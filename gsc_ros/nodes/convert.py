@@ -9,7 +9,6 @@ import array
 import math
 import sys
 
-import cv2
 import numpy as np
 from geometry_msgs.msg import Twist
 from numpy.typing import NDArray
@@ -17,97 +16,49 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header
 
 from gsc_ros.link.payloads import WHOLE, Camera, Region
-
-# Encoding -> (dtype, channels), sensor_msgs/image_encodings.hpp
-_ENCODINGS: dict[str, tuple[type, int]] = {
-    'rgb8': (np.uint8, 3),
-    'bgr8': (np.uint8, 3),
-    '8UC3': (np.uint8, 3),
-    'rgba8': (np.uint8, 4),
-    'bgra8': (np.uint8, 4),
-    '8UC4': (np.uint8, 4),
-    'mono8': (np.uint8, 1),
-    '8UC1': (np.uint8, 1),
-    'mono16': (np.uint16, 1),
-    '16UC1': (np.uint16, 1),
-    '32FC1': (np.float32, 1),
-    '32FC3': (np.float32, 3),
-    'bayer_rggb8': (np.uint8, 1),
-    'bayer_bggr8': (np.uint8, 1),
-    'bayer_gbrg8': (np.uint8, 1),
-    'bayer_grbg8': (np.uint8, 1),
-}
-# OpenCV names a Bayer pattern by its second row's second and third pixel, ROS by the first row's.
-_BAYER = {
-    'bayer_rggb8': cv2.COLOR_BayerBG2RGB,
-    'bayer_bggr8': cv2.COLOR_BayerRG2RGB,
-    'bayer_gbrg8': cv2.COLOR_BayerGR2RGB,
-    'bayer_grbg8': cv2.COLOR_BayerGB2RGB,
-}
-MAX_SIDE = 16384
+from gsc_ros.nodes import encodings
+from gsc_ros.nodes.encodings import Levels, full_range
 
 
 def to_array(message: Image) -> NDArray:
     """
-    Return an image's pixels as they are: (H, W) or (H, W, C) in the encoding's dtype.
+    Return the pixels of a packed encoding as they are: (H, W) or (H, W, C) in its dtype.
 
     Padded rows and big-endian data are put right. Raises ``ValueError`` for encodings that are not
     known, empty images and data shorter than the sizes promise.
     """
-    if message.encoding not in _ENCODINGS:
-        known = ', '.join(_ENCODINGS)
-        raise ValueError(f'encoding {message.encoding!r} is not supported; publish one of {known}')
-    kind, channels = _ENCODINGS[message.encoding]
-    height, width = message.height, message.width
-    if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
-        raise ValueError(f'image of {width}x{height} pixels')
-    row = width * channels * np.dtype(kind).itemsize
-    step = message.step or row
-    if step < row:
-        raise ValueError(f'step {step} is less than a row of {row} bytes')
-    needed = step * (height - 1) + row
-    if len(message.data) < needed:
-        raise ValueError(
-            f'{len(message.data)} bytes of data, {height} rows of {step} need {needed}'
-        )
-    data = np.frombuffer(message.data, np.uint8)
-    rows = np.lib.stride_tricks.as_strided(data, (height, row), (step, 1))
-    pixels: NDArray = np.ascontiguousarray(rows).view(kind)
-    if np.dtype(kind).itemsize > 1 and bool(message.is_bigendian) != (sys.byteorder == 'big'):
-        pixels = pixels.byteswap()
-    return pixels.reshape((height, width) if channels == 1 else (height, width, channels))
+    return encodings.unpack(*_form(message))
 
 
-def to_rgb(message: Image) -> NDArray[np.uint8]:
+def to_rgb(message: Image, levels: Levels = full_range) -> NDArray[np.uint8]:
     """
-    Return an image as uint8 (H, W, 3) RGB.
+    Return an image as uint8 (H, W, 3) RGB; ``levels`` tell black and white of more than 8 bits.
 
-    Grey becomes grey RGB, 16 bits are scaled, alpha is dropped, Bayer is interpolated, floats are
-    taken as 0..1. Raises ``ValueError`` as :func:`to_array`, and for NaN or Inf.
+    Takes all of sensor_msgs/image_encodings.hpp that have a colour. Raises ``ValueError`` as
+    :func:`to_array`, and for NaN or Inf.
     """
-    pixels = to_array(message)
-    if message.encoding in _BAYER:
-        return cv2.cvtColor(pixels, _BAYER[message.encoding])
-    if pixels.dtype == np.uint16:
-        pixels = (pixels >> 8).astype(np.uint8)
-    elif pixels.dtype == np.float32:
-        if not np.isfinite(pixels).all():
-            raise ValueError('picture holds NaN or Inf: repair it before it is published')
-        pixels = (np.clip(pixels, 0, 1) * 255 + 0.5).astype(np.uint8)
-    if pixels.ndim == 2:
-        return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
-    swapped = message.encoding in ('bgr8', 'bgra8', '8UC3', '8UC4')  # OpenCV's order by habit
-    pixels = pixels[..., :3]
-    return np.ascontiguousarray(pixels[..., ::-1] if swapped else pixels)
+    return encodings.to_rgb(*_form(message), levels)
 
 
-def compressed_to_rgb(message: CompressedImage) -> NDArray[np.uint8]:
-    """Decode a JPEG or PNG message to uint8 (H, W, 3) RGB, or raise ``ValueError``."""
-    data = np.frombuffer(message.data, np.uint8)
-    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if bgr is None:
-        raise ValueError(f'compressed image of format {message.format!r} cannot be read')
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+def _form(message: Image) -> tuple[bytes, str, int, int, int, bool]:
+    return (
+        message.data,
+        message.encoding,
+        message.width,
+        message.height,
+        message.step,
+        bool(message.is_bigendian),
+    )
+
+
+def compressed_to_rgb(message: CompressedImage, levels: Levels = full_range) -> NDArray[np.uint8]:
+    """
+    Decode a compressed image to uint8 (H, W, 3) RGB, or raise ``ValueError``.
+
+    Takes what OpenCV or Pillow read, and Bayer patterns where the format names one.
+    """
+    pixels, encoding = encodings.decompress(message.data, message.format)
+    return encodings.colours(pixels, encoding, levels)
 
 
 def to_metres(message: Image) -> NDArray[np.float32]:
@@ -134,9 +85,7 @@ def to_image(pixels: NDArray, encoding: str, header: Header) -> Image:
 
     Raises ``ValueError`` where the pixels do not fit the encoding.
     """
-    if encoding not in _ENCODINGS:
-        raise ValueError(f'encoding {encoding!r} is not supported')
-    kind, channels = _ENCODINGS[encoding]
+    kind, channels = encodings.layout(encoding)
     found = 1 if pixels.ndim == 2 else pixels.shape[2]
     if pixels.dtype != kind or found != channels:
         raise ValueError(f'{pixels.dtype} with {found} channels is not {encoding}')
