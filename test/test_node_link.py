@@ -172,6 +172,56 @@ def test_a_change_of_camera_crosses_with_its_first_frame(bench):
     assert [info.k[0] for info in link.got[topics.RECEIVED_INFO]] == [400.0, 500.0]
 
 
+def zooming(number, **kwargs):
+    """The camera_info of frame ``number`` of a lens that zooms."""
+    message = camera(focal=400.0 + number, **kwargs)
+    message.header.stamp.sec, message.header.stamp.nanosec = STAMP[0] + number, STAMP[1]
+    return message
+
+
+def zoomed(number):
+    return frame(number, stamp=(STAMP[0] + number, STAMP[1]))
+
+
+def test_a_frame_has_the_camera_info_of_its_stamp_while_newer_ones_came(bench):
+    link = bench()
+    for number in range(20):
+        link.cameras.publish(zooming(number))
+    link.wait(lambda: link.node.robot.camera_info
+              and link.node.robot.camera_info.k[0] == 419.0)  # fmt: skip
+    link.send(*map(zoomed, (4, 11, 19)))
+    link.wait(lambda: len(link.got[topics.RECEIVED_INFO]) == 3)
+    assert [info.k[0] for info in link.got[topics.RECEIVED_INFO]] == [404.0, 411.0, 419.0]
+    assert link.node.robot.unmatched == 0
+    # Of one that was lost the newest older one stands in, and it is counted.
+    link.cameras.publish(zooming(30))
+    link.wait(lambda: link.node.robot.camera_info.k[0] == 430.0)
+    link.send(zoomed(25))
+    link.wait(lambda: len(link.got[topics.RECEIVED_INFO]) == 4)
+    assert link.got[topics.RECEIVED_INFO][3].k[0] == 419.0
+    assert link.node.robot.unmatched == 1
+
+
+def test_where_the_encoder_says_what_its_frames_show_the_cameras_word_does_not_count(bench):
+    link = bench()
+    encoder = link.peer.create_publisher(CameraInfo, topics.CODED_INFO, topics.PICTURES)
+    link.wait(encoder.get_subscription_count)
+    for number in range(3):
+        link.cameras.publish(zooming(number))
+        rectified = zooming(number)
+        rectified.d = [0.0] * 5
+        encoder.publish(rectified)
+    link.wait(lambda: link.node.robot.camera_info
+              and link.node.robot.camera_info.k[0] == 402.0)  # fmt: skip
+    link.send(*map(zoomed, range(3)))
+    link.wait(lambda: len(link.got[topics.RECEIVED_INFO]) == 3)
+    assert [(i.k[0], any(i.d)) for i in link.got[topics.RECEIVED_INFO]] == [
+        (400.0, False), (401.0, False), (402.0, False),
+    ]  # fmt: skip
+    link.peer.destroy_publisher(encoder)
+    link.wait(lambda: any(link.node.robot.camera_info.d))
+
+
 @pytest.mark.parametrize(
     'spoil',
     [

@@ -15,7 +15,7 @@ from std_msgs.msg import Empty, String
 from gsc_ros.codec import SemanticCodec, bitstream
 from gsc_ros.codec.film import FilmDecoder
 from gsc_ros.nodes import convert, topics
-from gsc_ros.nodes.decoder import Decoder, scaled_info
+from gsc_ros.nodes.decoder import Decoder
 from gsc_ros.nodes.encoder import Encoder
 
 DECODED = {
@@ -350,11 +350,3 @@ def test_transitions_can_be_made_by_a_manager(bench, codec):
         assert node.trigger_activate() == success
         assert node.trigger_deactivate() == success
         assert node.trigger_cleanup() == success
-
-
-def test_camera_info_scales_with_the_picture():
-    out = scaled_info(info((96, 64)), 48, 32)
-    assert (out.width, out.height) == (48, 32)
-    assert out.k[0] == 40.0
-    assert out.p[5] == 40.0
-    assert scaled_info(CameraInfo(), 10, 10).width == 10

@@ -11,10 +11,8 @@ if __name__ == '__main__':  # first, so that a signal finds its handler before s
     raise SystemExit(start.run('decoder'))
 
 
-import copy
 import json
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +25,7 @@ from std_msgs.msg import Empty, Header, String
 from gsc_ros.codec.bitstream import PRESETS, MissingReferenceError
 from gsc_ros.msg import SemanticFrame
 from gsc_ros.nodes import convert, lifecycle, topics
+from gsc_ros.nodes.camera_info import CameraInfos, calibrated, scaled_info
 from gsc_ros.nodes.diagnostics import OK, STALE, WARN, Drops, Rate, Report
 from gsc_ros.nodes.parameters import Parameters, parameter
 from gsc_ros.nodes.worker import NewestWorker
@@ -35,7 +34,6 @@ from gsc_ros.perception.labels import LABELS, UNLABELLED, colourise
 if TYPE_CHECKING:  # torch is imported when the node is configured
     from gsc_ros.codec import DecodedFrame
 
-_MAX_INFOS = 16
 _IMAGES = {
     topics.DECODED: 'rgb8',
     topics.DECODED_DEPTH: '32FC1',
@@ -62,19 +60,6 @@ class DecoderParameters(Parameters):
         '', "Folder of weights; empty for the shipped ones, 'random' for untrained (tests)",
         read_only=True,
     )  # fmt: skip
-
-
-def scaled_info(info: CameraInfo, width: int, height: int) -> CameraInfo:
-    """Return the camera_info for a picture of another size: K and P follow, in pixels."""
-    out = copy.deepcopy(info)
-    if (info.width, info.height) != (width, height) and info.width and info.height:
-        x, y = width / info.width, height / info.height
-        k, p = list(info.k), list(info.p)
-        k = [v * f for v, f in zip(k, (x, x, x, y, y, y, 1, 1, 1), strict=True)]
-        p = [v * f for v, f in zip(p, (x, x, x, x, y, y, y, y, 1, 1, 1, 1), strict=True)]
-        out.k, out.p = k, p
-    out.width, out.height = width, height
-    return out
 
 
 def label_message() -> tuple[type, str, Any]:
@@ -117,8 +102,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         self._labels.publish(labels)
         self._counts = {'received': 0, 'decoded': 0, 'unread': 0, 'truncated': 0}
         self._drops = Drops(self, 'frame')
-        self._infos: OrderedDict[tuple[int, int], CameraInfo] = OrderedDict()
-        self._last_info: CameraInfo | None = None
+        self._infos = CameraInfos()
         self._key: SemanticFrame | None = None  # the newest that came, drawn or not
         self._last_frame = -np.inf
         self._decode_ms = float('nan')
@@ -130,11 +114,12 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         """Subscribe."""
         self._worker = NewestWorker(self._decode, self._drops.note)
         self._inputs = [
+            # First, so that a frame's camera_info is known before the frame.
             self.create_subscription(
-                SemanticFrame, topics.RECEIVED, self._on_frame, topics.NEWEST
+                CameraInfo, topics.RECEIVED_INFO, self._infos.add, topics.PICTURES
             ),
             self.create_subscription(
-                CameraInfo, topics.RECEIVED_INFO, self._on_info, topics.PICTURES
+                SemanticFrame, topics.RECEIVED, self._on_frame, topics.NEWEST
             ),
         ]
 
@@ -152,12 +137,6 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         for publisher in outputs:
             self.destroy_publisher(publisher)
         del self._film
-
-    def _on_info(self, message: CameraInfo) -> None:
-        self._last_info = message
-        self._infos[message.header.stamp.sec, message.header.stamp.nanosec] = message
-        while len(self._infos) > _MAX_INFOS:
-            self._infos.popitem(last=False)
 
     def _on_frame(self, message: SemanticFrame) -> None:
         now = time.monotonic()
@@ -187,8 +166,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         }
         if self._images[topics.DECODED_COLOUR].get_subscription_count():
             pictures[topics.DECODED_COLOUR] = colourise(frame.segmentation)
-        key = (header.stamp.sec, header.stamp.nanosec)
-        info = self._infos.get(key, self._last_info)
+        info = self._infos.of(header.stamp)
         if info is not None:
             info = scaled_info(info, frame.rgb.shape[1], frame.rgb.shape[0])
             info.header = header
@@ -237,9 +215,9 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
             level, message = STALE, 'no frames: the picture on screen is old'
         elif self._drops.recent():
             level, message = WARN, f'frames were dropped: {self._drops.last}'
-        elif self._last_info is None:
+        elif self._infos.newest is None:
             level, message = WARN, 'no camera_info yet: depth cannot be projected'
-        elif not self._last_info.k[0]:
+        elif not calibrated(self._infos.newest):
             level, message = WARN, 'the camera is not calibrated: depth cannot be projected'
         skipped = self._worker.skipped if self.active else 0
         return Report(
@@ -249,6 +227,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
                 **self._counts,
                 'rejected': self._drops.count,
                 'skipped': skipped,
+                'camera_info_unmatched': self._infos.unmatched,
                 'frame_age_s': self._age(),
                 'frames_per_s': self._frames.per_second(now),
                 'kbps': self._bits.per_second(now) / 1000,

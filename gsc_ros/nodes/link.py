@@ -213,6 +213,7 @@ class LinkNode(LinkBase[LinkParameters]):
             'commands too late': self.robot.late,
             'key frames asked for': self.ground.key_requests.asked,
             'stops': self.robot.stops,
+            'camera_info unmatched': self.robot.unmatched,
         }
         for channel in (self.down, self.up):
             if channel.sender.unsealed:

@@ -95,7 +95,11 @@ class LinkRobot(LinkEnd[LinkRobotParameters]):
             return Report(OK, 'inactive')
         status = self.status()
         values = figures(status) | self.transport_figures()
-        values |= {'commands too late': self.robot.late, 'stops': self.robot.stops}
+        values |= {
+            'commands too late': self.robot.late,
+            'stops': self.robot.stops,
+            'camera_info unmatched': self.robot.unmatched,
+        }
         if self.end.sender.unsealed:
             return Report(ERROR, self.end.sender.trouble, values)
         if self.trouble:

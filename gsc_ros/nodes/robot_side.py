@@ -1,8 +1,8 @@
 """
 The robot's side of a link: frames go down, commands, requests and reports come up.
 
-Subscribes camera/image/gsc and camera/camera_info; publishes cmd_vel, camera/key_wanted and
-camera/roi_wanted.
+Subscribes camera/image/gsc, camera/camera_info and, where the encoder rectifies,
+camera/image/gsc/camera_info; publishes cmd_vel, camera/key_wanted and camera/roi_wanted.
 """
 
 from dataclasses import dataclass
@@ -28,11 +28,13 @@ from gsc_ros.link.payloads import (
 from gsc_ros.link.reports import Feedback
 from gsc_ros.msg import SemanticFrame
 from gsc_ros.nodes import convert, topics
+from gsc_ros.nodes.camera_info import CameraInfos
 from gsc_ros.nodes.link_base import LOG_PERIOD_S, LinkBase, nanoseconds
 from gsc_ros.nodes.parameters import Parameters, parameter
 
 PROTECTIONS = ('auto', 'off')
 _ACKNOWLEDGED_S = 0.2  # for the last stop, when the link is closed
+_RARELY_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class RobotSide:
         self._regions = node.create_publisher(
             RegionOfInterest, topics.REGION_WANTED, topics.NEWEST
         )
-        self.camera_info: CameraInfo | None = None
+        self._infos, self._coded_infos = CameraInfos(), CameraInfos()
         self._size = (0, 0)  # of the last picture
         self._moving = False
 
@@ -92,13 +94,22 @@ class RobotSide:
     def start(self) -> None:
         """Listen to the robot."""
         node = self._node
-        self.camera_info = None
-        self._inputs = [
-            node.create_subscription(SemanticFrame, topics.CODED, self._on_frame, topics.NEWEST),
-            node.create_subscription(
-                CameraInfo, topics.CAMERA_INFO, self._on_camera, topics.SENSOR
-            ),
-        ]
+        self._infos, self._coded_infos = CameraInfos(), CameraInfos()
+        # Before the frames, so that a frame's camera_info is known before the frame.
+        raw = node.create_subscription(
+            CameraInfo, topics.CAMERA_INFO, lambda m: self._on_camera(m, self._infos), topics.INFOS
+        )
+        coded = node.create_subscription(
+            CameraInfo,
+            topics.CODED_INFO,
+            lambda m: self._on_camera(m, self._coded_infos),
+            topics.PICTURES,
+        )
+        frames = node.create_subscription(
+            SemanticFrame, topics.CODED, self._on_frame, topics.NEWEST
+        )
+        self._inputs = [raw, coded, frames]
+        self._coded_topic = coded.topic_name
 
     def halt(self) -> None:
         """Stop a robot that moves, and see to it that it learns of that."""
@@ -139,13 +150,28 @@ class RobotSide:
         else:
             self._node.refuse(f'{received.klass.name} does not go up the link')
 
-    def _on_camera(self, message: CameraInfo) -> None:
+    @property
+    def camera_info(self) -> CameraInfo | None:
+        """The newest camera_info of the frames."""
+        return self._frames_infos().newest
+
+    @property
+    def unmatched(self) -> int:
+        """How many frames had no camera_info of their stamp, and took an older one."""
+        return self._infos.unmatched + self._coded_infos.unmatched
+
+    def _frames_infos(self) -> CameraInfos:
+        """Return the camera's camera_infos, or, where it changes images, the encoder's."""
+        coded = self._node.count_publishers(self._coded_topic)
+        return self._coded_infos if coded else self._infos
+
+    def _on_camera(self, message: CameraInfo, infos: CameraInfos) -> None:
         try:
             convert.to_camera(message, message.header.frame_id)
         except ValueError as error:
             self._node.refuse(f'camera_info refused: {error}')
             return
-        self.camera_info = message
+        infos.add(message)
 
     def _on_frame(self, message: SemanticFrame) -> None:
         data = bytes(message.data)
@@ -157,8 +183,17 @@ class RobotSide:
             header = bitstream.read_header(data, message.truncated)
             self._size = header.width, header.height
             camera = Camera(message.header.frame_id, header.width, header.height)
-            if self.camera_info is not None:
-                camera = convert.to_camera(self.camera_info, message.header.frame_id)
+            infos = self._frames_infos()
+            unmatched = infos.unmatched
+            info = infos.of(message.header.stamp)
+            if infos.unmatched > unmatched:
+                self._node.get_logger().warning(
+                    "no camera_info has the image's stamp, the newest older one is taken: "
+                    'publish one with every image',
+                    throttle_duration_sec=_RARELY_S,
+                )
+            if info is not None:
+                camera = convert.to_camera(info, message.header.frame_id)
         except ValueError as error:
             self._node.refuse(f'frame refused: {error}')
             return

@@ -14,6 +14,7 @@ CAMERA_INFO = 'camera/camera_info'
 DEPTH = 'camera/depth/image'
 SEGMENTATION = 'camera/segmentation/image'
 CODED = 'camera/image/gsc'
+CODED_INFO = 'camera/image/gsc/camera_info'
 CMD_VEL = 'cmd_vel'
 KEY_WANTED = 'camera/key_wanted'
 REGION_WANTED = 'camera/roi_wanted'
@@ -37,6 +38,10 @@ CAPTION = 'decoded/caption'
 KEY_MISSED = 'decoded/key_missed'
 
 SENSOR = qos_profile_sensor_data
+# One comes with every image, and one that is missed cannot be had again.
+INFOS = QoSProfile(
+    reliability=ReliabilityPolicy.BEST_EFFORT, history=HistoryPolicy.KEEP_LAST, depth=50
+)
 NEWEST = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_LAST, depth=1
 )
