@@ -23,6 +23,7 @@ from gsc_ros.training import (
     prior,
     tokens,
 )
+from gsc_ros.training.augment import SHIFTS, placed_alike
 from gsc_ros.training.crops import Crops, window
 from gsc_ros.training.optimiser import Optimiser
 
@@ -262,10 +263,81 @@ def test_critics_losses_vanish_for_the_same_picture_and_pull_a_worse_one(data):
     true = torch.rand(2, 3, 64, 64) * 2 - 1
     made = (true + 0.3 * torch.randn_like(true)).requires_grad_()
     assert float(critics.depth_loss(true, true, judges)) == 0
-    weight = torch.ones(20)
-    entropy = critics.class_loss(true, true, judges, weight)
-    assert float(critics.class_loss(made, true, judges, weight).detach()) > float(entropy)
-    (slope,) = torch.autograd.grad(critics.class_loss(made, true, judges, weight), made)
+
+    def class_loss(images):
+        torch.manual_seed(0)  # the same shifts for both
+        return critics.class_loss(images, true, judges, torch.ones(20))
+
+    assert float(class_loss(made).detach()) > float(class_loss(true))
+    (slope,) = torch.autograd.grad(class_loss(made), made)
     short = critics.shortened(slope, slope / 10)
     torch.testing.assert_close(short, slope / 10)
     torch.testing.assert_close(critics.shortened(slope, slope * 3), slope)
+
+
+def test_pairs_are_placed_alike_and_gradients_reach_every_pixel():
+    torch.manual_seed(0)
+    true = torch.rand(2, 3, 40, 48)
+    made = true.clone().requires_grad_()
+    shapes = set()
+    for _ in range(20):
+        a, b = placed_alike(made, true)
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+        shapes.add(a.shape)
+        (slope,) = torch.autograd.grad(a.sum(), made)
+        assert (slope > 0).all()
+    whole = torch.Size([2, 3, 40 + SHIFTS, 48 + SHIFTS])
+    assert whole in shapes and len(shapes) > 5  # not scaled in half of the calls
+
+
+def test_shifts_are_uniform_and_half_the_images_are_mirrored():
+    torch.manual_seed(0)
+    image = torch.zeros(64, 1, 64, 64)
+    image[:, :, 31, 20] = 1  # more than a shift from the middle, so that sides can be told apart
+    found = []
+    for _ in range(80):
+        moved, _ = placed_alike(image, image)
+        if moved.shape[2] == 64 + SHIFTS:
+            peaks = moved.flatten(1).argmax(1)
+            found += [(int(i) // moved.shape[3] - 31, int(i) % moved.shape[3]) for i in peaks]
+    down = np.array([d for d, _ in found])
+    mirrored = np.array([x > 36 for _, x in found])
+    right = np.array([63 + SHIFTS - x if x > 36 else x for _, x in found]) - 20
+    assert mirrored.mean() == pytest.approx(0.5, abs=0.05)
+    for shifts in (down, right):
+        counts = np.bincount(shifts, minlength=SHIFTS)
+        assert len(counts) == SHIFTS
+        # Chi-squared of 15 degrees of freedom: over 38 once in a thousand.
+        expected = len(found) / SHIFTS
+        assert ((counts - expected) ** 2 / expected).sum() < 38
+
+
+def test_a_critic_cannot_be_learnt_by_its_phase():
+    """A strided critic that reads every fourth pixel is not pleased by those alone."""
+    torch.manual_seed(0)
+
+    class Strided:
+        @staticmethod
+        def distance(a, b):
+            return (a - b)[..., ::4, ::4].square().mean((1, 2, 3))
+
+    true = torch.rand(4, 3, 64, 64) * 2 - 1
+    made = torch.zeros_like(true)
+    made[..., ::4, ::4] = true[..., ::4, ::4]
+    assert float(Strided.distance(made, true).mean()) == 0
+    losses = [float(critics.picture_losses(made, true, Strided)['feature']) for _ in range(30)]
+    assert np.mean(losses) > 0.05
+    made.requires_grad_()
+    slopes = sum(
+        torch.autograd.grad(critics.picture_losses(made, true, Strided)['feature'], made)[0].abs()
+        for _ in range(60)
+    )
+    by_phase = slopes.view(4, 3, 16, 4, 16, 4)[..., 1:-1, :, 1:-1, :].mean((0, 1, 2, 4))
+    assert float(by_phase.flatten()[1:].min()) > 0.3 * float(by_phase.flatten()[1:].max())
+
+
+def test_pairs_that_cannot_be_placed_alike():
+    with pytest.raises(ValueError, match='same shape'):
+        placed_alike(torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 48))
+    with pytest.raises(ValueError, match='sides over 16'):
+        placed_alike(torch.rand(1, 3, 16, 32), torch.rand(1, 3, 16, 32))

@@ -7,7 +7,9 @@ It defines, all differentiable, of float pictures (N, 3, H, W) in [0, 1]::
     segment(x) -> class logits (N, K, h, w)
     depth(x) -> log depth (N, 1, h, w), in nats
 
-They follow the pictures to their device. The decoded picture is to look the same to them as the
+They follow the pictures to their device, and see both pictures of a pair moved, mirrored and
+scaled alike at random (:mod:`gsc_ros.training.augment`): what they see of a pair must not hang on
+where their grids lie. The decoded picture is to look the same to them as the
 original, so that a network on the ground sees what it would have seen at the robot.
 """
 
@@ -17,6 +19,8 @@ from typing import Any
 
 from torch import Tensor
 from torch.nn import functional
+
+from gsc_ros.training.augment import placed_alike
 
 FUNCTIONS = ('distance', 'segment', 'depth')
 
@@ -46,7 +50,7 @@ def picture_losses(made: Tensor, true: Tensor, critics: Any) -> dict[str, Tensor
     plain = (made - true).abs().mean()
     tone = functional.avg_pool2d(made - true, 32).abs().mean()
     # Not clamped: a clamp would stop the gradient of what overshoots.
-    feature = critics.distance(made * 0.5 + 0.5, true * 0.5 + 0.5).mean()
+    feature = critics.distance(*placed_alike(made * 0.5 + 0.5, true * 0.5 + 0.5)).mean()
     loss = plain + 4.0 * tone + 4.0 * feature
     return {'l1': plain, 'tone': tone, 'feature': feature, 'loss': loss}
 
@@ -74,8 +78,9 @@ def class_loss(made: Tensor, true: Tensor, critics: Any, weight: Tensor) -> Tens
 
     ``weight``: of the K classes, by the likeliest one of each pixel.
     """
-    wanted = critics.segment(_shown(true)).detach().softmax(1)
-    found = critics.segment(_shown(made)).log_softmax(1)
+    made, true = placed_alike(_shown(made), _shown(true))
+    wanted = critics.segment(true).detach().softmax(1)
+    found = critics.segment(made).log_softmax(1)
     worth = weight[wanted.argmax(1)]
     entropy: Tensor = -(wanted * found).sum(1)
     return (worth * entropy).sum() / worth.sum()
@@ -83,5 +88,6 @@ def class_loss(made: Tensor, true: Tensor, critics: Any, weight: Tensor) -> Tens
 
 def depth_loss(made: Tensor, true: Tensor, critics: Any) -> Tensor:
     """Mean absolute difference of the log depths seen in ``made`` and in ``true``."""
-    wanted = critics.depth(_shown(true)).detach()
-    return functional.l1_loss(critics.depth(_shown(made)), wanted)
+    made, true = placed_alike(_shown(made), _shown(true))
+    wanted = critics.depth(true).detach()
+    return functional.l1_loss(critics.depth(made), wanted)
