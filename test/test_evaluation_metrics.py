@@ -2,6 +2,7 @@
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -88,6 +89,44 @@ def test_mean_iou_is_over_the_classes_of_the_reference():
     # class 7 is not in the reference: it costs class 0 its share and is no class of its own
     assert iou(np.array([[0, 7]], np.uint8), np.array([[0, 0]], np.uint8)) == pytest.approx(0.5)
     assert math.isnan(iou(FOUND, np.full_like(FOUND, 255)))
+
+
+def test_a_pattern_is_found_at_its_period_of_the_working_size():
+    """A weave drawn at 512x384 is found in the image scaled to 480x360."""
+    original = noise(0, (384, 512)) // 2 + 64
+    for period in (4, 8, 16):
+        wave = 8 * np.cos(2 * np.pi * np.arange(512) / period)
+        woven = np.rint(original + wave[None, :, None]).astype(np.uint8)
+        for shown in ((512, 384), (480, 360)):
+            a, b = (cv2.resize(image, shown) for image in (woven, original))
+            found = metrics.pattern(a, b, (512, 384))
+            at = found.pop(f'pattern_{period}')
+            assert at > 10, (period, shown)
+            assert all(0.8 < ratio < 1.25 for ratio in found.values())
+
+
+def test_pattern_of_the_original_itself_and_of_what_has_none():
+    image = noise(0, (128, 128))
+    assert metrics.pattern(image, image, (128, 128)) == {
+        'pattern_4': 1, 'pattern_8': 1, 'pattern_16': 1
+    }  # fmt: skip
+    assert all(map(math.isnan, metrics.pattern(image, flat(7, (128, 128)), (128, 128)).values()))
+    small = metrics.pattern(image[:32, :32], image[:32, :32], (64, 64))
+    assert math.isnan(small['pattern_4'])  # 16 cycles are as many as 32 pixels can hold
+    assert math.isnan(metrics.peak(image, (48, 48), 16))
+
+
+def test_a_distance_over_crops_sees_every_phase():
+    """Only every fourth row and column is right."""
+    a = noise(0, (64, 64))
+    b = np.zeros_like(a)
+    b[::4, ::4] = a[::4, ::4]
+
+    def strided(x, y):
+        return float(np.mean(x[::4, ::4] != y[::4, ::4]))
+
+    assert strided(a, b) == 0
+    assert metrics.over_crops(strided, a, b) == pytest.approx(0.75, abs=0.01)
 
 
 @given(st.lists(st.integers(0, 19), min_size=1, max_size=50))

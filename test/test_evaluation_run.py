@@ -163,6 +163,12 @@ def test_means_are_of_the_frames_that_have_a_figure():
     ]
 
 
+def test_patterns_are_ratios_and_their_mean_is_geometric():
+    rows = [{'pattern_4': ratio} for ratio in (4.0, 0.25, 8.0, math.nan)]
+    judged = [Judged({'codec': 'a', 'budget': 1, 'bytes': 1, **row}) for row in rows]
+    assert summarise(judged)[0]['pattern_4'] == pytest.approx(2)
+
+
 def test_iou_is_of_the_run_and_not_a_mean_of_frames():
     road, car = np.zeros((1, 4), np.uint8), np.ones((1, 4), np.uint8)
     mixed = np.array([[0, 0, 0, 1]], np.uint8)
@@ -179,7 +185,7 @@ def test_no_judge_no_verdicts(folder):
     (row,) = rows_of(evaluate(frames(folder, 1), [Grey()], [10], None))
     assert set(row) == {
         'frame', 'codec', 'budget', 'bytes', 'bpp', 'psnr', 'ms_ssim', 'picture', 'encode_ms',
-        'decode_ms',
+        'decode_ms', 'pattern_4', 'pattern_8', 'pattern_16',
     }  # fmt: skip
 
 

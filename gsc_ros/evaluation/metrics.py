@@ -1,9 +1,13 @@
 """Figures of merit of a decoded picture and of what networks see in it. Pure functions."""
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+PERIODS = (4, 8, 16)  # pixels of the working size: strides of feature networks and of ours
+CROPS = (0, 3, 5, 6)  # each phase of 4 pixels once
 MIN_DEPTH_M = 0.5
 MAX_DEPTH_M = 80.0
 HAZARD_M = 10.0
@@ -16,6 +20,51 @@ def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     """Peak signal-to-noise ratio in dB of two uint8 pictures of one shape; inf when equal."""
     error = float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2))
     return float('inf') if error == 0 else 10 * float(np.log10(255**2 / error))
+
+
+def over_crops(
+    distance: Callable[[NDArray[np.uint8], NDArray[np.uint8]], float],
+    a: NDArray[np.uint8],
+    b: NDArray[np.uint8],
+) -> float:
+    """
+    Mean distance of two images cropped at the top left by 0, 3, 5 and 6 pixels.
+
+    A codec may have learnt the pixel grid of a strided network; cropped, an image that is honestly
+    alike has the same distance everywhere.
+    """
+    return float(np.mean([distance(a[k:, k:], b[k:, k:]) for k in CROPS]))
+
+
+def peak(rgb: NDArray[np.uint8], size: tuple[int, int], period: int) -> float:
+    """
+    Spectral energy of luma at a period, down, across and diagonally, over its surroundings.
+
+    ``period``: in pixels of the working size ``size`` (W, H) that the image was drawn at, whatever
+    its own size now is. NaN where the image has too few pixels for it, or nothing there at all.
+    """
+    height, width = rgb.shape[:2]
+    x, y = size[0] // period, size[1] // period  # cycles in the image
+    if min(x, y) < 4 or x > width // 2 - 4 or y > height // 2 - 4:
+        return float('nan')
+    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float64)
+    energy = np.abs(np.fft.rfft2(grey - cv2.GaussianBlur(grey, (0, 0), 6))) ** 2
+    around = float(np.median(energy[y - 3 : y + 4, x - 3 : x + 4]))
+    at = float(np.mean([energy[y, x], energy[y, 0], energy[0, x]]))
+    return at / around if around > 0 else float('nan')
+
+
+def pattern(
+    found: NDArray[np.uint8], original: NDArray[np.uint8], size: tuple[int, int]
+) -> dict[str, float]:
+    """
+    Return ``pattern_4``, ``pattern_8``, ``pattern_16``: :func:`peak` over the original's own.
+
+    ``size``: the codec's working size (W, H). About 1 where the codec adds no pattern; NaN where
+    either has no peak to compare.
+    """
+    peaks = {p: (peak(found, size, p), peak(original, size, p)) for p in PERIODS}
+    return {f'pattern_{p}': a / b if b > 0 else float('nan') for p, (a, b) in peaks.items()}
 
 
 def _ssim(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]:

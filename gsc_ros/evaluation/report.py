@@ -10,10 +10,12 @@ from gsc_ros.evaluation.seen import Row
 
 # Which way is better, of the figures that are worth a plot.
 PLOTTED = {
-    'squeeze': 'less', 'vgg': 'less', 'agreement': 'more', 'miou': 'more', 'absrel': 'less',
-    'delta1': 'more', 'det_f1': 'more', 'lost': 'less', 'invented': 'less',
-    'hazards_missed': 'less', 'psnr': 'more', 'ms_ssim': 'more', 'gt_agreement': 'more',
-    'gt_miou': 'more', 'gt_absrel': 'less', 'own_agreement': 'more', 'own_absrel': 'less',
+    'vgg': 'less', 'lite0': 'less', 'drivable': 'less', 'squeeze_crops': 'less', 'squeeze': 'less',
+    'agreement': 'more', 'miou': 'more', 'absrel': 'less', 'delta1': 'more', 'det_f1': 'more',
+    'lost': 'less', 'invented': 'less', 'hazards_missed': 'less', 'psnr': 'more',
+    'ms_ssim': 'more', 'pattern_4': 'less', 'pattern_8': 'less', 'pattern_16': 'less',
+    'gt_agreement': 'more', 'gt_miou': 'more', 'gt_absrel': 'less', 'own_agreement': 'more',
+    'own_absrel': 'less',
 }  # fmt: skip
 
 _STYLE = """

@@ -142,7 +142,7 @@ def summarise(judged: Sequence[Judged]) -> list[Row]:
     Average rows by codec and budget.
 
     Detections are summed and given as F1 and per frame, hazards as the share missed, class maps as
-    the IoU of the whole run.
+    the IoU of the whole run, patterns as geometric means.
     """
     groups: dict[tuple[str, float], list[Judged]] = defaultdict(list)
     for one in judged:
@@ -156,8 +156,13 @@ def summarise(judged: Sequence[Judged]) -> list[Row]:
             if name in ('frame', 'codec', 'budget', 'picture'):
                 continue
             values = np.array([float(row.get(name, np.nan)) for row in rows])
-            if np.isfinite(values).any():
-                mean[name] = float(np.nanmean(values[~np.isinf(values)]))
+            finite = values[np.isfinite(values)]
+            if name.startswith('pattern_'):  # ratios
+                finite = finite[finite > 0]
+                if len(finite):
+                    mean[name] = float(np.exp(np.log(finite).mean()))
+            elif len(finite):
+                mean[name] = float(finite.mean())
         for prefix in ('', 'gt_'):
             if prefix + 'matched' in mean:
                 total = {n: sum(float(r[prefix + n]) for r in rows) for n in _COUNTED}

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gsc_ros.codec.grid import coding_size
 from gsc_ros.evaluation import metrics
 from gsc_ros.evaluation.codecs import Outcome
 from gsc_ros.evaluation.datasets import Frame
@@ -66,6 +67,8 @@ class Seen:
         )
         if self._can('distances'):
             out.row.update(judge.distances(self.rgb, rgb))
+        height, width = rgb.shape[:2]
+        out.row.update(metrics.pattern(rgb, self.rgb, coding_size(width, height)))
         if self.classes is not None:
             found = judge.segment(rgb)
             out.classes('', found, self.classes)
