@@ -1,5 +1,6 @@
-# Two commands on a fresh machine: `make demo` runs the whole link, `make test` passes the tests.
-# Both set up .venv first; a second call is quick. ROS_DISTRO_WHEELS=jazzy takes Jazzy's wheels.
+# Two commands on a fresh machine: `make demo` runs the whole link, `make test` passes the tests;
+# `make test-slow` runs those that take long. All set up .venv first; a second call is quick.
+# ROS_DISTRO_WHEELS=jazzy takes Jazzy's wheels.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -15,7 +16,7 @@ SOURCES := setup.py setup.cfg package.xml $(wildcard msg/*) $(wildcard launch/*)
 export AMENT_PREFIX_PATH := $(abspath $(VENV))
 unexport PYTHONPATH
 
-.PHONY: setup demo test test-slow lint types pytest clean
+.PHONY: setup demo test test-slow coverage lint types pytest clean
 
 setup: $(VENV)/.installed
 
@@ -49,12 +50,16 @@ types: setup
 	$(BIN)/mypy
 
 pytest: setup
-	$(BIN)/python -m pytest --cov=gsc_ros --cov-report=term
+	$(BIN)/python -m pytest
 
 test: lint types pytest
 
 test-slow: setup
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --durations=10
+
+# Apart from the tests, as Python code takes up to four times as long under it.
+coverage: setup
+	$(BIN)/python -m pytest -m '' --cov=gsc_ros --cov-report=term
 
 clean:
 	rm -rf $(VENV) build demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage

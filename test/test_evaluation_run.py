@@ -439,6 +439,7 @@ def test_the_command_writes_rows_summary_and_pictures(folder, judge_file, tmp_pa
         assert cv2.imread(str(report / link)) is not None
 
 
+@pytest.mark.slow
 def test_the_command_codes_films(tmp_path, capsys):
     (tmp_path / 'val').mkdir()
     lines = ['file,sequence,fps']

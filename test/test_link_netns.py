@@ -85,12 +85,15 @@ def hosts():
 @pytest.mark.parametrize(
     ('queue', 'loss'),
     [
-        ('', (0.0, 0.0)),
-        ('netem delay 100ms loss 20%', (0.1, 0.35)),
+        pytest.param('', (0.0, 0.0), id='clean'),
+        pytest.param(
+            'netem delay 100ms loss 20%', (0.1, 0.35), id='netem', marks=pytest.mark.slow
+        ),
         # 34 kbps with the headers of UDP and IP do not fit: the kernel's queue runs over.
-        ('tbf rate 24kbit burst 600 limit 600', (0.1, 0.6)),
+        pytest.param(
+            'tbf rate 24kbit burst 600 limit 600', (0.1, 0.6), id='narrow', marks=pytest.mark.slow
+        ),
     ],
-    ids=['clean', 'netem', 'narrow'],
 )
 def test_frames_and_commands_cross_between_namespaces(hosts, queue, loss):
     if queue and not shutil.which('tc'):

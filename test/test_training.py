@@ -77,6 +77,7 @@ def settings(folder, steps=2):
     return loop.Settings(folder, steps=steps, warmup=1, threads=2)
 
 
+@pytest.mark.slow
 def test_all_stages_in_turn_make_a_codec(data, tmp_path):
     out, judges = tmp_path / 'w', data / 'critics.py'
     perception.train(data, settings(out), batch=2)
