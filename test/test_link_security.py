@@ -1,23 +1,15 @@
 """Sealed datagrams: read by the other end once, and by nobody else."""
 
 import itertools
-import json
-import os
 import random
-import stat
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gsc_ros.cli import main
-from gsc_ros.link import framing, keys, security
+from gsc_ros.link import framing, security
 from gsc_ros.link.channel import Channel
 from gsc_ros.link.framing import Class, Datagram, FramingError, Reassembler, ReplayError, SealError
-from gsc_ros.link.keys import KeyFileError, KeyRing
 from gsc_ros.link.losses import GilbertElliottModel
 from gsc_ros.link.security import WINDOW, ReplayWindow, Sealed
 
@@ -201,119 +193,3 @@ def test_nothing_goes_out_that_cannot_be_proven():
 def test_bad_keys_are_refused(bad):
     with pytest.raises(ValueError, match='key'):
         Sealed(bad, 'down')
-
-
-# Files
-
-
-@pytest.fixture
-def file(tmp_path):
-    keys.create(tmp_path / 'link.key')
-    return tmp_path / 'link.key'
-
-
-def test_a_made_key_is_its_owner_s_alone(tmp_path, capsys):
-    path = tmp_path / 'new' / 'link.key'
-    assert main(['key', str(path)]) == 0
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    (key,) = keys.read(path)
-    assert len(key) == 32
-    assert main(['key', str(path)]) == 2
-    assert 'already' in capsys.readouterr().err
-    assert keys.read(path) == [key]
-    assert main(['key', '--line']) == 0
-    line = capsys.readouterr().out
-    path.write_text(f'# old and new\n{key.hex()}  # old\n{line}')
-    assert keys.read(path) == [key, bytes.fromhex(line)]
-
-
-def test_files_that_cannot_be_trusted_are_refused(file, tmp_path):
-    with pytest.raises(KeyFileError, match='gsc key'):
-        KeyRing(tmp_path / 'none')
-    file.chmod(0o640)
-    with pytest.raises(KeyFileError, match='chmod 600'):
-        KeyRing(file)
-    file.chmod(0o600)
-    whole = file.read_text()
-    for text, message in (
-        ('', 'no key'),
-        ('abc\n', 'line 1'),
-        (whole + 'zz' * 32, 'line 3'),
-        (whole + whole, 'twice'),
-    ):
-        file.write_text(text)
-        with pytest.raises(KeyFileError, match=message):
-            KeyRing(file)
-
-
-def test_a_count_is_never_given_out_twice(file):
-    code = (
-        'import sys; from pathlib import Path; from gsc_ros.link.keys import KeyRing;'
-        'ring = KeyRing(Path(sys.argv[1])); seal = ring.seal("down");'
-        'print([int.from_bytes(seal.close(b"a", b"b")[1:5], "big") for _ in range(3000)])'
-    )
-    command = [sys.executable, '-c', code, str(file)]
-    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    counts = [json.loads(run.communicate()[0]) for run in runs]
-    again = KeyRing(file).seal('down')
-    counts.append([int.from_bytes(again.close(b'a', b'b')[1:5], 'big') for _ in range(5)])
-    every = [count for run in counts for count in run]
-    assert len(every) == 9005 == len(set(every))
-    assert min(counts[-1]) > max(max(run) for run in counts[:-1])
-
-
-def test_what_was_heard_is_refused_after_a_restart(file):
-    robot, ring = KeyRing(file).seal('up'), KeyRing(file)
-    ground = ring.seal('up')
-    packets = [DATAGRAM.pack(robot) for _ in range(5)]
-    for packet in packets[:4]:
-        Datagram.unpack(packet, ground)
-    ring.note()
-    restarted = KeyRing(file).seal('up')
-    with pytest.raises(ReplayError):
-        Datagram.unpack(packets[3], restarted)
-    assert Datagram.unpack(packets[4], restarted) == DATAGRAM
-
-
-def test_what_was_heard_counts_also_before_it_is_noted(file):
-    robot, ring = KeyRing(file).seal('up'), KeyRing(file)
-    packet = DATAGRAM.pack(robot)
-    Datagram.unpack(packet, ring.seal('up'))
-    with pytest.raises(ReplayError):  # the link starts afresh
-        Datagram.unpack(packet, ring.seal('up'))
-
-
-def test_counts_outlive_a_power_cut(file, monkeypatch):
-    done = []
-    sync, replace = os.fsync, Path.replace
-    monkeypatch.setattr(
-        os, 'fsync', lambda fd: (done.append(stat.S_IFMT(os.fstat(fd).st_mode)), sync(fd))
-    )
-    monkeypatch.setattr(Path, 'replace', lambda a, b: (done.append('renamed'), replace(a, b)))
-    DATAGRAM.pack(KeyRing(file).seal('down'))
-    # The bytes, then the name, then the folder that holds the name.
-    assert done == [stat.S_IFREG, 'renamed', stat.S_IFDIR]
-
-
-def test_counts_that_others_can_set_back_are_refused(file):
-    file.with_name('link.key.counts').chmod(0o664)
-    with pytest.raises(KeyFileError, match='chmod 600'):
-        KeyRing(file).seal('down')
-
-
-def test_a_key_without_its_counts_is_not_used(file):
-    ring = KeyRing(file)
-    made = ring.seal('down')
-    counts = file.with_name('link.key.counts')
-    counts.unlink()
-    with pytest.raises(SealError, match='make a new one'):
-        DATAGRAM.pack(made)
-    for text in ('', '[]', '{"a": -1}', '{"a": "b"}'):
-        counts.write_text(text)
-        with pytest.raises(KeyFileError, match='make a new one'):
-            KeyRing(file).seal('down')
-    (name,) = ring._names
-    counts.write_text(json.dumps({f'{name} down used': security.MAX_COUNT - 5}))
-    with pytest.raises(KeyFileError, match='used up'):
-        KeyRing(file).seal('down')
-    KeyRing(file).seal('up')

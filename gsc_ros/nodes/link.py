@@ -214,10 +214,10 @@ class LinkNode(LinkBase[LinkParameters]):
             'key frames asked for': self.ground.key_requests.asked,
             'stops': self.robot.stops,
             'camera_info unmatched': self.robot.unmatched,
+            'not sealed': self.down.sender.unsealed + self.up.sender.unsealed,
         }
-        for channel in (self.down, self.up):
-            if channel.sender.unsealed:
-                return Report(ERROR, channel.sender.trouble, values)
+        if (keys := self.key_report(values)) is not None:
+            return keys
         if not self.down.sender.schedule.rates:
             return Report(ERROR, 'the link does not close', values)
         if not status.open:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from builtin_interfaces.msg import Time
 from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
 from gsc_ros.link import budget, framing, profiles, units
 from gsc_ros.link.ccsds import seal_for
@@ -18,6 +19,7 @@ from gsc_ros.link.keys import KeyRing, default_path
 from gsc_ros.link.sender import Sender
 from gsc_ros.msg import LinkStatus
 from gsc_ros.nodes import topics
+from gsc_ros.nodes.diagnostics import ERROR, WARN, Report
 from gsc_ros.nodes.lifecycle import GscNode
 from gsc_ros.nodes.parameters import Parameters, parameter
 
@@ -72,6 +74,8 @@ class LinkBase(GscNode[P]):
     """
 
     keys_made = False  # whether a missing key file may be made
+    keys: KeyRing | None = None
+    keys_notice = ''  # the last thing that the operator must know of them
 
     # To be overridden
 
@@ -93,7 +97,7 @@ class LinkBase(GscNode[P]):
     def begin(self) -> None:
         """Begin at time zero with nothing on its way and nothing counted."""
         self.refused = 0
-        self.session = random_session()
+        self.session = self.keys.next_session() if self.keys else random_session()
         self._epoch_ns = self.last_ns = self.get_clock().now().nanoseconds
         self._told_bps = -1.0  # in the last status
         self._history: deque[tuple[float, Statistics]] = deque()
@@ -117,10 +121,17 @@ class LinkBase(GscNode[P]):
 
     # Lifecycle
 
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Check the parameters and set up; a mistake is logged and fails the transition."""
+        result = super().on_configure(state)
+        if result != TransitionCallbackReturn.SUCCESS and self.keys is not None:
+            self.keys.close()
+        return result
+
     def setup(self) -> None:
         """Compute the link; raises ValueError for a bad profile, parameter or key."""
         self.budget = budget.compute(profiles.load(self.values.profile))
-        self.keys: KeyRing | None = None
+        self.keys, self.keys_notice = None, ''
         if self.values.security:
             named = self.values.key_file
             if not named and not self.keys_made:
@@ -143,18 +154,23 @@ class LinkBase(GscNode[P]):
 
     def stop(self) -> None:
         """Sleep."""
-        self._note_keys()
         self.destroy_timer(self._alarm)
         self.destroy_timer(self._watch)
         self.destroy_timer(self._status_timer)
 
     def teardown(self) -> None:
-        """Take the publisher down."""
+        """Take the publisher down; what was received is noted, unless the disk is slow."""
         self.destroy_publisher(self._status)
+        if self.keys is not None:
+            self.keys.close()
 
-    def seal(self, direction: str) -> Seal:
-        """Return how datagrams of a direction ('down', 'up') are proven."""
-        sealed = self.keys.seal(direction) if self.keys else None
+    def seal(self, direction: str, closes: bool = True) -> Seal:
+        """
+        Return how datagrams of a direction ('down', 'up') are proven.
+
+        ``closes``: whether this end sends in that direction, and does not only receive.
+        """
+        sealed = self.keys.seal(direction, closes) if self.keys else None
         return seal_for(self.budget.profile.packets, direction, sealed)
 
     @property
@@ -249,17 +265,26 @@ class LinkBase(GscNode[P]):
         self._status.publish(self.status())
 
     def _note_keys(self) -> None:
-        """Note what was heard; a full disk is no reason to close the link."""
+        """Have it noted what was received; a full disk is no reason to close the link."""
         if self.keys is None:
             return
-        try:
-            self.keys.note()
-        except OSError as error:
-            self.get_logger().error(
-                f'{self.keys.path}: counts cannot be noted ({error.strerror}): after a restart '
-                'old datagrams could be played back',
-                throttle_duration_sec=LOG_PERIOD_S,
-            )
+        self.keys.note()
+        if self.keys.trouble:
+            self.get_logger().error(self.keys.trouble, throttle_duration_sec=LOG_PERIOD_S)
+        while self.keys.notices:
+            self.keys_notice = self.keys.notices.popleft()
+            self.get_logger().error(self.keys_notice)
+            # Sessions were set back with the counts: the far end may hold this one to be over.
+            self.begin()
+
+    def key_report(self, values: dict[str, object]) -> Report | None:
+        """Say what is wrong with the key's counts, as diagnostics show it; None for nothing."""
+        if self.keys is None:
+            return None
+        values['datagrams that counts are left for'] = self.keys.left
+        if self.keys.trouble:
+            return Report(WARN if self.keys.left else ERROR, self.keys.trouble, values)
+        return Report(WARN, self.keys_notice, values) if self.keys_notice else None
 
 
 def closed(status: LinkStatus) -> str:

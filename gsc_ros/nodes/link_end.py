@@ -158,7 +158,7 @@ class LinkEnd(LinkBase[P]):
             gap_s=0.0 if values.rate_bps else profile.packet_gap,
             max_age_s=self.max_age_s,
             out=self.seal(self.out),
-            into=self.seal(self.into),
+            into=self.seal(self.into, closes=False),
             session=self.session,
         )
 
@@ -215,6 +215,7 @@ class LinkEnd(LinkBase[P]):
             'overrun': self._overrun,
             'replayed': self.end.receiver.replayed,
             'refused': self.refused,
+            'not sealed': self.end.sender.unsealed,
         }
 
     def _listen(self) -> None:

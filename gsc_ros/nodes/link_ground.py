@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from gsc_ros.link.counts import Statistics
 from gsc_ros.link.framing import Received
 from gsc_ros.nodes import lifecycle
-from gsc_ros.nodes.diagnostics import ERROR, OK, STALE, WARN, Report
+from gsc_ros.nodes.diagnostics import OK, STALE, WARN, Report
 from gsc_ros.nodes.ground_side import GroundSide
 from gsc_ros.nodes.link_base import QUIET_S, closed, figures
 from gsc_ros.nodes.link_end import LinkEnd, LinkEndParameters
@@ -95,8 +95,8 @@ class LinkGround(LinkEnd[LinkGroundParameters]):
             'restored': self.end.receiver.restored,
             'key frames asked for': self.ground.key_requests.asked,
         }
-        if self.end.sender.unsealed:
-            return Report(ERROR, self.end.sender.trouble, values)
+        if (keys := self.key_report(values)) is not None:
+            return keys
         if self.trouble:
             return Report(WARN, self.trouble, values)
         if not status.open:
