@@ -70,7 +70,7 @@ def test_the_expected_share_is_that_of_a_trial(k, m, loss, burst):
 
 def test_more_loss_asks_for_more_parity_and_none_for_none():
     counts = [erasure.how_many(8, loss) for loss in (0.0, 0.05, 0.15, 0.3)]
-    assert counts[Class.COMMAND] == 0 and counts == sorted(set(counts))
+    assert counts[0] == 0 and counts == sorted(set(counts))
     assert erasure.how_many(1, 0.3) == 0
     assert erasure.how_many(8, 0.3, 8.0) == 0  # no use against runs of losses
     assert erasure.expected_share(8, 8, 1.0) == 0.0

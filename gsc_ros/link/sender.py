@@ -18,6 +18,11 @@ With losses to guard against (`Sender.guard`) parity goes behind a frame (`erasu
 time on air includes that, so the rule stays. A frame that is held up on its way loses its parity
 first, from the end.
 
+What goes first: a stop before everything, then commands, between the fragments of other payloads
+too; what has begun is finished before anything else begins. Requests and reports come last, but
+while one of them waits up to half of the air is theirs, by turns, so that no stream of commands or
+frames starves them. They are small, and who sends them keeps them to a twentieth of the air each.
+
 While the link is closed nothing goes and one payload a class waits. When it opens, a frame of
 which less than that quarter would come in time is stale, and so is the rest of one that had
 begun: what is shown first is younger than one frame time + delay.
@@ -37,6 +42,7 @@ from gsc_ros.link.schedule import Schedule
 MIN_SHARE = 0.25
 # Share of a frame time that a frame which waited may take: the rest is for late wake-ups.
 SLOT = 0.98
+BACKGROUND = frozenset((Class.REQUEST, Class.REPORT))
 # Slack for sums of floating-point times, in seconds.
 EPSILON_S = 1e-6
 
@@ -132,6 +138,9 @@ class Sender:
         self.trouble = ''
         self._waiting: dict[Class, _Waiting] = {}
         self._sending: dict[Class, _Sending] = {}
+        # Air that others had while something in the background waited, and who went there when.
+        self._owed_s = 0.0
+        self._went_at = dict.fromkeys(BACKGROUND, float('-inf'))
         # When the last payload of a class leaves; infinite when the next one came only after that,
         # and so does not wait for it.
         self._left = dict.fromkeys(Class, float('-inf'))
@@ -190,6 +199,7 @@ class Sender:
                 continue
             self.sent_bytes += len(data)
             left = self.bucket.spend(len(data), start)
+            self._account(datagram.klass, self.bucket.free_at - start)
             self._left[datagram.klass] = self.bucket.free_at
             return left, datagram, data
         return None
@@ -301,10 +311,7 @@ class Sender:
 
     def _next(self, start: float) -> Datagram | None:
         """Choose the datagram that goes at `start`; None when a payload was dropped instead."""
-        # What has begun is finished first; only stops and commands go between fragments of others.
-        urgent = Class.STOP in self._waiting or Class.COMMAND in self._waiting
-        begun = self._sending and not urgent
-        klass = min(self._sending if begun else {*self._sending, *self._waiting})
+        klass = self._choose()
         sending = self._sending.get(klass)
         if sending is None:
             sending = self._begin(klass, start)
@@ -318,6 +325,29 @@ class Sender:
         if not (sending.rest or sending.parity):
             del self._sending[klass]
         return datagram
+
+    def _choose(self) -> Class:
+        """Return whose turn it is among what has begun and what waits."""
+        first = min({*self._sending, *self._waiting})
+        if first is Class.STOP or first in self._sending:
+            return first
+        if self._sending and first is not Class.COMMAND:
+            return min(self._sending)
+        # A payload begins now.
+        waiting = (klass for klass in self._waiting if klass in BACKGROUND)
+        klass = min(waiting, key=lambda k: (self._went_at[k], k), default=first)
+        size = len(self._waiting[klass].payload)
+        return klass if self._owed_s >= self.air_s(size, klass) - EPSILON_S else first
+
+    def _account(self, klass: Class, air_s: float) -> None:
+        """Note who had the air, for what is owed to those in the background that wait."""
+        if klass in BACKGROUND:
+            self._owed_s = max(0.0, self._owed_s - air_s)
+            self._went_at[klass] = self.bucket.free_at
+        elif klass is not Class.STOP:
+            self._owed_s += air_s
+        if not any(waiting in BACKGROUND for waiting in self._waiting):
+            self._owed_s = 0.0
 
     def _take(self, sending: _Sending, klass: Class) -> Datagram:
         """Take the next datagram of a payload: its data, then its parity."""
