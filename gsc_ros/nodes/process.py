@@ -30,6 +30,7 @@ class Runnable(Protocol):
     """What is run: an rclpy node with these."""
 
     exit_code: int
+    active: bool  # there is something to close
 
     def halt(self) -> None:
         """Stop the robot if this node moves it; may be called in any thread, and twice."""
@@ -69,9 +70,12 @@ class Ending:
         self.asked.set()
         if self.executor is not None:
             self.executor.wake()
-        if not self.begun.wait(_HANG_S) and self.node is not None:
-            with contextlib.suppress(Exception):  # it is being made, or unmade
-                self.node.halt()
+        if not self.begun.wait(_HANG_S):
+            node = self.node
+            if node is None or not node.active:
+                os._exit(0)  # it loads
+            with contextlib.suppress(Exception):  # the main thread may just come to close it
+                node.halt()
         # This is a daemon thread: where all goes well the process ends under it.
         time.sleep(_CLOSING_S)
         if select.select([], [2], [], 0)[1]:  # who reads our errors may hang as well

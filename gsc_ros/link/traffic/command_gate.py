@@ -1,0 +1,266 @@
+"""
+Which velocity commands a robot executes, when it is stopped, and the STOP latch.
+
+A command runs only if all of this holds:
+
+1. it is addressed to this session of the robot (by the session's low byte, never 0);
+2. it was sent after every command that was considered before it: by the count of its seal, and
+   under a key that no other has superseded; without a seal by its session and number, and in a
+   session that no other has superseded;
+3. its stamp is later than that of the last one that ran, and of a STOP whose stamp can be right;
+   the same stamp is a repeat, which is dropped silently;
+4. by the wall clocks of both ends it is not older than the limit beyond what an idle link takes,
+   and not that far in the future;
+5. by the monotonic clock it is not later than the limit beyond the quickest of its session: a
+   clock that is set back opens no door for what was withheld;
+6. no STOP is held.
+
+Everything is pure: the times are arguments. A robot that moves has to be stopped `timeout_s` after
+the last command that ran, by the monotonic clock (:attr:`CommandGate.due`).
+"""
+
+import math
+from collections import Counter
+from enum import Enum
+from typing import NamedTuple
+
+# By how much the clocks of both ends may run apart, s/s.
+DRIFT = 200e-6
+_NUMBERS = 1 << 16
+_RETIRED = 64  # sessions that are remembered
+
+
+class Refusal(Enum):
+    """Why a command does not run, in words for people."""
+
+    ADDRESS = 'for another session of the robot'
+    ORDER = 'older than one that came before'
+    REPEAT = 'a repeat'
+    LATE = 'too late by the wall clock'
+    FUTURE = 'from the future: the clocks of both ends differ'
+    DELAYED = 'held up on its way, by the monotonic clock'
+    STOP = 'a STOP is held'
+
+
+class Origin(NamedTuple):
+    """
+    Where a message is from.
+
+    session: of the sender; number: of the payload within its class, modulo 65536; key, order:
+    which key opened it, and its count under that key; order None: there is no seal.
+    """
+
+    session: int
+    number: int | None
+    key: int = 0
+    order: int | None = None
+
+
+class Now(NamedTuple):
+    """
+    When a message came.
+
+    wall_us: the clock that stamps are compared with; monotonic_s: one that is never set; idle_s:
+    how long the message takes over an idle link; steady: False where stamps are simulated time,
+    which passes at any pace, so that rule 5 cannot hold.
+    """
+
+    wall_us: int
+    monotonic_s: float
+    idle_s: float = 0.0
+    steady: bool = True
+
+
+class _Order:
+    """The newest message; what was sent before it never comes back."""
+
+    def __init__(self) -> None:
+        self._sealed: tuple[int, int] | None = None
+        self._keys: set[int] = set()  # superseded
+        self._plain: tuple[int, int | None] | None = None
+        self._sessions: dict[int, None] = {}  # superseded, the oldest first
+
+    def advance(self, origin: Origin) -> bool:
+        """Take a message that is newer than all before; False for one that is not."""
+        if origin.order is None:
+            return self._advance_plain(origin.session, origin.number)
+        if origin.key in self._keys:
+            return False
+        if self._sealed is not None:
+            key, order = self._sealed
+            if origin.key == key and origin.order <= order:
+                return False
+            if origin.key != key:
+                self._keys.add(key)
+        self._sealed = origin.key, origin.order
+        return True
+
+    def _advance_plain(self, session: int, number: int | None) -> bool:
+        if session in self._sessions:
+            return False
+        if self._plain is not None:
+            current, newest = self._plain
+            if session != current:
+                self._sessions[current] = None
+                if len(self._sessions) > _RETIRED:
+                    del self._sessions[next(iter(self._sessions))]
+            elif number is None:  # of another class: the stamps have to tell
+                return True
+            elif newest is not None and not 0 < (number - newest) % _NUMBERS < _NUMBERS // 2:
+                return False
+        self._plain = session, number
+        return True
+
+
+class _Stops:
+    """
+    The newest STOP or release of every key, or session where there is no seal.
+
+    No key supersedes another here: a STOP that is too old only stops.
+    """
+
+    def __init__(self) -> None:
+        self._newest: dict[tuple[bool, int], int] = {}
+
+    def advance(self, origin: Origin) -> bool:
+        """Take a message that is newer than those of its kind; False for one that is not."""
+        sealed = origin.order is not None
+        place = sealed, origin.key if sealed else origin.session
+        number = (origin.order if sealed else origin.number) or 0
+        newest = self._newest.pop(place, None)
+        if newest is not None:
+            ahead = number - newest if sealed else (number - newest) % _NUMBERS
+            if not 0 < ahead < (math.inf if sealed else _NUMBERS // 2):
+                self._newest[place] = newest
+                return False
+        self._newest[place] = number
+        if len(self._newest) > _RETIRED:
+            del self._newest[next(iter(self._newest))]
+        return True
+
+
+class _Ground:
+    """One session of the ground, and the quickest way of its messages."""
+
+    def __init__(self, session: int) -> None:
+        self.session = session
+        self._least_s = math.inf  # from a stamp to its arrival, by two clocks that differ
+        self._at_s = 0.0
+
+    def held_up_s(self, stamp_us: int, monotonic_s: float) -> float:
+        """Return how much longer a message took than the quickest, s."""
+        took_s = monotonic_s - stamp_us * 1e-6
+        least_s = self._least_s + DRIFT * (monotonic_s - self._at_s)
+        if took_s < least_s:
+            self._least_s, self._at_s = took_s, monotonic_s
+            return 0.0
+        return took_s - least_s
+
+
+class CommandGate:
+    """
+    Lets commands through, or says why not; knows when the robot has to be stopped.
+
+    max_age_s, timeout_s: see the module; both may be changed at any time. ``session``: the robot's
+    own, see :meth:`begin`. ``moving``: the last command that ran moves the robot. ``held``: a STOP
+    is. ``acknowledged``: number of the last STOP or release that was done, 0 for none. ``ran`` and
+    ``refused`` count commands.
+    """
+
+    def __init__(self, max_age_s: float, timeout_s: float) -> None:
+        self.max_age_s, self.timeout_s = max_age_s, timeout_s
+        self.session = 0
+        self.moving = self.held = False
+        self.acknowledged = 0
+        self.ran = 0
+        self.refused: Counter[Refusal] = Counter()
+        self._ran_at = 0.0
+        self._stamp_us: int | None = None  # of the last that ran
+        self._commands, self._stops = _Order(), _Stops()
+        self._ground = _Ground(0)
+
+    def begin(self, session: int) -> None:
+        """Take only what is addressed to this session (1..65535) of the robot from now on."""
+        self.session = session
+        self._stamp_us = None  # the clocks may have been set
+
+    @property
+    def due(self) -> float | None:
+        """When the robot has to be stopped (s, monotonic), or None."""
+        return self._ran_at + self.timeout_s if self.moving else None
+
+    def expire(self, monotonic_s: float) -> bool:
+        """Return whether the robot has to be stopped now; it counts as stopped then."""
+        if self.due is None or monotonic_s < self.due:
+            return False
+        self.moving = False
+        return True
+
+    def command(
+        self, origin: Origin, robot: int, stamp_us: int, moves: bool, now: Now
+    ) -> Refusal | None:
+        """
+        Judge a command; None: it runs.
+
+        robot: low byte of the session that it is addressed to; moves: whether any of its
+        velocities is not zero.
+        """
+        refusal = self._judge(origin, robot, stamp_us, now)
+        if refusal is None and self.held:
+            refusal = Refusal.STOP
+        if refusal is not None:
+            self.refused[refusal] += 1
+            return refusal
+        self._stamp_us = stamp_us
+        self._ran_at, self.moving = now.monotonic_s, moves
+        self.ran += 1
+        return None
+
+    def stop(self, origin: Origin, number: int, stamp_us: int, now: Now) -> bool:
+        """
+        Hold a STOP, whatever its age, session and clocks; False for one that is not newer than
+        the last STOP or release.
+        """
+        if not self._stops.advance(origin):
+            return False
+        self.held, self.moving = True, False
+        self.acknowledged = number
+        if abs(now.wall_us - stamp_us) * 1e-6 <= self.max_age_s + now.idle_s:
+            # What was given before it does not run after it.
+            self._stamp_us = max(stamp_us, self._stamp_us or stamp_us)
+        return True
+
+    def release(
+        self, origin: Origin, number: int, robot: int, stamp_us: int, now: Now
+    ) -> Refusal | None:
+        """Let go of a STOP; None: done. A release has to pass what a command has to pass."""
+        if not self._stops.advance(origin):
+            return Refusal.ORDER
+        # Without a seal its number is not comparable with those of commands.
+        among = origin if origin.order is not None else origin._replace(number=None)
+        refusal = self._judge(among, robot, stamp_us, now)
+        if refusal is None:
+            self._stamp_us = stamp_us
+            self.held = False
+            self.acknowledged = number
+        return refusal
+
+    def _judge(self, origin: Origin, robot: int, stamp_us: int, now: Now) -> Refusal | None:
+        """Apply the rules but for the last."""
+        if not robot or robot != self.session & 0xFF:
+            return Refusal.ADDRESS
+        if self._stamp_us is not None and stamp_us <= self._stamp_us:
+            return Refusal.REPEAT if stamp_us == self._stamp_us else Refusal.ORDER
+        if not self._commands.advance(origin):
+            return Refusal.ORDER
+        if origin.session != self._ground.session:
+            self._ground = _Ground(origin.session)
+        held_up_s = self._ground.held_up_s(stamp_us, now.monotonic_s)
+        age_s = (now.wall_us - stamp_us) * 1e-6
+        if age_s - now.idle_s > self.max_age_s:
+            return Refusal.LATE
+        if age_s < -self.max_age_s:
+            return Refusal.FUTURE
+        if now.steady and held_up_s > self.max_age_s:
+            return Refusal.DELAYED
+        return None
