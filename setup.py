@@ -193,6 +193,7 @@ setup(
         'pyyaml>=6',
         'reedsolo>=1.7,<2',
         'safetensors>=0.4',
+        'simplejpeg>=1.6,<2',
         'threadpoolctl>=3.1',
         'torch>=2.2',
         'tqdm>=4.60',

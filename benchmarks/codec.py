@@ -39,8 +39,8 @@ def pictures(folder: Path | None, count: int) -> list[Any]:
     import numpy as np
 
     if folder is not None:
-        from gsc_ros.commands.pictures import read_rgb
         from gsc_ros.evaluation.datasets import open_dataset, thin
+        from gsc_ros.image_files import read_rgb
 
         return [read_rgb(frame.picture) for frame in thin(open_dataset(folder), count)]
     random = np.random.default_rng(0)

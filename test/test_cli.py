@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from gsc_ros.cli import main
-from gsc_ros.commands.pictures import read_depth, read_rgb, write_depth, write_exact
+from gsc_ros.commands.pictures import read_depth, write_depth, write_exact
+from gsc_ros.image_files import read_rgb
 
 ROOT = Path(__file__).resolve().parent.parent
 RANDOM = ['--weights', 'random']
@@ -52,7 +53,7 @@ def test_mistakes_end_in_a_line_and_code_two(png, tmp_path, capsys):
     out = ['-o', str(tmp_path / 'x')]
     for words, message in (
         (['encode', str(tmp_path / 'none.png'), *out], 'no such file'),
-        (['encode', str(text), *out], 'not a picture'),
+        (['encode', str(text), *out], 'not an image'),
         (['encode', str(png), *out, '--budget', '10'], '40'),
         (['decode', str(broken), *out], 'not a gsc frame'),
         (['info', str(tmp_path / 'none.gsc')], 'No such file'),
@@ -62,31 +63,6 @@ def test_mistakes_end_in_a_line_and_code_two(png, tmp_path, capsys):
         said = capsys.readouterr().err
         assert message in said
         assert len(said.strip().splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    ('pixels', 'expected'),
-    [
-        (np.full((20, 20), 7, np.uint8), 7),
-        (np.full((20, 20, 4), 9, np.uint8), 9),
-        (np.full((20, 20, 3), 0x1234, np.uint16), 0x12),
-    ],
-)
-def test_grey_alpha_and_sixteen_bits_are_understood(tmp_path, pixels, expected):
-    path = tmp_path / 'a.png'
-    cv2.imwrite(str(path), pixels)
-    rgb = read_rgb(path)
-    assert rgb.shape == (20, 20, 3)
-    assert (rgb == expected).all()
-
-
-def test_floats_must_be_finite(tmp_path):
-    path = tmp_path / 'a.tiff'
-    cv2.imwrite(str(path), np.full((20, 20, 3), 0.5, np.float32))
-    assert (read_rgb(path) == 128).all()
-    cv2.imwrite(str(path), np.full((20, 20, 3), np.nan, np.float32))
-    with pytest.raises(ValueError, match='NaN'):
-        read_rgb(path)
 
 
 def test_depth_files_come_back(tmp_path):

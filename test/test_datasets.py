@@ -60,7 +60,7 @@ def test_folder_is_any_tree_and_names_are_distinct(tmp_path):
 def test_grey_alpha_and_16_bits_become_rgb(tmp_path):
     save(tmp_path / 'grey.png', np.full((4, 6), 9, np.uint8))
     save(tmp_path / 'deep.png', np.full((4, 6), 9 << 8, np.uint16))
-    save(tmp_path / 'rgba.png', np.full((4, 6, 4), 9, np.uint8))
+    save(tmp_path / 'rgba.png', np.full((4, 6, 4), (9, 9, 9, 255), np.uint8))
     for frame in open_dataset(tmp_path):
         assert frame.rgb().shape == (4, 6, 3) and (frame.rgb() == 9).all()
 
@@ -268,7 +268,7 @@ def test_nothing_found_is_refused(tmp_path):
 def test_truth_of_another_format_is_refused(tmp_path):
     save(tmp_path / 'val/0_1.png')
     save(tmp_path / 'valannot/0_1.png', RGB)
-    with pytest.raises(ValueError, match='8 bits'):
+    with pytest.raises(ValueError, match='8 or 16 bits'):
         open_dataset(tmp_path)[0].segmentation()
 
 

@@ -89,7 +89,7 @@ def test_every_picture_brings_the_matrix_of_its_size(folder):
 def test_red_stays_red_and_grey_becomes_three_channels(tmp_path):
     save(tmp_path / 'a.png', 200)
     cv2.imwrite(str(tmp_path / 'b.png'), np.full((30, 40), 77, np.uint8))
-    cv2.imwrite(str(tmp_path / 'c.png'), np.full((30, 40, 4), 88, np.uint8))
+    cv2.imwrite(str(tmp_path / 'c.png'), np.full((30, 40, 4), (88, 88, 88, 255), np.uint8))
     source = Images(tmp_path)
     assert source.frame(0, None, False).rgb[0, 0].tolist() == [200, 0, 0]
     assert source.frame(0, None, False).rgb[0, 0].tolist() == [77, 77, 77]

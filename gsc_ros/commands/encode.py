@@ -1,6 +1,7 @@
 """`gsc encode`: a picture to a file of so many bytes."""
 
 import argparse
+import sys
 from pathlib import Path
 
 
@@ -30,9 +31,10 @@ def add_codec_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Encode and say what came of it."""
     from gsc_ros.codec.codec import SemanticCodec
-    from gsc_ros.commands.pictures import read_depth, read_rgb
+    from gsc_ros.commands.pictures import read_depth
+    from gsc_ros.image_files import read_rgb
 
-    rgb = read_rgb(args.picture)
+    rgb = read_rgb(args.picture, lambda text: print(f'gsc encode: {text}', file=sys.stderr))
     depth = read_depth(args.depth) if args.depth else None
     codec = SemanticCodec.load(args.preset, args.weights)
     frame = codec.encode(rgb, args.budget, depth, args.sequence)

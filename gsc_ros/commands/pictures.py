@@ -1,4 +1,4 @@
-"""Picture files in and out, as the commands need them."""
+"""Pictures and maps as the commands write them, and depth as they read it."""
 
 from pathlib import Path
 
@@ -6,40 +6,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from gsc_ros.image_files import read_map
+
 _EXACT = ('.png', '.tif', '.tiff')  # formats that give back the values that were written
-
-
-def _read(path: Path) -> NDArray | None:
-    """Pixels as they are in the file, None if it holds no picture; checks that there is a file."""
-    if not path.is_file():
-        raise FileNotFoundError(f'{path}: no such file')
-    try:
-        return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        raise ValueError(f'{path}: a picture too large to be read; scale it first') from error
-
-
-def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """
-    Read a picture as uint8 (H, W, 3) RGB: grey is repeated, alpha dropped, 16 bits are scaled.
-
-    Raises ``FileNotFoundError``, or ``ValueError`` for a file that is no picture or holds NaN or
-    Inf.
-    """
-    pixels = _read(path)
-    if pixels is None:
-        raise ValueError(f'{path}: not a picture that can be read (PNG, JPEG, WebP, TIFF, ...)')
-    if pixels.dtype == np.uint16:
-        pixels = (pixels >> 8).astype(np.uint8)
-    elif pixels.dtype in (np.float32, np.float64):
-        if not np.isfinite(pixels).all():
-            raise ValueError(f'{path}: holds NaN or Inf; repair it first')
-        pixels = (np.clip(pixels, 0, 1) * 255 + 0.5).astype(np.uint8)
-    elif pixels.dtype != np.uint8:
-        raise ValueError(f'{path}: pixels of {pixels.dtype}; give 8 or 16 bits, or floats in 0..1')
-    if pixels.ndim == 2:
-        return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
-    return cv2.cvtColor(pixels[..., :3], cv2.COLOR_BGR2RGB)
 
 
 def write_rgb(path: Path, rgb: NDArray[np.uint8]) -> None:
@@ -76,8 +45,8 @@ def read_depth(path: Path) -> NDArray[np.float32]:
     """
     if path.suffix == '.npy':
         return _read_array(path)
-    pixels = _read(path)
-    if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 2:
+    pixels = read_map(path)
+    if pixels.dtype != np.uint16:
         raise ValueError(f'{path}: depth is a 16-bit grey PNG in millimetres, or .npy in metres')
     metres = pixels.astype(np.float32) / np.float32(1000)
     metres[pixels == 0] = np.nan

@@ -10,13 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from gsc_ros.image_files import SUFFIXES, read_rgb
 from gsc_ros.sources.source import CameraFrame, guessed_k
 
-SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.ppm', '.tif', '.tiff')
 _KITTI = Path('image_02') / 'data'
 
 
@@ -52,19 +51,13 @@ def kitti_calibration(folder: Path) -> Calibration | None:
     return None
 
 
-def _read(file: Path) -> NDArray[np.uint8] | None:
-    """Pixels in OpenCV's order, None for what it cannot read."""
-    try:
-        return cv2.imread(str(file), cv2.IMREAD_COLOR)
-    except cv2.error:  # a picture too large
-        return None
-
-
 class Images:
     """
     The pictures of a folder.
 
-    ``loop`` starts again at the end. Raises ``ValueError`` when the folder holds no pictures.
+    ``loop`` starts again at the end. A file that is damaged or no image is left out, counted each
+    time in ``skipped`` and named once in ``log``. Raises ``ValueError`` when the folder holds no
+    pictures.
     """
 
     def __init__(
@@ -88,6 +81,8 @@ class Images:
             )
         self.skipped = 0
         self._loop, self._hfov, self._log = loop, hfov_deg, log
+        self._named: set[Path] = set()  # files that the log has named
+        self._doubted = False
         self._calibration = kitti_calibration(folder / 'x')
         self._next = 0
 
@@ -102,17 +97,25 @@ class Images:
                 self._next = 0
             file = self.files[self._next]
             self._next += 1
-            bgr = _read(file)
-            if bgr is None:
+            try:
+                rgb = read_rgb(file, self._doubt)
+            except (OSError, ValueError) as error:
                 self.skipped += 1
-                self._log(f'{file} cannot be read and is skipped')
+                if file not in self._named:
+                    self._named.add(file)
+                    self._log(f'{error}; it is skipped')
                 continue
-            rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
             height, width = rgb.shape[:2]
             if self._calibration is not None:
                 return CameraFrame(rgb, self._calibration.at(width, height))
             return CameraFrame(rgb, guessed_k(width, height, self._hfov))
         return None
+
+    def _doubt(self, text: str) -> None:
+        """Log the first doubtful file: what a camera writes oddly it writes so every time."""
+        if not self._doubted:
+            self._doubted = True
+            self._log(f'{text} (others alike are not named)')
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -8,6 +8,7 @@ beside them) are read too.
 """
 
 import csv
+import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsc_ros.codec.grid import coding_size
+from gsc_ros.image_files import SUFFIXES, read_map, read_rgb
 from gsc_ros.models.perception import FARTHEST_M, NEAREST_M
 from gsc_ros.perception.labels import CAMVID11, OTHER, SKY, UNLABELLED
 
-PICTURES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp')
 LABEL_SCALE = 4  # labels are kept at a quarter of the working size
 NO_DEPTH = np.float16(-1)
 
@@ -46,43 +47,36 @@ def _log_depth(metres: NDArray[np.float32]) -> NDArray[np.float16]:
     return (code / np.log(FARTHEST_M / NEAREST_M)).astype(np.float16)
 
 
-def _fit(labels: NDArray | None, size: tuple[int, int]) -> NDArray:
-    if labels is None:
-        raise ValueError('a label file named by the manifest cannot be read')
+def _fit(labels: NDArray, size: tuple[int, int]) -> NDArray:
     small = (size[0] // LABEL_SCALE, size[1] // LABEL_SCALE)
     return cv2.resize(labels, small, interpolation=cv2.INTER_NEAREST)
 
 
 def _load(path: Path, kind: str) -> Sample | None:
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if bgr is None:
+    try:
+        rgb = read_rgb(path)
+    except (OSError, ValueError) as error:
+        warnings.warn(f'left out of the corpus: {error}', stacklevel=2)
         return None
-    size = coding_size(bgr.shape[1], bgr.shape[0])
-    rgb = cv2.cvtColor(cv2.resize(bgr, size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
-    return Sample(str(path), kind, rgb)
+    size = coding_size(rgb.shape[1], rgb.shape[0])
+    return Sample(str(path), kind, cv2.resize(rgb, size, interpolation=cv2.INTER_AREA))
 
 
 def _teacher_depth(path: Path, size: tuple[int, int]) -> NDArray[np.float16]:
-    code = _fit(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), size)
+    code = _fit(read_map(path), size)
     depth = _log_depth(100.0 ** (code.astype(np.float32) / 254.0))
     depth[code == 255] = NO_DEPTH
     return depth
-
-
-def _indexed(path: Path) -> NDArray[np.uint8]:
-    from PIL import Image  # OpenCV would turn the palette into colours
-
-    return np.array(Image.open(path))
 
 
 def _segmentation(root: Path, row: dict[str, str], size: tuple[int, int]) -> NDArray | None:
     teacher = row.get('teacher_seg')
     labels = None
     if teacher:
-        labels = _fit(_indexed(root / teacher), size)
+        labels = _fit(read_map(root / teacher), size)
         labels[labels >= OTHER] = UNLABELLED  # the teacher's background is not a class of ours
     if row.get('has_seg', '').startswith('gt:'):
-        truth = _fit(_indexed(root / row['seg_file']), size)
+        truth = _fit(read_map(root / row['seg_file']), size)
         if row['has_seg'] == 'gt:camvid11':
             truth = CAMVID11[truth]
             if (
@@ -127,7 +121,7 @@ def load_simulated(root: Path) -> list[Sample]:
         if sample is not None:
             size = (sample.rgb.shape[1], sample.rgb.shape[0])
             stem = str(path)[: -len('_rgb.png')]
-            sample.segmentation = _fit(cv2.imread(stem + '_seg.png', cv2.IMREAD_UNCHANGED), size)
+            sample.segmentation = _fit(read_map(Path(stem + '_seg.png')), size)
             depth = _fit(np.load(stem + '_depth.npy').astype(np.float32), size)
             sample.log_depth = _log_depth(np.where(np.isfinite(depth), depth, FARTHEST_M))
             sample.log_depth[~np.isfinite(depth) | (sample.segmentation == SKY)] = NO_DEPTH
@@ -138,7 +132,7 @@ def load_simulated(root: Path) -> list[Sample]:
 
 def load_pictures(root: Path) -> list[Sample]:
     """Read every picture below ``root``, without labels."""
-    found = [p for p in sorted(root.rglob('*')) if p.suffix.lower() in PICTURES]
+    found = [p for p in sorted(root.rglob('*')) if p.suffix.lower() in SUFFIXES]
     return _read(lambda path: _load(path, 'general'), found)
 
 

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
+from gsc_ros import image_files
 from gsc_ros.evaluation.metrics import Box
-
-PICTURES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.ppm', '.tif', '.tiff')
 
 
 @dataclass(frozen=True)
@@ -37,39 +35,35 @@ class Frame:
         return read_rgb(self.picture)
 
 
-def _open(path: Path) -> Image.Image:
-    """Decode a file whole (OpenCV would hand out what is left of a cut one)."""
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """Read a picture as `image_files.read_rgb` does; ``ValueError`` when it is missing."""
     try:
-        with Image.open(path) as image:
-            image.load()
-            return image
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return image_files.read_rgb(path)
+    except OSError as error:
         raise ValueError(f'{path}: cannot be read ({error}); fetch the file again') from error
 
 
-def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """Read a picture upright as uint8 (H, W, 3) RGB; grey is repeated, alpha dropped."""
-    image = _open(path)
-    if image.mode.startswith('I'):  # 16 bits of grey, which convert() would clip
-        grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
-    return np.array(ImageOps.exif_transpose(image).convert('RGB'))
+def _read_map(path: Path) -> NDArray:
+    try:
+        return image_files.read_map(path)
+    except OSError as error:
+        raise ValueError(f'{path}: cannot be read ({error}); fetch the file again') from error
 
 
 def read_ids(path: Path, table: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Read a grey or indexed map, uint8 (H, W), through a table of 256 ids."""
-    image = _open(path)
-    if image.mode not in ('L', 'P'):
-        raise ValueError(f'{path}: class ids are 8 bits, grey or indexed, not {image.mode}')
-    return table[np.array(image)]
+    ids = _read_map(path)
+    if ids.dtype != np.uint8:
+        raise ValueError(f'{path}: class ids are 8 bits, grey or indexed, not 16')
+    return table[ids]
 
 
 def read_depth(path: Path, per_metre: float) -> NDArray[np.float32]:
     """Read 16-bit grey depth as float32 (H, W) metres; 0 is unknown and becomes NaN."""
-    image = _open(path)
-    if not image.mode.startswith('I'):
-        raise ValueError(f'{path}: depth is 16 bits of grey, not {image.mode}')
-    metres = np.array(image).astype(np.float32)
+    code = _read_map(path)
+    if code.dtype != np.uint16:
+        raise ValueError(f'{path}: depth is 16 bits of grey, not 8')
+    metres = code.astype(np.float32)
     metres[metres == 0] = np.nan
     return metres / np.float32(per_metre)
 
@@ -77,7 +71,8 @@ def read_depth(path: Path, per_metre: float) -> NDArray[np.float32]:
 def pictures(folder: Path, pattern: str = '*') -> list[Path]:
     """List the picture files of a folder that match, sorted; hidden ones are left out."""
     found = folder.glob(pattern)
-    return sorted(p for p in found if p.suffix.lower() in PICTURES and not p.name.startswith('.'))
+    suffixes = image_files.SUFFIXES
+    return sorted(p for p in found if p.suffix.lower() in suffixes and not p.name.startswith('.'))
 
 
 def name_of(picture: Path, root: Path) -> str:
