@@ -1,6 +1,10 @@
 """Every stage of training runs, resumes and writes what the codec loads, on a miniature corpus."""
 
 import csv
+import os
+import socket
+import subprocess
+import sys
 from dataclasses import replace
 
 import cv2
@@ -9,8 +13,10 @@ import pytest
 import torch
 
 from gsc_ros.codec import SemanticCodec
+from gsc_ros.models.autoencoder import Autoencoder
 from gsc_ros.models.precision import fast_bfloat16
 from gsc_ros.models.tokenizer import UNKNOWN_CLASS, UNKNOWN_RELIEF, Tokenizer
+from gsc_ros.models.weights import load, save
 from gsc_ros.perception.labels import UNLABELLED
 from gsc_ros.training import (
     autoencoder,
@@ -116,13 +122,72 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path):
     loop.run(net, step, settings(tmp_path, 60))
     saved = torch.load(tmp_path / 'checkpoint.pt', weights_only=True)
     assert saved['done'] == 60
-    loop.run(net, step, settings(tmp_path, 110))
-    assert torch.load(tmp_path / 'checkpoint.pt', weights_only=True)['done'] == 110
+    average = loop.run(net, step, settings(tmp_path, 110))
+    saved = torch.load(tmp_path / 'checkpoint.pt', weights_only=True)
+    assert saved['done'] == 110
+    assert not torch.equal(average['weight'], saved['model']['weight'])
+    resumed = loop.run(net, step, settings(tmp_path, 110))  # nothing is left to do
+    for name, value in average.items():
+        torch.testing.assert_close(resumed[name], value, rtol=0, atol=0)
     curve = list(csv.DictReader((tmp_path / 'curve.csv').open()))
     assert [row['step'] for row in curve] == ['50', '100']
     assert float(curve[1]['loss']) < float(curve[0]['loss'])
     # What is not measured in every step has its own column all the same.
     assert [row['seldom'] for row in curve] == ['', '0.50000']
+
+
+PROCESS = """
+import sys
+from pathlib import Path
+import torch
+from gsc_ros.training import loop, processes
+rank = processes.join()
+torch.manual_seed(rank)  # they begin apart, and are brought together
+net = torch.nn.Linear(2, 1)
+unused = torch.nn.Linear(1, 1)
+model = torch.nn.ModuleList([net, unused])
+begun = []
+def step():
+    begun.append(net.weight.detach().clone())
+    return {'loss': (net(torch.ones(1, 2) * (1 + 2 * rank))).sum()}
+folder = Path(sys.argv[1])
+try:
+    state = loop.run(model, step, loop.Settings(folder, steps=3, warmup=1, device='cpu'))
+    assert processes.first()
+except SystemExit:
+    assert not processes.first()
+torch.save((begun, net.weight.detach(), net.weight.grad), folder / f'{rank}.pt')
+"""
+
+
+def test_several_processes_step_alike_along_the_mean_of_their_gradients(tmp_path):
+    (tmp_path / 'process.py').write_text(PROCESS)
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    group = {'TORCHELASTIC_RUN_ID': 'x', 'WORLD_SIZE': '2', 'PYTHONPATH': os.getcwd()}
+    group |= {'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port), 'OMP_NUM_THREADS': '1'}
+    words = [sys.executable, str(tmp_path / 'process.py'), str(tmp_path)]
+    started = [
+        subprocess.Popen(words, env={**os.environ, **group, 'RANK': str(rank)})
+        for rank in range(2)
+    ]
+    try:
+        assert [process.wait(timeout=300) for process in started] == [0, 0]
+    finally:
+        for process in started:
+            process.kill()
+    (begun, last, slope), (other_begun, other_last, _) = (
+        torch.load(tmp_path / f'{rank}.pt') for rank in range(2)
+    )
+    for mine, theirs in zip([*begun, last], [*other_begun, other_last], strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
+    assert not torch.equal(begun[0], last)
+    # Slopes of 1 and 3 meet at 2, and are then cut to a norm of 1 with the bias's of 1.
+    torch.testing.assert_close(slope, torch.full((1, 2), 2 / 3))
+    saved = torch.load(tmp_path / 'checkpoint.pt', weights_only=True)
+    assert saved['done'] == 3
+    torch.testing.assert_close(saved['model']['0.weight'], last)
 
 
 @pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
@@ -207,6 +272,20 @@ def test_a_part_of_a_batch_has_labels_and_a_receiver_has_less_than_was_sent(data
     known = layout != UNKNOWN_CLASS
     assert ((relief != UNKNOWN_RELIEF).flatten(1).any(1) == known.flatten(1).any(1)).all()
     assert (layout == batch.layout).flatten(1).all(1).any()
+
+
+def test_a_receiver_alone_is_trained_and_what_is_sent_stays(data, tmp_path):
+    perception.train(data, settings(tmp_path), batch=2)
+    for name, net in (('autoencoder', Autoencoder()), ('tokenizer', Tokenizer())):
+        save(tmp_path / f'{name}.safetensors', net.state_dict(), net.config)
+    out = tmp_path / 't'
+    judges = data / 'critics.py'
+    tokens.train(data, settings(out), judges, tmp_path, batch=2, receiver_only=True)
+    for name, sent in (('autoencoder', 'encoder.'), ('tokenizer', 'analysis.')):
+        before, after = (load(f / f'{name}.safetensors')[0] for f in (tmp_path, out))
+        moved = {key for key in before if not torch.equal(before[key], after[key])}
+        assert moved
+        assert not any(key.startswith(sent) for key in moved)
 
 
 def test_a_packed_corpus_is_the_same_corpus_made_small(data, tmp_path):

@@ -39,8 +39,15 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
     parser.add_argument('--minutes', type=float, default=120.0, help='stop after so long (120)')
     parser.add_argument('--rate', type=float, help='learning rate (a default per stage)')
     parser.add_argument(
+        '--warmup', type=int, default=200, help='steps in which the rate rises from zero (200)'
+    )
+    parser.add_argument(
         '--muon', action='store_true',
         help='step along orthogonal matrices where there are kernels (torch 2.9); AdamW else',
+    )  # fmt: skip
+    parser.add_argument(
+        '--receiver-only', action='store_true',
+        help='train only what the receiver runs (tokens): what is sent stays as it is',
     )  # fmt: skip
     parser.add_argument('--batch', type=int, help='pictures a step (a default per stage)')
     parser.add_argument('--threads', type=int)
@@ -65,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
     from importlib import import_module
 
     from gsc_ros.models.weights import FOLDER
+    from gsc_ros.training import processes
     from gsc_ros.training.loop import Settings
 
     if args.stage == 'simulated':
@@ -72,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
 
         print(export(args.output / 'simulated', seed=args.seed))
         return 0
+    if args.receiver_only and args.stage != 'tokens':
+        raise ValueError(f'stage {args.stage} has no --receiver-only: tokens has')
     if args.data is None:
         raise ValueError(f'stage {args.stage} needs --data <folder of pictures>')
     if args.stage == 'pack':
@@ -84,12 +94,17 @@ def run(args: argparse.Namespace) -> int:
         steps=args.steps,
         minutes=args.minutes,
         learning_rate=args.rate or _RATES[args.stage],
+        warmup=args.warmup,
         threads=args.threads,
         device=args.device,
         bfloat16=args.bfloat16,
         muon=args.muon,
     )
-    options: dict[str, object] = {'simulated': args.simulated, 'seed': args.seed}
+    # Each of several processes draws images of its own.
+    seed = args.seed + processes.join()
+    options: dict[str, object] = {'simulated': args.simulated, 'seed': seed}
+    if args.receiver_only:
+        options['receiver_only'] = True
     if args.batch:
         options['batch'] = args.batch
     if args.stage in ('autoencoder', 'tokens', 'flow'):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from gsc_ros.models.precision import fast_bfloat16
+from gsc_ros.training import processes
 from gsc_ros.training.optimiser import Optimiser
 
 
@@ -61,12 +62,14 @@ def run(
     ``step`` computes one batch's losses, of which ``'loss'`` is minimised and all are recorded in
     ``curve.csv``. A checkpoint in the output folder is resumed, its spent minutes included. The
     rate follows a cosine of the larger of the two spent fractions, so that either limit ends it at
-    zero.
+    zero. Of several processes (:mod:`gsc_ros.training.processes`) the first alone writes and
+    returns; the others end here, by ``SystemExit``.
     """
     if settings.threads:
         torch.set_num_threads(settings.threads)
     settings.output.mkdir(parents=True, exist_ok=True)
     checkpoint = settings.output / 'checkpoint.pt'
+    processes.start_alike(model)
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = Optimiser(parameters, settings.weight_decay, settings.muon)
     average = {k: v.detach().clone() for k, v in model.state_dict().items()}
@@ -82,6 +85,8 @@ def run(
         done, spent = state['done'], state['spent']
 
     def save() -> None:
+        if not processes.first():
+            return
         partial = checkpoint.with_suffix('.partial')
         torch.save(
             {
@@ -100,7 +105,7 @@ def run(
     bar = tqdm(total=settings.steps, initial=done, unit='step', mininterval=5)
     while done < settings.steps:
         minutes = (spent + time.monotonic() - start) / 60
-        progress = max(done / settings.steps, minutes / settings.minutes)
+        progress = processes.mean(max(done / settings.steps, minutes / settings.minutes))
         if progress >= 1:
             break
         rate = settings.learning_rate * min(1.0, (done + 1) / settings.warmup)
@@ -109,6 +114,7 @@ def run(
             losses = step()
         model.zero_grad(set_to_none=True)
         losses['loss'].backward()
+        processes.average_gradients(parameters)
         norm = torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         if torch.isfinite(norm):
             optimiser.step(rate)
@@ -124,13 +130,16 @@ def run(
             # Not every step has every loss. Read now and then only: a GPU runs ahead till then.
             means = {k: float(torch.stack(v).mean()) for k, v in sorted(seen.items())}
             bar.set_postfix({k: f'{v:.4f}' for k, v in means.items()})
-            _record(settings.output / 'curve.csv', done, minutes, means)
+            if processes.first():
+                _record(settings.output / 'curve.csv', done, minutes, means)
             seen = {}
         if time.monotonic() - saved > settings.save_every_s:
             save()
             saved = time.monotonic()
     save()
     bar.close()
+    if not processes.first():
+        raise SystemExit(0)
     return average
 
 

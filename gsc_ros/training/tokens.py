@@ -157,12 +157,14 @@ def train(
     simulated: Path | None = None,
     batch: int = 3,
     seed: int = 0,
+    receiver_only: bool = False,
 ) -> Path:
     """
     Train and write ``tokenizer.safetensors``, and the autoencoder trained along, to the output.
 
     ``weights`` holds the perception and autoencoder stages' files; a tokenizer among them is where
-    the training starts.
+    the training starts. ``receiver_only``: the predictor and the decoder alone are trained, so
+    that tokens stay what they are, and a prior for them stays true.
     """
     torch.manual_seed(seed)
     samples = corpus.load(data, simulated=simulated)
@@ -176,6 +178,9 @@ def train(
         tokenizer.spread.copy_(latent_spread(robot).cpu())
     model = nn.ModuleDict({'tokenizer': tokenizer, 'autoencoder': robot.autoencoder})
     channels_last(model).train().requires_grad_(True).to(settings.place)
+    if receiver_only:
+        robot.autoencoder.encoder.requires_grad_(False)
+        tokenizer.analysis.requires_grad_(False)
 
     def step() -> dict[str, Tensor]:
         seen = robot.look()
