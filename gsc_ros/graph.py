@@ -16,6 +16,7 @@ from gsc_ros.paths import config_dir, prefixes
 from gsc_ros.sources import SOURCES
 
 PACKAGE = 'gsc_ros'
+_DDS_VARIABLES = 'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'
 TOPIC = 'topic'  # a source that is not ours: any camera or bag
 
 Values = Mapping[str, str]
@@ -190,11 +191,13 @@ GRAPHS = {
 }
 
 
-def dds_environment() -> dict[str, str]:
-    """Return the variables the nodes need: Fast DDS with room for whole images, unless you say."""
-    old, new = 'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'
-    if old in os.environ or new in os.environ:
-        return {}
+def dds_profile() -> tuple[str, str]:
+    """Return the variable and the file that give Fast DDS room for whole images."""
     # Fast DDS 2 (up to Jazzy) knows the old name alone, Fast DDS 3 warns of it.
     is_old = any(any(prefix.glob('lib/libfastrtps.so*')) for prefix in prefixes())
-    return {old if is_old else new: str(config_dir() / 'fastdds_shm.xml')}
+    return _DDS_VARIABLES[not is_old], str(config_dir() / 'fastdds_shm.xml')
+
+
+def dds_environment() -> dict[str, str]:
+    """Return the variables the nodes need: :func:`dds_profile`, unless you say otherwise."""
+    return {} if any(name in os.environ for name in _DDS_VARIABLES) else dict([dds_profile()])

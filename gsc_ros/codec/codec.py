@@ -139,9 +139,10 @@ class SemanticCodec:
         """
         Encode a picture to at most ``budget_bytes`` bytes.
 
-        ``rgb``: uint8 (H, W, 3), sides 16..4096; ``depth``: float32 (H, W) in metres from a
-        sensor, which then sets the scale (NaN and inf allowed); ``sequence``: counted modulo 256
-        on air; ``reference``: makes it a delta frame against this one, of the same size;
+        ``rgb``: uint8 (H, W, 3), sides 16..4096; ``depth``: float32 in metres from a sensor, of
+        any size, whose median then sets the scale (NaN and inf allowed); ``sequence``: counted
+        modulo 256 on air; ``reference``: makes it a delta frame against this one, of the same
+        size;
         ``region``: part of the picture of which most is told (left, top, right, bottom, in shares
         of its width and height). Raises ``ValueError`` for bad pictures and budgets under 40
         bytes.
@@ -166,10 +167,6 @@ class SemanticCodec:
             blocks = blocks_of(interest(region, found.worth.shape), BY_NAME['fine']) > BLOCK**2
         scale = found.scale
         if depth is not None:
-            if depth.shape != (height, width):
-                raise ValueError(
-                    f'depth of shape {depth.shape} for a picture of {(height, width)}'
-                )
             measured = median_depth(depth)
             scale = scale if np.isnan(measured) else measured
         return Looked(width, height, bitstream.depth_code(scale), found, blocks)

@@ -52,8 +52,9 @@ class CameraInfos:
         found = self._infos.get(key)
         if found is None and self._infos:
             self.unmatched += 1
-            older = [other for other in self._infos if other < key]
-            found = self._infos[max(older) if older else min(self._infos)]
+            known = dict(self._infos)  # others come in meanwhile
+            older = [other for other in known if other < key]
+            found = known[max(older) if older else min(known)]
         return found
 
 

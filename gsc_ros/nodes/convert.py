@@ -10,6 +10,7 @@ import math
 import sys
 
 import numpy as np
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Twist
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
@@ -95,6 +96,11 @@ def to_image(pixels: NDArray, encoding: str, header: Header) -> Image:
     # An array.array is taken as it is; bytes or lists are checked element by element.
     message.data = array.array('B', np.ascontiguousarray(pixels).tobytes())
     return message
+
+
+def seconds(stamp: Time) -> float:
+    """Return a stamp in s, exact to less than a microsecond."""
+    return stamp.sec + 1e-9 * stamp.nanosec
 
 
 def to_region(message: RegionOfInterest, size: tuple[int, int]) -> Region:

@@ -202,8 +202,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         """Seconds since the shown picture was taken, by this node's clock."""
         if self._shown is None:
             return float('nan')
-        taken = self._shown.stamp.sec + 1e-9 * self._shown.stamp.nanosec
-        return self.get_clock().now().nanoseconds * 1e-9 - taken
+        return self.get_clock().now().nanoseconds * 1e-9 - convert.seconds(self._shown.stamp)
 
     def diagnose(self) -> Report:
         """Age, rate and trouble; STALE when the picture on screen is old."""

@@ -1,5 +1,6 @@
 """Names and qualities of service of the topics, all relative and remappable, in one place."""
 
+from rclpy.node import Node
 from rclpy.qos import (
     DurabilityPolicy,
     HistoryPolicy,
@@ -55,3 +56,18 @@ LATCHED = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
     depth=1,
 )
+
+
+def compressed(node: Node) -> str:
+    """
+    Return the topic of compressed images, as image_transport names it: the image's, remapped or
+    not, and ``/compressed``.
+
+    Remapping an image's topic does not remap those that are named after it. One that is remapped
+    by itself keeps its name.
+    """
+    own = f'{IMAGE}/compressed'
+    if node.resolve_topic_name(own) != node.resolve_topic_name(own, only_expand=True):
+        return own
+    base = node.resolve_topic_name(IMAGE)
+    return base if base.endswith('/compressed') else f'{base}/compressed'

@@ -1,0 +1,73 @@
+"""How many images get lost between a camera and its subscriber, by what came."""
+
+from collections import deque
+
+import numpy as np
+
+_WINDOW_S = 20.0
+_LEAST = 8  # steps between stamps, to see a period
+_TOLERANCE = 0.15  # of a period, by which a regular camera's stamps may be off
+_REGULAR = 0.93  # share of the images that keep to the period
+_SINGLE = 0.08  # share of them that follow the one before at once
+_CHANGES = 4  # between lost and not lost: a camera that slows down has one
+_RESTART = 1000  # images that nobody loses at a stretch: another publisher
+
+
+class Gaps:
+    """
+    Counts the images that are missing between those that came.
+
+    The middleware numbers what a publisher sends, where it does; what a relay before that lost,
+    and where numbers are missing, the stamps of a regular camera show: they are whole periods
+    apart.
+    """
+
+    def __init__(self) -> None:
+        self._came: deque[tuple[float, float, int]] = deque()  # when, stamp, numbers passed over
+        self._number: int | None = None
+
+    def note(self, now: float, stamp: float, number: int | None = None) -> None:
+        """Note an image at ``now``, taken at ``stamp`` (s), the ``number``-th of its publisher."""
+        missing = 0
+        if number is not None and self._number is not None:
+            missing = number - self._number - 1
+            if not 0 <= missing < _RESTART:
+                missing = 0
+        self._number = number
+        self._came.append((now, stamp, missing))
+        self._trim(now)
+
+    def lost(self, now: float) -> tuple[int, int]:
+        """Return how many images were lost, and of how many, in the last twenty seconds."""
+        self._trim(now)
+        if not self._came:
+            return 0, 0
+        _, stamps, missing = map(np.array, zip(*self._came, strict=True))
+        lost = max(int(missing[1:].sum()), _between(stamps))
+        return lost, len(self._came) + lost
+
+    def _trim(self, now: float) -> None:
+        while self._came and not now - _WINDOW_S <= self._came[0][0] <= now:
+            self._came.popleft()
+
+
+def _between(stamps: np.ndarray) -> int:
+    """Count the images missing between stamps (s) of a camera with a period; 0 without one."""
+    steps = np.diff(stamps)
+    steps = steps[steps > 0]
+    if steps.size < _LEAST:
+        return 0
+    shortest = np.quantile(steps, _SINGLE / 2)
+    period = np.median(steps[steps < 1.5 * shortest])
+    for _ in range(2):  # longer steps tell it better
+        periods = np.maximum(1, np.round(steps / period))
+        near = periods <= 4
+        period = steps[near].sum() / periods[near].sum()
+    periods = np.maximum(1, np.round(steps / period))
+    regular = np.abs(steps / period - periods) <= _TOLERANCE
+    single = periods == 1
+    if regular.mean() < _REGULAR or single.mean() < _SINGLE:
+        return 0
+    if np.count_nonzero(np.diff(single)) < _CHANGES:
+        return 0
+    return int(periods.sum()) - steps.size
