@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 import uuid
 from pathlib import Path
 
@@ -125,3 +126,54 @@ def test_frames_and_commands_cross_between_namespaces(hosts, queue, loss):
         assert ground['came'] == robot['frames'] > 0.5 * FRAMES
         assert robot['commands'] == ground['sent'] > 0.5 * FRAMES
         assert ground['whole'] > 0.5 * ground['came']
+
+
+# A robot that starts before its network: its own address and the way to the ground come later.
+EARLY = """
+import sys, time
+from gsc_ros.link.transports.udp import UdpTransport
+
+transport = UdpTransport('10.77.0.9:7447', '10.77.0.2:7447')
+print(transport.trouble, flush=True)
+deadline = time.monotonic() + 30
+while time.monotonic() < deadline:
+    try:
+        if not transport.trouble:
+            transport.send(b'here')
+    except OSError as error:
+        print(error, file=sys.stderr)
+    for data, _ in transport.receive(0.1):
+        print(data.decode(), flush=True)
+        sys.exit()
+"""
+ANSWER = """
+from gsc_ros.link.transports.udp import UdpTransport
+
+transport = UdpTransport('10.77.0.2:7447')
+print('ready', flush=True)
+while not transport.peer:
+    for _, source in transport.receive(0.1):
+        transport.answer(source)
+transport.send(b'answer')
+"""
+
+
+def test_a_robot_finds_the_ground_when_its_network_comes_up(hosts):
+    robot, ground = hosts
+    run('ip', '-n', robot, 'link', 'set', 'air', 'down')
+    pipe = subprocess.PIPE
+    processes = []
+    try:
+        for name, code in ((ground, ANSWER), (robot, EARLY)):
+            command = ['ip', 'netns', 'exec', name, sys.executable, '-c', code]
+            processes.append(subprocess.Popen(command, cwd=ROOT, stdout=pipe, text=True))
+        assert processes[0].stdout.readline() == 'ready\n'
+        assert 'cannot listen on 10.77.0.9:7447' in processes[1].stdout.readline()
+        run('ip', '-n', robot, 'addr', 'add', '10.77.0.9/24', 'dev', 'air')
+        time.sleep(0.5)
+        run('ip', '-n', robot, 'link', 'set', 'air', 'up')
+        assert processes[1].communicate(timeout=40)[0] == 'answer\n'
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()

@@ -21,7 +21,9 @@ from gsc_ros.link import keys, profiles, schedule  # noqa: E402
 from gsc_ros.link.framing import Class  # noqa: E402
 from gsc_ros.link.payloads import FRAME_OVERHEAD, Camera, Command, Setup  # noqa: E402
 from gsc_ros.link.sender import Sender, TokenBucket  # noqa: E402
+from gsc_ros.link.transports.caller import HOLD_S  # noqa: E402
 from gsc_ros.nodes import topics  # noqa: E402
+from gsc_ros.nodes.diagnostics import WARN  # noqa: E402
 from gsc_ros.nodes.link_ground import LinkGround  # noqa: E402
 from gsc_ros.nodes.link_robot import LinkRobot  # noqa: E402
 
@@ -331,10 +333,10 @@ def test_what_others_send_is_counted_and_answered_by_nothing(key_files):
         for _ in range(5):
             other.send(b'\x80' + bytes(60))
         pair.wait(lambda: pair.ground.node.end.receiver.malformed == 5)
-        assert pair.ground.node._transport._remote is None
+        assert not pair.ground.node._transport.peer
         pair.robot.says[topics.CODED].publish(frame(0))
         pair.wait(lambda: pair.ground.got[topics.RECEIVED])
-        assert pair.ground.node._transport._remote is not None
+        assert pair.ground.node._transport.peer
         other.close()
     finally:
         pair.close()
@@ -360,14 +362,79 @@ def test_an_address_in_use_and_a_link_that_does_not_close_are_told(ros, capfd, t
     node.destroy_node()
 
 
+def test_a_link_comes_up_before_its_network(ros, monkeypatch, tmp_path):
+    """The node works from its start, says what it waits for, and finds it when it is there."""
+    pytest.importorskip('serial')
+    monkeypatch.setattr('gsc_ros.link.transports._PAUSES_S', (0.05,))
+    real, known = socket.getaddrinfo, []
+
+    def ask(host, *rest):
+        if host == 'base.example' and not known:
+            raise socket.gaierror(socket.EAI_AGAIN, 'Temporary failure in name resolution')
+        return real('127.0.0.1' if host == 'base.example' else host, *rest)
+
+    monkeypatch.setattr(socket, 'getaddrinfo', ask)
+    line, device = Line(), tmp_path / 'modem'
+    udp = {'local': '127.0.0.1:0', 'remote': 'base.example:9'}
+    modem = {'transport': 'serial', 'device': str(device)}
+    nodes = [active(LinkRobot, ros, security=False, **values) for values in (udp, modem)]
+    try:
+        for node, reason in zip(nodes, ('Temporary failure', 'No such file'), strict=True):
+            node.end.offer(b'x', node.now(), Class.FRAME)
+            node.wake()
+            report = node.diagnose()
+            assert report.level == WARN and reason in report.message
+            assert report.values['not sent'] == 1
+        known.append('base.example')
+        device.symlink_to(line.devices[0])
+        for node in nodes:
+            deadline = time.monotonic() + PATIENCE_S
+            while node.trouble:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            node.end.offer(b'x', node.now(), Class.FRAME)
+            node.wake()
+            assert node.transport_figures()['not sent'] == 1
+    finally:
+        for node in nodes:
+            node.close()
+            node.destroy_node()
+        line.close()
+
+
+def test_an_end_follows_the_other_to_a_new_address(ros):
+    ground = active(LinkGround, ros, security=False, local='127.0.0.1:0')
+    try:
+        transport, sender = ground._transport, Sender(TokenBucket(1e9), 1400)
+
+        def call(port):
+            sender.offer(b'frame', 0.0, Class.FRAME)
+            ((_, _, data),) = sender.advance(1.0)
+            ground._inbox.append((data, ('127.0.0.1', port)))
+            ground.wake()
+
+        call(1)
+        assert transport.peer == '127.0.0.1:1'
+        call(2)
+        call(2)
+        assert transport.peer == '127.0.0.1:1'
+        time.sleep(HOLD_S)
+        call(2)
+        assert transport.peer == '127.0.0.1:2'
+        assert ground.transport_figures()['other end at'] == '127.0.0.1:2'
+    finally:
+        ground.close()
+        ground.destroy_node()
+
+
 @pytest.mark.parametrize(
     ('parameters', 'message'),
     [
         ({}, 'gsc key'),
         ({'security': False, 'local': 'nowhere'}, 'host:port'),
-        ({'security': False, 'remote': 'no.such.host.invalid:7'}, 'no address'),
+        ({'security': False, 'remote': 'no such host:7'}, 'host:port'),
+        ({'security': False, 'remote': ':7'}, 'nowhere to send to'),
         ({'security': False, 'transport': 'serial'}, 'device'),
-        ({'security': False, 'transport': 'serial', 'device': '/dev/none'}, 'cannot open'),
         ({'security': False, 'transport': 'pigeon'}, 'udp, serial'),
         ({'security': False, 'local': ':0', 'mtu': 49}, 'mtu must be 50'),
         ({'security': False, 'local': ':0', 'schedule_start': 'noon'}, 'not a time'),

@@ -1,6 +1,7 @@
 """One end of a real link: what the nodes of robot and ground share."""
 
 import threading
+import time
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Hashable, Iterable
@@ -20,6 +21,8 @@ from gsc_ros.nodes.parameters import parameter
 # Datagrams that wait for the node; a flood beyond is dropped and counted.
 _INBOX = 256
 _POLL_S = 0.2
+_END_S = 2.0  # for a device that does not let go
+_REMIND_S = 60.0  # of what keeps the transport from working
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ class LinkEnd(LinkBase[P]):
         except ValueError:
             self._transport.close()
             raise
+        self._reader: threading.Thread | None = None
         self._arrived = self.create_guard_condition(self.wake)
         self._troubles = Drops(self, 'datagram')
         self.get_logger().info(
@@ -96,7 +100,8 @@ class LinkEnd(LinkBase[P]):
         """Listen."""
         self.begin()
         self._inbox: deque[tuple[bytes, Hashable]] = deque()
-        self._overrun = 0
+        self._overrun = self._unsent = 0
+        self._join()
         self._listening = True
         self._reader = threading.Thread(target=self._listen, daemon=True)
         self._reader.start()
@@ -105,14 +110,18 @@ class LinkEnd(LinkBase[P]):
     def stop(self) -> None:
         """Listen no more."""
         super().stop()
-        self._listening = False
-        self._reader.join()
+        self._listening = False  # nobody waits for the reader: a robot has to be stopped
 
     def teardown(self) -> None:
         """Close the transport."""
+        self._join()
         self.destroy_guard_condition(self._arrived)
         self._transport.close()
         super().teardown()
+
+    def _join(self) -> None:
+        if self._reader is not None:
+            self._reader.join(_END_S)
 
     def _open(self) -> Transport:
         values = self.values
@@ -184,9 +193,12 @@ class LinkEnd(LinkBase[P]):
         # What comes meanwhile has to wait, or a flood would keep the robot from being stopped.
         for _ in range(len(self._inbox)):
             data, source = self._inbox.popleft()
+            repeated = self.end.receiver.replayed
             ours, complete = self.end.push(data, now)
             if ours:
                 self._transport.answer(source)
+            elif self.end.receiver.replayed > repeated:
+                self._transport.repeated(source)
             for received in complete:
                 self.take(received, now)
         for received in self.end.expire(now):
@@ -195,7 +207,9 @@ class LinkEnd(LinkBase[P]):
             try:
                 self._transport.send(data)
             except OSError as error:
-                self._troubles.note(error)
+                self._unsent += 1
+                if not self._transport.trouble:  # which is told anyway
+                    self._troubles.note(error)
 
     def due(self, now: float) -> Iterable[float | None]:
         """Return the times (s) of what is due next."""
@@ -204,13 +218,15 @@ class LinkEnd(LinkBase[P]):
     @property
     def trouble(self) -> str:
         """What is wrong with the transport lately; empty for nothing."""
-        return self._troubles.last if self._troubles.recent() else ''
+        lately = self._troubles.last if self._troubles.recent() else ''
+        return self._transport.trouble or lately
 
     def transport_figures(self) -> dict[str, object]:
         """Return what diagnostics show of the transport."""
         return {
             'transport': self._transport.name,
-            'not sent or received': self._troubles.count,
+            'other end at': self._transport.peer,
+            'not sent': self._unsent,
             'not whole': self._transport.dropped,
             'overrun': self._overrun,
             'replayed': self.end.receiver.replayed,
@@ -218,12 +234,27 @@ class LinkEnd(LinkBase[P]):
             'not sealed': self.end.sender.unsealed,
         }
 
+    def _tell(self, trouble: str, peer: str) -> None:
+        """Say what keeps the transport from working, or where the other end is."""
+        if not self.context.ok():
+            return  # the process is going down around this thread
+        if trouble:
+            self.get_logger().warning(trouble)
+        else:
+            where = f'the other end is at {peer}' if peer else 'waits for the other end to call'
+            self.get_logger().info(f'{self._transport.name}: {where}')
+
     def _listen(self) -> None:
         """Wait for datagrams, in a thread of its own."""
+        told, told_at = None, 0.0
         while self._listening:
+            state = self._transport.trouble, self._transport.peer
+            if state != told or (state[0] and time.monotonic() > told_at + _REMIND_S):
+                self._tell(*state)
+                told, told_at = state, time.monotonic()
             try:
                 came = self._transport.receive(_POLL_S)
-            except OSError as error:
+            except (OSError, ValueError) as error:  # the latter of a socket that was closed
                 self._troubles.note(error)
                 continue
             room = _INBOX - len(self._inbox)

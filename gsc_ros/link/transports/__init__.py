@@ -2,24 +2,35 @@
 Real transports: what brings datagrams to another host.
 
 Datagrams are lost, and some that come are not ours: all of that is dealt with above. A transport
-that fails (a network that is down, a modem that was unplugged) raises ``OSError`` and goes on when
-it can again.
+that cannot work yet (a name that nobody knows yet, a network that is down, a modem that is not
+plugged in) says so in ``trouble`` and tries again for ever, ever less often.
 """
 
 from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Protocol
 
 KINDS = ('udp', 'serial')
+_PAUSES_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 class Transport(Protocol):
     """
     Sends and receives datagrams.
 
-    One thread may receive while another sends. ``name``: for logs.
+    One thread may receive while another sends; only the one that receives may be held up.
+    ``name``: for logs.
     """
 
     name: str
+
+    @property
+    def trouble(self) -> str:
+        """What keeps it from working now; empty for nothing."""
+
+    @property
+    def peer(self) -> str:
+        """Where datagrams go; empty while that is not known."""
 
     @property
     def dropped(self) -> int:
@@ -29,17 +40,38 @@ class Transport(Protocol):
         """Most bits a second that datagrams of `mtu` bytes may have; infinite: no limit."""
 
     def send(self, data: bytes) -> None:
-        """Send a datagram now; raises ``OSError`` when it cannot go."""
+        """Send a datagram now, without waiting; raises ``OSError`` when it cannot go."""
 
     def receive(self, timeout_s: float) -> list[tuple[bytes, Hashable]]:
         """
         Wait for datagrams; returns them, each with where it came from.
 
-        Raises ``OSError`` after a failure that the next call tries to mend.
+        Mends what does not work when it is time to. Raises ``OSError`` when something failed that
+        worked.
         """
 
     def answer(self, source: Hashable) -> None:
-        """Take note that what came from there was proven to be ours."""
+        """Take note that what came from there was proven to be ours, and new."""
+
+    def repeated(self, source: Hashable) -> None:
+        """Take note that what came from there was ours, but has come before."""
 
     def close(self) -> None:
-        """End; a second call does nothing."""
+        """End, when nobody receives any more; a second call does nothing."""
+
+
+@dataclass
+class Retry:
+    """When to try again, in explicit time (s): ever less often, every ten seconds in the end."""
+
+    failures: int = 0
+    at: float = 0.0
+
+    def failed(self, now: float) -> None:
+        """Take note of a failure."""
+        self.at = now + _PAUSES_S[min(self.failures, len(_PAUSES_S) - 1)]
+        self.failures += 1
+
+    def worked(self) -> None:
+        """Take note of a success."""
+        self.failures, self.at = 0, 0.0

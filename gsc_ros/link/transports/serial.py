@@ -7,19 +7,27 @@ was lost or damaged, the next datagram is found.
 """
 
 import contextlib
+import errno
 import os
+import termios
 import time
 from collections.abc import Hashable
 
 from cobs import cobs
 from serial import Serial, SerialException
 
+from gsc_ros.link.transports import Retry
+
 _END = b'\0'
 # A start bit, eight of data, a stop bit.
 _BITS_PER_BYTE = 10
 # Longest datagram; what goes on for longer without an end is noise.
 _MAX_BYTES = 65535
-_RETRY_S = (0.5, 1.0, 2.0, 5.0)
+_REASONS = {
+    errno.EACCES: 'Permission denied: is this user in the group of the device?',
+    errno.EAGAIN: 'another program has it',
+    errno.EBUSY: 'another program has it',
+}
 
 
 class Unstuffer:
@@ -57,9 +65,8 @@ class SerialTransport:
     """
     A serial port, 8 data bits, no parity, one stop bit.
 
-    A port that fails is opened again, at first after half a second, then less and less often.
-    Raises ``OSError`` for a device that cannot be opened, ``ValueError`` for a baud rate that it
-    does not have.
+    A port that is not there yet, or fails, is opened for ever, ever less often. Raises
+    ``ValueError`` for a baud rate that the device does not have.
     """
 
     def __init__(self, device: str, baud: int) -> None:
@@ -68,9 +75,15 @@ class SerialTransport:
         self.name = f'serial {device} at {baud} baud'
         self._device, self._baud = device, baud
         self._port: Serial | None = None
-        self._failures = 0
+        self._retry = Retry()
+        self.trouble = ''
         self._unstuffer = Unstuffer()
-        self._open()
+        self._open(time.monotonic())
+
+    @property
+    def peer(self) -> str:
+        """See :class:`Transport`."""
+        return self._device
 
     @property
     def dropped(self) -> int:
@@ -86,7 +99,7 @@ class SerialTransport:
         """See :class:`Transport`."""
         port = self._port
         if port is None:
-            raise OSError(f'{self._device} is not open')
+            raise OSError(self.trouble)
         stuffed = self._stuff(data)
         written = os.write(port.fileno(), stuffed)
         if written < len(stuffed):
@@ -101,22 +114,29 @@ class SerialTransport:
         """See :class:`Transport`."""
         port = self._port
         if port is None:
-            time.sleep(min(timeout_s, _RETRY_S[min(self._failures, len(_RETRY_S) - 1)]))
-            self._open()
+            time.sleep(timeout_s)
+            try:
+                self._open(time.monotonic())
+            except ValueError as error:  # its baud rate
+                self._failed(f'{self._device}: {error}; trying again')
             return []
         try:
             port.timeout = timeout_s
             data = port.read(1)
             data += port.read(port.in_waiting)
-        except OSError as error:
+        except (OSError, termios.error) as error:
             self._port = None
+            self._failed(f'{self._device} failed: {error}; trying again')
             with contextlib.suppress(OSError):
                 port.close()
-            raise OSError(f'{self._device}: {error}') from None
+            raise OSError(self.trouble) from None
         return [(datagram, self._device) for datagram in self._unstuffer.push(data)]
 
     def answer(self, source: Hashable) -> None:
         """See :class:`Transport`: there is one far end only."""
+
+    def repeated(self, source: Hashable) -> None:
+        """See :class:`Transport`."""
 
     def close(self) -> None:
         """See :class:`Transport`; nobody may receive any more."""
@@ -124,10 +144,23 @@ class SerialTransport:
         if port is not None:
             port.close()
 
-    def _open(self) -> None:
+    def _open(self, now: float) -> None:
+        """Try to open the port, when it is time to."""
+        if now < self._retry.at:
+            return
         try:
             self._port = Serial(self._device, self._baud, timeout=0, exclusive=True)
-        except SerialException as error:
-            self._failures += 1
-            raise OSError(f'cannot open {self._device}: {error}') from None
-        self._failures = 0
+        except (SerialException, termios.error) as error:
+            self._failed(f'cannot open {self._device}: {_reason(error)}; trying again')
+            return
+        self.trouble = ''
+        self._retry.worked()
+
+    def _failed(self, why: str) -> None:
+        self.trouble = why
+        self._retry.failed(time.monotonic())
+
+
+def _reason(error: Exception) -> str:
+    code = getattr(error, 'errno', None)
+    return _REASONS.get(code, os.strerror(code)) if code else str(error)
