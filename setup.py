@@ -205,7 +205,9 @@ setup(
         'evaluation': ['av>=13,<20', 'h5py>=3.8,<4', 'matplotlib>=3.7', 'pillow>=11.3'],
         'judge': ['transformers>=4.46,<6'],
         'serial': ['cobs>=1.2,<2', 'pyserial>=3.5,<4'],
+        'video': ['av>=13,<20'],
         'test': [
+            'av>=13,<20',
             'cobs>=1.2,<2',
             'hypothesis>=6.80',
             'matplotlib>=3.7',

@@ -27,8 +27,11 @@ SUFFIXES = (
 # What is seen through transparent areas: black, as beyond the edge of a rectified image.
 BACKGROUND = (0, 0, 0)
 
-# libjpeg's warnings that concern no pixel.
-_HARMLESS = ('Unknown Adobe color transform', 'Warning: unknown JFIF', 'Invalid SOS parameters')
+# What libjpeg-turbo says that concerns no pixel, or of kinds of JPEG that it does not know.
+_HARMLESS = re.compile(
+    'Unknown Adobe color transform|unknown JFIF|Invalid SOS parameters|Huffman table|arithmetic'
+    '|Unsupported JPEG process|Unsupported color conversion|subsampling level'
+)
 _SURPLUS = re.compile(r'(\d+) extraneous bytes before marker 0xd[0-79]')
 _FEW = 16  # surplus bytes in a segment that some webcams write behind a whole image
 
@@ -127,10 +130,13 @@ def _open(path: Path, warn: Warn) -> Image.Image | NDArray[np.float32]:
         raise ValueError(f'{path}: cannot be read, too large an image; scale it first') from error
     except Exception as error:  # a damaged file may raise anything
         raise ValueError(_damaged(path, error)) from error
-    if image.format in ('JPEG', 'MPO'):
-        _check_jpeg(path, data, warn)
-    elif image.format == 'PNG':
-        _check_png(path, data)
+    try:
+        if image.format in ('JPEG', 'MPO') and (doubt := check_jpeg(data)):
+            warn(f'{path}: {doubt}; it is used')
+        elif image.format == 'PNG':
+            Image.open(io.BytesIO(data)).verify()
+    except Exception as error:  # as above
+        raise ValueError(_damaged(path, error)) from error
     return image
 
 
@@ -147,23 +153,22 @@ def _floats(data: bytes) -> NDArray[np.float32] | None:
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
-def _check_jpeg(path: Path, data: bytes, warn: Warn) -> None:
+def check_jpeg(data: bytes) -> str:
+    """
+    Decode a JPEG strictly; return what leaves a doubt about it, or nothing.
+
+    Raises ``ValueError`` for one that is cut off or damaged inside.
+    """
     try:
         simplejpeg.decode_jpeg(data, 'GRAY', min_height=1, min_width=1, min_factor=8, strict=True)
     except ValueError as error:
         said = str(error)
         surplus = _SURPLUS.search(said)
         if surplus and int(surplus[1]) <= _FEW:
-            warn(f'{path}: {said}: damaged, or of a webcam that writes so; it is used')
-        elif not said.startswith(_HARMLESS):
-            raise ValueError(_damaged(path, error)) from error
-
-
-def _check_png(path: Path, data: bytes) -> None:
-    try:
-        Image.open(io.BytesIO(data)).verify()
-    except Exception as error:  # as above
-        raise ValueError(_damaged(path, error)) from error
+            return f'{said}: damaged, or of a webcam that writes so'
+        if not _HARMLESS.search(said):
+            raise
+    return ''
 
 
 def _damaged(path: Path, error: Exception) -> str:

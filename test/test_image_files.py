@@ -170,6 +170,20 @@ def test_surplus_bytes_of_webcams_leave_a_doubt_and_the_image(tmp_path):
     assert source.skipped == 0 and len(said) == 2
 
 
+def test_kinds_of_jpeg_that_cannot_be_checked_are_read(tmp_path):
+    """Such as samples that libjpeg-turbo's API has no name for: here four of red to one grey."""
+    data = bytearray(jpeg(subsampling=2))
+    frame = data.index(b'\xff\xc0')
+    assert data[frame + 11] == 0x22  # of the first component, across and down
+    data[frame + 14], data[frame + 17] = 0x21, 0x12
+    (tmp_path / 'odd.jpg').write_bytes(data)
+    try:
+        expected = np.array(Image.open(tmp_path / 'odd.jpg').convert('RGB'))
+    except OSError:
+        pytest.skip('Pillow cannot read it either')
+    assert (read_rgb(tmp_path / 'odd.jpg', refuse) == expected).all()
+
+
 @pytest.mark.filterwarnings('ignore::UserWarning')
 @pytest.mark.parametrize('suffix', ['.png', '.webp', '.gif', '.bmp', '.tif', '.ppm', '.jp2'])
 def test_a_file_that_is_cut_off_is_refused_by_name(tmp_path, suffix):

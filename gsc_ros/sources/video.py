@@ -1,18 +1,153 @@
-"""Frames of a film file."""
+"""
+Frames of a film file, at the times that the film itself states.
 
-from collections.abc import Callable
+PyAV, and not OpenCV, reads them: OpenCV passes over what is damaged without a word, and does not
+know the colours of HD. A film begins anew by being opened again, as many kinds cannot seek.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import cv2
+import numpy as np
+from numpy.typing import NDArray
 
+from gsc_ros.image_files import check_jpeg
 from gsc_ros.sources.source import CameraFrame, guessed_k
+
+_EARLY_S = 0.005  # a look may come so much before a frame is due
+_PATIENCE_S = 1.0  # of decoding at one look
+_FPS = 25.0  # of a film that states no times and no rate
+# The longest that a frame is shown: what states more was cut together, or is damaged. Of MPEG
+# streams FFmpeg itself takes ten seconds for a break in the time stamps.
+_LONGEST_S = 3600.0
+_LONGEST_OF_STREAMS_S = 10.0
+
+
+@dataclass(frozen=True)
+class _Frame:
+    at_s: float  # since the first frame of the film
+    image: Any  # av.VideoFrame
+
+
+class _Film:
+    """One pass over a file. Raises ``ValueError`` when no frame of it can be decoded."""
+
+    def __init__(self, file: Path) -> None:
+        try:
+            import av
+        except ImportError as error:
+            raise ValueError('films need PyAV: pip install "gsc_ros[video]"') from error
+        self._error = av.FFmpegError
+        try:
+            self._container = av.open(str(file), metadata_errors='ignore')
+        except (av.FFmpegError, OSError) as error:
+            raise ValueError(f'{file} is no film that FFmpeg reads ({error})') from error
+        self.damaged = 0  # packets
+        self.last_s = self._zero = self._states_end = -math.inf
+        self.end_s = math.inf  # when the last frame's time is over, once that is known
+        self._frames = self._decode(self._stream())
+        first = self.next()
+        if first is None:
+            self.close()
+            raise ValueError(f'{file} holds no frame that FFmpeg can decode')
+        self.first = first
+
+    def _stream(self) -> Any:
+        stream: Any = self._container.streams.best('video')
+        if stream is None:
+            self.close()
+            raise ValueError(f'{self._container.name} holds no video')
+        stream.thread_type = 'AUTO'
+        return stream
+
+    def _packets(self, stream: Any) -> Iterator[Any]:
+        packets = self._container.demux(stream)
+        while True:
+            try:
+                yield next(packets)
+            except StopIteration:
+                return
+            except self._error:  # the rest of the file cannot be taken apart
+                self.damaged += 1
+                return
+
+    def _decode(self, stream: Any) -> Iterator[_Frame]:
+        rate = float(stream.guessed_rate or stream.average_rate or 0)
+        step = 1 / (rate if 0 < rate <= 1000 else _FPS)
+        streamed = {'mpegts', 'mpeg'} & set(self._container.format.name.split(','))
+        longest = _LONGEST_OF_STREAMS_S if streamed else _LONGEST_S
+        jpeg = stream.codec_context.name == 'mjpeg'
+        if jpeg:
+            stream.codec_context.options = {'err_detect': 'explode'}
+        for packet in self._packets(stream):
+            images, sound = [], not packet.is_corrupt
+            try:
+                if jpeg and packet.size:
+                    check_jpeg(bytes(packet))
+                images = packet.decode()
+            except (ValueError, self._error):  # a JPEG with damage inside, or any other damage
+                sound = False
+            whole = [image for image in images if not image.is_corrupt]
+            self.damaged += not sound or len(whole) < len(images)
+            for image in whole:
+                yield _Frame(self._time(image, step, longest), image)
+            if packet.pts is not None and packet.duration:
+                ends = float((packet.pts + packet.duration) * packet.time_base)
+                self._states_end = max(self._states_end, ends)
+        stated = self._states_end - self._zero
+        true = self.last_s < stated <= self.last_s + longest
+        self.end_s = stated if true else self.last_s + step
+
+    def _time(self, image: Any, step: float, longest: float) -> float:
+        """Seconds since the first frame, by the frame's time stamp where that can be true."""
+        stated = None if image.pts is None else float(image.pts * image.time_base)
+        if self.last_s == -math.inf:
+            at = 0.0
+        elif stated is not None and self.last_s < stated - self._zero <= self.last_s + longest:
+            at = stated - self._zero
+        else:
+            at = self.last_s + step
+        if stated is not None:
+            self._zero = stated - at
+        self.last_s = at
+        return at
+
+    def next(self) -> _Frame | None:
+        """Decode the next frame; None at the end."""
+        return next(self._frames, None)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._container.close()
+
+
+def _upright(rgb: NDArray[np.uint8], image: Any) -> NDArray[np.uint8]:
+    """Turn and mirror a frame by quarters as its display matrix (ISO 14496-12, 8.3.2) says."""
+    for data in image.side_data:
+        if data.type.name == 'DISPLAYMATRIX':
+            # Where (x, y) goes: (a x + c y, b x + d y), both axes as in the image.
+            a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
+            if abs(b) + abs(c) > abs(a) + abs(d):
+                rgb, a, d = rgb.swapaxes(0, 1), c, b
+            rgb = rgb[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+            return np.ascontiguousarray(rgb)
+    return rgb
 
 
 class Video:
     """
-    A film at its own speed: frames between two calls are passed over, or one is shown again.
+    A film at its own speed: each look gives the frame whose time has come.
 
-    Raises ``ValueError`` when the file is missing or no film.
+    Frames come upright, as a display matrix in the file says. ``loop`` starts again at the end.
+    Packets that are missing or damaged are counted in ``skipped``, the first one is named in
+    ``log``; a frame that is only half there is not shown. A film that cannot be decoded as fast
+    as it plays runs slower.
+
+    Raises ``ValueError`` when the file is missing or no film, or PyAV is not installed.
     """
 
     def __init__(
@@ -22,45 +157,76 @@ class Video:
         hfov_deg: float = 70.0,
         log: Callable[[str], None] = lambda text: None,
     ) -> None:
-        file = Path(path).expanduser()
-        if not file.is_file():
-            raise ValueError(f'path {str(path)!r} is not a file: give a film that OpenCV reads')
-        self._film = cv2.VideoCapture(str(file))
-        good, self._bgr = self._film.read()
-        if not good:
-            self._film.release()
-            raise ValueError(
-                f'path {str(path)!r} is not a film that OpenCV reads: give another (.mp4, .avi)'
-            )
-        fps = self._film.get(cv2.CAP_PROP_FPS)
-        self.fps = fps if 0 < fps <= 1000 else 25.0
+        self._file = Path(path).expanduser()
+        if not self._file.is_file():
+            raise ValueError(f'path {str(path)!r} is not a file: give a film')
         self.skipped = 0
         self._loop, self._hfov, self._log = loop, hfov_deg, log
-        self._owed = 0.0  # frames by which the film is behind the clock
+        self._slow = False
+        self._at_s = 0.0  # of the film
+        self._shown: CameraFrame
+        self._shown_at_s = 0.0
+        try:
+            self._film = _Film(self._file)
+        except ValueError as error:
+            raise ValueError(f'path {str(path)!r}: {error}: give another (.mp4, .mkv)') from error
+        self._begin()
+
+    def _begin(self) -> None:
+        self._coming: _Frame | None = self._film.first
+        self._damaged = 0
+        self._count()
+
+    def _count(self) -> None:
+        """Count what the film has found damaged since the last time."""
+        if self._film.damaged > self._damaged:
+            if not self.skipped:
+                after = max(0.0, self._film.last_s)
+                self._log(f'{self._file}: damaged after {after:.2f} s: images are missing')
+            self.skipped += self._film.damaged - self._damaged
+            self._damaged = self._film.damaged
 
     def frame(
         self, seconds: float, command: tuple[float, float] | None, truth: bool
     ) -> CameraFrame | None:
-        """Give the frame that is shown ``seconds`` after the last; None at the end."""
-        self._owed += seconds * self.fps
-        steps = round(self._owed)
-        self._owed -= steps
-        for _ in range(steps):
-            if not (self._film.grab() or (self._loop and self._rewound())):
-                return None
-        if steps:
-            good, bgr = self._film.retrieve()
-            if good:
-                self._bgr = bgr
+        """Give the frame that is shown ``seconds`` after the last look; None at the end."""
+        self._at_s += seconds
+        patience = time.monotonic() + _PATIENCE_S
+        found = None
+        while True:
+            if self._coming is not None:
+                if self._coming.at_s > self._at_s + _EARLY_S:
+                    break
+                found = self._coming
+                self._coming = self._film.next()
+                self._count()
             else:
-                self.skipped += 1
-        rgb = cv2.cvtColor(self._bgr, cv2.COLOR_BGR2RGB)
-        return CameraFrame(rgb, guessed_k(rgb.shape[1], rgb.shape[0], self._hfov))
+                end = self._film.end_s
+                if self._at_s + _EARLY_S < end:
+                    break
+                if not self._loop:
+                    return None
+                self._at_s = max(0.0, self._at_s - end) % end
+                self._film.close()
+                self._film = _Film(self._file)
+                self._begin()
+            if found is not None and time.monotonic() > patience:
+                if not self._slow:
+                    self._log(f'{self._file}: decoding takes longer than the film: it runs slower')
+                self._slow = True
+                self._at_s = min(self._at_s, found.at_s)
+                break
+        return self._show(found)
 
-    def _rewound(self) -> bool:
-        """Go to the first frame; whether there is one."""
-        return bool(self._film.set(cv2.CAP_PROP_POS_FRAMES, 0) and self._film.grab())
+    def _show(self, found: _Frame | None) -> CameraFrame:
+        if found is not None:
+            rgb = _upright(found.image.to_ndarray(format='rgb24'), found.image)
+            height, width = rgb.shape[:2]
+            self._shown = CameraFrame(rgb, guessed_k(width, height, self._hfov))
+            self._shown_at_s = found.at_s
+        age_s = max(0.0, self._at_s - self._shown_at_s)
+        return replace(self._shown, age_s=age_s, fresh=found is not None)
 
     def close(self) -> None:
         """Close the file."""
-        self._film.release()
+        self._film.close()
