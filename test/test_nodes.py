@@ -238,6 +238,11 @@ def test_thermal_images_are_stretched(bench):
     message = convert.to_image(counts, 'mono16', image().header)
     bench.wait(lambda: publisher.publish(message) or seen, 'an image')
     assert (seen[-1].min(), seen[-1].max()) == (0, 255)
+    # Another camera's counts have nothing to do with it.
+    other = convert.to_image(counts - np.uint16(6500), '16UC1', image().header)
+    seen.clear()
+    bench.wait(lambda: publisher.publish(other) or len(seen) > 2, 'another')
+    assert (seen[-1].min(), seen[-1].max()) == (0, 255)
     node.set_parameters([Parameter('stretch', value='off')])
     bench.wait(lambda: publisher.publish(message) or seen[-1].max() == 7600 >> 8, 'off')
 

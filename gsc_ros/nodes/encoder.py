@@ -143,7 +143,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         self._counts = {'received': 0, 'encoded': 0, 'unread': 0, 'held': 0, 'wanted': 0}
         self._drops = Drops(self, 'picture')
         self._depth = DepthScale()
-        self._stretch = Stretch()
+        self._stretch, self._form = Stretch(), ('', '')
         self._infos, self._rectifier, self._unrectified = CameraInfos(), Rectifier(), ''
         self._info_publisher = None
         if v.rectify:
@@ -281,6 +281,10 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
 
     def _rgb(self, message: Image | CompressedImage) -> NDArray[np.uint8]:
         levels: Levels = full_range
+        form = message.format if isinstance(message, CompressedImage) else message.encoding
+        if (form, message.header.frame_id) != self._form:
+            # Another camera: what was black and white in the last one's images says nothing.
+            self._form, self._stretch = (form, message.header.frame_id), Stretch()
         if self.values.stretch == 'auto':
             self._stretch.percent = self.values.stretch_percent
             self._stretch.hold_s = self.values.stretch_hold_s
