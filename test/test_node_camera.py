@@ -180,7 +180,7 @@ def test_commands_move_the_simulated_robot_and_silence_stops_it(watching):
     watching.wait(still, 'a robot that waits')
     bad = Twist()
     bad.linear.x = float('nan')
-    node._on_command(bad)
+    node._on_command(bad, None)
     assert node._command is None
     move = Twist()
     move.angular.z = 0.5

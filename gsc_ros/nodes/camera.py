@@ -2,7 +2,7 @@
 A camera for those who have none at hand: simulator, folder of pictures, or film.
 
 Publishes camera/image and camera/camera_info; the simulator also camera/depth/image and
-camera/segmentation/image, its truth, while somebody listens. Takes cmd_vel.
+camera/segmentation/image, its truth, while somebody listens. Takes cmd_vel, stamped or not.
 """
 
 if __name__ == '__main__':  # first, so that a signal finds its handler before slow imports
@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Twist
 from numpy.typing import NDArray
 from rclpy.time import Time
@@ -25,6 +26,7 @@ from std_msgs.msg import Header
 from gsc_ros.nodes import convert, lifecycle, topics
 from gsc_ros.nodes.diagnostics import ERROR, OK, WARN, Rate, Report
 from gsc_ros.nodes.parameters import Parameters, parameter
+from gsc_ros.nodes.velocity_input import VelocityInput
 from gsc_ros.sources import SOURCES, Source
 
 
@@ -117,7 +119,7 @@ class Camera(lifecycle.GscNode[CameraParameters]):
     def start(self) -> None:
         """Begin to publish, from the source's beginning."""
         self._begin()
-        self._commands = self.create_subscription(Twist, topics.CMD_VEL, self._on_command, 1)
+        self._commands = VelocityInput(self, topics.CMD_VEL, self._on_command, 1)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -126,7 +128,7 @@ class Camera(lifecycle.GscNode[CameraParameters]):
         """End the thread."""
         self._stopping.set()
         self._thread.join()
-        self.destroy_subscription(self._commands)
+        self._commands.close()
 
     def teardown(self) -> None:
         """Remove the outputs."""
@@ -134,7 +136,7 @@ class Camera(lifecycle.GscNode[CameraParameters]):
             if publisher is not None:
                 self.destroy_publisher(publisher)
 
-    def _on_command(self, message: Twist) -> None:
+    def _on_command(self, message: Twist, _stamp: Time | None) -> None:
         linear, angular = message.linear.x, message.angular.z
         if np.isfinite(linear) and np.isfinite(angular):
             self._command, self._command_at = (linear, angular), time.monotonic()

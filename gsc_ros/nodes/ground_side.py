@@ -8,7 +8,9 @@ take a twentieth of the air at most.
 """
 
 import array
+from dataclasses import dataclass
 
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Twist
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Empty, Header
@@ -21,11 +23,32 @@ from gsc_ros.link.reports import Hearing
 from gsc_ros.link.requests import Backoff
 from gsc_ros.msg import SemanticFrame
 from gsc_ros.nodes import convert, topics
-from gsc_ros.nodes.link_base import LinkBase, time_of
+from gsc_ros.nodes.link_base import LinkBase, nanoseconds, time_of
+from gsc_ros.nodes.parameters import Parameters, parameter
+from gsc_ros.nodes.velocity_input import VelocityInput
 
 _SHARE = 1 / 20  # of the air, for reports, for regions and for key frames' requests at most
 _LEAST_PAUSE_S = 1.0
 _LEAST_WAIT_S = 0.5  # for a key frame that was asked for: a robot has to draw breath
+
+
+@dataclass(frozen=True)
+class GroundSideParameters(Parameters):
+    """What the ground's side can be told."""
+
+    stamped: bool = parameter(
+        False,
+        'Commands on teleop/cmd_vel are TwistStamped, not Twist; where only the other type is '
+        'published, that is taken',
+        read_only=True,
+    )
+    stamp_max_age_s: float = parameter(
+        1.0,
+        'A TwistStamped with an older stamp, in s, is refused; a younger stamp is the time of the '
+        'command',
+        low=0.0,
+        high=1e4,
+    )
 
 
 class GroundSide:
@@ -53,15 +76,18 @@ class GroundSide:
         """Listen to the operator."""
         node = self._node
         self._inputs = [
-            node.create_subscription(Twist, topics.TELEOP, self._on_command, topics.NEWEST),
             node.create_subscription(Empty, topics.KEY_MISSED, self._on_missed, topics.NEWEST),
             node.create_subscription(
                 RegionOfInterest, topics.REGION, self._on_region, topics.NEWEST
             ),
         ]
+        self._commands = VelocityInput(
+            node, topics.TELEOP, self._on_command, topics.NEWEST, node.values.stamped
+        )
 
     def stop(self) -> None:
         """Listen no more."""
+        self._commands.close()
         for subscription in self._inputs:
             self._node.destroy_subscription(subscription)
 
@@ -146,12 +172,23 @@ class GroundSide:
         if header.frame_type == bitstream.KEY and not received.truncated:
             self.key_requests.answered()
 
-    def _on_command(self, message: Twist) -> None:
+    def _on_command(self, message: Twist, stamp: Time | None) -> None:
         now = self._node.now()
+        given_ns = self._node.last_ns
+        velocity = convert.to_velocity(message)
+        if stamp is not None and any(velocity):
+            # What waited on its way here is that old; a stamp in the future says nothing. To stop
+            # it is never too late.
+            given_ns = min(nanoseconds(stamp), given_ns)
+        age_s = (self._node.last_ns - given_ns) * 1e-9
         try:
-            velocity = convert.to_velocity(message)
+            if age_s > self._node.values.stamp_max_age_s:
+                raise ValueError(
+                    f'its stamp is {age_s:.2f} s old. Set the clock of who publishes it right, '
+                    'leave the stamp zero, or raise stamp_max_age_s'
+                )
             robot = self._down.receiver.session & 0xFF
-            payload = Command(self._node.last_ns // 1000, velocity, robot).pack()
+            payload = Command(given_ns // 1000, velocity, robot).pack()
         except ValueError as error:
             self._node.refuse(f'command refused: {error}')
             return

@@ -5,11 +5,13 @@ from typing import ClassVar, Generic, TypeVar
 
 import rclpy
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
 from gsc_ros.nodes import parameters, process
-from gsc_ros.nodes.diagnostics import Diagnostics, Report
+from gsc_ros.nodes.diagnostics import OK, WARN, Diagnostics, Report
+from gsc_ros.nodes.graph_check import GraphCheck
 from gsc_ros.nodes.parameters import Parameters
 
 P = TypeVar('P', bound=Parameters)
@@ -33,7 +35,11 @@ class GscNode(LifecycleNode, Generic[P]):
         self.active = False
         parameters.declare(self, self.Parameters)
         self.diagnostics: Diagnostics | None = None
-        self._autostart = self.create_timer(0.0, self._start_by_itself)
+        self._graph_check = GraphCheck(self)
+        # Not on the node's own clock: a simulated one may not go yet.
+        self._autostart = self.create_timer(
+            0.0, self._start_by_itself, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
 
     # To be overridden
 
@@ -73,7 +79,7 @@ class GscNode(LifecycleNode, Generic[P]):
                 self.destroy_publisher(publisher)
             return TransitionCallbackReturn.FAILURE
         self.add_on_set_parameters_callback(self._on_change)
-        self.diagnostics = Diagnostics(self, self.diagnose)
+        self.diagnostics = Diagnostics(self, self._report)
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -116,6 +122,15 @@ class GscNode(LifecycleNode, Generic[P]):
         self.diagnostics.close()
         self.diagnostics = None
         self.teardown()
+
+    def _report(self) -> Report:
+        """Return how the node fares, and what keeps its topics from coming."""
+        report, problems = self.diagnose(), self._graph_check.problems
+        if problems:
+            said = [] if report.level == OK else [report.message]
+            report.level = max(report.level, WARN)
+            report.message = '; '.join([*said, *problems])
+        return report
 
     def _on_change(self, wanted: list[Parameter]) -> SetParametersResult:
         self.values, result = parameters.changed(self.values, wanted)

@@ -23,7 +23,7 @@ from gsc_ros.link.losses import GilbertElliottModel
 from gsc_ros.link.sender import Sender
 from gsc_ros.nodes import lifecycle
 from gsc_ros.nodes.diagnostics import ERROR, OK, STALE, WARN, Report
-from gsc_ros.nodes.ground_side import GroundSide
+from gsc_ros.nodes.ground_side import GroundSide, GroundSideParameters
 from gsc_ros.nodes.link_base import QUIET_S, LinkBase, LinkBaseParameters, closed, figures
 from gsc_ros.nodes.parameters import parameter
 from gsc_ros.nodes.robot_side import RobotSide, RobotSideParameters
@@ -32,7 +32,7 @@ _HIGH_LOSS = 0.5
 
 
 @dataclass(frozen=True)
-class LinkParameters(RobotSideParameters, LinkBaseParameters):
+class LinkParameters(RobotSideParameters, GroundSideParameters, LinkBaseParameters):
     """Parameters of the simulated link."""
 
     seed: int = parameter(1, 'Seed of the losses', low=0, high=2**31 - 1, read_only=True)

@@ -17,13 +17,13 @@ from gsc_ros.link.counts import Statistics
 from gsc_ros.link.framing import Received
 from gsc_ros.nodes import lifecycle
 from gsc_ros.nodes.diagnostics import OK, STALE, WARN, Report
-from gsc_ros.nodes.ground_side import GroundSide
+from gsc_ros.nodes.ground_side import GroundSide, GroundSideParameters
 from gsc_ros.nodes.link_base import QUIET_S, closed, figures
 from gsc_ros.nodes.link_end import LinkEnd, LinkEndParameters
 
 
 @dataclass(frozen=True)
-class LinkGroundParameters(LinkEndParameters):
+class LinkGroundParameters(GroundSideParameters, LinkEndParameters):
     """Parameters of the ground's end."""
 
 
