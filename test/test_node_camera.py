@@ -37,22 +37,26 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.fixture
-def film(tmp_path):
-    """A film of ten frames, each brighter, at times that are not even."""
+def write_film(path, times):
+    """A film whose frames, each brighter, have these times (s)."""
     av = pytest.importorskip('av')
-    path = tmp_path / 'film.mkv'
     with av.open(str(path), 'w') as container:
         stream = container.add_stream('libx264', rate=10)
         stream.width, stream.height, stream.pix_fmt = 64, 48, 'yuv420p'
         stream.codec_context.time_base = Fraction(1, 1000)
-        for i, at in enumerate(FILM_S):
-            image = np.full((48, 64, 3), 20 * i, np.uint8)
+        for i, at in enumerate(times):
+            image = np.full((48, 64, 3), 20 * i % 240, np.uint8)
             frame = av.VideoFrame.from_ndarray(image, 'rgb24')
             frame.pts, frame.time_base = round(1000 * at), Fraction(1, 1000)
             container.mux(stream.encode(frame.reformat(format='yuv420p')))
         container.mux(stream.encode(None))
-    return path
+
+
+@pytest.fixture
+def film(tmp_path):
+    """Ten frames at times that are not even."""
+    write_film(tmp_path / 'film.mkv', FILM_S)
+    return tmp_path / 'film.mkv'
 
 
 @pytest.fixture
@@ -135,6 +139,16 @@ def test_a_film_is_published_with_its_own_times(watching, film):
     begun, first = shown[0]
     for at, number in shown:
         assert at - begun == pytest.approx(FILM_S[number] - FILM_S[first], abs=0.006)
+
+
+def test_as_many_frames_of_a_film_are_left_out_each_time(watching, tmp_path):
+    write_film(tmp_path / 'film.mkv', [i / 20 for i in range(60)])
+    watching.add(Camera, source='video', path=str(tmp_path / 'film.mkv'), rate=15.0, loop=False)
+    watching.wait_for_report('camera', lambda lv, m, v: lv == WARN)
+    times = sorted(s + 1e-9 * ns for s, ns in (stamp(p) for p, _ in pairs(watching)))
+    assert len(times) >= 15
+    assert np.median(np.diff(times)) == pytest.approx(0.1, abs=0.006)
+    assert (np.diff(times) > 0.09).all()  # a machine that is busy may lose some
 
 
 @simulated

@@ -94,6 +94,8 @@ def test_frames_come_at_the_times_of_the_film(tmp_path, suffix, codec, timed):
         assert number(frame) == expected, at
         assert frame.age_s == pytest.approx(max(0.0, at - times[expected]), abs=0.002)
         assert frame.fresh == (not seen or seen[-1] != expected)
+        if expected < 9:
+            assert frame.next_s == pytest.approx(times[expected + 1] - at, abs=0.002)
         seen.append(expected)
         at += 0.01
     assert sorted(set(seen)) == list(range(10))

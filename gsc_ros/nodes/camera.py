@@ -29,6 +29,8 @@ from gsc_ros.nodes.parameters import Parameters, parameter
 from gsc_ros.nodes.velocity_input import VelocityInput
 from gsc_ros.sources import SOURCES, Source
 
+_SPACING = 0.95  # of the time between two images, that those of a film are apart at least
+
 
 @dataclass(frozen=True)
 class CameraParameters(Parameters):
@@ -36,7 +38,7 @@ class CameraParameters(Parameters):
 
     source: str = parameter('sim', 'Where pictures come from', choices=SOURCES, read_only=True)
     path: str = parameter('', 'Folder (images) or film (video)', read_only=True)
-    rate: float = parameter(5.0, 'Pictures a second', 0.01, 60.0)
+    rate: float = parameter(5.0, 'Pictures a second; of a film at most', 0.01, 60.0)
     loop: bool = parameter(True, 'Start again at the end of a folder or film', read_only=True)
     hfov_deg: float = parameter(
         70.0, 'Horizontal field of view; of pictures without calibration a guess', 10.0, 150.0,
@@ -167,6 +169,7 @@ class Camera(lifecycle.GscNode[CameraParameters]):
 
     def _publish_all(self, source: Source) -> None:
         due = last = time.monotonic()
+        shown = -np.inf
         while not self._stopping.wait(max(0.0, due - time.monotonic())):
             now, clock_ns = time.monotonic(), self.get_clock().now().nanoseconds
             truth = any(
@@ -181,8 +184,13 @@ class Camera(lifecycle.GscNode[CameraParameters]):
                 return
             last = now
             due = max(due + 1 / self.values.rate, now)
-            if not frame.fresh:  # the film has no other image yet
-                continue
+            if frame.next_s is not None:
+                # The pace of the source, of which as many are left out each time.
+                due = now + frame.next_s
+                if not frame.fresh or now - frame.age_s < shown + _SPACING / self.values.rate:
+                    continue
+                shown = now - frame.age_s
+                due = max(due, shown + _SPACING / self.values.rate)
             taken = Time(nanoseconds=max(0, clock_ns - round(1e9 * frame.age_s)))
             header = Header(stamp=taken.to_msg(), frame_id=self.values.frame_id)
             height, width = frame.rgb.shape[:2]

@@ -16,7 +16,8 @@ class CameraFrame:
     ``rgb`` uint8 (H, W, 3); ``k`` float64 (3, 3), pixels; ``depth`` float32 (H, W) in metres,
     +inf for nothing in range, and ``segmentation`` uint8 (H, W) where the source knows the truth.
     ``age_s``: how long ago it was taken, by the source's own time stamps; ``fresh``: whether it is
-    another image than the last time.
+    another image than the last time; ``next_s``: when the next one comes, of a source that has
+    times of its own.
     """
 
     rgb: NDArray[np.uint8]
@@ -25,6 +26,7 @@ class CameraFrame:
     segmentation: NDArray[np.uint8] | None = None
     age_s: float = 0.0
     fresh: bool = True
+    next_s: float | None = None
 
 
 class Source(Protocol):

@@ -224,8 +224,13 @@ class Video:
             height, width = rgb.shape[:2]
             self._shown = CameraFrame(rgb, guessed_k(width, height, self._hfov))
             self._shown_at_s = found.at_s
-        age_s = max(0.0, self._at_s - self._shown_at_s)
-        return replace(self._shown, age_s=age_s, fresh=found is not None)
+        coming_s = self._film.end_s if self._coming is None else self._coming.at_s
+        return replace(
+            self._shown,
+            age_s=max(0.0, self._at_s - self._shown_at_s),
+            fresh=found is not None,
+            next_s=max(0.0, coming_s - self._at_s),
+        )
 
     def close(self) -> None:
         """Close the file."""
