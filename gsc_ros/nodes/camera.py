@@ -16,7 +16,6 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Twist
 from numpy.typing import NDArray
 from rclpy.time import Time
@@ -138,7 +137,7 @@ class Camera(lifecycle.GscNode[CameraParameters]):
             if publisher is not None:
                 self.destroy_publisher(publisher)
 
-    def _on_command(self, message: Twist, _stamp: Time | None) -> None:
+    def _on_command(self, message: Twist, _stamp: object) -> None:
         linear, angular = message.linear.x, message.angular.z
         if np.isfinite(linear) and np.isfinite(angular):
             self._command, self._command_at = (linear, angular), time.monotonic()
