@@ -19,7 +19,8 @@ from setuptools.command.develop import develop as _develop
 
 PACKAGE = 'gsc_ros'
 HERE = Path(os.path.realpath(__file__)).parent  # colcon --symlink-install links this file
-NODES = ('camera', 'encoder', 'link', 'link_robot', 'link_ground', 'decoder', 'monitor', 'clock')
+NODES = ('camera', 'encoder', 'link', 'link_robot', 'link_ground', 'guard', 'decoder', 'monitor',
+         'clock')  # fmt: skip
 ENTRY_POINTS = {name: (f'{PACKAGE}.start', name) for name in NODES}
 ENTRY_POINTS |= {'gsc': (f'{PACKAGE}.cli', 'main')}
 

@@ -90,6 +90,7 @@ CAMERA_NODE = Node(
     lambda values: values['source'] != TOPIC,
 )
 ENCODER_NODE = Node('encoder', {'preset': 'preset', 'budget_bytes': 'budget_bytes'})
+GUARD_NODE = Node('guard')
 DECODER_NODE = Node('decoder', {'preset': 'preset'})
 CLOCK_NODE = Node('clock', {'speed': 'clock_speed'}, lambda values: values['clock_speed'] != '0')
 _END = {'profile': 'link'} | {argument.name: argument.name for argument in TRANSPORT}
@@ -176,12 +177,19 @@ GRAPHS = {
     'teleop_link': Graph(
         'robot, simulated link and ground on one machine',
         (*SOURCE, *LINK, *CODEC, *BUDGET, *RUN, *CLOCK, *RVIZ),
-        (CAMERA_NODE, ENCODER_NODE, Node('link', {'profile': 'link'}), DECODER_NODE, CLOCK_NODE),
+        (
+            CAMERA_NODE,
+            ENCODER_NODE,
+            Node('link', {'profile': 'link'}),
+            GUARD_NODE,
+            DECODER_NODE,
+            CLOCK_NODE,
+        ),
     ),
     'robot': Graph(
         "the robot's end of a real link",
         (*SOURCE, *LINK, *TRANSPORT, *CODEC, *BUDGET, *RUN),
-        (CAMERA_NODE, ENCODER_NODE, Node('link_robot', _END)),
+        (CAMERA_NODE, ENCODER_NODE, Node('link_robot', _END), GUARD_NODE),
     ),
     'ground': Graph(
         "the operator's end of a real link",

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 
-NODES = ('camera', 'encoder', 'link', 'link_robot', 'link_ground', 'decoder', 'monitor', 'clock')
+NODES = ('camera', 'encoder', 'link', 'link_robot', 'link_ground', 'guard', 'decoder', 'monitor',
+         'clock')  # fmt: skip
 # The process that starts the graph puts its id here: nodes end when it dies, even by SIGKILL.
 PARENT = 'GSC_ROS_PARENT'
 

@@ -48,7 +48,7 @@ def test_a_run_ends_after_its_time_and_shows_its_summary(graph_of, tmp_path, cap
     folder = tmp_path / 'run'
     words = ['demo', '--seconds', '0.3', '--output', str(folder), 'link:=ideal', 'scene:=rover']
     assert main(words) == 0
-    assert set(asked) == {'camera', 'encoder', 'link', 'decoder', 'monitor'}
+    assert set(asked) == {'camera', 'encoder', 'link', 'guard', 'decoder', 'monitor'}
     assert f'output:="{folder}"' in asked['monitor']
     assert 'profile:="ideal"' in asked['link']
     assert 'scene:="rover"' in asked['camera']

@@ -63,9 +63,9 @@ def test_bad_arguments_are_refused_by_name(given_, expected):
 
 def test_a_camera_of_yours_takes_the_place_of_ours():
     ours = by_name(TELEOP.running(TELEOP.resolve({})))
-    assert list(ours) == ['camera', 'encoder', 'link', 'decoder']
+    assert list(ours) == ['camera', 'encoder', 'link', 'guard', 'decoder']
     values = TELEOP.resolve({'source': 'topic', 'image_topic': '/front/image_raw'})
-    assert list(by_name(TELEOP.running(values))) == ['encoder', 'link', 'decoder']
+    assert list(by_name(TELEOP.running(values))) == ['encoder', 'link', 'guard', 'decoder']
     assert TELEOP.remappings(values) == [('camera/image', '/front/image_raw')]
     assert TELEOP.remappings(TELEOP.resolve({})) == []
 
@@ -138,7 +138,8 @@ def test_a_clock_speed_makes_all_but_the_clock_live_on_simulated_time():
     running = TELEOP.running(values)
     simulated = {n.executable: TELEOP.node_parameters(n, values)['use_sim_time'] for n in running}
     assert simulated == {
-        'camera': True, 'encoder': True, 'link': True, 'decoder': True, 'clock': False,
+        'camera': True, 'encoder': True, 'link': True, 'guard': True, 'decoder': True,
+        'clock': False,
     }  # fmt: skip
     assert TELEOP.node_parameters(running[-1], values)['speed'] == 60
     assert 'clock' not in by_name(TELEOP.running(TELEOP.resolve({})))
@@ -161,7 +162,7 @@ def test_a_command_line_says_everything():
 def test_each_end_runs_its_own_half():
     robot, ground = GRAPHS['robot'], GRAPHS['ground']
     ends = [list(by_name(end.running(end.resolve({})))) for end in (robot, ground)]
-    assert ends == [['camera', 'encoder', 'link_robot'], ['link_ground', 'decoder']]
+    assert ends == [['camera', 'encoder', 'link_robot', 'guard'], ['link_ground', 'decoder']]
     values = robot.resolve({'remote': 'base:7447', 'baud': '9600', 'key_file': '/k'})
     parameters = robot.node_parameters(by_name(robot.nodes)['link_robot'], values)
     assert (parameters['remote'], parameters['baud']) == ('base:7447', 9600)

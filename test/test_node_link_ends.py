@@ -76,7 +76,7 @@ class Pair:
         self.robot = Host(
             LinkRobot,
             15,
-            {topics.CMD_VEL: Twist, topics.KEY_WANTED: Empty, topics.STATUS: LinkStatus},
+            {topics.LINK_CMD_VEL: Twist, topics.KEY_WANTED: Empty, topics.STATUS: LinkStatus},
             {topics.CODED: (SemanticFrame, topics.NEWEST),
              topics.CAMERA_INFO: (CameraInfo, topics.SENSOR)},
             **robot,
@@ -154,10 +154,10 @@ def test_frames_commands_requests_and_reports_cross(pair):
 
     # The ground knows by now where the robot is.
     ground.says[topics.TELEOP].publish(drive(0.5))
-    pair.wait(lambda: robot.got[topics.CMD_VEL])
-    assert robot.got[topics.CMD_VEL][0].linear.x == 0.5
-    pair.wait(lambda: len(robot.got[topics.CMD_VEL]) == 2)  # nobody drives any more
-    assert robot.got[topics.CMD_VEL][1] == Twist()
+    pair.wait(lambda: robot.got[topics.LINK_CMD_VEL])
+    assert robot.got[topics.LINK_CMD_VEL][0].linear.x == 0.5
+    pair.wait(lambda: len(robot.got[topics.LINK_CMD_VEL]) == 2)  # nobody drives any more
+    assert robot.got[topics.LINK_CMD_VEL][1] == Twist()
     ground.says[topics.KEY_MISSED].publish(Empty())
     pair.wait(lambda: robot.got[topics.KEY_WANTED])
 
@@ -174,11 +174,12 @@ def test_a_command_whose_age_is_wrong_is_not_executed(pair):
     pair.wait(lambda: ground.got[topics.RECEIVED])  # now the ground knows where the robot is
     for number, away_s in enumerate((-5.0, 5.0), start=1):
         stamp = ground.node.get_clock().now().nanoseconds // 1000 + round(away_s * 1e6)
-        payload = Command(stamp, (0.5, 0.0, 0.0, 0.0, 0.0, 0.0)).pack()
+        address = robot.node.session & 0xFF
+        payload = Command(stamp, (0.5, 0.0, 0.0, 0.0, 0.0, 0.0), address).pack()
         ground.node.end.offer(payload, ground.node.now(), Class.COMMAND)
         ground.node.wake()
-        pair.wait(lambda n=number: robot.node.robot.late == n)
-    assert not robot.got[topics.CMD_VEL]
+        pair.wait(lambda n=number: robot.node.robot.commands.late == n)
+    assert not robot.got[topics.LINK_CMD_VEL]
 
 
 class Flood(deque):
@@ -197,18 +198,18 @@ def test_a_flood_does_not_keep_the_robot_from_being_stopped(ros):
     robot = active(LinkRobot, ros, security=False, local='127.0.0.1:0', command_timeout_s=0.05)
     try:
         sender = Sender(TokenBucket(1e9), 1400)
-        command = Command(
-            robot.get_clock().now().nanoseconds // 1000, (0.5, 0.0, 0.0, 0.0, 0.0, 0.0)
-        )
+        stamp_us, address = robot.get_clock().now().nanoseconds // 1000, robot.session & 0xFF
+        command = Command(stamp_us, (0.5, 0.0, 0.0, 0.0, 0.0, 0.0), address)
         sender.offer(command.pack(), 0.0, Class.COMMAND)
         ((_, _, data),) = sender.advance(1.0)
         robot._inbox.append((data, ('127.0.0.1', 9)))
         robot.wake()
-        assert robot.robot.due is not None
-        time.sleep(0.1)
+        commands = robot.robot.commands
+        assert commands.gate.ran == 1
         robot._inbox = Flood([(b'noise', ('127.0.0.1', 9))])
         robot.wake()
-        assert robot.robot.due is None and robot.robot.stops == 1
+        time.sleep(0.1)
+        assert not commands.gate.moving and commands.stops == 1
     finally:
         robot.close()
         robot.destroy_node()

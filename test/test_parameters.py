@@ -14,7 +14,7 @@ from gsc_ros.paths import config_dir
 
 NODES = {
     'camera': 'Camera', 'encoder': 'Encoder', 'link': 'LinkNode', 'link_robot': 'LinkRobot',
-    'link_ground': 'LinkGround', 'decoder': 'Decoder', 'clock': 'ClockNode',
+    'link_ground': 'LinkGround', 'guard': 'Guard', 'decoder': 'Decoder', 'clock': 'ClockNode',
 }  # fmt: skip
 
 

@@ -136,7 +136,7 @@ def hangup():
 def test_a_closed_terminal_ends_it_even_while_it_starts(mark, arguments, hangup):
     hangup(signal.SIG_DFL)
     run = Run(arguments)
-    wait(lambda: len(marked(mark)) == 5, 'four nodes beside the runner')
+    wait(lambda: len(marked(mark)) == 6, 'five nodes beside the runner')
     run.process.send_signal(signal.SIGHUP)
     code, said = run.end()
     assert code == 0, said
@@ -145,7 +145,7 @@ def test_a_closed_terminal_ends_it_even_while_it_starts(mark, arguments, hangup)
 def test_nohup_outlives_the_terminal(mark, arguments, hangup):
     hangup(signal.SIG_IGN)  # as nohup does
     run = Run({**arguments, 'link': 'nosuch'})
-    wait(lambda: len(marked(mark)) == 5, 'four nodes beside the runner')
+    wait(lambda: len(marked(mark)) == 6, 'five nodes beside the runner')
     run.process.send_signal(signal.SIGHUP)
     code, said = run.end()
     assert code == 1

@@ -18,7 +18,14 @@ from std_msgs.msg import Empty, Header
 from gsc_ros.codec import bitstream
 from gsc_ros.link.framing import Class, Received
 from gsc_ros.link.outlet import Outlet
-from gsc_ros.link.payloads import Command, FrameReceiver, PayloadError, Region, Request
+from gsc_ros.link.payloads import (
+    Command,
+    FrameReceiver,
+    PayloadError,
+    Region,
+    Request,
+    RobotReport,
+)
 from gsc_ros.link.reports import Hearing
 from gsc_ros.link.requests import Backoff
 from gsc_ros.msg import SemanticFrame
@@ -68,6 +75,7 @@ class GroundSide:
         self._region: Region | None = None  # to be asked for
         self._size = (0, 0)  # of the last picture
         self.key_requests = Backoff()
+        self.robot_report: RobotReport | None = None  # the last
         self.delivered = 0
         self.delivered_at = self.frame_age_s = 0.0
         self._frame_s = 0.0  # time on air of the last frame
@@ -137,6 +145,9 @@ class GroundSide:
             if received.klass is Class.SETUP:
                 if not received.truncated:
                     self._receiver.setup(received.payload, received.session)
+                return
+            if received.klass is Class.REPORT:
+                self.robot_report = RobotReport.unpack(received.payload)
                 return
             if received.klass is not Class.FRAME:
                 raise PayloadError(f'{received.klass.name} does not come down the link')

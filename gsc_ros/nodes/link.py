@@ -21,6 +21,7 @@ from gsc_ros.link.counts import Statistics
 from gsc_ros.link.duplex import HalfDuplex
 from gsc_ros.link.losses import GilbertElliottModel
 from gsc_ros.link.sender import Sender
+from gsc_ros.msg import LinkStatus
 from gsc_ros.nodes import lifecycle
 from gsc_ros.nodes.diagnostics import ERROR, OK, STALE, WARN, Report
 from gsc_ros.nodes.ground_side import GroundSide, GroundSideParameters
@@ -35,6 +36,12 @@ _HIGH_LOSS = 0.5
 class LinkParameters(RobotSideParameters, GroundSideParameters, LinkBaseParameters):
     """Parameters of the simulated link."""
 
+    stamped: bool = parameter(
+        False,
+        'Commands are TwistStamped, not Twist: on teleop/cmd_vel, where the other type is taken '
+        'too if only that is published, and on cmd_vel, as of the guard',
+        read_only=True,
+    )
     seed: int = parameter(1, 'Seed of the losses', low=0, high=2**31 - 1, read_only=True)
     loss: float = parameter(
         -1.0,
@@ -104,7 +111,17 @@ class LinkNode(LinkBase[LinkParameters]):
     def halt(self) -> None:
         """Stop a robot that moves."""
         if self.active:
-            self.robot.halt()
+            self.robot.commands.close()
+
+    def parameters_changed(self) -> None:
+        """Take note of new limits for commands."""
+        self.robot.commands.parameters_changed()
+
+    def status(self) -> LinkStatus:
+        """Return what the link carries and how it fares."""
+        status = super().status()
+        self.robot.tell(status)
+        return status
 
     def teardown(self) -> None:
         """Take the publishers down."""
@@ -181,12 +198,8 @@ class LinkNode(LinkBase[LinkParameters]):
 
     def due(self, now: float) -> Iterable[float | None]:
         """Return the times (s) of what is due next."""
-        return (
-            self.down.next_event(),
-            self.up.next_event(),
-            self.robot.due,
-            self.ground.due,
-        )
+        sides = self.robot.due, self.ground.due
+        return self.down.next_event(), self.up.next_event(), *sides
 
     def statistics(self, now: float) -> Statistics:
         """Return the counters of frames; what is forged on the way up counts as well."""
@@ -203,6 +216,9 @@ class LinkNode(LinkBase[LinkParameters]):
         """Say how the link fares."""
         if not self.active:
             return Report(OK, 'inactive')
+        return self.robot.guarded(self._fares())
+
+    def _fares(self) -> Report:
         status = self.status()
         now = self.now()
         values = figures(status) | {
@@ -210,12 +226,10 @@ class LinkNode(LinkBase[LinkParameters]):
             'replayed': self.down.receiver.replayed + self.up.receiver.replayed,
             'refused': self.refused,
             'restored': self.down.receiver.restored,
-            'commands too late': self.robot.late,
             'key frames asked for': self.ground.key_requests.asked,
-            'stops': self.robot.stops,
-            'camera_info unmatched': self.robot.unmatched,
             'not sealed': self.down.sender.unsealed + self.up.sender.unsealed,
         }
+        values |= self.robot.figures()
         if (keys := self.key_report(values)) is not None:
             return keys
         if not self.down.sender.schedule.rates:

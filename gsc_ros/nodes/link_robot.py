@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from gsc_ros.link.counts import Statistics
 from gsc_ros.link.framing import Received
+from gsc_ros.msg import LinkStatus
 from gsc_ros.nodes import lifecycle
 from gsc_ros.nodes.diagnostics import OK, STALE, WARN, Report
 from gsc_ros.nodes.link_base import QUIET_S, closed, figures
@@ -55,7 +56,17 @@ class LinkRobot(LinkEnd[LinkRobotParameters]):
     def halt(self) -> None:
         """Stop a robot that moves."""
         if self.active:
-            self.robot.halt()
+            self.robot.commands.close()
+
+    def parameters_changed(self) -> None:
+        """Take note of new limits for commands."""
+        self.robot.commands.parameters_changed()
+
+    def status(self) -> LinkStatus:
+        """Return what the link carries and how it fares."""
+        status = super().status()
+        self.robot.tell(status)
+        return status
 
     def teardown(self) -> None:
         """Take the publishers down."""
@@ -68,7 +79,7 @@ class LinkRobot(LinkEnd[LinkRobotParameters]):
         self.robot.begin(self.end, self.end)
 
     def work(self, now: float) -> None:
-        """Take what came, send what is due, stop a robot that is no longer commanded."""
+        """Take what came, and send what is due."""
         super().work(now)
         self.robot.work(now)
 
@@ -93,13 +104,11 @@ class LinkRobot(LinkEnd[LinkRobotParameters]):
         """Say how the link fares."""
         if not self.active:
             return Report(OK, 'inactive')
+        return self.robot.guarded(self._fares())
+
+    def _fares(self) -> Report:
         status = self.status()
-        values = figures(status) | self.transport_figures()
-        values |= {
-            'commands too late': self.robot.late,
-            'stops': self.robot.stops,
-            'camera_info unmatched': self.robot.unmatched,
-        }
+        values = figures(status) | self.transport_figures() | self.robot.figures()
         if (keys := self.key_report(values)) is not None:
             return keys
         if self.trouble:

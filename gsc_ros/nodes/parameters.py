@@ -48,8 +48,13 @@ def parameter(
 
 
 @dataclasses.dataclass(frozen=True)
-class Parameters:
-    """What every node has."""
+class Schema:
+    """What a node can be told: its fields are made by :func:`parameter`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameters(Schema):
+    """What every managed node has."""
 
     autostart: bool = parameter(
         True,
@@ -58,7 +63,7 @@ class Parameters:
     )
 
 
-P = TypeVar('P', bound=Parameters)
+P = TypeVar('P', bound=Schema)
 
 
 def constraint(field: dataclasses.Field) -> str:

@@ -2,17 +2,17 @@
 The robot's side of a link: frames go down, commands, requests and reports come up.
 
 Subscribes camera/image/gsc, camera/camera_info and, where the encoder rectifies,
-camera/image/gsc/camera_info; publishes cmd_vel, camera/key_wanted and camera/roi_wanted.
+camera/image/gsc/camera_info; publishes camera/key_wanted and camera/roi_wanted. Commands are the
+matter of `robot_commands`.
 """
 
 from dataclasses import dataclass
 
-from geometry_msgs.msg import Twist
-from rclpy.duration import Duration
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Empty
 
 from gsc_ros.codec import bitstream
+from gsc_ros.link import payloads
 from gsc_ros.link.framing import Class, Received
 from gsc_ros.link.outlet import Outlet
 from gsc_ros.link.payloads import (
@@ -22,19 +22,26 @@ from gsc_ros.link.payloads import (
     Frame,
     FrameSender,
     PayloadError,
-    Report,
     Request,
+    RobotReport,
+    Stop,
 )
-from gsc_ros.link.reports import Feedback
-from gsc_ros.msg import SemanticFrame
+from gsc_ros.link.reports import Feedback, LossSeen
+from gsc_ros.link.traffic.command_gate import Refusal
+from gsc_ros.msg import LinkStatus, SemanticFrame
 from gsc_ros.nodes import convert, topics
 from gsc_ros.nodes.camera_info import CameraInfos
-from gsc_ros.nodes.link_base import LOG_PERIOD_S, LinkBase, nanoseconds
+from gsc_ros.nodes.diagnostics import OK, WARN, Report
+from gsc_ros.nodes.link_base import LinkBase, nanoseconds
 from gsc_ros.nodes.parameters import Parameters, parameter
+from gsc_ros.nodes.robot_commands import RobotCommands
 
 PROTECTIONS = ('auto', 'off')
-_ACKNOWLEDGED_S = 0.2  # for the last stop, when the link is closed
 _RARELY_S = 60.0
+_SHARE = 1 / 20  # of the air, for reports at most
+_LEAST_PAUSE_S = 1.0
+_NUMBERS = 1 << 16
+_MOST_LOST = 1000  # commands in a row; more is an outage
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,12 @@ class RobotSideParameters(Parameters):
     command_timeout_s: float = parameter(
         1.0, 'The robot is stopped when no command came for so long, in s', low=0.05, high=1e4
     )
+    stamped: bool = parameter(
+        False,
+        'Publish cmd_vel as TwistStamped, and not as Twist; as the guard does',
+        read_only=True,
+    )
+    frame_id: str = parameter('base_link', 'Frame of cmd_vel, where it is stamped', read_only=True)
 
 
 class RobotSide:
@@ -71,28 +84,30 @@ class RobotSide:
 
     def __init__(self, node: LinkBase) -> None:
         self._node = node
-        self._commands = node.create_publisher(Twist, topics.CMD_VEL, topics.NEWEST)
+        self.commands = RobotCommands(node)
         self._wanted = node.create_publisher(Empty, topics.KEY_WANTED, topics.NEWEST)
         self._regions = node.create_publisher(
             RegionOfInterest, topics.REGION_WANTED, topics.NEWEST
         )
         self._infos, self._coded_infos = CameraInfos(), CameraInfos()
         self._size = (0, 0)  # of the last picture
-        self._moving = False
 
     def begin(self, down: Outlet, up: Outlet) -> None:
         """Begin with nothing on its way and nothing counted; a robot that moves is stopped."""
         self._down, self._up = down, up
         self._sender = FrameSender()
         self.feedback = Feedback()
-        self.late = self.stops = 0
-        self.offered_at = self._moved_at = 0.0
-        if self._moving:
-            # The clock was set back: nobody can say any more how old the last command is.
-            self._halt('time began anew')
+        self.offered_at = 0.0
+        self.commands.begin()
+        self._command_loss = LossSeen()
+        self._last_command: tuple[int, int] | None = None  # session and number
+        self._ground_session = 0
+        self._report_at: float | None = 0.0
+        self._pause_until = 0.0  # between reports
 
     def start(self) -> None:
         """Listen to the robot."""
+        self.commands.start()
         node = self._node
         self._infos, self._coded_infos = CameraInfos(), CameraInfos()
         # Before the frames, so that a frame's camera_info is known before the frame.
@@ -111,44 +126,83 @@ class RobotSide:
         self._inputs = [raw, coded, frames]
         self._coded_topic = coded.topic_name
 
-    def halt(self) -> None:
-        """Stop a robot that moves, and see to it that it learns of that."""
-        if self._moving:
-            self._halt('the link is closed')
-            self._commands.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGED_S))
-
     def stop(self) -> None:
         """Listen no more; a robot that moves is stopped."""
-        self.halt()
+        self.commands.stop()
         for subscription in self._inputs:
             self._node.destroy_subscription(subscription)
 
     def teardown(self) -> None:
         """Take the publishers down."""
-        self._node.destroy_publisher(self._commands)
+        self.commands.teardown()
         self._node.destroy_publisher(self._wanted)
         self._node.destroy_publisher(self._regions)
 
     @property
     def due(self) -> float | None:
-        """When the robot has to be stopped (s), or None."""
-        return self._moved_at + self._node.values.command_timeout_s if self._moving else None
+        """When there is a report to be sent (s), or None."""
+        return self._report_at
 
     def work(self, now: float) -> None:
-        """Stop a robot that is no longer commanded."""
-        if self.due is not None and now >= self.due:
-            self._halt('no command came')
+        """Say what was done meanwhile; report to the ground when it is time."""
+        self.commands.work()
+        if self._up.receiver.session != self._ground_session:
+            # A ground that begins has to know this session before it can command.
+            self._ground_session = self._up.receiver.session
+            self._report_at = now
+        if self._report_at is not None and now >= self._report_at:
+            self._report(now)
+
+    def _report(self, now: float) -> None:
+        """Tell the ground what came, at most in a twentieth of the air while commands come."""
+        gate, receiver = self.commands.gate, self._up.receiver
+        count = receiver.newest_order if receiver.newest_order >= 0 else None
+        report = RobotReport(gate.acknowledged, gate.held, self._command_loss.loss, count)
+        payload = report.pack()
+        self._down.offer(payload, now, Class.REPORT)
+        air_s = self._down.frame_s(len(payload)) + self._up.turn_s + self._down.turn_s
+        self._pause_until = now + max(_LEAST_PAUSE_S, air_s / _SHARE)
+        self._report_at = None
 
     def take(self, received: Received, now: float) -> None:
         """Do what came up the link."""
         if received.klass is Class.REQUEST:
             self._ask(received)
-        elif received.klass is Class.COMMAND:
-            self._execute(received, now)
+        elif received.klass in (Class.COMMAND, Class.STOP):
+            self._command(received, now)
         elif received.klass is Class.REPORT:
             self._hear(received)
         else:
             self._node.refuse(f'{received.klass.name} does not go up the link')
+
+    def figures(self) -> dict[str, object]:
+        """Return what diagnostics show of this side."""
+        gate = self.commands.gate
+        return {
+            'commands executed': gate.ran,
+            'commands too late': self.commands.late,
+            'commands refused': sum(gate.refused.values()),
+            'stops': self.commands.stops,
+            'STOP held': gate.held,
+            'camera_info unmatched': self.unmatched,
+        }
+
+    def guarded(self, report: Report) -> Report:
+        """Add to a report that the guard is missing, if it is."""
+        if not self.commands.guard_missing:
+            return report
+        missing = 'the node guard is missing and nothing moves without it: start it'
+        if report.level == OK:
+            return Report(WARN, missing, report.values)
+        return Report(report.level, f'{report.message}; {missing}', report.values)
+
+    def tell(self, status: LinkStatus) -> None:
+        """Put what is known of commands into a status."""
+        gate = self.commands.gate
+        refused = sum(gate.refused.values()) - gate.refused[Refusal.REPEAT]
+        status.commands_offered, status.commands_dropped = gate.ran + refused, refused
+        if gate.held:
+            status.stop = LinkStatus.STOP_HELD
 
     @property
     def camera_info(self) -> CameraInfo | None:
@@ -212,29 +266,29 @@ class RobotSide:
         self.offered_at = now
         self._node.set_alarm(now)
 
-    def _execute(self, received: Received, now: float) -> None:
-        node = self._node
+    def _command(self, received: Received, now: float) -> None:
+        kind: type[Command] | type[Stop] = Command if received.klass is Class.COMMAND else Stop
         try:
-            command = Command.unpack(received.payload, node.last_ns // 1000)
+            message = kind.unpack(received.payload, self._node.last_ns // 1000)
         except PayloadError as error:
-            node.refuse(f'command refused: {error}')
+            self._node.refuse(f'command refused: {error}')
             return
-        age_s = node.last_ns * 1e-9 - command.stamp_us * 1e-6
-        least_s = self._up.turn_s + self._up.delay_s + self._up.frame_s(len(received.payload))
-        late_s = age_s - least_s
-        most = node.values.command_max_age_s
-        if late_s > most or age_s < -most:
-            self.late += 1
-            how = f'it came {late_s:.2f} s later than on an idle link'
-            if age_s < -most:
-                how = f'it was given {-age_s:.2f} s from now: the clocks of both ends differ'
-            node.get_logger().warning(
-                f'command not executed: {how}', throttle_duration_sec=LOG_PERIOD_S
-            )
+        idle_s = self._up.turn_s + self._up.delay_s + self._up.frame_s(len(received.payload))
+        self.commands.take(received, message, idle_s)
+        if kind is Stop:
+            self._report_at = now
             return
-        self._moving = any(command.velocity)
-        self._moved_at = now
-        self._commands.publish(convert.to_twist(command.velocity))
+        self._count(received)
+        if self._report_at is None:
+            self._report_at = max(now, self._pause_until)
+
+    def _count(self, received: Received) -> None:
+        """Take note of the commands that were lost before this one."""
+        last, self._last_command = self._last_command, (received.session, received.number)
+        if last is not None and last[0] == received.session:
+            ahead = (received.number - last[1]) % _NUMBERS
+            if 0 < ahead < _MOST_LOST:
+                self._command_loss.add(ahead, ahead - 1, int(ahead > 1))
 
     def _ask(self, received: Received) -> None:
         try:
@@ -251,14 +305,6 @@ class RobotSide:
 
     def _hear(self, received: Received) -> None:
         try:
-            self.feedback.take(Report.unpack(received.payload))
+            self.feedback.take(payloads.Report.unpack(received.payload))
         except PayloadError as error:
             self._node.refuse(f'report refused: {error}')
-
-    def _halt(self, reason: str) -> None:
-        self._moving = False
-        self.stops += 1
-        self._commands.publish(Twist())
-        self._node.get_logger().warning(
-            f'robot stopped: {reason}', throttle_duration_sec=LOG_PERIOD_S
-        )

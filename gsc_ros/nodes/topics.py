@@ -17,6 +17,9 @@ SEGMENTATION = 'camera/segmentation/image'
 CODED = 'camera/image/gsc'
 CODED_INFO = 'camera/image/gsc/camera_info'
 CMD_VEL = 'cmd_vel'
+LINK_CMD_VEL = 'link/cmd_vel'  # to the guard, which passes it on
+COMMAND_TIMEOUT = 'link/command_timeout'
+GUARD_ALIVE = 'guard/alive'
 KEY_WANTED = 'camera/key_wanted'
 REGION_WANTED = 'camera/roi_wanted'
 

@@ -1,0 +1,167 @@
+"""
+The guard: publishes cmd_vel, and stops the robot when the link no longer tells it to move.
+
+A process of its own, so small that little can hold it up: no torch, no disk, and no network but
+DDS, where it keeps away from shared memory, as a process that is paused there may hold a lock.
+What the link publishes on link/cmd_vel goes to cmd_vel. A robot that moves is stopped when nothing
+came for the link's command_timeout_s, at the start of the guard, and at its end. The link hears
+guard/alive, and stops the robot itself when that ends.
+"""
+
+if __name__ == '__main__':  # first, so that a signal finds its handler before slow imports
+    from gsc_ros import start
+
+    raise SystemExit(start.run('guard'))
+
+import math
+import os
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from geometry_msgs.msg import Twist
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from std_msgs.msg import Empty, Float32
+
+from gsc_ros.nodes import parameters, process, topics
+from gsc_ros.nodes.parameters import ParameterError, Schema, parameter
+from gsc_ros.nodes.velocity import CmdVel, moves
+
+_ALIVE_S = 0.05
+# A zero is published so many times more, once every `_ALIVE_S`; at the start subscribers have yet
+# to be found.
+_REPEATS = 2
+_REPEATS_AT_START = 20
+_TIMEOUT_S = 1.0  # until the link says its own
+# Of the process: its log goes to the console only, as a disk may hold it up.
+_PROFILE = 'fastdds_shm.xml'  # ours, for the other nodes
+_ARGUMENTS = ['--ros-args', '--disable-external-lib-logs', '--disable-rosout-logs']
+
+
+@dataclass(frozen=True)
+class GuardParameters(Schema):
+    """What the guard can be told."""
+
+    command_timeout_s: float = parameter(
+        0.0,
+        'The robot is stopped when no command came for so long, in s; 0: what the link has',
+        low=0.0,
+        high=1e4,
+    )
+    stamped: bool = parameter(False, 'Publish cmd_vel as TwistStamped, and not as Twist')
+    frame_id: str = parameter('base_link', 'Frame of cmd_vel, where it is stamped')
+
+
+class Guard(Node):
+    """Forwards velocities, and stops the robot. ``refused`` counts velocities that were old."""
+
+    Parameters = GuardParameters
+    exit_code = 0
+    active = True
+
+    def __init__(self, parameter_overrides: list[Parameter] | None = None, **options: Any) -> None:
+        # Services and the time from /clock are work that has no place here.
+        no_services = Parameter('start_type_description_service', value=False)
+        super().__init__(
+            'guard',
+            parameter_overrides=[*(parameter_overrides or []), no_services],
+            start_parameter_services=False,
+            enable_rosout=False,
+            **options,
+        )
+        parameters.declare(self, GuardParameters)
+        values = parameters.read(self, GuardParameters)
+        if not values.stamped:  # only stamps need it
+            self.set_parameters([Parameter('use_sim_time', value=False)])
+        self._fixed_timeout = values.command_timeout_s > 0
+        self.timeout_s = values.command_timeout_s or _TIMEOUT_S
+        self.moving = False
+        self.refused = self.stops = 0
+        self._zeros = _REPEATS_AT_START
+        self._cmd_vel = CmdVel(self, values.stamped, values.frame_id)
+        self._cmd_vel.stop()
+        self._alive = self.create_publisher(Empty, topics.GUARD_ALIVE, topics.SENSOR)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._deadline = self.create_timer(self.timeout_s, self._expire, clock=steady)
+        self._deadline.cancel()
+        self._beat = self.create_timer(_ALIVE_S, self._on_beat, clock=steady)
+        self._set_timeout(self.timeout_s)
+        self.create_subscription(Twist, topics.LINK_CMD_VEL, self._on_velocity, topics.NEWEST)
+        self.create_subscription(Float32, topics.COMMAND_TIMEOUT, self._on_timeout, topics.LATCHED)
+
+    def _on_velocity(self, twist: Twist, info: Any) -> None:
+        # What waited while this process, or the whole machine, was paused is no command any more.
+        age_s = (time.time_ns() - info['source_timestamp']) * 1e-9
+        if abs(age_s) > self.timeout_s:
+            self.refused += 1
+            self.get_logger().warning(
+                f'a velocity of the link is {age_s:.2f} s old and is not passed on',
+                throttle_duration_sec=5.0,
+            )
+            return
+        self._cmd_vel.publish(twist)
+        self.moving = moves(twist)
+        if self.moving:
+            self._zeros = 0
+            self._deadline.reset()
+        else:
+            self._deadline.cancel()
+
+    def _expire(self) -> None:
+        self._deadline.cancel()
+        self._cmd_vel.stop()
+        self.moving = False
+        self._zeros = _REPEATS
+        self.stops += 1
+        self.get_logger().warning(
+            f'robot stopped: nothing came from the link for {self.timeout_s:g} s'
+        )
+
+    def _on_beat(self) -> None:
+        if self._zeros:
+            self._zeros -= 1
+            self._cmd_vel.stop()
+        self._alive.publish(Empty())
+
+    def _on_timeout(self, message: Float32) -> None:
+        if not self._fixed_timeout and math.isfinite(message.data) and message.data > 0:
+            self._set_timeout(message.data)
+
+    def _set_timeout(self, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        self._deadline.timer_period_ns = int(timeout_s * 1e9)
+        self._beat.timer_period_ns = int(min(_ALIVE_S, timeout_s / 4) * 1e9)
+        if self.moving:
+            self._deadline.reset()
+
+    def halt(self) -> None:
+        """Stop the robot."""
+        if self.context.ok():
+            self._cmd_vel.stop()
+            self._cmd_vel.wait()
+
+    def close(self) -> None:
+        """Nothing is left to be closed."""
+
+
+def keep_out_of_shared_memory() -> None:
+    """Have Fast DDS use UDP alone, unless the user has a profile of his own."""
+    names = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
+    for name in names:
+        if os.path.basename(os.environ.get(name, '')) == _PROFILE:
+            del os.environ[name]
+    if not any(name in os.environ for name in names):
+        os.environ.setdefault('FASTDDS_BUILTIN_TRANSPORTS', 'UDPv4')
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node."""
+    keep_out_of_shared_memory()
+    try:
+        return process.run(Guard, [*(sys.argv if args is None else args), *_ARGUMENTS])
+    except ParameterError as error:
+        print(f'guard: {error}', file=sys.stderr)  # noqa: T201
+        return 1
