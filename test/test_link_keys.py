@@ -289,6 +289,18 @@ def test_what_was_received_counts_also_before_it_is_noted(ring):
         Datagram.unpack(packet, ring.seal('up'))
 
 
+def test_what_other_processes_receive_does_not_keep_a_link_from_beginning_anew(file, ring):
+    first = ring.seal('up')
+    Datagram.unpack(DATAGRAM.pack(first), first)
+    other = KeyRing(file)  # another simulated link
+    theirs = other.seal('up')
+    Datagram.unpack(DATAGRAM.pack(theirs), theirs)
+    other.close()
+    ring._settle(5.0)
+    again = ring.seal('up')
+    assert Datagram.unpack(DATAGRAM.pack(again), again) == DATAGRAM
+
+
 def test_an_end_does_not_seal_what_it_only_receives(ring):
     with pytest.raises(SealError, match='listens'):
         number(ring.seal('up', closes=False))

@@ -1,5 +1,7 @@
 """Link nodes whose key lies on a disk that fails."""
 
+import json
+import secrets
 import time
 
 import pytest
@@ -10,6 +12,7 @@ from rclpy.parameter import Parameter  # noqa: E402
 from test_link_keys import copy, counts_of, removed, stalled, wait  # noqa: E402
 
 from gsc_ros.link import keys  # noqa: E402
+from gsc_ros.link.count_file import session_of  # noqa: E402
 from gsc_ros.link.framing import Class  # noqa: E402
 from gsc_ros.nodes.diagnostics import ERROR, WARN  # noqa: E402
 from gsc_ros.nodes.link import LinkNode  # noqa: E402
@@ -88,14 +91,19 @@ def test_a_link_ends_without_its_disk(ros, file, kind):
         node.destroy_node()
 
 
-def test_a_copy_of_the_other_end_s_files_is_told(ros, file, tmp_path):
-    robot = keys.KeyRing(file)
-    used = robot._names[0] + ' up heard'
-    robot.close()
-    counts_of(file).write_text(f'{{"{used}": 700}}')
-    node = node_of(LinkNode, ros, copy(file, tmp_path / 'ground'))
-    node._publish_status()
+@pytest.mark.parametrize(('kind', 'direction'), [(LinkNode, 'up'), (LinkRobot, 'down')])
+def test_a_copy_of_the_other_end_s_files_is_told(
+    ros, file, tmp_path, monkeypatch, kind, direction
+):
+    monkeypatch.setattr(secrets, 'randbelow', lambda _: 30_000)
+    ring = keys.KeyRing(file)
+    received = f'{ring._names[0]} {direction} heard'
+    ring.close()
+    counts_of(file).write_text(json.dumps({received: 700, 'session': 40}))
+    node = node_of(kind, ros, copy(file, tmp_path / 'copy'))
     report = node.diagnose()
     assert report.level == WARN and "copy of the other end's" in report.message
+    # The sessions of the file may be over for the other end.
+    assert node.session > session_of(30_000)
     node.close()
     node.destroy_node()

@@ -239,10 +239,11 @@ class KeyRing:
         """
         noted = self._noted
         names = [f'{name} {direction}' for name in self._names]
-        received = [noted.get(count_file.received(name), -1) for name in names]
         before = self._seals.get(direction)
-        if before is not None:  # what it took since the last note counts as well
-            received = [max(pair) for pair in zip(received, before.heard, strict=True)]
+        if before is not None:  # which knows more than was noted, and nothing of other processes
+            received = before.heard
+        else:
+            received = [noted.get(count_file.received(name), -1) for name in names]
         counts = self._counts.get(direction)
         if closes and counts is None:
             if max(noted.get(count_file.used(names[0]), 0), received[0]) > MAX_COUNT - LEAST_LEFT:

@@ -92,6 +92,9 @@ def write(path: Path, text: str) -> None:
     folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(folder)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network file systems have nothing to sync there
+            raise
     finally:
         os.close(folder)
 

@@ -21,6 +21,7 @@ from gsc_ros.nodes.parameters import parameter
 # Datagrams that wait for the node; a flood beyond is dropped and counted.
 _INBOX = 256
 _POLL_S = 0.2
+_PAUSE_S = 0.05
 _END_S = 2.0  # for a device that does not let go
 _REMIND_S = 60.0  # of what keeps the transport from working
 
@@ -256,6 +257,7 @@ class LinkEnd(LinkBase[P]):
                 came = self._transport.receive(_POLL_S)
             except (OSError, ValueError) as error:  # the latter of a socket that was closed
                 self._troubles.note(error)
+                time.sleep(_PAUSE_S)  # one that goes on failing must not take the processor
                 continue
             room = _INBOX - len(self._inbox)
             self._inbox.extend(came[:room])

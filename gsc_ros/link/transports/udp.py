@@ -170,6 +170,7 @@ class UdpTransport:
         if self._to is None:
             return ''
         host, port, *_ = self._to
+        host = host.removeprefix('::ffff:')  # IPv4 as a socket of both kinds has it
         return f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
 
     def max_rate_bps(self, mtu: int) -> float:
