@@ -45,10 +45,6 @@ STATUS_TIMEOUT_S = 10.0
 _NAP_S = 0.002
 _FORGET = 0.9  # of a slow picture at each one after it
 _LOST = 5, 0.1  # images, and share of them, that are worth a warning
-_REMEDY = (
-    f'start the camera with {"=".join(dds_profile())}, or set image_qos to reliable '
-    '(docs/cameras.md)'
-)
 
 
 @dataclass(frozen=True)
@@ -377,18 +373,34 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
             said.append(f'depth is not used: {self._depth.unused}')
         lost, among = self._gaps.lost(now)
         if lost >= _LOST[0] and lost > _LOST[1] * among:
-            said.append(f'{lost} of {among} images are lost between camera and encoder: {_REMEDY}')
+            said.append(
+                f'{lost} of {among} images are lost between camera and encoder: {self._remedy()}'
+            )
         return said
 
     def _silence(self) -> str:
         """Say why no images come."""
-        topic = self._image_topic
-        offered = [one.qos_profile.reliability for one in self.get_publishers_info_by_topic(topic)]
+        topic, offered = self._image_topic, self._offered()
         if not offered:
             return f'no images: nobody publishes {topic}. Is the camera running, the topic right?'
         if self.values.image_qos == 'reliable' and ReliabilityPolicy.RELIABLE not in offered:
             return f'no images: {topic} is offered as best effort only, set image_qos so'
-        return f'no images come on {topic}: has the camera stopped? If they are lost, {_REMEDY}'
+        return (
+            f'no images come on {topic}: has the camera stopped? If they are lost, '
+            f'{self._remedy()}'
+        )
+
+    def _offered(self) -> set[ReliabilityPolicy]:
+        """Return what the cameras offer."""
+        publishers = self.get_publishers_info_by_topic(self._image_topic)
+        return {one.qos_profile.reliability for one in publishers}
+
+    def _remedy(self) -> str:
+        """Say what helps against lost images."""
+        said = f'start the camera with {"=".join(dds_profile())}'
+        if self.values.image_qos != 'reliable' and ReliabilityPolicy.RELIABLE in self._offered():
+            said += ', or set image_qos to reliable'
+        return f'{said} (docs/cameras.md)'
 
     def diagnose(self) -> Report:
         """Rate, bits and trouble."""
