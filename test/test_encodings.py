@@ -404,6 +404,24 @@ def test_an_orientation_in_a_jpeg_is_not_followed():
     assert read(out.getvalue(), 'jpeg').shape == RGB.shape
 
 
+def cut_within(data, count=40):
+    """Zeros for a piece of the middle."""
+    middle = len(data) * 3 // 4
+    return data[:middle] + bytes(count) + data[middle + count :]
+
+
+def test_a_webcams_jpeg_without_end_or_tables_is_whole():
+    data = file(BGR, '.jpg')
+    near(read(data[:-2], 'jpeg'), RGB.astype(float), 6)
+    near(read(data + bytes(300), 'jpeg'), RGB.astype(float), 6)
+    short, at = data[:2], 2
+    while data[at + 1] != 0xDA:  # start of scan
+        size = 2 + int.from_bytes(data[at + 2 : at + 4], 'big')
+        short += b'' if data[at + 1] == 0xC4 else data[at : at + size]  # Huffman tables
+        at += size
+    near(read(short + data[at:], 'jpeg'), RGB.astype(float), 6)
+
+
 @pytest.mark.parametrize(
     ('form', 'data', 'text'),
     [
@@ -411,6 +429,8 @@ def test_an_orientation_in_a_jpeg_is_not_followed():
         ('jpeg', b'junk' * 100, 'cannot be read'),
         ('h264', b'\0\0\0\1\x67' + bytes(50), 'cannot be read'),
         ('jpeg', file(BGR, '.jpg')[:50], 'cannot be read'),
+        ('jpeg', file(BGR, '.jpg')[:-300], 'damaged or cut off'),
+        ('bgr8; jpeg compressed bgr8', cut_within(file(BGR, '.jpg')), 'damaged or cut off'),
         ('16UC1; compressedDepth png', bytes(12) + file(GREY, '.png'), 'is depth'),
         ('32FC1; compressedDepth', bytes(12) + file(GREY, '.png'), 'is depth'),
         ('32FC1; tiff compressed ', file(np.full((8, 8), np.nan, np.float32), '.tiff'), 'NaN'),

@@ -216,14 +216,29 @@ def test_lost_images_are_told_with_the_remedy(encoding):
     bench.wait_for_report('encoder', three_of_four_lost, 'lost images')
 
 
-def test_a_reliable_subscriber_says_that_the_camera_is_not(bench):
+def test_a_reliable_subscriber_takes_reliable_cameras(bench):
     bench.add(Encoder, weights='random', image_qos='reliable', stale_after_s=0.5)
     publisher = bench.peer.create_publisher(Image, topics.IMAGE, topics.SENSOR)
-    bench.wait_for_report('encoder', lambda lv, m, v: 'best effort only' in m, 'best effort')
+    bench.wait_for_report('encoder', lambda lv, m, v: 'is best effort' in m, 'best effort')
     bench.peer.destroy_publisher(publisher)
     reliable = bench.peer.create_publisher(Image, topics.IMAGE, 10)
     bench.wait(reliable.get_subscription_count)
     bench.tell(lambda: reliable.publish(image()), 'encoder', lambda v: v['received'] > 0)
+
+
+@pytest.mark.parametrize('transport', ['raw', 'compressed'])
+def test_the_other_form_of_the_images_is_found(bench, transport):
+    bench.add(Encoder, weights='random', image_transport=transport, stale_after_s=0.5)
+    bench.wait_for_report('encoder', lambda lv, m, v: 'nobody publishes' in m, 'no camera')
+    if transport == 'raw':
+        bench.peer.create_publisher(CompressedImage, f'{topics.IMAGE}/compressed', 10)
+    else:
+        bench.peer.create_publisher(Image, topics.IMAGE, 10)
+    other = 'compressed' if transport == 'raw' else 'raw'
+    said = f'set image_transport to {other}'
+    bench.wait_for_report(
+        'encoder', lambda lv, m, v: lv == DiagnosticStatus.STALE and said in m, said
+    )
 
 
 def test_thermal_images_are_stretched(bench):

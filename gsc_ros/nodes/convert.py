@@ -58,7 +58,7 @@ def compressed_to_rgb(message: CompressedImage, levels: Levels = full_range) -> 
 
     Takes what OpenCV or Pillow read, and Bayer patterns where the format names one.
     """
-    pixels, encoding = encodings.decompress(message.data, message.format)
+    pixels, encoding = encodings.decompress(bytes(message.data), message.format)
     return encodings.colours(pixels, encoding, levels)
 
 

@@ -15,6 +15,8 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
+from gsc_ros.image_files import check_jpeg
+
 MAX_SIDE = 16384
 
 # Name -> (dtype, channels)
@@ -53,6 +55,8 @@ _BT601 = np.array(
 _GENERIC = re.compile(r'(8U|8S|16U|16S|32S|32F|64F)C(\d*)')
 _KINDS = {'U': 'u', 'S': 'i', 'F': 'f'}
 _KNOWN = ', '.join([*_NAMED, *_YUV_420, _YUV_444, '8UC1', '16UC1', '32FC1'])
+
+_JPEG = b'\xff\xd8', b'\xff\xd9'  # its beginning and end
 
 Levels = Callable[[NDArray], tuple[float, float]]
 """What is black, and how far white is above it, in an image of other pixels than 8 bits."""
@@ -262,7 +266,8 @@ def decompress(data: bytes, form: str) -> tuple[NDArray, str]:
 
     ``form`` is the ``format`` of a sensor_msgs/CompressedImage: ``codec``, or as image_transport
     writes it, ``encoding; codec compressed target``. The codec is known by the data: whatever
-    OpenCV or Pillow read. Raises ``ValueError`` for what cannot be read, and for depth.
+    OpenCV or Pillow read. Raises ``ValueError`` for what cannot be read or is damaged, and for
+    depth.
     """
     if 'compresseddepth' in form.lower():
         raise ValueError(
@@ -293,6 +298,15 @@ def decompress(data: bytes, form: str) -> tuple[NDArray, str]:
 def _read(data: bytes, form: str) -> tuple[NDArray, str]:
     """Return the pixels of an image file and the order of their colours."""
     cannot = ValueError(f'compressed image of format {form!r} cannot be read: publish jpeg or png')
+    if data[:2] == _JPEG[0]:
+        data += _JPEG[1]  # its end, which some webcams leave out
+        try:
+            check_jpeg(data)
+        except ValueError as error:
+            raise ValueError(
+                f'compressed image is damaged or cut off ({error}): is the way from the camera '
+                'overloaded, or its cable bad?'
+            ) from error
     try:
         # As it is: an orientation in its EXIF is not what camera_info goes by.
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
