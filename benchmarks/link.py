@@ -41,6 +41,7 @@ def channel_of(name: str, secure: bool = True, loss: float = 0.0) -> Channel:
         result.delay_s,
         int(profile.mtu),
         gap_s=profile.packet_gap,
+        on_air=profile.on_air,
         loss=GilbertElliottModel.from_mean(loss),
         seed=5,
         seal=seal_for(profile.packets, 'down', sealed),
@@ -76,12 +77,10 @@ def overload(channel: Channel, factor: float, frames: int) -> tuple[float, float
             if shown is not None:
                 oldest = max(oldest, event - shown)
             shown = stamps[int.from_bytes(received.payload[:4], 'big')]
-    sent = channel.statistics(until)
     bucket = channel.sender.bucket
     # The last frame ends a little later.
     seconds = max(until, bucket.free_at)
-    used_s = bucket.air_s(sent.sent_bytes, sent.packets_sent)
-    return received_bytes * 8 / seconds, used_s / seconds, oldest
+    return received_bytes * 8 / seconds, channel.sender.sent_s / seconds, oldest
 
 
 def goodput() -> None:
@@ -287,8 +286,9 @@ def throttled(name: str, loss: float, seconds: float) -> tuple[float, float]:
     """
     channel = channel_of(name)
     size, bucket = cdr_bytes()[0], channel.sender.bucket
-    count = -(-size // channel.sender.mtu)
-    air_s = bucket.air_s(size, count)
+    mtu = channel.sender.mtu
+    count, rest = -(-size // mtu), (size - 1) % mtu + 1
+    air_s = bucket.air_s(mtu, count - 1) + bucket.air_s(rest)
     chain = GilbertElliott(GilbertElliottModel.from_mean(loss), seed=5)
     queue: deque[float] = deque(maxlen=10)
     ages, free, passed = [], 0.0, -math.inf

@@ -120,9 +120,9 @@ def test_lora_sensitivity_and_goodput_are_the_measured_ones():
     profile = profiles.load('lora_915_fhss')
     noise_dbm = -174 + 10 * math.log10(profile.bandwidth) + profile.noise_figure
     assert noise_dbm + profile.required_snr[0] == pytest.approx(-121.5, abs=0.1)
-    rate = budget.compute(profile).rate_bps
+    link = budget.compute(profile)
     for packet, goodput in ((203, 700), (243, 810)):
-        second = packet * 8 / rate + profile.packet_gap
+        second = link.datagram_s(packet) + profile.packet_gap
         assert packet / second == pytest.approx(goodput, rel=0.05)
 
 

@@ -15,7 +15,7 @@ from gsc_ros.link.payloads import FRAME_OVERHEAD
 def carrier_of(channel):
     sender = channel.sender
     return Carrier(
-        channel.rate_bps, sender.mtu, sender.seal.overhead, sender.bucket.gap_s, sender.parity
+        channel.rate_bps, sender.mtu, sender.seal.overhead, sender.bucket.fixed_s, sender.parity
     )
 
 

@@ -127,9 +127,8 @@ def test_requests_and_reports_get_through_while_the_operator_drives(
 ):
     result = budget.compute(profiles.load(name))
     profile = result.profile
-    down, up = (
-        Channel(result.rate_bps, 0.0, int(profile.mtu), gap_s=profile.packet_gap) for _ in range(2)
-    )
+    mtu, gap, on_air = int(profile.mtu), profile.packet_gap, profile.on_air
+    down, up = (Channel(result.rate_bps, 0.0, mtu, gap_s=gap, on_air=on_air) for _ in range(2))
     if half:
         HalfDuplex((down, up), profile.turnaround)
     until = 120.0

@@ -23,8 +23,10 @@ from sensor_msgs.msg import CameraInfo, RegionOfInterest  # noqa: E402
 from std_msgs.msg import Empty  # noqa: E402
 
 from gsc_ros.codec import bitstream  # noqa: E402
-from gsc_ros.link import profiles  # noqa: E402
+from gsc_ros.link import budget, profiles  # noqa: E402
 from gsc_ros.link.framing import Class  # noqa: E402
+from gsc_ros.link.pacing import Carrier  # noqa: E402
+from gsc_ros.link.payloads import FRAME_OVERHEAD  # noqa: E402
 from gsc_ros.nodes import topics  # noqa: E402
 from gsc_ros.nodes.link import LinkNode  # noqa: E402
 
@@ -297,6 +299,17 @@ def test_a_camera_info_that_cannot_be_is_refused(bench):
     link.wait(lambda: link.node.refused == 1)
     link.send(frame())
     link.wait(lambda: link.got[topics.RECEIVED])
+
+
+def test_status_tells_the_time_of_datagrams_with_preamble_and_header(bench):
+    link = bench(profile='lora_915_fhss', security=False)
+    status = link.status(lambda s: True)
+    result = budget.compute(profiles.load('lora_915_fhss'))
+    assert status.rate_bps == pytest.approx(result.carried_bps)
+    carrier = Carrier(status.rate_bps, status.mtu, status.overhead, status.gap_s, status.parity)
+    for size in (40, 150, 300):
+        frame_s = link.node.down.frame_s(size + FRAME_OVERHEAD)
+        assert carrier.frame_s(size) == pytest.approx(frame_s, abs=0.003)  # a block of the code
 
 
 def test_status_says_what_the_link_carries(bench):

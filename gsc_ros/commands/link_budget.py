@@ -16,7 +16,9 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
     )
     parser.add_argument('profile', nargs='?', help='name of a profile, or path of a .yaml file')
     parser.add_argument(
-        '--list', action='store_true', help='list the known profiles with rate, delay'
+        '--list',
+        action='store_true',
+        help='list the known profiles: rate of full datagrams, delay',
     )
     parser.add_argument(
         '--distance', metavar='D', help='another distance, such as "0.6 AU" or "3 km"'
@@ -43,7 +45,7 @@ def _table() -> str:
     rows = [f'{"profile":<18}{"rate":>12}{"delay":>12}  link']
     for name in profiles.known():
         result = budget.compute(profiles.load(name))
-        rate, delay = units.show(result.rate_bps, 'rate'), units.show(result.delay_s, 'time')
+        rate, delay = units.show(result.carried_bps, 'rate'), units.show(result.delay_s, 'time')
         rows.append(f'{name:<18}{rate:>12}{delay:>12}  {result.profile.title}')
     return '\n'.join(rows)
 
@@ -98,6 +100,7 @@ def _frame(result: budget.Budget, size: int) -> str:
         result.delay_s,
         int(profile.mtu),
         gap_s=profile.packet_gap,
+        on_air=profile.on_air,
         seal=seal_for(profile.packets, 'down'),
     )
     seconds = channel.frame_s(size + payloads.FRAME_OVERHEAD)

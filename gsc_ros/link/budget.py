@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass, replace
 
 from gsc_ros.link import units
+from gsc_ros.link.airtime import lora_rate_bps
 from gsc_ros.link.profiles import Profile
 
 BOLTZMANN_DB = 10 * math.log10(1.380649e-23)
@@ -37,7 +38,8 @@ class Budget:
 
     rate_bps is what the radio runs at (0 when the link does not close), computed_rate_bps what the
     physics would carry before the radio's own steps and cap. delay_s is one way, without
-    serialisation. margin_db is what is left at rate_bps beyond the margin asked for.
+    serialisation. margin_db is what is left at rate_bps beyond the margin asked for. rate_bps is
+    that of the bits; what full datagrams make of it is `carried_bps`.
     """
 
     profile: Profile
@@ -52,6 +54,16 @@ class Budget:
     def excess_db(self) -> float:
         """By how much the signal is above the threshold at `rate_bps`, dB: all margins."""
         return self.margin_db + self.profile.margin
+
+    def datagram_s(self, size: int) -> float:
+        """Time on air of a datagram of so many bytes, preamble and header included, s."""
+        return self.profile.on_air.bits(size) / self.rate_bps if self.closes else math.inf
+
+    @property
+    def carried_bps(self) -> float:
+        """Bits a second of full datagrams, preamble, header and the gap behind them included."""
+        mtu = int(self.profile.mtu)
+        return 8 * mtu / (self.datagram_s(mtu) + self.profile.packet_gap)
 
     @property
     def closes(self) -> bool:
@@ -113,11 +125,6 @@ def path_loss_db(profile: Profile, distance: float | None = None) -> float:
             distance, frequency, profile.path_exponent, profile.path_reference
         )
     return free_space_loss_db(distance, frequency)
-
-
-def lora_rate_bps(spreading_factor: float, bandwidth_hz: float, coding_rate: float) -> float:
-    """LoRa bit rate SF x BW / 2^SF x CR (Semtech AN1200.22, section 4.1)."""
-    return spreading_factor * bandwidth_hz / 2**spreading_factor * coding_rate
 
 
 def gain_over_temperature(profile: Profile) -> float:
@@ -219,6 +226,7 @@ def compute(profile: Profile, distance_m: float | None = None) -> Budget:
         Line('implementation loss', profile.implementation_loss, 'dB'),
         _rate_line('rate the physics carries', computed, computed_note),
         _rate_line('rate of the radio', rate),
+        *_datagram_lines(profile, rate),
         Line('left over at this rate', margin, 'dB'),
         _delay_line(profile, delay),
         *_window_lines(profile),
@@ -244,7 +252,9 @@ def _radio_rates(profile: Profile) -> tuple[float, ...]:
         return tuple(sorted(profile.rates))
     assert profile.bandwidth is not None and profile.lora_coding_rate is not None
     return (
-        lora_rate_bps(profile.lora_spreading_factor, profile.bandwidth, profile.lora_coding_rate),
+        lora_rate_bps(
+            int(profile.lora_spreading_factor), profile.bandwidth, profile.lora_coding_rate
+        ),
     )
 
 
@@ -274,26 +284,39 @@ def _rate_line(label: str, rate: float, note: str = '') -> Line:
 
 
 def _delay_line(profile: Profile, delay: float) -> Line:
-    value, unit = units.show(delay, 'time').split()
     extra = units.show(profile.extra_delay, 'time') if profile.extra_delay else ''
-    return Line(
-        'one-way delay', float(value), unit, f'of it {extra} in the radios' if extra else ''
-    )
+    return _time_line('one-way delay', delay, f'of it {extra} in the radios' if extra else '')
+
+
+def _datagram_lines(profile: Profile, rate: float) -> list[Line]:
+    """Say what full datagrams make of the rate, where that is not the same."""
+    mtu, gap = int(profile.mtu), profile.packet_gap
+    bits = profile.on_air.bits(mtu)
+    if not rate or (bits == 8 * mtu and not gap):
+        return []
+    ahead = ', with preamble and header' if bits > 8 * mtu else ''
+    lines = [_time_line('a full datagram', bits / rate, f'{mtu} B{ahead}')]
+    if gap:
+        lines.append(_time_line('gap behind it', gap))
+    return [*lines, _rate_line('rate of full datagrams', 8 * mtu / (bits / rate + gap))]
+
+
+def _time_line(label: str, seconds: float, note: str = '') -> Line:
+    value, unit = units.show(seconds, 'time').split()
+    return Line(label, float(value), unit, note)
 
 
 def _window_lines(profile: Profile) -> list[Line]:
     lines = []
     if profile.duplex == 'half':
-        value, unit = units.show(profile.turnaround, 'time').split()
-        lines.append(Line('turn-around', float(value), unit, 'half duplex'))
+        lines.append(_time_line('turn-around', profile.turnaround, 'half duplex'))
     for label, windows, period in (
         ('passes last', profile.pass_windows, profile.pass_period),
         ('the jammer is on for', profile.jam_windows, profile.jam_period),
     ):
         if period:
             length = sum(end - start for start, end in windows)
-            value, unit = units.show(length, 'time').split()
-            lines.append(Line(label, float(value), unit, f'of {units.show(period, "time")}'))
+            lines.append(_time_line(label, length, f'of {units.show(period, "time")}'))
     return lines
 
 

@@ -12,6 +12,7 @@ import math
 import random
 from collections import deque
 
+from gsc_ros.link.airtime import PLAIN, OnAir
 from gsc_ros.link.codes import WRONG_SHARE, Code
 from gsc_ros.link.counts import Statistics
 from gsc_ros.link.duplex import HalfDuplex
@@ -30,11 +31,11 @@ class Channel:
 
     rate_bps: bits a second on air, overhead included (0: nothing passes); delay_s: propagation,
     one way; mtu: bytes a datagram; loss: burst model; seed: of the losses; gap_s: silence behind
-    every datagram; max_age_s: see `Sender`; schedule: rate, delay and signal over time, in the
-    place of `rate_bps` and `delay_s`; seal: how datagrams are proven; session: of the sending end;
-    code: what makes bits wrong when the signal is weak (None: nothing). ``fade_db``, by how much
-    the signal is weaker than the schedule says, may be set at any time. Raises ValueError for
-    values out of range.
+    every datagram; on_air: what datagrams take besides their bytes; max_age_s: see `Sender`;
+    schedule: rate, delay and signal over time, in the place of `rate_bps` and `delay_s`; seal: how
+    datagrams are proven; session: of the sending end; code: what makes bits wrong when the signal
+    is weak (None: nothing). ``fade_db``, by how much the signal is weaker than the schedule says,
+    may be set at any time. Raises ValueError for values out of range.
 
     Use: `offer` payloads, `poll` for what has come out, `next_event` to know when to poll again.
     Times must not run backwards.
@@ -49,6 +50,7 @@ class Channel:
         loss: GilbertElliottModel | None = None,
         seed: int = 0,
         gap_s: float = 0.0,
+        on_air: OnAir = PLAIN,
         max_age_s: float | None = None,
         schedule: Schedule | None = None,
         seal: Seal = CHECKSUM,
@@ -60,7 +62,7 @@ class Channel:
         rates = schedule.rates if schedule else []
         delays = [one.delay_s for one in schedule.stretches if one.rate_bps] if schedule else []
         self._least_delay_s = min((d for d in delays if d is not None), default=delay_s)
-        bucket = TokenBucket(rates[0] if rates else rate_bps, gap_s)
+        bucket = TokenBucket(rates[0] if rates else rate_bps, gap_s, on_air)
         self._delay_s = delay_s
         self.fade_db = 0.0
         self.medium: HalfDuplex | None = None  # that others share

@@ -8,6 +8,7 @@ the transport now, `push` takes what came, `next_event` says when to look again.
 
 from collections.abc import Iterator
 
+from gsc_ros.link.airtime import PLAIN, OnAir
 from gsc_ros.link.counts import Statistics
 from gsc_ros.link.framing import CHECKSUM, Class, Reassembler, Received, Seal, random_session
 from gsc_ros.link.schedule import Schedule
@@ -28,9 +29,9 @@ class End:
     schedule: bits a second that may go out over time, the same at both ends; mtu: bytes a
     datagram; delay_s: how long a datagram is on its way when nothing holds it up, where the
     schedule does not say; turn_s: how long the radio takes to get the air, where both directions
-    share it; gap_s, max_age_s: see `Sender`; out, into: how datagrams are proven that go out and
-    come in; session: of this end, None for a random one. Raises ValueError for values out of
-    range.
+    share it; gap_s, on_air: see `TokenBucket`; max_age_s: see `Sender`; out, into: how datagrams
+    are proven that go out and come in; session: of this end, None for a random one. Raises
+    ValueError for values out of range.
     """
 
     def __init__(
@@ -41,12 +42,13 @@ class End:
         delay_s: float = 0.0,
         turn_s: float = 0.0,
         gap_s: float = 0.0,
+        on_air: OnAir = PLAIN,
         max_age_s: float | None = None,
         out: Seal = CHECKSUM,
         into: Seal = CHECKSUM,
         session: int | None = None,
     ) -> None:
-        bucket = TokenBucket(min(schedule.rates, default=0.0), gap_s)
+        bucket = TokenBucket(min(schedule.rates, default=0.0), gap_s, on_air)
         self._delay_s, self.turn_s = delay_s, turn_s
         self._now = 0.0
         session = random_session() if session is None else session

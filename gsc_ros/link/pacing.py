@@ -24,8 +24,9 @@ class Carrier:
     What is known of the link.
 
     rate_bps: with full datagrams, the gaps behind them counted in; mtu, overhead: bytes of a
-    datagram, and what of them is not payload (mtu 0: not known); gap_s: silence behind each;
-    parity: share of a frame's time on air that is parity, 0..1.
+    datagram, and what of them is not payload (mtu 0: not known); gap_s: what each takes besides
+    its bytes (preamble, header, silence behind it); parity: share of a frame's time on air that is
+    parity, 0..1.
     """
 
     rate_bps: float

@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from gsc_ros import paths
-from gsc_ros.link import framing, units
+from gsc_ros.link import airtime, framing, units
 from gsc_ros.link.codes import CODES
 from gsc_ros.link.orbit import BODIES, Orbit
 
@@ -121,6 +121,7 @@ class Profile:
     max_rate: float | None = _quantity('rate', 1e-3, 1e11, None)
     lora_spreading_factor: float | None = _quantity('number', 5, 12, None)
     lora_coding_rate: float | None = _quantity('number', 0.5, 0.8, None)
+    lora_preamble: float = _quantity('number', 6, 65_535, 8)
 
     # Packets
     packets: str = _choice(PACKETS, 'none')
@@ -157,6 +158,19 @@ class Profile:
         """Begin and end (s) of the jammer's doings in `jam_period`."""
         table = tuple(zip(self.jam_starts, self.jam_ends, strict=True))
         return table or ((self.jam_period - self.jam_length, self.jam_period),)
+
+    @property
+    def on_air(self) -> airtime.OnAir:
+        """What a datagram takes on air besides its bytes; then comes `packet_gap`."""
+        if self.lora_spreading_factor is None:
+            return airtime.PLAIN
+        assert self.bandwidth is not None and self.lora_coding_rate is not None
+        return airtime.lora(
+            int(self.lora_spreading_factor),
+            self.bandwidth,
+            self.lora_coding_rate,
+            self.lora_preamble,
+        )
 
     @property
     def orbit(self) -> Orbit | None:
@@ -254,11 +268,18 @@ class Profile:
             raise ValueError(f'{self.name}: two_ray needs two antenna_heights')
         if self.path_model == 'log_distance' and None in (self.path_exponent, self.path_reference):
             raise ValueError(f'{self.name}: log_distance needs path_exponent and path_reference')
-        if self.lora_spreading_factor is not None and None in (
-            self.lora_coding_rate,
-            self.bandwidth,
-        ):
+        if self.lora_spreading_factor is not None:
+            self._check_lora()
+
+    def _check_lora(self) -> None:
+        if self.lora_coding_rate is None or self.bandwidth is None:
             raise ValueError(f'{self.name}: LoRa needs lora_coding_rate and bandwidth')
+        if self.lora_spreading_factor != round(self.lora_spreading_factor or 0):
+            raise ValueError(f'{self.name}: lora_spreading_factor is a whole number')
+        if all(abs(4 / k - self.lora_coding_rate) > 0.01 for k in (5, 6, 7, 8)):
+            raise ValueError(f'{self.name}: lora_coding_rate is 4/5, 4/6, 4/7 or 4/8, as a number')
+        if self.mtu > airtime.LORA_MAX_BYTES:
+            raise ValueError(f'{self.name}: mtu of LoRa is at most {airtime.LORA_MAX_BYTES} B')
 
 
 def _physical_fields() -> Iterator[Field[Any]]:

@@ -32,8 +32,10 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from gsc_ros.link import erasure, framing
+from gsc_ros.link.airtime import PLAIN, OnAir
 from gsc_ros.link.counts import Count
 from gsc_ros.link.framing import CHECKSUM, Class, Datagram, Seal, SealError
 from gsc_ros.link.schedule import Schedule
@@ -46,18 +48,23 @@ BACKGROUND = frozenset((Class.REQUEST, Class.REPORT))
 # Slack for sums of floating-point times, in seconds.
 EPSILON_S = 1e-6
 
+_Load = list[tuple[int, int]]  # sizes of datagrams in bytes, and how many there are of each
+
 
 @dataclass
 class TokenBucket:
     """
     Bytes a second, in explicit time.
 
-    The bucket holds no credit: a datagram may go when the debt of the one before is paid, and its
-    own is paid exactly when its last bit has left. So the radio never bursts above its rate.
+    rate_bps: of the bits; on_air: what datagrams take besides their bytes; gap_s: silence behind
+    each. The bucket holds no credit: a datagram may go when the debt of the one before is paid,
+    and its own is paid exactly when its last bit has left. So the radio never bursts above its
+    rate.
     """
 
     rate_bps: float
     gap_s: float = 0.0
+    on_air: OnAir = PLAIN
     free_at: float = float('-inf')
 
     def __post_init__(self) -> None:
@@ -68,10 +75,17 @@ class TokenBucket:
                 )
 
     def air_s(self, size: int, datagrams: int = 1) -> float:
-        """Time on air of `size` bytes in so many datagrams, with the gaps behind them."""
+        """Time on air of so many datagrams of `size` bytes each, with the gaps behind them."""
         if self.rate_bps == 0:
             return float('inf')
-        return size * 8 / self.rate_bps + datagrams * self.gap_s
+        return datagrams * (self.on_air.bits(size) / self.rate_bps + self.gap_s)
+
+    @property
+    def fixed_s(self) -> float:
+        """Time of each datagram besides that of its bytes at the rate, s; see `OnAir`."""
+        if self.rate_bps == 0:
+            return self.gap_s
+        return self.on_air.fixed_bits / self.rate_bps + self.gap_s
 
     def spend(self, size: int, start: float) -> float:
         """Send `size` bytes from `start` on; returns when the last bit leaves."""
@@ -134,6 +148,7 @@ class Sender:
         self._opens: float | None = None  # of a closed link that traffic waits for
         self.counts = {klass: Count() for klass in Class}
         self.offered_bytes = self.sent_bytes = 0
+        self.sent_s = 0.0  # of air that datagrams took, with the gaps behind them
         self.unsealed = 0  # datagrams that could not be proven, and did not go out
         self.trouble = ''
         self._waiting: dict[Class, _Waiting] = {}
@@ -157,11 +172,11 @@ class Sender:
         ``firm``: others lean on it, so that only a firm one takes its place, until it is stale.
         """
         framing.check_payload(len(payload), self.mtu, self.seal.overhead)
-        air_bytes, _ = self._air(len(payload), klass)
-        self.offered_bytes += air_bytes
+        self.offered_bytes += _bytes(self._air(len(payload), klass))
         if klass is Class.FRAME:
-            plain = framing.air_bytes(len(payload), self.mtu, self.seal.overhead)
-            self.parity = 1 - min(1.0, plain / air_bytes)
+            room = self.mtu - self.seal.overhead
+            plain_s = self._fragments_s(len(payload), room)
+            self.parity = 1 - min(1.0, plain_s / self.air_s(len(payload)))
         self.counts[klass].offered += 1
         waiting = self._waiting.get(klass)
         if waiting is not None:
@@ -199,6 +214,7 @@ class Sender:
                 continue
             self.sent_bytes += len(data)
             left = self.bucket.spend(len(data), start)
+            self.sent_s += self.bucket.free_at - start
             self._account(datagram.klass, self.bucket.free_at - start)
             self._left[datagram.klass] = self.bucket.free_at
             return left, datagram, data
@@ -206,14 +222,25 @@ class Sender:
 
     def air_s(self, payload_bytes: int, klass: Class = Class.FRAME) -> float:
         """Time that a payload of so many bytes takes on air with its parity, s."""
-        return self.bucket.air_s(*self._air(payload_bytes, klass))
+        return self._seconds(self._air(payload_bytes, klass))
 
-    def _air(self, payload_bytes: int, klass: Class) -> tuple[int, int]:
-        """Bytes and datagrams of a payload on air."""
+    def _air(self, payload_bytes: int, klass: Class) -> _Load:
+        """Say what a payload puts on air."""
         step, parity = self._guard(payload_bytes, klass)
-        size = payload_bytes + parity * (step + framing.PARITY_HEAD_BYTES)
-        count = -(-payload_bytes // step) + parity
-        return size + count * self.seal.overhead, count
+        size = step + framing.PARITY_HEAD_BYTES + self.seal.overhead
+        return [*self._fragments(payload_bytes, step), (size, parity)]
+
+    def _fragments(self, size: int, step: int) -> _Load:
+        """Say what so many bytes in fragments of ``step``, without parity, put on air."""
+        full, rest = divmod(size, step)
+        overhead = self.seal.overhead
+        return [(step + overhead, full), (rest + overhead, int(rest > 0))]
+
+    def _fragments_s(self, size: int, step: int) -> float:
+        return self._seconds(self._fragments(size, step))
+
+    def _seconds(self, load: _Load) -> float:
+        return sum(self.bucket.air_s(size, count) for size, count in load if count)
 
     def _guard(self, payload_bytes: int, klass: Class) -> tuple[int, int]:
         """Bytes of a fragment, and how many of parity follow."""
@@ -258,8 +285,8 @@ class Sender:
 
     def queue(self, now: float) -> tuple[int, float]:
         """Bytes that have yet to go on air, and the age of the oldest waiting payload (s)."""
-        rests = [self._air(len(w.payload), klass)[0] for klass, w in self._waiting.items()]
-        rests += [self._rest(sending)[0] for sending in self._sending.values()]
+        rests = [_bytes(self._air(len(w.payload), klass)) for klass, w in self._waiting.items()]
+        rests += [_bytes(self._rest(sending)) for sending in self._sending.values()]
         age = max((now - w.offered_at for w in self._waiting.values()), default=0.0)
         return sum(rests), age
 
@@ -404,28 +431,23 @@ class Sender:
                 sending.parity.pop()
                 continue
             rest = sending.rest
-            keep = _longest(len(rest), sending.deadline - start, self._plain_s(sending.step))
+            seconds = partial(self._fragments_s, step=sending.step)
+            keep = _longest(len(rest), sending.deadline - start, seconds)
             sending.rest = rest[: max(1, keep)]
             sending.cut |= len(sending.rest) < len(rest)
             sending.deadline = max(sending.deadline, start + self._rest_s(sending))
 
-    def _rest(self, sending: _Sending) -> tuple[int, int]:
-        """Bytes and datagrams that have yet to go."""
-        size = len(sending.rest) + sum(map(len, sending.parity))
-        count = -(-len(sending.rest) // sending.step) + len(sending.parity)
-        return size + count * self.seal.overhead, count
-
-    def _plain_s(self, step: int) -> Callable[[int], float]:
-        """Time on air (s) of so many bytes in fragments of ``step``, without parity."""
-
-        def air_s(size: int) -> float:
-            count = -(-size // step)
-            return self.bucket.air_s(size + count * self.seal.overhead, count)
-
-        return air_s
+    def _rest(self, sending: _Sending) -> _Load:
+        """Say what has yet to go."""
+        parity = [(len(data) + self.seal.overhead, 1) for data in sending.parity]
+        return [*self._fragments(len(sending.rest), sending.step), *parity]
 
     def _rest_s(self, sending: _Sending) -> float:
-        return self.bucket.air_s(*self._rest(sending))
+        return self._seconds(self._rest(sending))
+
+
+def _bytes(load: _Load) -> int:
+    return sum(size * count for size, count in load)
 
 
 def _longest(size: int, seconds: float, air_s: Callable[[int], float]) -> int:

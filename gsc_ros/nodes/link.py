@@ -149,6 +149,7 @@ class LinkNode(LinkBase[LinkParameters]):
                 loss=loss,
                 seed=seed,
                 gap_s=profile.packet_gap,
+                on_air=profile.on_air,
                 max_age_s=max_age_s,
                 schedule=times,
                 seal=self.seal(direction),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from gsc_ros.link import schedule, transports, units
+from gsc_ros.link.airtime import PLAIN
 from gsc_ros.link.end import End
 from gsc_ros.link.framing import Received
 from gsc_ros.link.schedule import Schedule
@@ -166,6 +167,7 @@ class LinkEnd(LinkBase[P]):
             delay_s=self.budget.delay_s,
             turn_s=profile.turnaround,
             gap_s=0.0 if values.rate_bps else profile.packet_gap,
+            on_air=PLAIN if values.rate_bps else profile.on_air,
             max_age_s=self.max_age_s,
             out=self.seal(self.out),
             into=self.seal(self.into, closes=False),
