@@ -3,8 +3,9 @@ Start a graph without the launch package: ``python -m gsc_ros source:=sim link:=
 
 A first word names another one than the whole link: ``robot`` or ``ground``, one end of it.
 
-Nodes run as processes whose lines are prefixed with their names. All end together: on Ctrl-C, on
-SIGTERM, when the terminal is closed, or when one of them ends.
+Nodes run as processes whose lines are prefixed with their names. One that ends is started again,
+unless it cannot begin or ``respawn:=false`` (see ``respawn.py``). All end together: on Ctrl-C, on
+SIGTERM, when the terminal is closed, or when one of them ends for good.
 """
 
 if __name__ == '__main__':  # first, so that a signal finds its handler before slow imports
@@ -20,12 +21,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO
 
 from gsc_ros import start
 from gsc_ros.graph import GRAPHS, Graph, Node, Values, dds_environment
 from gsc_ros.paths import config_dir, prefixes
+from gsc_ros.respawn import Respawn, cause
 
 _GRACE_S = 8.0
 _WHOLE = 'teleop_link'
@@ -37,9 +39,8 @@ def usage(graph: Graph) -> str:
     lines += [f'  {name}: {other.title}' for name, other in GRAPHS.items()]
     lines.append('')
     for argument in graph.arguments:
-        choices = f' ({", ".join(argument.choices)})' if argument.choices else ''
         lines.append(f'  {argument.name}:={argument.default}')
-        lines.append(f'      {argument.description}{choices}')
+        lines.append(f'      {graph.describe(argument)}')
     return '\n'.join(lines)
 
 
@@ -80,23 +81,35 @@ def environment() -> dict[str, str]:
 
 
 class Processes:
-    """The graph's processes: started together, ended together."""
+    """
+    The graph's processes: started together, ended together.
 
-    def __init__(self, commands: dict[str, list[str]], output: IO[str]) -> None:
+    ``respawns``: what is done when one of them ends by itself; one without ends for good.
+    """
+
+    def __init__(
+        self,
+        commands: dict[str, list[str]],
+        output: IO[str],
+        respawns: Mapping[str, Respawn] | None = None,
+    ) -> None:
         self._output = output
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
+        self._commands, self._respawns = commands, respawns or {}
+        self._started: dict[str, float] = {}
+        self._due: dict[str, float] = {}  # when one is started again
         self.children: dict[str, subprocess.Popen[str]] = {}
         try:
-            for name, words in commands.items():
-                self._start(name, words)
+            for name in commands:
+                self._start(name)
         except BaseException:
             self.stop()  # those that did start
             raise
 
-    def _start(self, name: str, words: list[str]) -> None:
+    def _start(self, name: str) -> None:
         child = subprocess.Popen(
-            words,
+            self._commands[name],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -106,9 +119,10 @@ class Processes:
             start_new_session=True,  # Ctrl-C reaches them through us, once
         )
         self.children[name] = child
+        self._started[name] = time.monotonic()
         thread = threading.Thread(target=self._relay, args=(name, child), daemon=True)
         thread.start()
-        self._threads.append(thread)
+        self._threads = [*(one for one in self._threads if one.is_alive()), thread]
 
     def _relay(self, name: str, child: 'subprocess.Popen[str]') -> None:
         assert child.stdout is not None
@@ -122,12 +136,35 @@ class Processes:
             self._output.flush()
 
     def ended(self) -> tuple[str, int] | None:
-        """Return name and exit code of a process that has ended, or None."""
+        """
+        Return name and exit code of a process that has ended for good, or None.
+
+        One that is to be started again is, once its delay is over.
+        """
+        now = time.monotonic()
         for name, child in self.children.items():
-            code = child.poll()
-            if code is not None:
-                return name, code
+            if name not in self._due:
+                code = child.poll()
+                if code is not None and not self._again(name, code, cause(code)):
+                    return name, code
+            elif now >= self._due[name]:
+                del self._due[name]
+                try:
+                    self._start(name)
+                except OSError as error:  # no memory, or too many processes
+                    self._again(name, os.EX_OSERR, f'cannot be started: {error}')
         return None
+
+    def _again(self, name: str, code: int, why: str) -> bool:
+        """See to it that a process which ended is started again; returns False for not at all."""
+        now = time.monotonic()
+        respawn = self._respawns.get(name)
+        delay_s = respawn.after(code, now - self._started[name]) if respawn else None
+        if delay_s is None:
+            return False
+        self._due[name] = now + delay_s
+        self.say('gsc_ros', f'{name} {why}: started again in {delay_s:g} s')
+        return True
 
     def stop(self) -> None:
         """End all processes: asked first, killed after a grace."""
@@ -153,10 +190,8 @@ def supervise(processes: Processes, stopping: threading.Event) -> int:
             end = processes.ended()
             if end is not None:
                 name, code = end
-                processes.say(
-                    'gsc_ros', f'{name} has ended with exit code {code}: stopping the others'
-                )
-                return code or 1
+                processes.say('gsc_ros', f'{name} {cause(code)}: stopping the others')
+                return 128 - code if code < 0 else code or 1
     finally:
         processes.stop()
     return 0
@@ -193,9 +228,11 @@ def main(words: Sequence[str] | None = None) -> int:
     if values.get('rviz') == 'true':
         config = config_dir() / 'teleop.rviz'
         print(f'gsc_ros: rviz:=true needs `ros2 launch`; without it: rviz2 -d {config}')
-    commands = {node.executable: command(graph, node, values) for node in graph.running(values)}
+    nodes = graph.running(values)
+    commands = {node.executable: command(graph, node, values) for node in nodes}
+    respawns = {node.executable: Respawn(graph.respawned(node, values)) for node in nodes}
     with told_to_stop() as stopping:
-        return supervise(Processes(commands, sys.stdout), stopping)
+        return supervise(Processes(commands, sys.stdout, respawns), stopping)
 
 
 if __name__ == '__main__':

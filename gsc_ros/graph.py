@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import yaml
+
 from gsc_ros.codec.bitstream import PRESETS
 from gsc_ros.link.transports import KINDS as TRANSPORTS
 from gsc_ros.paths import config_dir, prefixes
@@ -24,13 +26,21 @@ Values = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Argument:
-    """A launch argument: its ``choices``, empty for any, and the ``kind`` of what it sets."""
+    """
+    A launch argument: its ``choices``, empty for any, and the ``kind`` of what it sets.
+
+    One that sets parameters of nodes and has no ``default`` leaves them to the params file.
+    """
 
     name: str
     default: str
     description: str
     choices: tuple[str, ...] = ()
-    kind: type[str] | type[int] = str
+    kind: type[str] | type[int] | type[float] | type[bool] = str
+
+
+def _switch(name: str, default: str, description: str) -> Argument:
+    return Argument(name, default, description, ('true', 'false'), bool)
 
 
 @dataclass(frozen=True)
@@ -39,32 +49,50 @@ class Node:
     A process of the graph.
 
     ``parameters``: its parameters by the argument that sets each; ``when``: whether it runs, from
-    the values of the arguments. ``package`` other than ours are started only by ``ros2 launch``.
+    the values of the arguments. ``always``: it is started again when it ends, whatever the
+    argument ``respawn`` says.
     """
 
     executable: str
     parameters: Mapping[str, str] = field(default_factory=dict)
     when: Callable[[Values], bool] = lambda values: True
-    package: str = PACKAGE
+    always: bool = False
 
 
 SOURCE = (
-    Argument('source', 'sim', 'Camera: simulator, folder of pictures, film, or a topic of yours',
+    Argument('source', '', 'Camera: simulator, folder of images, film, or a topic of yours',
              (*SOURCES, TOPIC)),
     Argument('path', '', 'Folder or film of source images and video'),
     Argument('image_topic', 'camera/image', "The camera's topic, for source topic"),
     Argument('camera_info_topic', 'camera/camera_info', 'Its camera_info'),
-    Argument('scene', 'street', "The simulator's world", ('street', 'rover')),
+    Argument('depth_topic', 'camera/depth/image', "A depth sensor's images, for use_depth"),
+    Argument('scene', '', "The simulator's world", ('street', 'rover')),
+    Argument('image_transport', '', 'Form of the images', ('raw', 'compressed')),
+    Argument('image_qos', '', 'Quality of service of the images; reliable where the camera offers '
+             'it and images are lost', ('best_effort', 'reliable')),
+    _switch('rectify', '', "Take the lens' distortion out of the images"),
+    _switch('use_depth', '', 'Take the scale of the depth from depth_topic'),
+    Argument('max_rate', '', 'Frames a second at most', kind=float),
+    Argument('key_every', '', 'A key frame after so many frames at most; 0: as few as the scenes '
+             'need', kind=int),
 )  # fmt: skip
-LINK = (Argument('link', 'moon_dte_s_13m', 'Link profile, see `gsc link-budget --list`'),)
-CODEC = (Argument('preset', 'gsc', 'Which streams a frame has', PRESETS),)
-BUDGET = (Argument('budget_bytes', '300', 'Bytes of a frame on air, 40 to 2000', kind=int),)
+LINK = (Argument('link', '', 'Link profile, see `gsc link-budget --list`'),)
+CODEC = (
+    Argument('preset', '', 'Which streams a frame has', PRESETS),
+    Argument('threads', '', 'CPU threads of the networks, of encoder and decoder each', kind=int),
+)
+BUDGET = (Argument('budget_bytes', '', 'Bytes of a frame on air, 40 to 2000', kind=int),)
+COMMANDS = (
+    Argument('command_timeout_s', '', 'The robot is stopped when no command came for so long, s',
+             kind=float),
+)  # fmt: skip
+STAMPED = (_switch('stamped', '', 'Velocity commands are TwistStamped'),)
 TRANSPORT = (
-    Argument('transport', 'udp', 'What brings datagrams to the other end', TRANSPORTS),
-    Argument('local', ':7447', 'Address to listen on, host:port or :port (udp)'),
+    Argument('transport', '', 'What brings datagrams to the other end', TRANSPORTS),
+    Argument('local', '', 'Address to listen on, host:port or :port (udp)'),
     Argument('remote', '', 'Address of the other end; empty: where it last called from (udp)'),
     Argument('device', '', 'Serial device, e.g. /dev/ttyUSB0 (serial)'),
-    Argument('baud', '57600', 'Its baud rate (serial)', kind=int),
+    Argument('baud', '', 'Its baud rate (serial)', kind=int),
     Argument('key_file', '', 'Key of the link, the same at both ends, as `gsc key` makes it'),
 )
 RUN = (
@@ -72,7 +100,8 @@ RUN = (
     Argument('params_file', '', 'Parameters of all nodes; empty for config/teleop_link.yaml'),
     Argument('log_level', 'info', 'Least severity that is logged',
              ('debug', 'info', 'warn', 'error', 'fatal')),
-    Argument('use_sim_time', 'false', 'Take the time from /clock', ('true', 'false')),
+    _switch('use_sim_time', '', 'Take the time from /clock'),
+    _switch('respawn', 'true', 'Start a node again that has ended; false: end all others with it'),
 )  # fmt: skip
 CLOCK = (
     Argument(
@@ -82,20 +111,42 @@ CLOCK = (
         kind=int,
     ),
 )
-RVIZ = (Argument('rviz', 'false', 'Start RViz with config/teleop.rviz', ('true', 'false')),)
+RVIZ = (_switch('rviz', 'false', 'Start RViz with config/teleop.rviz'),)
 
 CAMERA_NODE = Node(
     'camera',
     {'source': 'source', 'path': 'path', 'scene': 'scene'},
     lambda values: values['source'] != TOPIC,
 )
-ENCODER_NODE = Node('encoder', {'preset': 'preset', 'budget_bytes': 'budget_bytes'})
-GUARD_NODE = Node('guard')
-DECODER_NODE = Node('decoder', {'preset': 'preset'})
+ENCODER_NODE = Node(
+    'encoder',
+    {
+        name: name
+        for name in (
+            'preset',
+            'budget_bytes',
+            'image_transport',
+            'image_qos',
+            'rectify',
+            'use_depth',
+            'max_rate',
+            'key_every',
+            'threads',
+        )
+    },
+)
+# Without it nothing moves, and it stops the robot at its start.
+GUARD_NODE = Node('guard', {'stamped': 'stamped'}, always=True)
+DECODER_NODE = Node('decoder', {'preset': 'preset', 'threads': 'threads'})
 CLOCK_NODE = Node('clock', {'speed': 'clock_speed'}, lambda values: values['clock_speed'] != '0')
+_ROBOT = {'command_timeout_s': 'command_timeout_s', 'stamped': 'stamped'}
 _END = {'profile': 'link'} | {argument.name: argument.name for argument in TRANSPORT}
 
-REMAPPINGS = (('camera/image', 'image_topic'), ('camera/camera_info', 'camera_info_topic'))
+REMAPPINGS = (
+    ('camera/image', 'image_topic'),
+    ('camera/camera_info', 'camera_info_topic'),
+    ('camera/depth/image', 'depth_topic'),
+)
 
 
 @dataclass(frozen=True)
@@ -122,9 +173,10 @@ class Graph:
             if argument is None:
                 names = ', '.join(self.defaults())
                 raise ValueError(f'unknown argument {name!r}; there are: {names}')
-            if argument.choices and value not in argument.choices:
+            if argument.choices and value not in (*argument.choices, argument.default):
                 raise ValueError(f'{name}:={value}: give one of {", ".join(argument.choices)}')
-            self.typed(name, value)
+            if value != argument.default:
+                self.typed(name, value)
         values = self.defaults() | dict(given)
         if values.get('clock_speed', '0') != '0':
             values['use_sim_time'] = 'true'
@@ -132,7 +184,9 @@ class Graph:
         values['params_file'] = values['params_file'] or str(config_dir() / 'teleop_link.yaml')
         if not Path(values['params_file']).is_file():
             raise ValueError(f'params_file:={values["params_file"]}: there is no such file')
-        if values.get('source') in ('images', 'video') and not values['path']:
+        # One of your own may name the path.
+        own = given.get('params_file')
+        if values.get('source') in ('images', 'video') and not values['path'] and not own:
             raise ValueError(f'source:={values["source"]} needs path:=<folder or film>')
         return values
 
@@ -140,7 +194,7 @@ class Graph:
         """Return the nodes that run under these values."""
         return [node for node in self.nodes if node.when(values)]
 
-    def typed(self, name: str, value: str) -> str | int:
+    def typed(self, name: str, value: str) -> str | int | float | bool:
         """
         Turn an argument's text into what it sets: text stays text, also where it looks like a
         number.
@@ -149,20 +203,52 @@ class Graph:
         """
         argument = self._argument(name)
         kind = argument.kind if argument else str
+        if kind is bool:
+            return value == 'true'
         try:
             return kind(value)
         except ValueError:
-            raise ValueError(f'{name}:={value}: give a whole number') from None
+            raise ValueError(
+                f'{name}:={value}: give a {"whole " if kind is int else ""}number'
+            ) from None
 
-    def node_parameters(self, node: Node, values: Values) -> dict[str, str | int | bool]:
-        """Return the parameters that the arguments set on a node."""
-        parameters: dict[str, str | int | bool] = {
+    def node_parameters(self, node: Node, values: Values) -> dict[str, str | int | float | bool]:
+        """
+        Return the parameters that the arguments set on a node.
+
+        What was not given is left to the params file.
+        """
+        parameters = {
             name: self.typed(argument, values[argument])
             for name, argument in node.parameters.items()
+            if values[argument]
         }
-        own_clock = node is CLOCK_NODE
-        parameters['use_sim_time'] = not own_clock and values['use_sim_time'] == 'true'
+        if node is CLOCK_NODE:
+            parameters['use_sim_time'] = False
+        elif values['use_sim_time']:
+            parameters['use_sim_time'] = values['use_sim_time'] == 'true'
         return parameters
+
+    def respawned(self, node: Node, values: Values) -> bool:
+        """Return whether a node is started again when it ends."""
+        return node.always or values['respawn'] == 'true'
+
+    def describe(self, argument: Argument) -> str:
+        """Say what an argument does, what it takes, and what holds where it is not given."""
+        choices = f' ({", ".join(argument.choices)})' if argument.choices else ''
+        shipped = '' if argument.default else self._shipped(argument.name)
+        default = f'. Not given: as in params_file, {shipped} in ours' if shipped else ''
+        return f'{argument.description}{choices}{default}'
+
+    def _shipped(self, argument: str) -> str:
+        """Return what the shipped params file says of what an argument sets; empty for nothing."""
+        file = yaml.safe_load((config_dir() / 'teleop_link.yaml').read_text())
+        for node in self.nodes:
+            for name, by in node.parameters.items():
+                if by == argument:
+                    value = file[f'/**/{node.executable}']['ros__parameters'][name]
+                    return str(value).lower() if isinstance(value, bool) else str(value)
+        return ''
 
     def remappings(self, values: Values) -> list[tuple[str, str]]:
         """Return the topics that are called otherwise."""
@@ -176,11 +262,11 @@ class Graph:
 GRAPHS = {
     'teleop_link': Graph(
         'robot, simulated link and ground on one machine',
-        (*SOURCE, *LINK, *CODEC, *BUDGET, *RUN, *CLOCK, *RVIZ),
+        (*SOURCE, *LINK, *CODEC, *BUDGET, *COMMANDS, *STAMPED, *RUN, *CLOCK, *RVIZ),
         (
             CAMERA_NODE,
             ENCODER_NODE,
-            Node('link', {'profile': 'link'}),
+            Node('link', {'profile': 'link', **_ROBOT}),
             GUARD_NODE,
             DECODER_NODE,
             CLOCK_NODE,
@@ -188,13 +274,13 @@ GRAPHS = {
     ),
     'robot': Graph(
         "the robot's end of a real link",
-        (*SOURCE, *LINK, *TRANSPORT, *CODEC, *BUDGET, *RUN),
-        (CAMERA_NODE, ENCODER_NODE, Node('link_robot', _END), GUARD_NODE),
+        (*SOURCE, *LINK, *TRANSPORT, *CODEC, *BUDGET, *COMMANDS, *STAMPED, *RUN),
+        (CAMERA_NODE, ENCODER_NODE, Node('link_robot', {**_END, **_ROBOT}), GUARD_NODE),
     ),
     'ground': Graph(
         "the operator's end of a real link",
-        (*LINK, *TRANSPORT, *CODEC, *RUN, *RVIZ),
-        (Node('link_ground', _END), DECODER_NODE),
+        (*LINK, *TRANSPORT, *CODEC, *STAMPED, *RUN, *RVIZ),
+        (Node('link_ground', {**_END, 'stamped': 'stamped'}), DECODER_NODE),
     ),
 }
 

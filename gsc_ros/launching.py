@@ -1,15 +1,63 @@
 """What the launch files do: each starts a graph of gsc_ros/graph.py. Needs launch_ros."""
 
 import os
+import time
 
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    LogInfo,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+    TimerAction,
+)
+from launch.events.process import ProcessExited
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from gsc_ros.graph import GRAPHS, PACKAGE, Graph, dds_environment
 from gsc_ros.paths import config_dir
+from gsc_ros.respawn import Respawn, cause
 from gsc_ros.start import PARENT
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+
+
+class Ended:
+    """
+    What launch does when a node's process ends.
+
+    Launch's own respawn knows no exit codes and no back-off.
+    """
+
+    def __init__(self, name: str, respawn: Respawn) -> None:
+        self._name, self._respawn = name, respawn
+        self._started = time.monotonic()
+
+    def __call__(
+        self, event: ProcessExited, context: LaunchContext
+    ) -> list[LaunchDescriptionEntity] | None:
+        """Start it again, or end the graph with a code that says so: raises RuntimeError."""
+        if context.is_shutdown:
+            return None
+        how, lasted_s = cause(event.returncode), time.monotonic() - self._started
+        delay_s = self._respawn.after(event.returncode, lasted_s)
+        if delay_s is None:
+            raise RuntimeError(f'{self._name} {how}: stopping the others')
+        self._started = time.monotonic() + delay_s
+        # Not a Node: launch_ros would take it for a second one of the same name.
+        again = ExecuteProcess(
+            cmd=event.cmd,
+            prefix='',  # the command has it
+            name=self._name,
+            cwd=event.cwd,
+            env=event.env,
+            output='screen',
+            on_exit=self,
+        )
+        return [
+            LogInfo(msg=f'{self._name} {how}: started again in {delay_s:g} s'),
+            TimerAction(period=delay_s, actions=[again]),
+        ]
 
 
 def start(context: LaunchContext, graph: Graph) -> list[LaunchDescriptionEntity]:
@@ -32,8 +80,8 @@ def start(context: LaunchContext, graph: Graph) -> list[LaunchDescriptionEntity]
                 output='screen',
             )
         )
-    # Plain nodes: they configure and activate themselves (parameter autostart), so that the graph
-    # comes up the same way with and without launch.
+    # Plain nodes: they configure and activate themselves (parameter autostart), and are started
+    # again by our own policy, so that it all goes the same way with and without launch.
     entities += [
         Node(
             package=PACKAGE,
@@ -51,6 +99,7 @@ def start(context: LaunchContext, graph: Graph) -> list[LaunchDescriptionEntity]
             remappings=graph.remappings(values),
             arguments=['--ros-args', '--log-level', values['log_level']],
             output='screen',
+            on_exit=Ended(node.executable, Respawn(graph.respawned(node, values))),
         )
         for node in graph.running(values)
     ]
@@ -66,8 +115,7 @@ def describe(name: str) -> LaunchDescription:
                 DeclareLaunchArgument(
                     a.name,
                     default_value=a.default,
-                    description=a.description,
-                    choices=list(a.choices) or None,
+                    description=graph.describe(a),
                 )
                 for a in graph.arguments
             ),

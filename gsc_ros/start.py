@@ -8,6 +8,7 @@ once, with code 0: there is nothing to close yet. Only the standard library is i
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
@@ -16,6 +17,8 @@ NODES = ('camera', 'encoder', 'link', 'link_robot', 'link_ground', 'guard', 'dec
          'clock')  # fmt: skip
 # The process that starts the graph puts its id here: nodes end when it dies, even by SIGKILL.
 PARENT = 'GSC_ROS_PARENT'
+# Exit code of a node that cannot be configured, or not even imported.
+NOT_BEGUN = 1
 
 
 def signals() -> list[signal.Signals]:
@@ -41,9 +44,18 @@ def ignore_signals() -> None:
 
 
 def run(name: str, args: list[str] | None = None) -> int:
-    """Run a node of :data:`NODES`; returns the exit code of the process."""
+    """
+    Run a node of :data:`NODES`; returns the exit code of the process.
+
+    1 is that of a node that cannot begin (:data:`NOT_BEGUN`): one that fails later has another.
+    """
     end_on_signals()
-    code: int = import_module(f'gsc_ros.nodes.{name}').main(args)
+    main = import_module(f'gsc_ros.nodes.{name}').main
+    try:
+        code: int = main(args)
+    except Exception:
+        traceback.print_exc()
+        code = os.EX_SOFTWARE
     return code
 
 

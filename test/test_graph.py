@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import shlex
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from gsc_ros import __main__ as runner
 from gsc_ros import paths
-from gsc_ros.graph import GRAPHS, dds_environment
+from gsc_ros.graph import CLOCK_NODE, GRAPHS, TOPIC, TRANSPORT, dds_environment
 
 NASTY = ('2024', '1e3', '0x10', 'true', 'null', '', '~', '[1]', 'a: b', '# a', 'a "b" \'c\'',
          'C:\\d\\n', 'straße/ 写真', '%s $HOME', '- a', '😀')  # fmt: skip
@@ -38,7 +39,7 @@ def test_defaults_are_complete_and_good(graph):
     assert values['params_file'] == str(paths.config_dir() / 'teleop_link.yaml')
     for argument in graph.arguments:
         assert argument.description
-        assert not argument.choices or argument.default in argument.choices
+        assert not argument.choices or argument.default in ('', *argument.choices)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,10 @@ def test_defaults_are_complete_and_good(graph):
         ({'rviz': 'yes'}, ['rviz:=yes', 'true', 'false']),
         ({'budget_bytes': 'much'}, ['budget_bytes:=much', 'whole number']),
         ({'budget_bytes': '300.5'}, ['budget_bytes:=300.5', 'whole number']),
+        ({'max_rate': 'fast'}, ['max_rate:=fast', 'give a number']),
+        ({'use_depth': 'yes'}, ['use_depth:=yes', 'true', 'false']),
+        ({'respawn': ''}, ['respawn:=:', 'true', 'false']),
+        ({'image_transport': 'theora'}, ['image_transport:=theora', 'raw', 'compressed']),
         ({'params_file': '/no/such.yaml'}, ['params_file:=/no/such.yaml', 'no such file']),
         ({'source': 'images'}, ['source:=images', 'path:=']),
         ({'source': 'video'}, ['source:=video', 'path:=']),
@@ -73,28 +78,62 @@ def test_a_camera_of_yours_takes_the_place_of_ours():
 @every
 def test_arguments_set_parameters_that_the_nodes_have(graph):
     pytest.importorskip('rclpy')
-    values = graph.resolve({})
+    arguments = {argument.name: argument for argument in graph.arguments}
     for node in graph.nodes:
         module = importlib.import_module(f'gsc_ros.nodes.{node.executable}')
         known = next(
             kind for name, kind in vars(module).items() if name.endswith('Parameters')
             and kind.__module__ == module.__name__
         ).__dataclass_fields__  # fmt: skip
-        for name, value in graph.node_parameters(node, values).items():
-            if name == 'use_sim_time':
-                continue  # every node's own
-            assert known[name].default == value
-            assert type(known[name].default) is type(value)
+        for name, by in node.parameters.items():
+            argument = arguments[by]
+            assert argument.kind is type(known[name].default)
+            choices = known[name].metadata['choices'] or ()
+            if argument.kind is bool:
+                choices = ('true', 'false')
+            assert set(choices) == set(argument.choices) - {TOPIC}
 
 
 @every
-def test_the_file_sets_what_the_arguments_set_by_default(graph):
+def test_what_is_not_given_is_left_to_the_params_file(graph):
+    """The file that ships holds the nodes' own defaults; `clock_speed` says whether one runs."""
     values = graph.resolve({})
     file = yaml.safe_load((paths.config_dir() / 'teleop_link.yaml').read_text())
     for node in graph.nodes:
         stands = file[f'/**/{node.executable}']['ros__parameters']
-        for name in node.parameters:
-            assert stands[name] == graph.node_parameters(node, values)[name]
+        assert set(node.parameters) <= set(stands)
+        if node is not CLOCK_NODE:
+            assert graph.node_parameters(node, values) == {}
+            assert '-p' not in runner.command(graph, node, values)
+        for name, by in node.parameters.items():
+            shown = str(stands[name]).lower() if isinstance(stands[name], bool) else stands[name]
+            (argument,) = (a for a in graph.arguments if a.name == by)
+            assert argument.default or f'{shown}' in graph.describe(argument)
+
+
+def test_one_argument_sets_a_parameter_of_several_nodes():
+    values = TELEOP.resolve({'threads': '3', 'use_depth': 'true', 'max_rate': '2'})
+    found = {n.executable: TELEOP.node_parameters(n, values) for n in TELEOP.running(values)}
+    assert found['encoder'] == {'threads': 3, 'use_depth': True, 'max_rate': 2.0}
+    assert type(found['encoder']['max_rate']) is float
+    assert found['decoder'] == {'threads': 3}
+
+
+def test_respawn_is_on_unless_it_is_refused():
+    for text, wanted in (('true', True), ('false', False)):
+        values = TELEOP.resolve({'respawn': text})
+        for node in TELEOP.nodes:
+            assert TELEOP.respawned(node, values) == (wanted or node.always)
+    assert TELEOP.resolve({})['respawn'] == 'true'
+
+
+def test_the_readme_lists_every_argument():
+    text = (paths.message_dir().parent / 'README.md').read_text()
+    table = text[text.index('| argument |') : text.index('**Your own camera**')]
+    named = set(re.findall(r'`(\w+)`', table))
+    for graph in GRAPHS.values():
+        own = {a.name for a in TRANSPORT}  # of real ends, in the paragraphs below
+        assert set(graph.defaults()) - own <= named
 
 
 # Controls and separators of lines are no part of any name of a file.

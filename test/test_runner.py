@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from gsc_ros import __main__ as runner
-from gsc_ros import paths
+from gsc_ros import paths, respawn
 from gsc_ros.graph import GRAPHS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -96,8 +96,9 @@ class Run:
         return code, ''.join(self.lines)
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_the_graph_shows_pictures_and_stops_when_told(ros, mark, arguments, number):
+@pytest.fixture
+def seen(ros, arguments):
+    """Images that the graph shows; call it to see what has come until now."""
     rclpy = pytest.importorskip('rclpy')
     from rclpy.executors import SingleThreadedExecutor
     from sensor_msgs.msg import Image
@@ -109,20 +110,70 @@ def test_the_graph_shows_pictures_and_stops_when_told(ros, mark, arguments, numb
     executor.add_node(node)
     got = []
     node.create_subscription(Image, topics.DECODED, got.append, topics.PICTURES)
+
+    def look():
+        executor.spin_once(timeout_sec=0.1)
+        return got
+
+    yield look
+    executor.shutdown()
+    node.destroy_node()
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_the_graph_shows_pictures_and_stops_when_told(seen, mark, arguments, number):
     run = Run(arguments)
     try:
-        wait(lambda: executor.spin_once(timeout_sec=0.1) or got or run.process.poll(), 'a picture')
+        wait(lambda: seen() or run.process.poll(), 'a picture')
         run.process.send_signal(number)
         code, said = run.end()
     finally:
         run.process.kill()
-        executor.shutdown()
-        node.destroy_node()
+    got = seen()
     assert got, said
     assert (got[0].width, got[0].height, got[0].encoding) == (96, 64, 'rgb8')
     assert code == 0, said
     assert 'Traceback' not in said
     assert 'killed' not in said
+
+
+def pid_of(mark, name):
+    """Return the id of the node that is called so."""
+    for pid in marked(mark):
+        words = Path(f'/proc/{pid}/cmdline').read_text().split('\0')
+        if f'__node:={name}' in words:
+            return pid
+    return None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['camera', 'encoder', 'link', 'decoder'])
+def test_a_node_that_is_killed_is_started_again_and_images_come(seen, mark, arguments, name):
+    run = Run(arguments)
+    try:
+        wait(lambda: seen() or run.process.poll(), 'a picture')
+        killed = pid_of(mark, name)
+        os.kill(killed, signal.SIGKILL)
+        wait(lambda: pid_of(mark, name) not in (None, killed), 'another process')
+        while seen():
+            seen().clear()
+        wait(lambda: seen() or run.process.poll(), 'images again')
+        run.process.send_signal(signal.SIGINT)
+        code, said = run.end()
+    finally:
+        run.process.kill()
+    assert code == 0, said
+    assert f'[gsc_ros] {name} was ended by SIGKILL: started again in 1 s' in said
+
+
+@pytest.mark.slow
+def test_without_respawn_a_node_that_is_killed_ends_all(mark, arguments):
+    run = Run({**arguments, 'respawn': 'false'})
+    wait(lambda: pid_of(mark, 'link'), 'the link')
+    os.kill(pid_of(mark, 'link'), signal.SIGKILL)
+    code, said = run.end()
+    assert code == 128 + signal.SIGKILL
+    assert '[gsc_ros] link was ended by SIGKILL: stopping the others' in said
 
 
 @pytest.fixture
@@ -220,6 +271,78 @@ def test_lines_carry_their_process_and_an_end_its_code(mark):
     said = output.getvalue()
     assert '[two] bye\n' in said
     assert '[gsc_ros] two has ended with exit code 3: stopping the others' in said
+
+
+def watched(processes):
+    """Supervise processes in a thread; returns what stops them, the thread and its result."""
+    stopping, codes = threading.Event(), []
+    thread = threading.Thread(target=lambda: codes.append(runner.supervise(processes, stopping)))
+    thread.start()
+    return stopping, thread, codes
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Start again sooner than in the field."""
+    monkeypatch.setattr(respawn, 'FIRST_S', 0.05)
+    monkeypatch.setattr(respawn, 'MOST_S', 0.2)
+
+
+def test_what_crashes_is_started_again_and_the_others_live_on(mark, quick):
+    output = io.StringIO()
+    crash = 'import os; print("up", flush=True); os.kill(os.getpid(), 9)'
+    processes = runner.Processes(
+        {'one': python(SLEEP), 'two': python(crash)}, output, {'two': respawn.Respawn()}
+    )
+    one = processes.children['one']
+    stopping, thread, codes = watched(processes)
+    wait(lambda: output.getvalue().count('[two] up') >= 4, 'it is started four times')
+    assert one.poll() is None
+    stopping.set()
+    thread.join(PATIENCE_S)
+    assert codes == [0]
+    said = output.getvalue()
+    for delay in ('0.05', '0.1', '0.2'):
+        assert f'[gsc_ros] two was ended by SIGKILL: started again in {delay} s' in said
+    assert one.poll() is not None
+
+
+def test_what_cannot_begin_ends_all_though_it_would_be_started_again(mark, quick):
+    output = io.StringIO()
+    processes = runner.Processes(
+        {'one': python(SLEEP), 'two': python('raise SystemExit(1)')},
+        output,
+        {'one': respawn.Respawn(), 'two': respawn.Respawn()},
+    )
+    assert runner.supervise(processes, threading.Event()) == 1
+    assert '[gsc_ros] two has ended with exit code 1: stopping the others' in output.getvalue()
+
+
+def test_what_cannot_be_started_again_yet_is_tried_later(mark, quick, monkeypatch):
+    output = io.StringIO()
+    processes = runner.Processes({'one': python('')}, output, {'one': respawn.Respawn()})
+    start, tries = runner.Processes._start, []
+
+    def no_memory(self, name):
+        tries.append(name)
+        if len(tries) < 3:
+            raise OSError('no memory')
+        start(self, name)
+
+    monkeypatch.setattr(runner.Processes, '_start', no_memory)
+    stopping, thread, codes = watched(processes)
+    wait(lambda: len(tries) > 3, 'it is started')
+    stopping.set()
+    thread.join(PATIENCE_S)
+    assert codes == [0]
+    assert output.getvalue().count('cannot be started: no memory') == 2
+
+
+def test_an_end_by_a_signal_is_the_code_of_a_shell(mark):
+    processes = runner.Processes(
+        {'one': python('import os; os.kill(os.getpid(), 9)')}, io.StringIO()
+    )
+    assert runner.supervise(processes, threading.Event()) == 128 + signal.SIGKILL
 
 
 def test_an_end_without_a_fault_is_still_the_end_of_all(mark):
