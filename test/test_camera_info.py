@@ -124,8 +124,19 @@ def stamped(number, focal=80.0):
     return message
 
 
-def at(number):
-    return Time(sec=number, nanosec=5)
+def at(number, frame_id='camera_optical_frame'):
+    return Header(stamp=Time(sec=number, nanosec=5), frame_id=frame_id)
+
+
+def test_another_cameras_does_not_stand_in():
+    infos = CameraInfos()
+    infos.add(stamped(1, 100.0))
+    assert infos.of(at(2, 'rear')) is None
+    nameless = stamped(3, 300.0)
+    nameless.header.frame_id = ''
+    infos.add(nameless)
+    assert infos.of(at(4, 'rear')).k[0] == 300.0
+    assert infos.unmatched == 1
 
 
 def test_each_image_has_the_camera_info_of_its_stamp():

@@ -170,7 +170,7 @@ def test_depth_of_an_uncalibrated_camera_is_announced(bench):
     info = CameraInfo(width=96, height=64)
     publisher = bench.peer.create_publisher(CameraInfo, topics.RECEIVED_INFO, topics.NEWEST)
     bench.wait(publisher.get_subscription_count)
-    bench.wait(lambda: publisher.publish(info) or node._last_info is not None)
+    bench.wait(lambda: publisher.publish(info) or node._infos.newest is not None)
     node._last_frame = np.inf  # as if frames came
     _, said, _ = bench.wait_for_report('decoder', lambda lv, m, v: lv == DiagnosticStatus.WARN)
     assert 'calibrat' in said

@@ -14,6 +14,7 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
+from std_msgs.msg import Header
 
 _KEPT = 512  # 8 s of a camera of 60 images a second
 _FISHEYE = 'equidistant'
@@ -42,20 +43,26 @@ class CameraInfos:
         while len(self._infos) > _KEPT:
             self._infos.popitem(last=False)
 
-    def of(self, stamp: Time) -> CameraInfo | None:
+    def of(self, header: Header) -> CameraInfo | None:
         """
-        Return the one of a stamp; where it did not come, the newest one that is older.
+        Return the one of an image's stamp; where it did not come, the newest one that is older.
 
-        Of an image older than all, the oldest. None before the first.
+        Of an image older than all, the oldest; none of another camera (frame_id); None before the
+        first.
         """
-        key = _key(stamp)
+        key = _key(header.stamp)
         found = self._infos.get(key)
-        if found is None and self._infos:
-            self.unmatched += 1
-            known = dict(self._infos)  # others come in meanwhile
-            older = [other for other in known if other < key]
-            found = known[max(older) if older else min(known)]
-        return found
+        if found is not None:
+            return found
+        known = dict(self._infos)  # others come in meanwhile
+        same = [
+            other for other, info in known.items() if info.header.frame_id in ('', header.frame_id)
+        ]
+        if not same:
+            return None
+        self.unmatched += 1
+        older = [other for other in same if other < key]
+        return known[max(older) if older else min(same)]
 
 
 def _key(stamp: Time) -> tuple[int, int]:

@@ -186,7 +186,7 @@ class CameraInput:
         self, rgb: NDArray[np.uint8], message: Image | CompressedImage
     ) -> tuple[NDArray[np.uint8], CameraInfo | None]:
         """Return the image without distortion and its camera_info; where that fails, as it is."""
-        info = self._infos.of(message.header.stamp)
+        info = self._infos.of(message.header)
         if info is None:
             self._unrectified = f'no camera_info has come on {topics.CAMERA_INFO}'
             return rgb, None

@@ -166,7 +166,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         }
         if self._images[topics.DECODED_COLOUR].get_subscription_count():
             pictures[topics.DECODED_COLOUR] = colourise(frame.segmentation)
-        info = self._infos.of(header.stamp)
+        info = self._infos.of(header)
         if info is not None:
             info = scaled_info(info, frame.rgb.shape[1], frame.rgb.shape[0])
             info.header = header

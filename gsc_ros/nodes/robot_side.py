@@ -239,7 +239,7 @@ class RobotSide:
             camera = Camera(message.header.frame_id, header.width, header.height)
             infos = self._frames_infos()
             unmatched = infos.unmatched
-            info = infos.of(message.header.stamp)
+            info = infos.of(message.header)
             if infos.unmatched > unmatched:
                 self._node.get_logger().warning(
                     "no camera_info has the image's stamp, the newest older one is taken: "
