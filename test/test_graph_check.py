@@ -178,10 +178,10 @@ def test_simulated_time_that_does_not_come_or_stands_still_is_said(bench, strang
 def test_commands_of_both_types_are_taken(bench, stranger, kind, stamped):
     link = bench.add(LinkNode, stamped=stamped, **LINK)
     bench.wait(lambda: link.active)
-    bench.hear(Twist, topics.CMD_VEL)
+    bench.hear(Twist, topics.LINK_CMD_VEL)
     teleop = stranger.publishes(kind, topics.TELEOP)
-    bench.wait(lambda: teleop.publish(velocity(kind, 0.5)) or bench.got[topics.CMD_VEL])
-    assert bench.got[topics.CMD_VEL][0].linear.x == 0.5
+    bench.wait(lambda: teleop.publish(velocity(kind, 0.5)) or bench.got[topics.LINK_CMD_VEL])
+    assert bench.got[topics.LINK_CMD_VEL][0].linear.x == 0.5
     assert not link._graph_check.problems
 
 
@@ -191,7 +191,7 @@ def test_of_both_types_at_once_the_parameter_chooses_and_the_other_is_told(
 ):
     link = bench.add(LinkNode, stamped=stamped, **LINK)
     bench.wait(lambda: link.active)
-    bench.hear(Twist, topics.CMD_VEL)
+    bench.hear(Twist, topics.LINK_CMD_VEL)
     both = {
         Twist: (stranger.publishes(Twist, topics.TELEOP), 0.25),
         TwistStamped: (another.publishes(TwistStamped, topics.TELEOP), 0.5),
@@ -201,26 +201,26 @@ def test_of_both_types_at_once_the_parameter_chooses_and_the_other_is_told(
     def drive():
         for kind, (publisher, speed) in both.items():
             publisher.publish(velocity(kind, speed))
-        return link._graph_check.problems and bench.got[topics.CMD_VEL]
+        return link._graph_check.problems and bench.got[topics.LINK_CMD_VEL]
 
     bench.wait(drive, 'commands and a warning')
     (problem,) = link._graph_check.problems
     assert topics.TELEOP in problem and 'Set the parameter stamped' in problem
-    bench.got[topics.CMD_VEL].clear()
+    bench.got[topics.LINK_CMD_VEL].clear()
     bench.wait(drive)
-    assert {m.linear.x for m in bench.got[topics.CMD_VEL]} == {both[wanted][1]}
+    assert {m.linear.x for m in bench.got[topics.LINK_CMD_VEL]} == {both[wanted][1]}
     # Alone, the other one is taken; when the preferred one comes back, that.
     preferred = (stranger, another)[stamped]
     preferred.node.destroy_publisher(both.pop(wanted)[0])
     (other,) = both.values()
-    bench.got[topics.CMD_VEL].clear()
-    bench.wait(lambda: drive() or other[1] in [m.linear.x for m in bench.got[topics.CMD_VEL]])
+    bench.got[topics.LINK_CMD_VEL].clear()
+    bench.wait(lambda: drive() or other[1] in [m.linear.x for m in bench.got[topics.LINK_CMD_VEL]])
 
 
 def test_an_old_stamp_is_refused_a_young_one_is_the_commands_time(bench, stranger):
     link = bench.add(LinkNode, stamped=True, **LINK)
     bench.wait(lambda: link.active)
-    bench.hear(Twist, topics.CMD_VEL)
+    bench.hear(Twist, topics.LINK_CMD_VEL)
     offered = []
     offer = link.ground._up.offer
 
