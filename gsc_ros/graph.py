@@ -5,6 +5,7 @@ The launch files and the process runner (``python -m gsc_ros``) both start what 
 that the two cannot differ. Plain data: no ROS is imported.
 """
 
+import difflib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -171,8 +172,10 @@ class Graph:
         for name, value in given.items():
             argument = self._argument(name)
             if argument is None:
+                near = self.nearest(name)
+                hint = f'did you mean {near}? ' if near else ''
                 names = ', '.join(self.defaults())
-                raise ValueError(f'unknown argument {name!r}; there are: {names}')
+                raise ValueError(f'unknown argument {name!r}: {hint}There are: {names}')
             if argument.choices and value not in (*argument.choices, argument.default):
                 raise ValueError(f'{name}:={value}: give one of {", ".join(argument.choices)}')
             if value != argument.default:
@@ -189,6 +192,10 @@ class Graph:
         if values.get('source') in ('images', 'video') and not values['path'] and not own:
             raise ValueError(f'source:={values["source"]} needs path:=<folder or film>')
         return values
+
+    def nearest(self, name: str) -> str | None:
+        """Return the argument whose name is most like another name, or None for none like it."""
+        return next(iter(difflib.get_close_matches(name, self.defaults(), 1, 0.75)), None)
 
     def running(self, values: Values) -> list[Node]:
         """Return the nodes that run under these values."""

@@ -65,7 +65,12 @@ def start(context: LaunchContext, graph: Graph) -> list[LaunchDescriptionEntity]
     values = graph.resolve(
         {name: context.launch_configurations[name] for name in graph.defaults()}
     )
-    entities: list[LaunchDescriptionEntity] = []
+    # Launch takes any argument; one like ours is most likely misspelt.
+    entities: list[LaunchDescriptionEntity] = [
+        LogInfo(msg=f'argument {name} is unknown and not used: did you mean {near}?')
+        for name in context.launch_configurations
+        if name not in graph.defaults() and (near := graph.nearest(name))
+    ]
     # First, so that nothing runs yet where RViz is missing.
     if values.get('rviz') == 'true':
         entities.append(

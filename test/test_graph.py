@@ -45,7 +45,8 @@ def test_defaults_are_complete_and_good(graph):
 @pytest.mark.parametrize(
     'given_, expected',
     [
-        ({'sorce': 'sim'}, ["'sorce'", 'source', 'link']),
+        ({'sorce': 'sim'}, ["'sorce'", 'did you mean source?', 'There are: ', 'link']),
+        ({'xyz': 'sim'}, ["'xyz': There are: source"]),
         ({'source': 'webcam'}, ['source:=webcam', 'sim', 'topic']),
         ({'rviz': 'yes'}, ['rviz:=yes', 'true', 'false']),
         ({'budget_bytes': 'much'}, ['budget_bytes:=much', 'whole number']),

@@ -202,6 +202,18 @@ def test_launch_starts_again_what_crashed_with_its_arguments(launched, tmp_path)
     assert 'Caught exception' not in output
 
 
+def test_launch_says_which_argument_is_misspelt(launching):
+    from launch.actions import LogInfo
+
+    from launch import LaunchContext
+
+    context = LaunchContext()
+    context.launch_configurations.update(TELEOP.defaults() | {'budget_byte': '5', 'robot_x': '1'})
+    said = [e for e in launching.start(context, TELEOP) if isinstance(e, LogInfo)]
+    (text,) = (''.join(part.perform(context) for part in one.msg) for one in said)
+    assert 'budget_byte is unknown' in text and 'did you mean budget_bytes?' in text
+
+
 def test_launch_starts_rviz_on_request(launching):
     assert 'rviz2' not in started(launching, {})
     package, words = started(launching, {'rviz': 'true', 'namespace': 'rover'})['rviz2']

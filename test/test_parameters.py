@@ -96,9 +96,27 @@ def test_parameters_change_at_run_time_within_their_range(make):
     assert change('budget_bytes', 100).successful
     assert node.values.budget_bytes == 100
     assert '40 to 2000' in change('budget_bytes', 39).reason
-    assert 'restart' in change('weights', 'other').reason
+    reason = change('weights', 'other').reason
+    assert '-p weights:=' in reason and 'cleanup' in reason
     assert node.values.budget_bytes == 100
     assert node.get_parameter('budget_bytes').value == 100
+
+
+def test_a_parameter_that_can_not_be_changed_can_after_cleanup(make):
+    node = make(weights='random')
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    assert node.trigger_cleanup() == TransitionCallbackReturn.SUCCESS
+    assert node.set_parameters([Parameter('threads', value=2)])[0].successful
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    assert node.values.threads == 2
+
+
+def test_a_misspelt_parameter_is_named_with_its_like(make, capfd):
+    make(budget_byte=100, xyz=1)
+    said = capfd.readouterr().err
+    assert 'parameter budget_byte is unknown and not used: did you mean budget_bytes?' in said
+    assert 'parameter xyz is unknown and not used: there are: ' in said
+    assert 'use_sim_time' not in said
 
 
 def test_the_params_file_and_the_schemas_are_the_same():

@@ -6,6 +6,7 @@ with a message that names the parameter, its range and the remedy.
 """
 
 import dataclasses
+import difflib
 import math
 import types
 import typing
@@ -112,7 +113,11 @@ def check(field: dataclasses.Field, value: Any) -> Any:
 
 
 def declare(node: Node, kind: type[P]) -> None:
-    """Declare the fields on a node, with descriptions; values are checked by :func:`read`."""
+    """
+    Declare the fields on a node, with descriptions; values are checked by :func:`read`.
+
+    What was given to the node and is none of its parameters is warned of.
+    """
     for field in dataclasses.fields(kind):
         node.declare_parameter(
             field.name,
@@ -124,6 +129,12 @@ def declare(node: Node, kind: type[P]) -> None:
                 dynamic_typing=True,  # so that a wrong type meets our message, not rclpy's
             ),
         )
+    names = [field.name for field in dataclasses.fields(kind)]
+    for name in node._parameter_overrides:  # rclpy has no public way to them
+        if not node.has_parameter(name) and not name.startswith('qos_overrides.'):
+            near = difflib.get_close_matches(name, names, 1)
+            hint = f'did you mean {near[0]}?' if near else f'there are: {", ".join(names)}'
+            node.get_logger().warning(f'parameter {name} is unknown and not used: {hint}')
 
 
 def read(node: Node, kind: type[P]) -> P:
@@ -146,7 +157,9 @@ def changed(current: P, wanted: Sequence[Parameter]) -> tuple[P, SetParametersRe
             continue  # use_sim_time and the like are rclpy's own
         if field.metadata['read_only']:
             reason = (
-                f'parameter {item.name} is fixed once the node is configured: restart the node'
+                f'parameter {item.name} is fixed while the node is configured: set it in the '
+                f'params file or with -p {item.name}:=<value> and start the node again, or after '
+                'the lifecycle transitions deactivate and cleanup'
             )
             return current, SetParametersResult(successful=False, reason=reason)
         try:
