@@ -661,6 +661,20 @@ def test_a_ground_that_is_set_up_from_the_robot_s_files_repeats_no_count(file, t
     second.close()
 
 
+def test_two_ends_from_one_old_copy_hardly_meet(file, tmp_path):
+    robot, ground = KeyRing(file), KeyRing(copy(file, tmp_path / 'ground'))
+    talk(ground, robot, 'up', 10)
+    for ring in (robot, ground):
+        ring.close()
+    begun = []
+    for name in ('one', 'two', 'three'):
+        ring = KeyRing(copy(file, tmp_path / name))
+        begun.append(number(ring.seal('up')))
+        ring.close()
+    assert len(set(begun)) == 3
+    assert MARGIN < min(begun) < max(begun) < 2 * MARGIN + 10
+
+
 def test_a_ground_that_the_robot_never_received_repeats_no_count(file, tmp_path):
     robot, ground = KeyRing(file), KeyRing(copy(file, tmp_path / 'ground'))
     for ring in (robot, ground):

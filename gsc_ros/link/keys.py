@@ -398,21 +398,22 @@ class KeyRing:
         if doubt is not None and (
             noted[name] <= doubt or any(doubt in span for span in counts.rest)
         ):
-            restart = True
-            begin = max(noted[name], doubt + 1) + count_file.MARGIN
+            begin, restart = max(noted[name], doubt + 1) + count_file.MARGIN, True
             notice = (
                 f'the other end has received datagram {doubt} under this key, which was not sent '
                 'from here: its counts were set back (a restored copy?), or somebody else uses '
-                f'the key. This end goes on at {begin}. Who recorded two datagrams with one count '
-                'can read both: change the key'
+                'the key. Who recorded two datagrams with one count can read both: change the key'
             )
         else:
             ours = [one.name for one in tuple(self._counts.values())]
             begin, restart = count_file.beginning(noted, counts.name, ours)
             notice = (
-                f"its counts are a copy of the other end's. This end goes on at {begin}, beyond "
-                'what the other end has received; better make a new key for both'
+                "its counts are a copy of the other end's: this end goes on beyond what the other "
+                'has received; better make a new key for both'
             )
+        if begin > noted[name]:
+            # Where no other end goes on that is set up from the same copy.
+            begin += secrets.randbelow(count_file.MARGIN)
         block = range(begin, min(begin + BLOCK, MAX_COUNT + 1))
         return _Grant(block, doubt, restart, notice)
 
