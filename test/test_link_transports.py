@@ -209,7 +209,7 @@ def test_a_slow_name_server_holds_nobody_up(names, ground):
     assert [data for data, _ in receive(robot, 1)] == [b'command']
     with contextlib.suppress(OSError):
         robot.send(b'x')
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 6.0  # and not for ever
     names.known['base.example'] = ['127.0.0.1']
     names.answers.set()
     serve(robot, lambda: robot.peer)

@@ -61,12 +61,12 @@ def test_a_link_goes_on_without_its_disk(ros, file, kind, disk, message):
     assert node.active
     wait(lambda: node.keys.left >= 50)
     with disk(file):
-        assert send(node, 20) < 0.5
+        assert send(node, 20) < 5.0  # and not for ever
         wait(lambda: node.keys.trouble)
         report = node.diagnose()
         assert report.level == WARN and message in report.message
         assert f'{node.keys.left} datagrams can be sent' in report.message
-        assert send(node, 200) < 0.5
+        assert send(node, 200) < 5.0
         report = node.diagnose()
         assert report.level == ERROR and message in report.message
         assert report.values['not sealed'] > 0
@@ -87,7 +87,7 @@ def test_a_link_ends_without_its_disk(ros, file, kind):
         send(node, 20)
         began = time.monotonic()
         node.close()
-        assert time.monotonic() - began < 0.5 + 1.0
+        assert time.monotonic() - began < 0.5 + 4.0
         node.destroy_node()
 
 
