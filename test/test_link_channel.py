@@ -264,6 +264,7 @@ def test_an_overloaded_profile_uses_its_air(name):
     assert payload == stats.sent_bytes - framing.OVERHEAD * stats.packets_sent
 
 
+@settings(deadline=None)
 @given(st.floats(0.0, 0.9), st.floats(1.0, 50.0))
 def test_from_mean_gives_the_mean(loss, burst):
     try:

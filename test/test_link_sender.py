@@ -17,7 +17,7 @@ from gsc_ros.link.sender import BACKGROUND, Sender, TokenBucket
 
 COMMAND = Command(10**15, (0.5, 0.0, 0.0, 0.0, 0.0, 0.1), 7).pack()
 STOP = Stop(10**15, 3, True, 7).pack()
-REPORT = Report(7, 7, 0.1, 1.0, 1234).pack()
+REPORT = Report(7, 7, 0.1, 1.0, 7, 1234).pack()
 REQUEST = Request(key_frame=True, region=(0.0, 0.0, 0.5, 0.5)).pack()
 
 

@@ -436,7 +436,7 @@ def test_reports_and_requests_take_a_twentieth_of_the_air_turns_included(bench):
     link.send(frame())
     link.wait(lambda: link.got[topics.RECEIVED])
     link.wait(lambda: up.sender.counts[Class.REPORT].offered)
-    assert ground.due > link.node.now() + 10
+    assert ground.due > 3.0  # a quarter of the pause, at the cost of the next report
 
 
 def test_a_delta_frame_may_lean_over_the_wrap_of_the_numbers(bench):
@@ -472,8 +472,10 @@ def test_a_command_that_is_too_late_is_not_executed(bench):
     """Two commands at once: the second waits for the air longer than is allowed."""
     link = bench(profile='moon_dte_s_13m', delay_scale=0.0, rate_scale=0.02, command_max_age_s=0.2)
     link.know_the_robot()
+    up = link.node.up.sender
+    link.wait(lambda: up.next_start is None and up.bucket.free_at < link.node.now())
     link.teleop.publish(drive(0.1))
-    link.wait(lambda: link.node.up.sender.counts[Class.COMMAND].offered == 1)
+    link.wait(lambda: up.counts[Class.COMMAND].sent == 1)
     link.teleop.publish(drive(0.2))
     link.wait(lambda: link.node.robot.commands.late == 1)
     assert 0.2 not in [round(m.linear.x, 3) for m in link.got[topics.LINK_CMD_VEL]]

@@ -502,6 +502,29 @@ def test_a_delta_frame_whose_key_frame_never_came_is_counted(decoding, codec):
     assert not bench.got[topics.DECODED]
 
 
+@pytest.mark.parametrize(('session', 'sequence', 'leans_on'), [(2, 8, 7), (1, 4, 3)])
+def test_no_frame_leans_on_one_of_another_session_or_of_an_encoder_that_has_ended(
+    decoding, codec, session, sequence, leans_on
+):
+    bench, _, frames, _ = decoding
+    bench.hear(Empty, topics.KEY_MISSED)
+    for number in (3, 7):
+        key = coded(codec, sequence=number)
+        key.session = 1
+        count = len(bench.got[topics.DECODED])
+        frames.publish(key)
+        bench.wait(lambda count=count: len(bench.got[topics.DECODED]) > count)
+    delta = coded(codec, sequence=sequence)
+    reference = codec.reference(bytes(coded(codec, sequence=leans_on).data))
+    rgb = convert.to_rgb(image(0))
+    delta.data = codec.encode(rgb, 60, sequence=sequence, reference=reference).data
+    delta.frame_type, delta.reference_sequence = SemanticFrame.DELTA, leans_on
+    delta.session = session
+    frames.publish(delta)
+    bench.wait(lambda: bench.got[topics.KEY_MISSED])
+    assert len(bench.got[topics.DECODED]) == 2
+
+
 def test_sizes_may_change_and_camera_info_follows(decoding, codec):
     bench, _, frames, infos = decoding
     infos.publish(info((96, 64), stamp=(1, 0)))

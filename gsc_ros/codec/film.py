@@ -82,6 +82,10 @@ class FilmDecoder:
             self._keep(frame.reference)
         return frame
 
+    def forget(self) -> None:
+        """Forget all references: the next frames are of another film."""
+        self._known.clear()
+
     def learn(self, key: bytes) -> None:
         """Take a key frame as a reference, without drawing it; see :meth:`decode`."""
         self._keep(self.codec.reference(key))

@@ -23,7 +23,8 @@ class Statistics:
     Payloads are those of one class, packets and bytes those of all: offered = sent + stale +
     waiting; sent = delivered + lost + under way. `stale` died at the sender because a newer one
     came or they waited too long; `truncated` are those among the delivered that lost their tail.
-    Some of the packets lost came with wrong bits, and are malformed at the far end. Bytes are
+    Some of the packets lost came with wrong bits, and are malformed at the far end. Packets
+    replayed came before, or are of a sender that has ended or is another one. Bytes are
     bytes on air, overhead included (`offered_bytes` what the offered payloads would have taken).
     """
 
@@ -36,6 +37,7 @@ class Statistics:
     packets_sent: int = 0
     packets_lost: int = 0
     packets_malformed: int = 0
+    packets_replayed: int = 0
     offered_bytes: int = 0
     sent_bytes: int = 0
     queue_bytes: int = 0

@@ -96,15 +96,7 @@ class OlderVersionError(FramingError):
 
 
 class ReplayError(FramingError):
-    """
-    A datagram that came before, or one so old that it might have.
-
-    ``key``: index of its key; ``newest``: the greatest count that came under that.
-    """
-
-    def __init__(self, message: str, key: int = 0, newest: int = -1) -> None:
-        super().__init__(message)
-        self.key, self.newest = key, newest
+    """A datagram that came before, or one so old that it might have."""
 
 
 class SealError(RuntimeError):
@@ -440,27 +432,27 @@ class _Partial:
 
     def received(self) -> Received | None:
         if self.restored is not None:
-            return self._received(self.restored, self.cut)
+            return _received(self.first, self.opened, self.restored, self.cut)
         prefix: list[bytes] = []
         while len(prefix) in self.parts:
             prefix.append(self.parts[len(prefix)])
         if not prefix:
             return None
         whole = self.end is not None and len(prefix) > self.end and not self.cut
-        return self._received(b''.join(prefix), not whole)
+        return _received(self.first, self.opened, b''.join(prefix), not whole)
 
-    def _received(self, payload: bytes, truncated: bool) -> Received:
-        first, opened = self.first, self.opened
-        return Received(
-            first.klass,
-            first.number,
-            payload,
-            truncated,
-            first.session,
-            first.camera,
-            opened.key,
-            opened.order,
-        )
+
+def _received(first: Datagram, opened: Opened, payload: bytes, truncated: bool) -> Received:
+    return Received(
+        first.klass,
+        first.number,
+        payload,
+        truncated,
+        first.session,
+        first.camera,
+        opened.key,
+        opened.order,
+    )
 
 
 @dataclass(frozen=True)
@@ -479,19 +471,21 @@ class Reassembler:
     came (what is missing then is lost, as order is kept), when a newer one of its class begins, or
     when nothing of it was heard for `quiet_s`. All of them are of one `session`, that of the
     sender as it runs now (0: none came yet). What is unfinished of a session when the next one
-    begins is given up. A session that is over stays so: the last 64 are remembered, and where
-    datagrams have a proven order, one from before the current session's cannot begin another.
+    begins is given up. A session that is over stays so: where datagrams have a proven order, those
+    from before the current session's newest cannot begin another, nor can those under a key that
+    another has replaced; else the last 64 sessions are remembered. A STOP is handed up all the
+    same: who obeys it judges it.
 
-    Counters: `malformed` (not ours, damaged, or not of one piece with what came before), `older`
-    (in the format of an older release), `replayed` (the seal has seen it before), `retired` (of a
-    session that is over), `other_camera` (of a camera that is not shown), `late` (duplicates,
-    and fragments of payloads already handed up), `spare` (parity that was not needed any more),
+    Counters: `accepted` (datagrams of the other end as it runs now), `malformed` (not ours,
+    damaged, or not of one piece with what came before), `older` (in the format of an older
+    release), `replayed` (the seal has seen it before), `retired` (of a session that is over),
+    `other_camera` (of a camera that is not shown), `late` (duplicates, and fragments of payloads
+    already handed up), `spare` (parity that was not needed any more),
     `restored` (payloads that parity made whole), `headless` (payloads whose beginning was lost:
     nothing to hand up), `heard` (data fragments that came of finished payloads), `expected` (how
     many of them there must have been: a payload whose end did not come counts as many as the one
     before, one of which nothing came as the one after) and `gaps` (runs of those that did not
-    come). `newest_order` is the greatest proven count that came under the key of the session, -1
-    where there is none.
+    come).
     """
 
     def __init__(self, quiet_s: float, seal: Seal = CHECKSUM) -> None:
@@ -499,6 +493,7 @@ class Reassembler:
             raise ValueError(f'quiet_s must be above 0 s, got {quiet_s}')
         self.quiet_s = quiet_s
         self.seal = seal
+        self.accepted = 0
         self.malformed = 0
         self.older = 0
         self.replayed = 0
@@ -510,8 +505,8 @@ class Reassembler:
         self.headless = 0
         self.heard = self.expected = self.gaps = 0
         self.session = 0
-        self.newest_order = -1
-        self._key = 0  # of the session
+        self.newest_order = -1  # under the key of the session
+        self._key = 0
         self._over: deque[int] = deque(maxlen=_RETIRED_KEPT)
         self._over_keys: set[int] = set()
         self._partial: dict[Class, _Partial] = {}
@@ -521,17 +516,25 @@ class Reassembler:
     @property
     def refused(self) -> int:
         """How many datagrams were not taken for those of the other end as it runs now."""
-        return self.malformed + self.older + self.replayed + self.retired
+        return self.unreadable + self.played_back
+
+    @property
+    def unreadable(self) -> int:
+        """How many of them are damaged, foreign or of an older release."""
+        return self.malformed + self.older
+
+    @property
+    def played_back(self) -> int:
+        """How many of them came before, or are of a session that is over."""
+        return self.replayed + self.retired
 
     def push(self, data: bytes, now: float) -> list[Received]:
         """Take one datagram off the air at `now` (s); return what it completes. Never raises."""
         try:
             opened = self.seal.open(data)
             datagram = Datagram.of(opened)
-        except ReplayError as error:
+        except ReplayError:
             self.replayed += 1
-            if error.key == self._key:
-                self.newest_order = max(self.newest_order, error.newest)
             return []
         except OlderVersionError:
             self.older += 1
@@ -541,7 +544,9 @@ class Reassembler:
             return []
         if not self._follow(datagram.session, opened):
             self.retired += 1
-            return []
+            whole = datagram.klass is Class.STOP and datagram.end and not datagram.index
+            return [_received(datagram, opened, datagram.fragment, datagram.cut)] if whole else []
+        self.accepted += 1
         if datagram.camera:
             self.other_camera += 1
             return []
@@ -574,8 +579,8 @@ class Reassembler:
         order = self.newest_order if opened.order is None else opened.order
         if session != self.session:
             same_key = opened.key == self._key
-            behind = same_key and order < self.newest_order
-            if behind or session in self._over or opened.key in self._over_keys:
+            behind = session in self._over if opened.order is None else order < self.newest_order
+            if (same_key and behind) or opened.key in self._over_keys:
                 return False
             if self.session:
                 self._over.append(self.session)

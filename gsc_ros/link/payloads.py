@@ -35,11 +35,14 @@ MAX_VELOCITY = 32.767  # m/s or rad/s
 _VELOCITY_STEPS = 1000  # in a m/s or rad/s
 _COMMAND = struct.Struct('>HIB6h')
 _STOP = struct.Struct('>HIBBB')
-_REPORT = struct.Struct('>HHBB')
+_REPORT = struct.Struct('>BHHBB')
 _ROBOT_REPORT = struct.Struct('>BBB')
 _COUNT = struct.Struct('>I')
+REPORT_BYTES = _REPORT.size + _COUNT.size
+ROBOT_REPORT_BYTES = _ROBOT_REPORT.size + _COUNT.size
 _LATCHED = 1
 _BURST_STEPS = 8
+NO_FRAME = 0xFFFF  # number of the last frame, before there was one
 _ASKS_KEY, _ASKS_REGION, _ASKS_SETUP = 1, 2, 4
 # A setup goes with these frames after a change, and with every 32nd from then on.
 _SETUP_FRAMES = frozenset((0, 2, 8))
@@ -398,25 +401,27 @@ class Request:
 @dataclass(frozen=True)
 class Report:
     """
-    What the ground has received: 6 bytes, and 4 with the count.
+    What the ground has received: 7 bytes, and 4 with the count.
 
-    newest: number of the last frame that came; shown: how many came so far; both modulo 65536.
-    loss: share of datagrams lost lately, 0..1, in steps of 1/255; burst: mean length of a run of
-    losses, 1 to 32 datagrams, in steps of 1/8. count: the greatest count that came under the
-    robot's key, None where datagrams have none.
+    newest: number of the last frame that came, `NO_FRAME` before the first; shown: how many came
+    so far; both modulo 65536, and of the session of the robot whose low byte is ``robot`` (0: none
+    came yet). loss: share of datagrams lost lately, 0..1, in steps of 1/255; burst: mean length of
+    a run of losses, 1 to 32 datagrams, in steps of 1/8. count: the greatest count that came under
+    the ground's first key, None where datagrams have none.
     """
 
     newest: int
     shown: int
     loss: float
     burst: float = 1.0
+    robot: int = 0
     count: int | None = None
 
     def pack(self) -> bytes:
         """Return the bytes."""
         burst = min(255, round((self.burst - 1) * _BURST_STEPS))
         body = _REPORT.pack(
-            self.newest & 0xFFFF, self.shown & 0xFFFF, round(self.loss * 255), burst
+            self.robot, self.newest & 0xFFFF, self.shown & 0xFFFF, round(self.loss * 255), burst
         )
         return body + _pack_count(self.count)
 
@@ -424,11 +429,11 @@ class Report:
     def unpack(cls, payload: bytes) -> 'Report':
         """Read a report; raises PayloadError for anything else."""
         try:
-            newest, shown, loss, burst = _REPORT.unpack(payload[: _REPORT.size])
+            robot, newest, shown, loss, burst = _REPORT.unpack(payload[: _REPORT.size])
             count = _unpack_count(payload[_REPORT.size :])
         except struct.error as error:
             raise PayloadError(f'not a report: {error}') from None
-        return cls(newest, shown, loss / 255, 1 + burst / _BURST_STEPS, count)
+        return cls(newest, shown, loss / 255, 1 + burst / _BURST_STEPS, robot, count)
 
 
 @dataclass(frozen=True)
@@ -438,7 +443,7 @@ class RobotReport:
 
     stop: number of the last stop or release that it obeyed, 0 for none; latched: whether it holds
     a stop. loss: share of the commands lost lately, 0..1, in steps of 1/255. count: the greatest
-    count that came under the ground's key, None where datagrams have none.
+    count that came under the robot's first key, None where datagrams have none.
     """
 
     stop: int = 0

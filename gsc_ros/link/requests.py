@@ -24,6 +24,8 @@ class Backoff:
     unanswered: int = 0
     asked: int = 0
     held: int = 0
+    next_at: float = 0.0
+    """When one that was held may go (s), at the latest."""
 
     def ask(self, now: float, wait_s: float, pause_s: float = 0.0) -> bool:
         """
@@ -38,8 +40,9 @@ class Backoff:
                 wait = max(pause_s, wait_s * 2 ** min(self.unanswered - 1, MOST_WAITS))
             if now < self.asked_at + wait:
                 self.held += 1
+                self.next_at = self.asked_at + wait
                 return False
-        self.asked_at = now
+        self.asked_at = self.next_at = now
         self.unanswered += 1
         self.asked += 1
         return True

@@ -131,7 +131,7 @@ class Sealed:
             except InvalidTag:
                 continue
             if not window.fresh(count):
-                raise ReplayError(f'datagram {count} has come before', key, window.newest)
+                raise ReplayError(f'datagram {count} has come before')
             window.take(count)
             return Opened(clear[:1], rest, key, count)
         raise FramingError('the tag does not fit: damaged, or sealed with another key')

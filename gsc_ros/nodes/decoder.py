@@ -62,6 +62,11 @@ class DecoderParameters(Parameters):
     )  # fmt: skip
 
 
+def _began_anew(frame: SemanticFrame, before: SemanticFrame) -> bool:
+    """Whether the robot's link or encoder began anew between two frames."""
+    return frame.session != before.session or frame.sequence < before.sequence
+
+
 def label_message() -> tuple[type, str, Any]:
     """Return type, topic and message that name the classes: vision_msgs where it is installed."""
     try:
@@ -104,6 +109,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         self._drops = Drops(self, 'frame')
         self._infos = CameraInfos()
         self._key: SemanticFrame | None = None  # the newest that came, drawn or not
+        self._last: SemanticFrame | None = None  # that was drawn
         self._last_frame = -np.inf
         self._decode_ms = float('nan')
         self._shown: Header | None = None
@@ -184,13 +190,17 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         self._counts['truncated'] += message.truncated
 
     def _drawn(self, message: SemanticFrame) -> 'DecodedFrame':
+        last, self._last = self._last, message
+        if last is not None and _began_anew(message, last):
+            # Numbers count anew: what is known of the time before is another's.
+            self._film.forget()
         arguments = bytes(message.data), message.truncated, self.values.steps
         try:
             return self._film.decode(*arguments)
         except MissingReferenceError:
             # The key frame may have come while nobody looked, or while another was drawn.
             try:
-                if self._key is None:
+                if self._key is None or _began_anew(message, self._key):
                     raise
                 self._film.learn(bytes(self._key.data))
                 return self._film.decode(*arguments)

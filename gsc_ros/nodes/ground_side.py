@@ -2,18 +2,20 @@
 The ground's side of a link: frames come down, commands and requests go up.
 
 Publishes link/image/gsc and link/camera_info, one of each per frame, with the robot's acquisition
-stamp; subscribes teleop/cmd_vel, teleop/roi and decoded/key_missed. What is published is rebuilt
-from what crossed the link and from nothing else. Tells the robot what was heard, in reports that
-take a twentieth of the air at most.
+stamp; subscribes teleop/cmd_vel, teleop/stop, teleop/roi and decoded/key_missed. What is published
+is rebuilt from what crossed the link and from nothing else. Tells the robot what was received, in
+reports that take a twentieth of the air at most, calls it until it answers, and asks for the setup
+of frames that none describes.
 """
 
 import array
+from collections import deque
 from dataclasses import dataclass
 
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Twist
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
-from std_msgs.msg import Empty, Header
+from std_msgs.msg import Bool, Empty, Header
 
 from gsc_ros.codec import bitstream
 from gsc_ros.link.framing import Class, Received
@@ -26,17 +28,19 @@ from gsc_ros.link.payloads import (
     Request,
     RobotReport,
 )
-from gsc_ros.link.reports import Hearing
+from gsc_ros.link.reports import LEAST_PAUSE_S, Hearing, ReportTimes, pause_s
 from gsc_ros.link.requests import Backoff
-from gsc_ros.msg import SemanticFrame
+from gsc_ros.link.teleop import CommandSender, StopSender
+from gsc_ros.msg import LinkStatus, SemanticFrame
 from gsc_ros.nodes import convert, topics
-from gsc_ros.nodes.link_base import LinkBase, nanoseconds, time_of
+from gsc_ros.nodes.link_base import LOG_PERIOD_S, LinkBase, nanoseconds, time_of
 from gsc_ros.nodes.parameters import Parameters, parameter
 from gsc_ros.nodes.velocity_input import VelocityInput
 
-_SHARE = 1 / 20  # of the air, for reports, for regions and for key frames' requests at most
-_LEAST_PAUSE_S = 1.0
-_LEAST_WAIT_S = 0.5  # for a key frame that was asked for: a robot has to draw breath
+_LEAST_WAIT_S = 0.5  # for what was asked for: a robot has to draw breath
+_AGES_S = 10.0  # of which the least tells how far the clocks are apart
+_FUTURE_S = 0.5
+_OLD_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -71,11 +75,17 @@ class GroundSide:
         self._down, self._up = down, up
         self._receiver = FrameReceiver()
         self.hearing = Hearing(down.receiver)
-        self._report_at = self._region_at = 0.0
+        self._reports = ReportTimes()
+        self._region_at = 0.0
         self._region: Region | None = None  # to be asked for
         self._size = (0, 0)  # of the last picture
-        self.key_requests = Backoff()
+        self.key_requests, self.setup_requests = Backoff(), Backoff()
+        self._setup_missing = True  # until the robot has answered
+        self._robot_session = 0
         self.robot_report: RobotReport | None = None  # the last
+        self.commands = CommandSender(up)
+        self.stops = StopSender(up, lambda: up.turn_s + down.turn_s, self._node.session & 0xFF)
+        self._ages: deque[tuple[float, float]] = deque()
         self.delivered = 0
         self.delivered_at = self.frame_age_s = 0.0
         self._frame_s = 0.0  # time on air of the last frame
@@ -84,6 +94,7 @@ class GroundSide:
         """Listen to the operator."""
         node = self._node
         self._inputs = [
+            node.create_subscription(Bool, topics.STOP, self._on_stop, topics.NEWEST),
             node.create_subscription(Empty, topics.KEY_MISSED, self._on_missed, topics.NEWEST),
             node.create_subscription(
                 RegionOfInterest, topics.REGION, self._on_region, topics.NEWEST
@@ -110,53 +121,83 @@ class GroundSide:
         return self._receiver.undescribed
 
     def work(self, now: float) -> None:
-        """Let a report and a region wait for the air when it is time."""
-        if now >= self._report_at:
-            report = self.hearing.report()
-            payload = report.pack() if report else b''
-            if payload:
-                self._up.offer(payload, now, Class.REPORT)
-            self._report_at = now + max(_LEAST_PAUSE_S, self._pause_s(payload))
+        """Let what is due wait for the air: stops and repeats, reports, requests."""
+        stamp_us, robot = self._node.last_ns // 1000, self._down.receiver.session & 0xFF
+        self.stops.work(now, stamp_us, robot)
+        self.commands.work(now)
+        self._report(now)
+        if self._setup_missing:
+            self._ask_setup(now)
         if self._region is not None and now >= self._region_at:
             payload = self._request(Request(region=self._region), now)
-            self._region_at = now + max(_LEAST_PAUSE_S, self._pause_s(payload))
+            self._region_at = now + max(LEAST_PAUSE_S, self._pause_s(payload))
             self._region = None
 
     @property
     def due(self) -> float:
         """When there is something to tell (s)."""
-        if self._region is None:
-            return self._report_at
-        return min(self._report_at, self._region_at)
+        times = [self._reports.due, self.commands.due, self.stops.due]
+        if self._region is not None:
+            times.append(self._region_at)
+        if self._setup_missing:
+            times.append(self.setup_requests.next_at)
+        return min(times)
+
+    def _report(self, now: float) -> None:
+        """Tell the robot what was received, also where all of it was refused as played back."""
+        count = self._node.received_count('down')
+        if now < self._reports.due and not self._reports.early(now, self.hearing.seen.loss):
+            return
+        known = self._down.receiver.session or count is not None
+        payload = self.hearing.report(count).pack() if known else b''
+        if known:
+            self._up.offer(payload, now, Class.REPORT)
+        pause = max(LEAST_PAUSE_S, self._pause_s(payload) if known else 0.0)
+        self._reports.went(now, pause, self.hearing.seen.loss)
+
+    def _ask_setup(self, now: float) -> None:
+        """Call a robot that has not been received yet, or ask it for the setup of its frames."""
+        request = Request(setup=True)
+        wait, pause = self._wait_s(request), self._pause_s(request.pack())
+        if self.setup_requests.ask(now, wait, pause):
+            self._request(request, now)
+
+    def _wait_s(self, request: Request) -> float:
+        """Time until the answer to a request comes, s."""
+        # It goes up, a frame that has begun is finished, the answer comes down.
+        there_s = self._up.turn_s + self._up.frame_s(len(request.pack())) + self._up.delay_s
+        back_s = self._down.turn_s + self._down.delay_s + 2 * self._frame_s
+        return max(there_s + back_s, _LEAST_WAIT_S)
 
     def _pause_s(self, payload: bytes) -> float:
         """Time after a payload until the next of its kind may go, s."""
-        if not payload:
-            return 0.0
-        # On a channel that both directions share it takes the air there and back.
-        turns_s = self._up.turn_s + self._down.turn_s
-        return (self._up.frame_s(len(payload)) + turns_s) / _SHARE
+        return pause_s(self._up, self._down, len(payload))
 
     def take(self, received: Received, now: float) -> None:
         """Publish what came down the link."""
+        if received.klass not in (Class.FRAME, Class.SETUP, Class.REPORT):
+            self._node.refuse(f'{received.klass.name} does not come down the link')
+            return
+        if received.session != self._robot_session:
+            self._robot_began(received.session, now)
         if received.klass is Class.FRAME:
-            self.hearing.came_up(received.number)
+            self.hearing.came_up(received.number, received.session)
         try:
+            if received.klass is Class.REPORT:
+                self._take_report(received, now)
+                return
             if received.klass is Class.SETUP:
                 if not received.truncated:
                     self._receiver.setup(received.payload, received.session)
                 return
-            if received.klass is Class.REPORT:
-                self.robot_report = RobotReport.unpack(received.payload)
-                return
-            if received.klass is not Class.FRAME:
-                raise PayloadError(f'{received.klass.name} does not come down the link')
             frame = self._receiver.frame(received.payload, received.session)
+            self._setup_missing = frame is None
             if frame is None:
                 return
+            self.setup_requests.answered()
             header = bitstream.read_header(frame.data, received.truncated)
         except (PayloadError, bitstream.BitstreamError) as error:
-            self._node.refuse(f'frame lost: {error}')
+            self._node.refuse(f'{received.klass.name.lower()} lost: {error}')
             return
         stamp = Header(stamp=time_of(frame.stamp_ns), frame_id=frame.camera.frame_id)
         self._cameras.publish(convert.from_camera(frame.camera, stamp))
@@ -180,13 +221,83 @@ class GroundSide:
         self.delivered_at = now
         self.frame_age_s = (self._node.last_ns - frame.stamp_ns) * 1e-9
         self._frame_s = self._down.frame_s(len(received.payload))
+        self._note_age(now)
         if header.frame_type == bitstream.KEY and not received.truncated:
             self.key_requests.answered()
+
+    def tell(self, status: LinkStatus) -> None:
+        """Put what is known of commands and the stop into a status."""
+        status.commands_offered = self.commands.offered
+        status.commands_dropped = self.commands.dropped
+        status.stop = self.stops.state.value
+
+    def trouble(self, now: float) -> str:
+        """Say what keeps the operator from driving, or from trusting stamps; empty for nothing."""
+        return self.commands.advice(now) or self._clock_trouble()
+
+    def figures(self) -> dict[str, object]:
+        """Return what diagnostics show of this side."""
+        return {
+            'frame age on arrival s': self.frame_age_s,
+            'key frames asked for': self.key_requests.asked,
+            'setups asked for': self.setup_requests.asked,
+            'frames without setup': self.undescribed,
+            'commands given': self.commands.offered,
+            'commands that did not fit': self.commands.dropped,
+            'loss of commands': self.commands.loss,
+            'stop': self.stops.state.name,
+        }
+
+    def _robot_began(self, session: int, now: float) -> None:
+        """Begin anew with a robot that was not received before, or has begun anew."""
+        self._robot_session = session
+        self._setup_missing = False
+        self.setup_requests.answered()
+        self.key_requests.answered()
+        self.stops.robot_began(now)
+        self._reports.hurry()
+        self._ages.clear()
+        self._node.get_logger().info(f'the robot is there (session {session})')
+
+    def _take_report(self, received: Received, now: float) -> None:
+        report = RobotReport.unpack(received.payload)
+        self.robot_report = report
+        self.stops.take(report, now)
+        self.commands.loss = report.loss
+        self._node.peer_received('up', received, report.count)
+
+    def _note_age(self, now: float) -> None:
+        """Take note of how much older a frame is than the link makes it."""
+        link_s = self._down.delay_s + self._down.turn_s + self._frame_s
+        self._ages.append((now, self.frame_age_s - link_s))
+        while self._ages[0][0] < now - _AGES_S:
+            self._ages.popleft()
+
+    def _clock_trouble(self) -> str:
+        """Say that the clocks of both ends differ; empty when they may be right."""
+        least_s = min((age for _, age in self._ages), default=0.0)
+        remedy = 'set both clocks right (NTP, PTP or GPS)'
+        if least_s < -_FUTURE_S:
+            ahead = f'images come from {-least_s:.1f} s ahead'
+            return f'{ahead}: the clocks of both ends differ; {remedy}'
+        if least_s > _OLD_S:
+            return (
+                f'images are {least_s:.1f} s older than the link makes them: the clocks of both '
+                f'ends differ, or the camera stamps late; {remedy}'
+            )
+        return ''
 
     def _on_command(self, message: Twist, stamp: Time | None) -> None:
         now = self._node.now()
         given_ns = self._node.last_ns
         velocity = convert.to_velocity(message)
+        if self.stops.wanted and any(velocity):
+            self.commands.refuse(now)
+            self._node.get_logger().warning(
+                'command not sent: the robot is stopped; release it with false on teleop/stop',
+                throttle_duration_sec=LOG_PERIOD_S,
+            )
+            return
         if stamp is not None and any(velocity):
             # What waited on its way here is that old; a stamp in the future says nothing. To stop
             # it is never too late.
@@ -198,23 +309,27 @@ class GroundSide:
                     f'its stamp is {age_s:.2f} s old. Set the clock of who publishes it right, '
                     'leave the stamp zero, or raise stamp_max_age_s'
                 )
-            robot = self._down.receiver.session & 0xFF
-            payload = Command(given_ns // 1000, velocity, robot).pack()
+            stamp_us = self.commands.stamp(given_ns // 1000)
+            payload = Command(stamp_us, velocity, self._down.receiver.session & 0xFF).pack()
         except ValueError as error:
             self._node.refuse(f'command refused: {error}')
             return
-        self._up.offer(payload, now, Class.COMMAND)
+        self.commands.give(payload, now)
         self._node.set_alarm(now)
+
+    def _on_stop(self, message: Bool) -> None:
+        """Stop the robot, or release it."""
+        if message.data:
+            self.commands.forget()
+        self.stops.want(message.data, self._node.now())
+        self._node.wake()
 
     def _on_missed(self, _message: Empty) -> None:
         """Ask for a key frame, if it is not on its way already."""
         now = self._node.now()
-        # The request goes up, a frame that has begun is finished, the key frame comes down.
         request = Request(key_frame=True)
-        payload = request.pack()
-        there_s = self._up.turn_s + self._up.frame_s(len(payload)) + self._up.delay_s
-        wait = there_s + self._down.turn_s + self._down.delay_s + 2 * self._frame_s
-        if self.key_requests.ask(now, max(wait, _LEAST_WAIT_S), self._pause_s(payload)):
+        wait, pause = self._wait_s(request), self._pause_s(request.pack())
+        if self.key_requests.ask(now, wait, pause):
             self._request(request, now)
             self._node.set_alarm(now)
 

@@ -20,6 +20,7 @@ from gsc_ros.link.codes import CODES
 from gsc_ros.link.counts import Statistics
 from gsc_ros.link.duplex import HalfDuplex
 from gsc_ros.link.losses import GilbertElliottModel
+from gsc_ros.link.peer import Peer
 from gsc_ros.link.sender import Sender
 from gsc_ros.msg import LinkStatus
 from gsc_ros.nodes import lifecycle
@@ -121,6 +122,9 @@ class LinkNode(LinkBase[LinkParameters]):
         """Return what the link carries and how it fares."""
         status = super().status()
         self.robot.tell(status)
+        refused = status.commands_dropped
+        self.ground.tell(status)
+        status.commands_dropped += refused
         return status
 
     def teardown(self) -> None:
@@ -160,6 +164,9 @@ class LinkNode(LinkBase[LinkParameters]):
         # Each direction has losses of its own, and in full duplex the whole rate.
         self.down = channel('down', 2 * values.seed, values.max_age_s or None)
         self.up = channel('up', 2 * values.seed + 1, None)
+        # Of the robot as the ground sees it, and the other way round.
+        sealed = self.keys is not None
+        self._peer, self._ground = (Peer(c.receiver, sealed) for c in (self.down, self.up))
         if profile.duplex == 'half':
             HalfDuplex((self.down, self.up), profile.turnaround)
 
@@ -169,6 +176,11 @@ class LinkNode(LinkBase[LinkParameters]):
     def downlink(self) -> Sender:
         """The sender of frames."""
         return self.down.sender
+
+    @property
+    def peer(self) -> Peer:
+        """What the ground knows of the robot."""
+        return self._peer
 
     @property
     def delay_s(self) -> float:
@@ -194,6 +206,8 @@ class LinkNode(LinkBase[LinkParameters]):
             self.ground.take(received, now)
         for received in self.up.poll(now):
             self.robot.take(received, now)
+        self._peer.update(now)
+        self._ground.update(now)
         self.robot.work(now)
         self.ground.work(now)
 
@@ -210,7 +224,8 @@ class LinkNode(LinkBase[LinkParameters]):
             stats,
             delivered=self.ground.delivered,
             lost=stats.lost + self.ground.undescribed,
-            packets_malformed=sum(r.refused for r in receivers),
+            packets_malformed=sum(r.unreadable for r in receivers),
+            packets_replayed=sum(r.played_back for r in receivers),
         )
 
     def diagnose(self) -> Report:
@@ -222,12 +237,10 @@ class LinkNode(LinkBase[LinkParameters]):
     def _fares(self) -> Report:
         status = self.status()
         now = self.now()
-        values = figures(status) | {
-            'frame age on arrival s': self.ground.frame_age_s,
-            'replayed': self.down.receiver.replayed + self.up.receiver.replayed,
+        values = figures(status) | self.ground.figures()
+        values |= {
             'refused': self.refused,
             'restored': self.down.receiver.restored,
-            'key frames asked for': self.ground.key_requests.asked,
             'not sealed': self.down.sender.unsealed + self.up.sender.unsealed,
         }
         values |= self.robot.figures()
@@ -237,6 +250,9 @@ class LinkNode(LinkBase[LinkParameters]):
             return Report(ERROR, 'the link does not close', values)
         if not status.open:
             return Report(WARN, closed(status), values)
+        peers = self._peer.trouble(now) or self._ground.trouble(now)
+        if trouble := self.ground.stops.trouble(now) or peers or self.ground.trouble(now):
+            return Report(WARN, trouble, values)
         if now > self.robot.offered_at + QUIET_S:
             return Report(STALE, 'no frames come from the encoder', values)
         if now > self.ground.delivered_at + self.down.delay_s + QUIET_S:

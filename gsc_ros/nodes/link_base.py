@@ -14,8 +14,10 @@ from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from gsc_ros.link import budget, framing, profiles, units
 from gsc_ros.link.ccsds import seal_for
 from gsc_ros.link.counts import Statistics
-from gsc_ros.link.framing import Seal, random_session
+from gsc_ros.link.framing import Received, Seal, random_session
 from gsc_ros.link.keys import KeyRing, default_path
+from gsc_ros.link.peer import Peer, received_ago
+from gsc_ros.link.security import Sealed
 from gsc_ros.link.sender import Sender
 from gsc_ros.msg import LinkStatus
 from gsc_ros.nodes import topics
@@ -101,6 +103,7 @@ class LinkBase(GscNode[P]):
         self._epoch_ns = self.last_ns = self.get_clock().now().nanoseconds
         self._told_bps = -1.0  # in the last status
         self._history: deque[tuple[float, Statistics]] = deque()
+        self._opened_at = 0.0
 
     def work(self, now: float) -> None:
         """Do what is due at time `now` (s)."""
@@ -108,6 +111,11 @@ class LinkBase(GscNode[P]):
 
     def due(self, now: float) -> Iterable[float | None]:
         """Return the times (s) of what is due next; None for nothing."""
+        raise NotImplementedError
+
+    @property
+    def peer(self) -> Peer:
+        """What is known of the other end."""
         raise NotImplementedError
 
     def statistics(self, now: float) -> Statistics:
@@ -132,6 +140,7 @@ class LinkBase(GscNode[P]):
         """Compute the link; raises ValueError for a bad profile, parameter or key."""
         self.budget = budget.compute(profiles.load(self.values.profile))
         self.keys, self.keys_notice = None, ''
+        self._seals: dict[str, Sealed | None] = {}
         if self.values.security:
             named = self.values.key_file
             if not named and not self.keys_made:
@@ -171,7 +180,18 @@ class LinkBase(GscNode[P]):
         ``closes``: whether this end sends in that direction, and does not only receive.
         """
         sealed = self.keys.seal(direction, closes) if self.keys else None
+        self._seals[direction] = sealed
         return seal_for(self.budget.profile.packets, direction, sealed)
+
+    def received_count(self, direction: str) -> int | None:
+        """Return the greatest count that came in a direction under the first key, or None."""
+        seal = self._seals.get(direction)
+        return seal.heard[0] if seal and seal.heard[0] >= 0 else None
+
+    def peer_received(self, direction: str, received: Received, count: int | None) -> None:
+        """Take note that the other end has received a count of what went out in a direction."""
+        if self.keys is not None and count is not None and received.key == 0:
+            self.keys.peer_received(direction, count)
 
     @property
     def mtu(self) -> int:
@@ -205,7 +225,7 @@ class LinkBase(GscNode[P]):
         """Sleep until the next thing is due."""
         times = [*self.due(now), self.downlink.rate_at(now)[1]]
         due = min(time for time in times if time is not None)
-        if math.isinf(due):
+        if due == math.inf:
             self._alarm.cancel()
             return
         self._alarm.timer_period_ns = int(max(due - now, _LEAST_SLEEP_S) * 1e9)
@@ -251,7 +271,10 @@ class LinkBase(GscNode[P]):
             frames_stale=stats.stale,
             frames_lost=stats.lost,
             session=self.session,
+            peer_session=self.peer.session,
+            peer_heard_s=self.peer.heard_s(now),
             packets_malformed=stats.packets_malformed + self.refused,
+            packets_replayed=stats.packets_replayed,
         )
         if now > then:
             status.offered_bps = (stats.offered_bytes - old.offered_bytes) * 8 / (now - then)
@@ -260,7 +283,11 @@ class LinkBase(GscNode[P]):
         return status
 
     def _publish_status(self) -> None:
-        self._told_bps = self.downlink.rate_at(self.now())[0]
+        now = self.now()
+        rate_bps = self.downlink.rate_at(now)[0]
+        if rate_bps and self._told_bps <= 0:
+            self._opened_at = now
+        self._told_bps = rate_bps
         self._note_keys()
         self._status.publish(self.status())
 
@@ -276,6 +303,19 @@ class LinkBase(GscNode[P]):
             self.get_logger().error(self.keys_notice)
             # Sessions were set back with the counts: the far end may hold this one to be over.
             self.begin()
+
+    def silence(self, pause_s: float) -> str:
+        """
+        Say that the other end has been silent for too long; empty when it has not.
+
+        ``pause_s``: time between its reports. Three of them have to be missing, and before the
+        first one the time there and back has to be over.
+        """
+        now = self.now()
+        if not self.peer.silent(now, self._opened_at, pause_s, self.delay_s):
+            return ''
+        ago = received_ago(self.peer.heard_s(now))
+        return f'nothing comes from the other end: last received {ago}'
 
     def key_report(self, values: dict[str, object]) -> Report | None:
         """Say what is wrong with the key's counts, as diagnostics show it; None for nothing."""
@@ -307,6 +347,8 @@ def figures(status: LinkStatus) -> dict[str, object]:
         'used kbps': status.used_bps / 1e3,
         'loss': status.loss,
         'queue age s': status.queue_age_s,
+        'other end last received': received_ago(status.peer_heard_s),
+        'replayed': status.packets_replayed,
         'frames delivered': status.frames_delivered,
         'frames stale': status.frames_stale,
         'frames lost': status.frames_lost,

@@ -12,6 +12,7 @@ from gsc_ros.link import schedule, transports, units
 from gsc_ros.link.airtime import PLAIN
 from gsc_ros.link.end import End
 from gsc_ros.link.framing import Received
+from gsc_ros.link.peer import Peer
 from gsc_ros.link.schedule import Schedule
 from gsc_ros.link.sender import Sender
 from gsc_ros.link.transports import Transport
@@ -173,6 +174,7 @@ class LinkEnd(LinkBase[P]):
             into=self.seal(self.into, closes=False),
             session=self.session,
         )
+        self._peer = Peer(self.end.receiver, self.keys is not None)
 
     # What the base asks for
 
@@ -180,6 +182,11 @@ class LinkEnd(LinkBase[P]):
     def downlink(self) -> Sender:
         """The only sender: both directions have one rate."""
         return self.end.sender
+
+    @property
+    def peer(self) -> Peer:
+        """What is known of the other end."""
+        return self._peer
 
     @property
     def delay_s(self) -> float:
@@ -204,6 +211,7 @@ class LinkEnd(LinkBase[P]):
                 self._transport.repeated(source)
             for received in complete:
                 self.take(received, now)
+        self._peer.update(now)
         for received in self.end.expire(now):
             self.take(received, now)
         for data in self.end.outgoing(now):
@@ -211,7 +219,7 @@ class LinkEnd(LinkBase[P]):
                 self._transport.send(data)
             except OSError as error:
                 self._unsent += 1
-                if not self._transport.trouble:  # which is told anyway
+                if self._transport.peer and not self._transport.trouble:  # told anyway
                     self._troubles.note(error)
 
     def due(self, now: float) -> Iterable[float | None]:
@@ -222,7 +230,8 @@ class LinkEnd(LinkBase[P]):
     def trouble(self) -> str:
         """What is wrong with the transport lately; empty for nothing."""
         lately = self._troubles.last if self._troubles.recent() else ''
-        return self._transport.trouble or lately
+        nobody = 'nobody has called yet: there is no address to send to'
+        return self._transport.trouble or lately or ('' if self._transport.peer else nobody)
 
     def transport_figures(self) -> dict[str, object]:
         """Return what diagnostics show of the transport."""
@@ -232,7 +241,6 @@ class LinkEnd(LinkBase[P]):
             'not sent': self._unsent,
             'not whole': self._transport.dropped,
             'overrun': self._overrun,
-            'replayed': self.end.receiver.replayed,
             'refused': self.refused,
             'not sealed': self.end.sender.unsealed,
         }

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from gsc_ros.link.counts import Statistics
 from gsc_ros.link.framing import Received
+from gsc_ros.msg import LinkStatus
 from gsc_ros.nodes import lifecycle
 from gsc_ros.nodes.diagnostics import OK, STALE, WARN, Report
 from gsc_ros.nodes.ground_side import GroundSide, GroundSideParameters
@@ -70,6 +71,12 @@ class LinkGround(LinkEnd[LinkGroundParameters]):
         """Return the times (s) of what is due next."""
         return *super().due(now), self.ground.due
 
+    def status(self) -> LinkStatus:
+        """Return what comes down, and what the operator's commands come to."""
+        status = super().status()
+        self.ground.tell(status)
+        return status
+
     def take(self, received: Received, now: float) -> None:
         """Publish what came down the link."""
         self.ground.take(received, now)
@@ -89,19 +96,18 @@ class LinkGround(LinkEnd[LinkGroundParameters]):
         if not self.active:
             return Report(OK, 'inactive')
         status = self.status()
-        values = figures(status) | self.transport_figures()
-        values |= {
-            'frame age on arrival s': self.ground.frame_age_s,
-            'restored': self.end.receiver.restored,
-            'key frames asked for': self.ground.key_requests.asked,
-        }
+        values = figures(status) | self.transport_figures() | self.ground.figures()
+        values['restored'] = self.end.receiver.restored
+        now = self.now()
+        if stop := self.ground.stops.trouble(now):
+            return Report(WARN, stop, values)
         if (keys := self.key_report(values)) is not None:
             return keys
-        if self.trouble:
-            return Report(WARN, self.trouble, values)
         if not status.open:
             return Report(WARN, closed(status), values)
-        if self.now() > self.ground.delivered_at + self.delay_s + QUIET_S:
+        if trouble := self.peer.trouble(now) or self.trouble or self.ground.trouble(now):
+            return Report(WARN, trouble, values)
+        if now > self.ground.delivered_at + self.delay_s + QUIET_S:
             return Report(STALE, 'no frames come through', values)
         return Report(OK, 'ok', values)
 

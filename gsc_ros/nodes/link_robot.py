@@ -111,10 +111,11 @@ class LinkRobot(LinkEnd[LinkRobotParameters]):
         values = figures(status) | self.transport_figures() | self.robot.figures()
         if (keys := self.key_report(values)) is not None:
             return keys
-        if self.trouble:
-            return Report(WARN, self.trouble, values)
         if not status.open:
             return Report(WARN, closed(status), values)
+        silence = self.silence(self.robot.report_pause_s)
+        if trouble := self.peer.trouble(self.now()) or self.trouble or silence:
+            return Report(WARN, trouble, values)
         if self.now() > self.robot.offered_at + QUIET_S:
             return Report(STALE, 'no frames come from the encoder', values)
         return Report(OK, 'ok', values)

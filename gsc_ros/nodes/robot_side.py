@@ -17,6 +17,8 @@ from gsc_ros.link.framing import Class, Received
 from gsc_ros.link.outlet import Outlet
 from gsc_ros.link.payloads import (
     FRAME_OVERHEAD,
+    REPORT_BYTES,
+    ROBOT_REPORT_BYTES,
     Camera,
     Command,
     Frame,
@@ -26,7 +28,7 @@ from gsc_ros.link.payloads import (
     RobotReport,
     Stop,
 )
-from gsc_ros.link.reports import Feedback, LossSeen
+from gsc_ros.link.reports import LEAST_PAUSE_S, CommandLoss, Feedback, Reporting, pause_s
 from gsc_ros.link.traffic.command_gate import Refusal
 from gsc_ros.msg import LinkStatus, SemanticFrame
 from gsc_ros.nodes import convert, topics
@@ -38,10 +40,6 @@ from gsc_ros.nodes.robot_commands import RobotCommands
 
 PROTECTIONS = ('auto', 'off')
 _RARELY_S = 60.0
-_SHARE = 1 / 20  # of the air, for reports at most
-_LEAST_PAUSE_S = 1.0
-_NUMBERS = 1 << 16
-_MOST_LOST = 1000  # commands in a row; more is an outage
 
 
 @dataclass(frozen=True)
@@ -96,14 +94,12 @@ class RobotSide:
         """Begin with nothing on its way and nothing counted; a robot that moves is stopped."""
         self._down, self._up = down, up
         self._sender = FrameSender()
-        self.feedback = Feedback()
+        self.feedback = Feedback(self._node.session & 0xFF)
         self.offered_at = 0.0
         self.commands.begin()
-        self._command_loss = LossSeen()
-        self._last_command: tuple[int, int] | None = None  # session and number
+        self._command_loss = CommandLoss()
+        self._reporting = Reporting()
         self._ground_session = 0
-        self._report_at: float | None = 0.0
-        self._pause_until = 0.0  # between reports
 
     def start(self) -> None:
         """Listen to the robot."""
@@ -141,28 +137,31 @@ class RobotSide:
     @property
     def due(self) -> float | None:
         """When there is a report to be sent (s), or None."""
-        return self._report_at
+        return self._reporting.due(self._report(), self._pause_s)
 
     def work(self, now: float) -> None:
         """Say what was done meanwhile; report to the ground when it is time."""
         self.commands.work()
         if self._up.receiver.session != self._ground_session:
-            # A ground that begins has to know this session before it can command.
+            # A ground that begins has to know this session before it can command, and the setup
+            # before it can show a frame.
             self._ground_session = self._up.receiver.session
-            self._report_at = now
-        if self._report_at is not None and now >= self._report_at:
-            self._report(now)
+            self._reporting.ground_began()
+            self._sender.repeat_setup()
+        report = self._report()
+        if now >= self._reporting.due(report, self._pause_s):
+            self._down.offer(report.pack(), now, Class.REPORT)
+            self._reporting.went(report, now)
 
-    def _report(self, now: float) -> None:
-        """Tell the ground what came, at most in a twentieth of the air while commands come."""
-        gate, receiver = self.commands.gate, self._up.receiver
-        count = receiver.newest_order if receiver.newest_order >= 0 else None
-        report = RobotReport(gate.acknowledged, gate.held, self._command_loss.loss, count)
-        payload = report.pack()
-        self._down.offer(payload, now, Class.REPORT)
-        air_s = self._down.frame_s(len(payload)) + self._up.turn_s + self._down.turn_s
-        self._pause_until = now + max(_LEAST_PAUSE_S, air_s / _SHARE)
-        self._report_at = None
+    def _report(self) -> RobotReport:
+        """Return what the ground is told of what came."""
+        gate, count = self.commands.gate, self._node.received_count('up')
+        return RobotReport(gate.acknowledged, gate.held, self._command_loss.loss, count)
+
+    @property
+    def _pause_s(self) -> float:
+        """Time between reports, so that they take a twentieth of the air, s."""
+        return max(LEAST_PAUSE_S, pause_s(self._down, self._up, ROBOT_REPORT_BYTES))
 
     def take(self, received: Received, now: float) -> None:
         """Do what came up the link."""
@@ -213,6 +212,11 @@ class RobotSide:
     def unmatched(self) -> int:
         """How many frames had no camera_info of their stamp, and took an older one."""
         return self._infos.unmatched + self._coded_infos.unmatched
+
+    @property
+    def report_pause_s(self) -> float:
+        """Time between the ground's reports, s."""
+        return max(LEAST_PAUSE_S, pause_s(self._up, self._down, REPORT_BYTES))
 
     def _frames_infos(self) -> CameraInfos:
         """Return the camera's camera_infos, or, where it changes images, the encoder's."""
@@ -276,19 +280,10 @@ class RobotSide:
         idle_s = self._up.turn_s + self._up.delay_s + self._up.frame_s(len(received.payload))
         self.commands.take(received, message, idle_s)
         if kind is Stop:
-            self._report_at = now
-            return
-        self._count(received)
-        if self._report_at is None:
-            self._report_at = max(now, self._pause_until)
-
-    def _count(self, received: Received) -> None:
-        """Take note of the commands that were lost before this one."""
-        last, self._last_command = self._last_command, (received.session, received.number)
-        if last is not None and last[0] == received.session:
-            ahead = (received.number - last[1]) % _NUMBERS
-            if 0 < ahead < _MOST_LOST:
-                self._command_loss.add(ahead, ahead - 1, int(ahead > 1))
+            self._reporting.stop_came()
+        else:
+            self._command_loss.came(received.number, received.session)
+            self._reporting.command_came()
 
     def _ask(self, received: Received) -> None:
         try:
@@ -305,6 +300,8 @@ class RobotSide:
 
     def _hear(self, received: Received) -> None:
         try:
-            self.feedback.take(payloads.Report.unpack(received.payload))
+            report = payloads.Report.unpack(received.payload)
+            self.feedback.take(report, received.session)
+            self._node.peer_received('down', received, report.count)
         except PayloadError as error:
             self._node.refuse(f'report refused: {error}')
