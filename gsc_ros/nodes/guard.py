@@ -13,10 +13,13 @@ if __name__ == '__main__':  # first, so that a signal finds its handler before s
 
     raise SystemExit(start.run('guard'))
 
+import contextlib
 import math
 import os
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +39,7 @@ _ALIVE_S = 0.05
 _REPEATS = 2
 _REPEATS_AT_START = 20
 _TIMEOUT_S = 1.0  # until the link says its own
+_LAST_LINES_S = 0.2
 # Of the process: its log goes to the console only, as a disk may hold it up.
 _PROFILE = 'fastdds_shm.xml'  # ours, for the other nodes
 _ARGUMENTS = ['--ros-args', '--disable-external-lib-logs', '--disable-rosout-logs']
@@ -157,11 +161,35 @@ def keep_out_of_shared_memory() -> None:
         os.environ.setdefault('FASTDDS_BUILTIN_TRANSPORTS', 'UDPv4')
 
 
+@contextlib.contextmanager
+def log_that_never_blocks() -> Iterator[None]:
+    """Pass stderr on in a thread: who reads it may be paused, and then lines are lost."""
+    kept = os.dup(2)
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    os.dup2(write, 2)
+    os.close(write)
+
+    def pass_on() -> None:
+        with contextlib.suppress(OSError):  # nobody reads any more
+            while text := os.read(read, 4096):
+                os.write(kept, text)
+
+    thread = threading.Thread(target=pass_on, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        thread.join(_LAST_LINES_S)
+
+
 def main(args: list[str] | None = None) -> int:
     """Run the node."""
     keep_out_of_shared_memory()
     try:
-        return process.run(Guard, [*(sys.argv if args is None else args), *_ARGUMENTS])
+        with log_that_never_blocks():
+            return process.run(Guard, [*(sys.argv if args is None else args), *_ARGUMENTS])
     except ParameterError as error:
         print(f'guard: {error}', file=sys.stderr)  # noqa: T201
         return 1

@@ -146,10 +146,14 @@ class RobotCommands:
             refusal = self.gate.command(origin, command.robot, command.stamp_us, moves(twist), now)
             if refusal is None:
                 self._zeros = 0
+                self._woken.set()  # before what may take long
                 self._velocities.publish(twist)
-        self._woken.set()
         if refusal is None:
-            self._expire()  # a publisher that took its time does not have the last word
+            self._expire()
+            if moves(twist) and not self.gate.moving:
+                # It was stopped while the publisher took its time, which has not the last word.
+                with self._locked():
+                    self._publish_zero()
         elif refusal is not Refusal.REPEAT:
             self._warn(f'command not executed: it is {refusal.value}')
 
