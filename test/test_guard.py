@@ -180,7 +180,8 @@ def test_it_is_small():
     ours = {name for name in said if name.startswith('gsc_ros')}
     assert ours == {
         'gsc_ros', 'gsc_ros.start', 'gsc_ros.nodes', 'gsc_ros.nodes.guard',
-        'gsc_ros.nodes.parameters', 'gsc_ros.nodes.process', 'gsc_ros.nodes.topics',
+        'gsc_ros.nodes.parameters', 'gsc_ros.nodes.process', 'gsc_ros.nodes.shared_memory',
+        'gsc_ros.nodes.topics',
         'gsc_ros.nodes.velocity',
     }  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Signals: every process ends with code 0 and without a traceback, at any moment of its life."""
 
+import fcntl
 import os
 import re
 import signal
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from gsc_ros import start
+from gsc_ros.graph import dds_environment
+from gsc_ros.nodes import shared_memory
 from gsc_ros.paths import config_dir
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -114,6 +117,43 @@ def test_a_node_ends_with_the_process_that_started_its_graph():
         parent.kill()
         process.kill()
     assert process.returncode == 0 and 'Traceback' not in said
+
+
+def segments_of(process):
+    """Return the segments of shared memory that a process has mapped and that are its own."""
+    lines = Path(f'/proc/{process.pid}/maps').read_text().splitlines()
+    names = {line.rpartition('/dev/shm/')[2] for line in lines if '/dev/shm/fastdds_' in line}
+    return {shared_memory.FOLDER / name for name in names if 'port' not in name}
+
+
+@pytest.mark.parametrize('name', ['link', 'encoder'])
+def test_shared_memory_is_given_back(name):
+    process = node(name, env=os.environ | dds_environment())
+    deadline = time.monotonic() + PATIENCE_S
+    while not (segments := segments_of(process)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(8.0 if name == 'encoder' else 1.0)  # it runs
+    assert shared_memory.clean() >= 0
+    assert all(segment.exists() for segment in segments)  # those of the living stay
+    ends(process, signal.SIGTERM)
+    assert not any(segment.exists() for segment in segments)
+
+
+def test_shared_memory_of_the_dead_is_given_back_by_the_next(tmp_path):
+    dead, young, living = (tmp_path / f'fastdds_{name}' for name in ('dead', 'young', 'living'))
+    for file in (dead, young, living):
+        file.write_bytes(bytes(10))
+        lock = file.with_name(f'{file.name}_el')
+        lock.touch()
+        if file is not young:
+            os.utime(lock, (1, 1))
+    with open(f'{living}_el') as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert shared_memory.clean(tmp_path) == 1
+    assert sorted(f.name for f in tmp_path.iterdir() if not f.name.endswith('_el')) == [
+        'fastdds_living', 'fastdds_young',
+    ]  # fmt: skip
 
 
 PROBE = """import signal, sys

@@ -19,6 +19,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from gsc_ros import start
+from gsc_ros.nodes import shared_memory
 
 # A main thread that does nothing for so long hangs: the robot is stopped from another thread.
 _HANG_S = 0.5
@@ -104,6 +105,7 @@ def _parent() -> list[int]:
 def run(make: Callable[[], Runnable], args: list[str] | None = None) -> int:
     """Run a node until the process is asked to end; returns the exit code."""
     ending = Ending()
+    shared_memory.clean()
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as error:  # rcl's: a params file or a name that it cannot read
@@ -128,3 +130,5 @@ def run(make: Callable[[], Runnable], args: list[str] | None = None) -> int:
         rclpy.try_shutdown()
         start.ignore_signals()
         signal.set_wakeup_fd(-1)
+        # Whatever is still held in a thread keeps DDS from giving its shared memory back.
+        ending.node = ending.executor = None
