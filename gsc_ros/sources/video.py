@@ -7,7 +7,7 @@ know the colours of HD. A film begins anew by being opened again, as many kinds 
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from gsc_ros.sources.source import CameraFrame, guessed_k
 
 _EARLY_S = 0.005  # a look may come so much before a frame is due
 _PATIENCE_S = 1.0  # of decoding at one look
+_HEAVY = 1920 * 1088  # pixels of a frame, above which one core may not decode a film in time
 _FPS = 25.0  # of a film that states no times and no rate
 # The longest that a frame is shown: what states more was cut together, or is damaged. Of MPEG
 # streams FFmpeg itself takes ten seconds for a break in the time stamps.
@@ -39,6 +40,7 @@ class _Film:
     def __init__(self, file: Path) -> None:
         try:
             import av
+            from av.video.reformatter import VideoReformatter
         except ImportError as error:
             raise ValueError('films need PyAV: pip install "gsc_ros[video]"') from error
         self._error = av.FFmpegError
@@ -49,20 +51,21 @@ class _Film:
         self.damaged = 0  # packets
         self.last_s = self._zero = self._states_end = -math.inf
         self.end_s = math.inf  # when the last frame's time is over, once that is known
-        self._frames = self._decode(self._stream())
+        stream: Any = self._container.streams.best('video')
+        if stream is None:
+            self._container.close()
+            raise ValueError(f'{file} holds no video')
+        # With several threads it is left to chance which damage FFmpeg notices.
+        heavy = stream.width * stream.height > _HEAVY
+        stream.thread_type = 'AUTO' if heavy else 'NONE'
+        self._frames = self._decode(stream)
         first = self.next()
         if first is None:
             self.close()
             raise ValueError(f'{file} holds no frame that FFmpeg can decode')
         self.first = first
-
-    def _stream(self) -> Any:
-        stream: Any = self._container.streams.best('video')
-        if stream is None:
-            self.close()
-            raise ValueError(f'{self._container.name} holds no video')
-        stream.thread_type = 'AUTO'
-        return stream
+        self._matrix = _display_matrix(first.image)
+        self._reformatter = VideoReformatter()
 
     def _packets(self, stream: Any) -> Iterator[Any]:
         packets = self._container.demux(stream)
@@ -75,7 +78,7 @@ class _Film:
                 self.damaged += 1
                 return
 
-    def _decode(self, stream: Any) -> Iterator[_Frame]:
+    def _decode(self, stream: Any) -> Generator[_Frame, None, None]:
         rate = float(stream.guessed_rate or stream.average_rate or 0)
         step = 1 / (rate if 0 < rate <= 1000 else _FPS)
         streamed = {'mpegts', 'mpeg'} & set(self._container.format.name.split(','))
@@ -120,22 +123,36 @@ class _Film:
         """Decode the next frame; None at the end."""
         return next(self._frames, None)
 
+    def rgb(self, image: Any) -> NDArray[np.uint8]:
+        """Return a frame as uint8 (H, W, 3) RGB, turned and mirrored as the film says."""
+        # With one reformatter: each frame's own has threads of its own.
+        pixels: Any = self._reformatter.reformat(image, format='rgb24').to_ndarray()
+        if self._matrix is None:
+            return pixels
+        a, b, c, d = self._matrix
+        if abs(b) + abs(c) > abs(a) + abs(d):
+            pixels, a, d = pixels.swapaxes(0, 1), c, b
+        return np.ascontiguousarray(pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
+
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, and end the decoder's threads."""
+        self._frames.close()
         self._container.close()
 
 
-def _upright(rgb: NDArray[np.uint8], image: Any) -> NDArray[np.uint8]:
-    """Turn and mirror a frame by quarters as its display matrix (ISO 14496-12, 8.3.2) says."""
+def _display_matrix(image: Any) -> tuple[int, int, int, int] | None:
+    """
+    Return a, b, c, d of a frame's display matrix (ISO 14496-12, 8.3.2), if it has one.
+
+    What is at (x, y) is shown at (a x + c y, b x + d y), both axes as in the image. To be asked of
+    one frame only: a frame whose side data were looked at is held until the next garbage
+    collection.
+    """
     for data in image.side_data:
         if data.type.name == 'DISPLAYMATRIX':
-            # Where (x, y) goes: (a x + c y, b x + d y), both axes as in the image.
             a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
-            if abs(b) + abs(c) > abs(a) + abs(d):
-                rgb, a, d = rgb.swapaxes(0, 1), c, b
-            rgb = rgb[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
-            return np.ascontiguousarray(rgb)
-    return rgb
+            return a, b, c, d
+    return None
 
 
 class Video:
@@ -220,7 +237,7 @@ class Video:
 
     def _show(self, found: _Frame | None) -> CameraFrame:
         if found is not None:
-            rgb = _upright(found.image.to_ndarray(format='rgb24'), found.image)
+            rgb = self._film.rgb(found.image)
             height, width = rgb.shape[:2]
             self._shown = CameraFrame(rgb, guessed_k(width, height, self._hfov))
             self._shown_at_s = found.at_s
