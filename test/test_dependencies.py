@@ -72,7 +72,7 @@ def imports(path):
                 yield child.module.partition('.')[0], at_once
             yield from walk(child, at_once and not later)
 
-    own = {'gsc_ros'}
+    own = {'gsc_ros', 'benchmarks'}
     if path.parent.name == 'test':
         own |= {p.stem for p in path.parent.glob('*.py')}
     for name, at_once in walk(ast.parse(path.read_text(), str(path)), True):

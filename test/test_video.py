@@ -198,14 +198,15 @@ def test_films_of_turned_phones_are_upright(tmp_path, matrix, turn):
     assert frame.k[0, 2] == (expected.shape[1] - 1) / 2
 
 
-def test_the_colours_of_hd_are_right(tmp_path):
+@pytest.mark.parametrize('matrix', [1, 5])  # BT.709 of HD, BT.601
+def test_colours_are_those_that_the_film_states(tmp_path, matrix):
+    rgb = np.full((48, 64, 3), (200, 60, 30), np.uint8)
     with av.open(str(tmp_path / 'hd.mp4'), 'w') as container:
         stream = container.add_stream('libx264', rate=10, options={'crf': '1'})
         stream.width, stream.height, stream.pix_fmt = 64, 48, 'yuv420p'
-        stream.codec_context.colorspace = 1  # BT.709
-        rgb = np.full((48, 64, 3), (200, 60, 30), np.uint8)
+        stream.codec_context.colorspace = matrix
         frame = av.VideoFrame.from_ndarray(rgb, 'rgb24')
-        container.mux(stream.encode(frame.reformat(format='yuv420p', dst_colorspace=1)))
+        container.mux(stream.encode(frame.reformat(format='yuv420p', dst_colorspace=matrix)))
         container.mux(stream.encode(None))
     shown = Video(tmp_path / 'hd.mp4').frame(0.0, None, False).rgb
     assert np.abs(shown.astype(int) - rgb).max() <= 4
@@ -256,10 +257,8 @@ def test_damage_is_counted_and_the_film_goes_on(tmp_path, suffix, codec, timed, 
     assert sum(f is not None for f in seen) <= shown + 60
     if harm is zeros:
         assert fresh > count / 2  # the end is seen too
-    if harm is not cut and codec not in (
-        'libvpx',
-        'libx265',
-    ):  # which leave frames out, and say nothing
+    silent = codec in ('libvpx', 'libx265') or suffix == '.flv'  # of some versions of FFmpeg
+    if harm is not cut and not silent:
         assert source.skipped > 0
     assert len(said) == (1 if source.skipped else 0)
     assert all(f'rover{suffix}' in text for text in said)

@@ -21,6 +21,7 @@ from gsc_ros.sources.source import CameraFrame, guessed_k
 _EARLY_S = 0.005  # a look may come so much before a frame is due
 _PATIENCE_S = 1.0  # of decoding at one look
 _HEAVY = 1920 * 1088  # pixels of a frame, above which one core may not decode a film in time
+_ANY_YUV = 5  # BT.601, of which RGB has nothing
 _FPS = 25.0  # of a film that states no times and no rate
 # The longest that a frame is shown: what states more was cut together, or is damaged. Of MPEG
 # streams FFmpeg itself takes ten seconds for a break in the time stamps.
@@ -125,8 +126,10 @@ class _Film:
 
     def rgb(self, image: Any) -> NDArray[np.uint8]:
         """Return a frame as uint8 (H, W, 3) RGB, turned and mirrored as the film says."""
-        # With one reformatter: each frame's own has threads of its own.
-        pixels: Any = self._reformatter.reformat(image, format='rgb24').to_ndarray()
+        # With one reformatter: each frame's own has threads of its own. Before PyAV 17 it heeds
+        # which YUV a frame states only where one is named for the output too.
+        rgb24 = self._reformatter.reformat(image, format='rgb24', dst_colorspace=_ANY_YUV)
+        pixels: Any = rgb24.to_ndarray()
         if self._matrix is None:
             return pixels
         a, b, c, d = self._matrix
