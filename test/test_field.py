@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip('rclpy')
 
-from benchmarks import field  # noqa: E402
+from benchmarks import field
 
 pytestmark = pytest.mark.slow
 
