@@ -8,12 +8,16 @@ import pytest
 
 rclpy = pytest.importorskip('rclpy')
 
+from gsc_ros.msg import SemanticFrame  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from test_link_keys import copy, counts_of, removed, stalled, wait  # noqa: E402
+from test_node_link import frame  # noqa: E402
+from test_node_link_ends import Host, Pair  # noqa: E402
 
 from gsc_ros.link import keys  # noqa: E402
-from gsc_ros.link.count_file import session_of  # noqa: E402
+from gsc_ros.link.count_file import MARGIN, session_of  # noqa: E402
 from gsc_ros.link.framing import Class  # noqa: E402
+from gsc_ros.nodes import topics  # noqa: E402
 from gsc_ros.nodes.diagnostics import ERROR, WARN  # noqa: E402
 from gsc_ros.nodes.link import LinkNode  # noqa: E402
 from gsc_ros.nodes.link_robot import LinkRobot  # noqa: E402
@@ -107,3 +111,92 @@ def test_a_copy_of_the_other_end_s_files_is_told(
     assert node.session > session_of(30_000)
     node.close()
     node.destroy_node()
+
+
+class Restarted:
+    """A robot and a ground; the robot begins again when its files were changed."""
+
+    def __init__(self, tmp_path):
+        keys.create(tmp_path / 'link.key')
+        self.files = [copy(tmp_path / 'link.key', tmp_path / end) for end in ('robot', 'ground')]
+        self.pair = None
+
+    def begin(self):
+        robot, ground = ({'key_file': str(file), 'local': '127.0.0.1:0'} for file in self.files)
+        self.pair = Pair(robot | {'remote': 'ground'}, ground)
+        self.received = self.pair.ground.got[topics.RECEIVED]
+
+    @property
+    def robot(self):
+        return self.pair.robot.node
+
+    def send(self, number):
+        self.pair.robot.says[topics.CODED].publish(frame(number))
+
+    def shown(self):
+        """Send frames until one of this session is shown."""
+        self.send(50)
+        return self.received and self.received[-1].session == self.robot.session
+
+    def end_robot(self):
+        transport = self.robot._transport
+        self._address = {'local': f'127.0.0.1:{transport.local[1]}', 'remote': transport.peer}
+        self.pair.robot.close()
+
+    def begin_robot(self):
+        self.pair.robot = Host(
+            LinkRobot,
+            15,
+            {},
+            {topics.CODED: (SemanticFrame, topics.NEWEST)},
+            key_file=str(self.files[0]),
+            **self._address,
+        )
+        self.pair.wait(lambda: self.robot.active)
+        self.pair.wait(self.pair.robot.says[topics.CODED].get_subscription_count)
+
+
+@pytest.fixture
+def restarted(tmp_path):
+    made = Restarted(tmp_path)
+    yield made
+    if made.pair:
+        made.pair.close()
+
+
+def test_counts_that_were_set_back_are_found_out_over_the_link(restarted):
+    """A robot's disk is restored from a backup, while the ground goes on."""
+    backup = counts_of(restarted.files[0]).read_text()
+    restarted.begin()
+    pair = restarted.pair
+    for _ in range(6000):  # which the ground does not receive
+        next(restarted.robot.keys._counts['down'])
+    pair.wait(restarted.shown)
+    restarted.end_robot()
+    counts_of(restarted.files[0]).write_text(backup)
+    restarted.begin_robot()
+    pair.wait(lambda: restarted.shown() and restarted.robot.keys_notice)
+    assert 'set back' in restarted.robot.keys_notice
+    report = restarted.robot.diagnose()
+    assert report.level == WARN and 'change the key' in report.message
+    assert pair.ground.node.end.receiver.seal.heard[0] > MARGIN
+
+
+def test_a_key_is_changed_without_a_false_alarm(restarted):
+    """The robot begins again with another first key, of which nothing was sent."""
+    key = restarted.files[0].read_text()
+    new = keys.new_key()
+    for file in restarted.files:
+        file.write_text(f'{key}{new}\n')
+    restarted.begin()
+    pair = restarted.pair
+    for _ in range(6000):
+        next(restarted.robot.keys._counts['down'])
+    pair.wait(restarted.shown)
+    restarted.end_robot()
+    restarted.files[0].write_text(f'{new}\n{key}')
+    restarted.begin_robot()
+    feedback = restarted.robot.robot.feedback
+    pair.wait(lambda: restarted.shown() and feedback.delivered)  # by a report
+    assert not restarted.robot.keys_notice
+    assert pair.ground.node.end.receiver.seal.heard[1] < MARGIN

@@ -36,7 +36,7 @@ BLOCK = 8192
 LEAST_LEFT = 1 << 28  # counts, at the start: 155 days of 20 datagrams a second
 _SESSIONS_AHEAD = 8
 _PATIENCE_S = 1.0  # at the start, for the first counts
-_STUCK_S = 1.0  # the disk answers within this, or it is said
+_STUCK_S = 5.0  # a disk that answers within this is merely slow
 _LOCK_S = 2.0
 _RETRY_S = 0.5
 

@@ -322,9 +322,12 @@ class LinkBase(GscNode[P]):
         if self.keys is None:
             return None
         values['datagrams that counts are left for'] = self.keys.left
-        if self.keys.trouble:
-            return Report(WARN if self.keys.left else ERROR, self.keys.trouble, values)
-        return Report(WARN, self.keys_notice, values) if self.keys_notice else None
+        trouble = self.keys.trouble
+        messages = [text for text in (trouble, self.keys_notice) if text]
+        if not messages:
+            return None
+        level = WARN if self.keys.left or not trouble else ERROR
+        return Report(level, '; '.join(messages), values)
 
 
 def closed(status: LinkStatus) -> str:
