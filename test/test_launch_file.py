@@ -228,6 +228,26 @@ def test_bad_arguments_stop_launch(launching):
         started(launching, {'source': 'video'})
 
 
+def test_a_shutdown_reaches_the_nodes_at_once(launching):
+    """At SIGINT launch itself leaves that to the terminal, for five seconds."""
+    from launch.actions import EmitEvent, RegisterEventHandler
+    from launch.event_handlers import OnShutdown
+    from launch.events import Shutdown
+
+    from launch import LaunchContext
+
+    (handler,) = (
+        entity.event_handler
+        for entity in load('robot').generate_launch_description().entities
+        if isinstance(entity, RegisterEventHandler)
+    )
+    assert isinstance(handler, OnShutdown)
+    actions = handler.handle(Shutdown(due_to_sigint=True), LaunchContext())
+    (event,) = (action.event for action in actions if isinstance(action, EmitEvent))
+    assert event.signal_name == 'SIGTERM'
+    assert event.process_matcher(None)
+
+
 def test_there_is_a_launch_file_for_every_graph():
     files = {path.name.removesuffix('.launch.py'): path for path in paths.launch_dir().iterdir()}
     assert set(files) == set(GRAPHS)

@@ -79,9 +79,14 @@ class Ending:
                 node.halt()
         # This is a daemon thread: where all goes well the process ends under it.
         time.sleep(_CLOSING_S)
-        if select.select([], [2], [], 0)[1]:  # who reads our errors may hang as well
-            os.write(2, f'not closed after {_CLOSING_S:g} s: ended without\n'.encode())
+        _say(f'not closed after {_CLOSING_S:g} s: ended without')
         os._exit(self.node.exit_code if self.node is not None else 0)
+
+
+def _say(text: str) -> None:
+    """Write a line to stderr, unless that would wait for who reads it."""
+    if select.select([], [2], [], 0)[1]:
+        os.write(2, f'{text}\n'.encode())
 
 
 def _parent() -> list[int]:
@@ -124,9 +129,11 @@ def run(make: Callable[[], Runnable], args: list[str] | None = None) -> int:
     finally:
         ending.begun.set()
         if node is not None:
-            node.halt()
-            node.close()
-            node.destroy_node()
+            for step in (node.halt, node.close, node.destroy_node):
+                try:
+                    step()
+                except Exception as error:  # it ends all the same, and the next step is done
+                    _say(f'{step.__name__} at the end of the process: {error!r}')
         rclpy.try_shutdown()
         start.ignore_signals()
         signal.set_wakeup_fd(-1)
