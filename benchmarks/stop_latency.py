@@ -36,7 +36,7 @@ from gsc_ros.nodes import topics
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT_S = 0.5
 LIMIT_S = TIMEOUT_S + 0.05
-_PATIENCE_S = 60.0
+_PATIENCE_S = 120.0
 _PERIOD_S = 0.05  # of commands
 _NAMESPACE = 'stop_latency'
 
@@ -101,7 +101,11 @@ class Rig:
         ]
         for thread in self._threads:
             thread.start()
-        self._start(parent)
+        try:
+            self._start(parent)
+        except BaseException:
+            self.close()
+            raise
 
     def _on_velocity(self, twist: Twist, info: dict[str, int]) -> None:
         self.came.append((info['source_timestamp'] * 1e-9, bool(twist.linear.x)))

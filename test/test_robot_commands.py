@@ -1,5 +1,6 @@
 """Commands and STOP at the robot's end, in running nodes: what moves it, and what stops it."""
 
+import itertools
 import random
 import socket
 import threading
@@ -10,9 +11,11 @@ import pytest
 
 rclpy = pytest.importorskip('rclpy')
 
+from builtin_interfaces.msg import Time  # noqa: E402
 from geometry_msgs.msg import Twist  # noqa: E402
 from gsc_ros.msg import LinkStatus  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rosgraph_msgs.msg import Clock  # noqa: E402
 
 from gsc_ros.link.framing import Class  # noqa: E402
 from gsc_ros.link.payloads import Command, Stop  # noqa: E402
@@ -201,6 +204,32 @@ def test_limits_change_while_it_runs(bench):
     assert driven.node.set_parameters([Parameter('command_timeout_s', value=0.2)])[0].successful
     bench.wait(lambda: driven.commands.stops == 1)
     bench.wait(lambda: driven.guard.timeout_s == pytest.approx(0.2))
+
+
+def test_simulated_time_that_stands_still_does_not_hold_the_stop_up(bench):
+    clock = bench.peer.create_publisher(Clock, '/clock', 10)
+    seconds = itertools.count(100)
+
+    def tick():
+        clock.publish(Clock(clock=Time(sec=next(seconds))))
+        time.sleep(0.05)
+
+    ticking = threading.Event()
+
+    def run():
+        while not ticking.is_set():
+            tick()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        driven = Driven(bench, use_sim_time=True, command_timeout_s=0.3)
+        driven.drive()
+    finally:
+        ticking.set()  # time stands still from now on
+        thread.join()
+    bench.wait(lambda: driven.commands.stops >= 1)
+    bench.wait(lambda: driven.speeds()[-1] == 0.0)
 
 
 # A man in the middle
