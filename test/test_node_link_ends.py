@@ -403,6 +403,26 @@ def test_a_link_comes_up_before_its_network(ros, monkeypatch, tmp_path):
         line.close()
 
 
+def test_a_ground_calls_a_robot_that_has_no_remote(key_files):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(('127.0.0.1', 0))
+        address = f'127.0.0.1:{other.getsockname()[1]}'
+    pair = Pair(
+        {'key_file': key_files[0], 'local': address},
+        {'key_file': key_files[1], 'local': '127.0.0.1:0', 'remote': address},
+    )
+    try:
+        pair.wait(lambda: pair.robot.node._transport.peer, 'the ground did not say hello')
+
+        def shown():
+            pair.robot.says[topics.CODED].publish(frame(0))
+            return pair.ground.got[topics.RECEIVED]
+
+        pair.wait(shown)
+    finally:
+        pair.close()
+
+
 def test_an_end_follows_the_other_to_a_new_address(ros):
     ground = active(LinkGround, ros, security=False, local='127.0.0.1:0')
     try:
