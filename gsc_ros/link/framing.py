@@ -505,8 +505,7 @@ class Reassembler:
         self.headless = 0
         self.heard = self.expected = self.gaps = 0
         self.session = 0
-        self.newest_order = -1  # under the key of the session
-        self._key = 0
+        self._key, self._order = 0, -1  # of the session, and its greatest order
         self._over: deque[int] = deque(maxlen=_RETIRED_KEPT)
         self._over_keys: set[int] = set()
         self._partial: dict[Class, _Partial] = {}
@@ -576,10 +575,10 @@ class Reassembler:
 
     def _follow(self, session: int, opened: Opened) -> bool:
         """Begin another session where a datagram is of one; False for one that is over."""
-        order = self.newest_order if opened.order is None else opened.order
+        order = self._order if opened.order is None else opened.order
         if session != self.session:
             same_key = opened.key == self._key
-            behind = session in self._over if opened.order is None else order < self.newest_order
+            behind = session in self._over if opened.order is None else order < self._order
             if (same_key and behind) or opened.key in self._over_keys:
                 return False
             if self.session:
@@ -587,11 +586,11 @@ class Reassembler:
                 if not same_key:
                     self._over_keys.add(self._key)
             if not same_key:
-                self._key, self.newest_order = opened.key, -1
+                self._key, self._order = opened.key, -1
             self.session = session
             for known in (self._partial, self._done, self._last):
                 known.clear()
-        self.newest_order = max(self.newest_order, order)
+        self._order = max(self._order, order)
         return True
 
     def expire(self, now: float) -> list[Received]:
