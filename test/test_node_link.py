@@ -392,6 +392,28 @@ def test_simulated_time_drives_the_link_and_may_begin_anew(bench):
     assert [m.sequence for m in link.got[topics.RECEIVED]] == [1]
 
 
+def test_each_loop_and_each_jump_of_time_is_shown_from_its_first_frame_on(bench):
+    link = bench(use_sim_time=True)
+    link.cameras.publish(camera())
+    set_time = clock_of(link)
+    sessions, days = [], 2 * 86_400
+    for number, begin in enumerate((100, 100 + days, 100, 105, 20, 20)):
+        set_time(begin - 1)  # a bag that begins anew
+        link.wait(lambda begin=begin: link.node.last_ns == (begin - 1) * 10**9)
+        for step in range(2):
+            count = len(link.got[topics.RECEIVED])
+            link.send(frame(2 * step, stamp=(begin + step, 0), frame_id=f'cam{number}'))
+            set_time(begin + step)
+            link.wait(lambda count=count: len(link.got[topics.RECEIVED]) > count)
+            came = link.got[topics.RECEIVED][-1]
+            assert came.header.frame_id == f'cam{number}'
+            assert came.header.stamp.sec == begin + step
+        sessions.append(came.session)
+    # Another session wherever time ran backwards.
+    assert len(set(sessions)) == 4 and sessions[0] == sessions[1]
+    assert sessions[2] == sessions[3] != sessions[1]
+
+
 def drive(speed):
     twist = Twist()
     twist.linear.x = speed
