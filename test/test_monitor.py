@@ -161,6 +161,13 @@ def test_the_line_says_age_rates_loss_bytes_and_time(watched, capfd):
     assert 'loss 25 %' in line and '200 B a frame' in line and 'decode 321 ms' in line
     age = float(line.split('frame age')[1].split()[0])
     assert 2.0 <= age < 60.0
+    for stop, said in (
+        (LinkStatus.STOP_SENT, 'STOP on its way'),
+        (LinkStatus.STOP_HELD, 'STOP held'),
+    ):
+        node._status.stop = stop
+        node._say()
+        assert capfd.readouterr().out.startswith(said)
 
 
 def test_a_frame_without_truth_or_original_does_no_harm(watched):

@@ -37,6 +37,8 @@ _KEPT_BYTES = 256 * 2**20
 
 Stamp = tuple[int, int]
 
+_STOPS = {LinkStatus.STOP_SENT: 'STOP on its way | ', LinkStatus.STOP_HELD: 'STOP held | '}
+
 
 @dataclass(frozen=True)
 class MonitorParameters(Parameters):
@@ -229,6 +231,7 @@ class Monitor(lifecycle.GscNode[MonitorParameters]):
             kbps = status.rate_bps / 1000
             offered, used = status.offered_bps / 1000, status.used_bps / 1000
             line = (
+                f'{_STOPS.get(status.stop, "")}'
                 f'frame age {age:5.1f} s | {status.profile}: {offered:.2f} kbps offered, '
                 f'{used:.2f} used of {kbps:.2f} | loss {100 * status.loss:.0f} % | '
                 f'{self._last_bytes} B a frame | decode {decode_ms:.0f} ms | {self._frames} frames'
