@@ -20,13 +20,13 @@ from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import CameraInfo, RegionOfInterest  # noqa: E402
-from std_msgs.msg import Empty  # noqa: E402
+from std_msgs.msg import Bool, Empty  # noqa: E402
 
 from gsc_ros.codec import bitstream  # noqa: E402
 from gsc_ros.link import budget, profiles  # noqa: E402
 from gsc_ros.link.framing import Class  # noqa: E402
 from gsc_ros.link.pacing import Carrier  # noqa: E402
-from gsc_ros.link.payloads import FRAME_OVERHEAD  # noqa: E402
+from gsc_ros.link.payloads import FRAME_OVERHEAD, Command  # noqa: E402
 from gsc_ros.nodes import topics  # noqa: E402
 from gsc_ros.nodes.link import LinkNode  # noqa: E402
 
@@ -501,6 +501,27 @@ def test_a_command_that_is_too_late_is_not_executed(bench):
     link.teleop.publish(drive(0.2))
     link.wait(lambda: link.node.robot.commands.late == 1)
     assert 0.2 not in [round(m.linear.x, 3) for m in link.got[topics.LINK_CMD_VEL]]
+
+
+def test_a_stop_takes_the_place_of_a_command_that_waits(bench):
+    link = bench(profile='moon_dte_s_13m', delay_scale=0.0, rate_scale=0.02, command_max_age_s=9.0)
+    link.know_the_robot()
+    up, ran = link.node.up.sender, link.node.robot.commands.gate
+    link.wait(lambda: up.next_start is None and up.bucket.free_at < link.node.now())
+    stopping = link.peer.create_publisher(Bool, topics.STOP, topics.NEWEST)
+    link.wait(stopping.get_subscription_count)
+    link.teleop.publish(drive(0.1))
+    link.wait(lambda: up.counts[Class.COMMAND].sent == 1)
+    link.teleop.publish(drive(0.2))
+    link.wait(lambda: up.waits(Class.COMMAND) is not None)
+    stopping.publish(Bool(data=True))
+    link.wait(lambda: up.counts[Class.STOP].offered)
+    waiting = Command.unpack(up.waits(Class.COMMAND), 0)
+    assert not any(waiting.velocity)
+    link.status(lambda s: s.stop == LinkStatus.STOP_HELD)
+    assert ran.held and ran.ran == 1
+    assert [m.linear.x for m in link.got[topics.LINK_CMD_VEL]][:1] == [0.1]
+    assert not any(m.linear.x for m in link.got[topics.LINK_CMD_VEL][1:])
 
 
 def test_a_command_that_is_no_number_is_refused(bench):

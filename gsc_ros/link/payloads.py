@@ -263,6 +263,10 @@ class FrameReceiver:
         return frame
 
 
+# Linear x, y, z in m/s and angular x, y, z in rad/s.
+Velocity = tuple[float, float, float, float, float, float]
+
+
 def _stamp_us(high: int, low: int, now_us: int) -> int:
     return unwrap(high << 32 | low, COMMAND_STAMP_BITS, now_us)
 
@@ -278,7 +282,7 @@ class Command:
     """
 
     stamp_us: int
-    velocity: tuple[float, float, float, float, float, float]
+    velocity: Velocity
     robot: int = 0
 
     def pack(self) -> bytes:

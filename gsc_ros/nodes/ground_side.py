@@ -27,6 +27,7 @@ from gsc_ros.link.payloads import (
     Region,
     Request,
     RobotReport,
+    Velocity,
 )
 from gsc_ros.link.reports import LEAST_PAUSE_S, Hearing, ReportTimes, pause_s
 from gsc_ros.link.requests import Backoff
@@ -189,6 +190,7 @@ class GroundSide:
             if received.klass is Class.SETUP:
                 if not received.truncated:
                     self._receiver.setup(received.payload, received.session)
+                    self._setup_missing = False
                 return
             frame = self._receiver.frame(received.payload, received.session)
             self._setup_missing = frame is None
@@ -309,19 +311,27 @@ class GroundSide:
                     f'its stamp is {age_s:.2f} s old. Set the clock of who publishes it right, '
                     'leave the stamp zero, or raise stamp_max_age_s'
                 )
-            stamp_us = self.commands.stamp(given_ns // 1000)
-            payload = Command(stamp_us, velocity, self._down.receiver.session & 0xFF).pack()
+            self._command(given_ns, velocity, now)
         except ValueError as error:
             self._node.refuse(f'command refused: {error}')
             return
-        self.commands.give(payload, now)
         self._node.set_alarm(now)
+
+    def _command(self, given_ns: int, velocity: Velocity, now: float) -> None:
+        """Send a command; raises ValueError for a velocity out of range."""
+        stamp_us = self.commands.stamp(given_ns // 1000)
+        payload = Command(stamp_us, velocity, self._down.receiver.session & 0xFF).pack()
+        self.commands.give(payload, now)
 
     def _on_stop(self, message: Bool) -> None:
         """Stop the robot, or release it."""
-        if message.data:
+        now = self._node.now()
+        self.stops.want(message.data, now)
+        if message.data and self._up.sender.waits(Class.COMMAND) is not None:
+            # Takes the place of a command that waits and would move the robot if the STOP is lost.
+            self._command(self._node.last_ns, (0.0,) * 6, now)
+        elif message.data:
             self.commands.forget()
-        self.stops.want(message.data, self._node.now())
         self._node.wake()
 
     def _on_missed(self, _message: Empty) -> None:
