@@ -277,6 +277,23 @@ def test_a_stop_is_held_until_it_is_released_and_outlives_a_restart_of_the_robot
     field.wait(lambda: gate().ran)
 
 
+def test_a_stop_outlives_a_clock_of_the_ground_that_is_set_back(field):
+    field.start_ground()
+    field.start_robot()
+    field.send()
+    ground = field.ground.node
+    field.ground.says[topics.STOP].publish(Bool(data=True))
+    field.wait(lambda: ground.status().stop == LinkStatus.STOP_HELD)
+    clock, session = ground.get_clock(), ground.session
+    ground.get_clock = lambda: SimpleNamespace(now=lambda: clock.now() - Duration(seconds=3600))
+    ground.wake()
+    assert ground.session != session and ground.status().stop == LinkStatus.STOP_SENT
+    field.wait(lambda: ground.status().stop == LinkStatus.STOP_HELD)
+    field.end('robot')
+    field.start_robot()
+    field.wait(lambda: field.robot.node.robot.commands.gate.held)
+
+
 def test_an_unacknowledged_stop_is_told(field):
     field.start_ground()
     field.start_robot()

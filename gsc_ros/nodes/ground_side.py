@@ -70,6 +70,7 @@ class GroundSide:
         self._node = node
         self._frames = node.create_publisher(SemanticFrame, topics.RECEIVED, topics.NEWEST)
         self._cameras = node.create_publisher(CameraInfo, topics.RECEIVED_INFO, topics.NEWEST)
+        self._stopped = False  # by the operator, whatever begins anew
 
     def begin(self, down: Outlet, up: Outlet) -> None:
         """Begin with nothing on its way and nothing counted."""
@@ -86,6 +87,8 @@ class GroundSide:
         self.robot_report: RobotReport | None = None  # the last
         self.commands = CommandSender(up)
         self.stops = StopSender(up, lambda: up.turn_s + down.turn_s, self._node.session & 0xFF)
+        if self._stopped:
+            self.stops.want(True, 0.0)
         self._ages: deque[tuple[float, float]] = deque()
         self.delivered = 0
         self.delivered_at = self.frame_age_s = 0.0
@@ -326,6 +329,7 @@ class GroundSide:
     def _on_stop(self, message: Bool) -> None:
         """Stop the robot, or release it."""
         now = self._node.now()
+        self._stopped = message.data
         self.stops.want(message.data, now)
         if message.data and self._up.sender.waits(Class.COMMAND) is not None:
             # Takes the place of a command that waits and would move the robot if the STOP is lost.
