@@ -20,9 +20,9 @@ _LEAST_LOSS = 0.02
 _MOST_REPEATS = 3
 _LEAST_SPACE_S = 0.1
 _STILL_NEW_S = 0.7
-# A stop is repeated quickly at first, then in a twentieth of the air.
-_QUICK_STOPS = 5
-_SHARE = 1 / 20
+# A stop is repeated in half of the air at first, and then in an eighth of it.
+_QUICK_STOPS = 20
+_QUICK_SHARE, _SHARE = 1 / 2, 1 / 8
 
 
 class CommandSender:
@@ -210,7 +210,7 @@ class StopSender:
         self._up.offer(payload, now, Class.STOP)
         self._tries += 1
         took_s = self._up.sender.air_s(len(payload), Class.STOP) + self._turns_s()
-        share = 1 / 2 if self._tries < _QUICK_STOPS else _SHARE
+        share = _QUICK_SHARE if self._tries < _QUICK_STOPS else _SHARE
         self._at = now + max(_LEAST_SPACE_S, took_s / share)
 
     def _renew(self, now: float) -> None:
