@@ -16,6 +16,7 @@ if __name__ == '__main__':  # first, so that a signal finds its handler before s
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -183,7 +184,38 @@ class Processes:
             thread.join(1.0)
 
 
-def supervise(processes: Processes, stopping: threading.Event) -> int:
+class Asked:
+    """
+    Whether this process was asked to end: an event that a signal handler may set.
+
+    One of `threading` may not be set there: its lock may be held by the thread that handles the
+    signal, which then waits for itself for ever.
+    """
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+
+    def set(self) -> None:
+        """Ask."""
+        with contextlib.suppress(BlockingIOError):  # often enough before
+            os.write(self._write, b'.')
+
+    def is_set(self) -> bool:
+        """Return whether it was asked."""
+        return self.wait(0.0)
+
+    def wait(self, timeout: float) -> bool:
+        """Wait so long (s) at most; returns whether it was asked."""
+        return bool(select.select([self._read], [], [], timeout)[0])
+
+    def close(self) -> None:
+        """Give the descriptors back; nobody may ask any more."""
+        os.close(self._read)
+        os.close(self._write)
+
+
+def supervise(processes: Processes, stopping: threading.Event | Asked) -> int:
     """Wait for the end of one process or of our time; returns the exit code."""
     try:
         while not stopping.wait(0.2):
@@ -198,9 +230,9 @@ def supervise(processes: Processes, stopping: threading.Event) -> int:
 
 
 @contextlib.contextmanager
-def told_to_stop() -> Iterator[threading.Event]:
+def told_to_stop() -> Iterator[Asked]:
     """Give an event that is set when this process is told to stop; needs the main thread."""
-    stopping = threading.Event()
+    stopping = Asked()
     before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     if before[signal.SIGHUP] == signal.SIG_IGN:
         del before[signal.SIGHUP]  # nohup
@@ -211,6 +243,7 @@ def told_to_stop() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        stopping.close()
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -258,6 +258,29 @@ def test_being_told_to_stop_is_heard_and_then_left_to_others(hangup):
     assert [signal.getsignal(number) for number in numbers] == before
 
 
+SIGNALLED = """
+import os, signal, threading, time
+from gsc_ros import __main__ as runner
+with runner.told_to_stop() as stopping:
+    signals = 'while not done: os.kill(os.getpid(), signal.SIGTERM)'
+    done = []
+    thread = threading.Thread(target=exec, args=(signals, globals()), daemon=True)
+    thread.start()
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        assert stopping.wait(5)
+    done.append(True)
+    thread.join()
+print('done')
+"""
+
+
+def test_a_signal_amid_the_wait_for_it_locks_nothing():
+    words = python(SIGNALLED)
+    ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stdout == 'done\n'
+
+
 def python(code):
     return [sys.executable, '-c', code]
 

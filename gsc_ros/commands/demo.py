@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gsc_ros.__main__ import Processes
+    from gsc_ros.__main__ import Asked, Processes
 
 _START_S = 180.0  # for the first picture, on a slow machine
 _RECORD = ('bag', 'summary.json', 'summary.md', 'frame_*.png')  # what the monitor leaves
@@ -72,7 +72,10 @@ class StatusLine:
 
 
 def watch(
-    processes: 'Processes', running: threading.Event, seconds: float, stopping: threading.Event
+    processes: 'Processes',
+    running: threading.Event,
+    seconds: float,
+    stopping: 'threading.Event | Asked',
 ) -> int:
     """Wait for the first picture, and then for the end of the run; returns the exit code."""
     deadline = time.monotonic() + _START_S
