@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gsc_ros import __main__ as runner
 from gsc_ros import paths
-from gsc_ros.graph import CLOCK_NODE, GRAPHS, TOPIC, TRANSPORT, dds_environment
+from gsc_ros.graph import CLOCK_NODE, GRAPHS, GUARD_NODE, TOPIC, TRANSPORT, dds_environment
 
 NASTY = ('2024', '1e3', '0x10', 'true', 'null', '', '~', '[1]', 'a: b', '# a', 'a "b" \'c\'',
          'C:\\d\\n', 'straße/ 写真', '%s $HOME', '- a', '😀')  # fmt: skip
@@ -124,7 +124,7 @@ def test_respawn_is_on_unless_it_is_refused():
     for text, wanted in (('true', True), ('false', False)):
         values = TELEOP.resolve({'respawn': text})
         for node in TELEOP.nodes:
-            assert TELEOP.respawned(node, values) == (wanted or node.always)
+            assert TELEOP.respawned(node, values) == (wanted or node is GUARD_NODE)
     assert TELEOP.resolve({})['respawn'] == 'true'
 
 

@@ -149,6 +149,20 @@ def test_what_matches_is_no_problem_and_what_is_mended_goes_away(bench, stranger
     bench.wait(lambda: not link._graph_check.problems, 'it is gone')
 
 
+def test_a_graph_that_cannot_be_asked_harms_no_node(bench, monkeypatch):
+    link = bench.add(LinkNode, **LINK)
+    bench.wait(lambda: link.active)
+    asked = []
+
+    def fail(topic):
+        asked.append(topic)
+        raise RuntimeError('no graph')
+
+    monkeypatch.setattr(link, 'get_publishers_info_by_topic', fail)
+    bench.wait(lambda: len(asked) > 4 and f'{bench.namespace}/{topics.TELEOP}' in asked)
+    assert bench.thread.is_alive()
+
+
 def test_simulated_time_that_does_not_come_or_stands_still_is_said(bench, stranger):
     link = bench.add(LinkNode, use_sim_time=True, **LINK)
     bench.wait(lambda: link.active)  # it does not wait for a clock
@@ -243,13 +257,13 @@ def test_an_old_stamp_is_refused_a_young_one_is_the_commands_time(bench, strange
 
     say(0.3, 5.0)
     assert link.refused == 1 and not offered
-    say(0.0, 5.0)  # to stop it is never too late
     stamp, _ = say(0.3, 0.4)
+    say(0.0, 5.0)  # to stop it is never too late
     before = now()
     _, after = say(0.3, -3600.0)  # the future says nothing
     assert link.refused == 1
     us = [time.nanoseconds // 1000 for time in (stamp, before, after)]
-    stop, young, future = (Command.unpack(p, us[0]).stamp_us for p in offered)
+    young, stop, future = (Command.unpack(p, us[0]).stamp_us for p in offered)
     assert young == us[0]
     assert us[1] <= future <= us[2]
     assert stop > young  # it was given when it came

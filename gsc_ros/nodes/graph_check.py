@@ -43,7 +43,12 @@ class GraphCheck:
 
     def _look(self) -> None:
         before = self._found
-        self._found = list(dict.fromkeys([*self._clock(), *self._inputs(), *self._outputs()]))
+        try:
+            found = [*self._clock(), *self._inputs(), *self._outputs()]
+        except RuntimeError as error:  # of the middleware; the next look may succeed
+            self._node.get_logger().debug(f'the graph is not known: {error}')
+            return
+        self._found = list(dict.fromkeys(found))
         self.problems = [problem for problem in self._found if problem in before]
         now = time.monotonic()
         self._logged = {p: at for p, at in self._logged.items() if p in self.problems}

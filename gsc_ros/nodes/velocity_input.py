@@ -63,7 +63,11 @@ class VelocityInput:
             self._subscribe()
             return
         name = self._subscription.topic_name
-        published = {i.topic_type for i in self._node.get_publishers_info_by_topic(name)}
+        try:
+            published = {i.topic_type for i in self._node.get_publishers_info_by_topic(name)}
+        except RuntimeError as error:  # of the middleware; the next look may succeed
+            self._node.get_logger().debug(f'{name}: its publishers are not known: {error}')
+            return
         other = Twist if self._preferred is TwistStamped else TwistStamped
         wanted = next(
             (k for k in (self._preferred, other) if type_name(k) in published), self._kind
