@@ -134,6 +134,33 @@ def test_what_waited_too_long_is_not_passed_on(bench):
     assert guard.node.moving
 
 
+def test_a_zero_is_never_too_old(bench):
+    guard = Watched(bench, command_timeout_s=50.0)
+    guard.send(0.5)
+    guard.node._on_velocity(Twist(), {'source_timestamp': time.time_ns() - 10**12})
+    assert not guard.node.moving
+    bench.wait(lambda: guard.speeds[-1] == 0.0)
+
+
+def test_the_time_that_a_velocity_waited_counts(bench):
+    guard = Watched(bench, command_timeout_s=50.0)
+    guard.node._on_velocity(drive(), {'source_timestamp': time.time_ns() - 49_700_000_000})
+    bench.wait(lambda: guard.node.stops == 1)
+
+
+def test_nothing_but_a_velocity_puts_a_stop_off(bench):
+    """A link that is started again, or whose parameters change, tells its timeout anew."""
+    guard = Watched(bench)
+    timeout = bench.peer.create_publisher(Float32, topics.COMMAND_TIMEOUT, topics.LATCHED)
+    timeout.publish(Float32(data=0.5))
+    bench.wait(lambda: guard.node.timeout_s == 0.5)
+    at = guard.send()
+    while guard.node.moving:
+        timeout.publish(Float32(data=0.5))
+        time.sleep(0.05)
+        assert time.monotonic() - at < 5.0
+
+
 def test_it_speaks_as_the_base_wants(bench):
     guard = Watched(bench, TwistStamped, stamped=True, frame_id='base')
     guard.send(0.5)

@@ -83,6 +83,7 @@ class Guard(Node):
         self._fixed_timeout = values.command_timeout_s > 0
         self.timeout_s = values.command_timeout_s or _TIMEOUT_S
         self.moving = False
+        self._moved_at = 0.0  # when the link sent the last velocity that moves (s, monotonic)
         self.refused = self.stops = 0
         self._zeros = _REPEATS_AT_START
         self._cmd_vel = CmdVel(self, values.stamped, values.frame_id)
@@ -97,9 +98,11 @@ class Guard(Node):
         self.create_subscription(Float32, topics.COMMAND_TIMEOUT, self._on_timeout, topics.LATCHED)
 
     def _on_velocity(self, twist: Twist, info: Any) -> None:
-        # What waited while this process, or the whole machine, was paused is no command any more.
+        # What waited while this process, or the whole machine, was paused is no command any more;
+        # to stop it is never too late.
+        came_at, moving = time.monotonic(), moves(twist)
         age_s = (time.time_ns() - info['source_timestamp']) * 1e-9
-        if abs(age_s) > self.timeout_s:
+        if moving and abs(age_s) > self.timeout_s:
             self.refused += 1
             self.get_logger().warning(
                 f'a velocity of the link is {age_s:.2f} s old and is not passed on',
@@ -107,12 +110,19 @@ class Guard(Node):
             )
             return
         self._cmd_vel.publish(twist)
-        self.moving = moves(twist)
-        if self.moving:
+        self.moving = moving
+        if moving:
             self._zeros = 0
-            self._deadline.reset()
+            self._moved_at = came_at - max(0.0, age_s)
+            self._arm()
         else:
             self._deadline.cancel()
+
+    def _arm(self) -> None:
+        """Have the robot stopped when it is time, counted from when it was told to move."""
+        left_s = self._moved_at + self.timeout_s - time.monotonic()
+        self._deadline.timer_period_ns = max(1, int(left_s * 1e9))
+        self._deadline.reset()
 
     def _expire(self) -> None:
         self._deadline.cancel()
@@ -136,10 +146,9 @@ class Guard(Node):
 
     def _set_timeout(self, timeout_s: float) -> None:
         self.timeout_s = timeout_s
-        self._deadline.timer_period_ns = int(timeout_s * 1e9)
         self._beat.timer_period_ns = int(min(_ALIVE_S, timeout_s / 4) * 1e9)
         if self.moving:
-            self._deadline.reset()
+            self._arm()  # a link that is started again puts no stop off
 
     def halt(self) -> None:
         """Stop the robot."""
