@@ -43,7 +43,9 @@ from gsc_ros.__main__ import environment
 from gsc_ros.link import keys
 from gsc_ros.nodes import topics
 
-DOMAINS = {'robot': 97, 'ground': 98}
+# Other runs on this machine are to have others; above 101 ports may be taken.
+_FIRST = 20 + 2 * (os.getpid() % 40)
+DOMAINS = {'robot': _FIRST, 'ground': _FIRST + 1}
 SIZE = (480, 360)
 BUDGET = 150
 PROFILE = 'uhf_satcom_25k'

@@ -155,7 +155,7 @@ class RobotCommands:
                 with self._locked():
                     self._publish_zero()
         elif refusal is not Refusal.REPEAT:
-            self._warn(f'command not executed: it is {refusal.value}')
+            self._warn(f'command not executed: {refusal.value}')
 
     def _release(self, origin: Origin, message: Stop, now: Now) -> None:
         held = self.gate.held
