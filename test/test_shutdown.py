@@ -95,9 +95,9 @@ def test_a_second_signal_changes_nothing(second, pause_s):
 @pytest.mark.slow
 @pytest.mark.parametrize('name', [*NODES, 'graph'])
 def test_signals_at_many_moments(name):
-    for step in range(30):
+    for step in range(16):
         process = graph() if name == 'graph' else node(name)
-        time.sleep(0.1 * step)
+        time.sleep(0.2 * step)
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGTERM)[
             step % 2 : step % 2 + 1 + step % 3 % 2
         ]
