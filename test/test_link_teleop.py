@@ -226,6 +226,30 @@ def test_a_ground_that_restarts_knows_what_is_held_and_takes_nothing_for_its_own
     assert not robot.held
 
 
+def test_a_stop_outlives_a_restart_of_the_ground_and_then_of_the_robot():
+    down, up = link(), link()
+    robot, before = Robot(down, up), StopSender(up, lambda: 0.0, 3)
+    before.want(True, 0.0)
+    assert run(5.0, before, robot, 0.0, lambda: before.state is StopState.HELD)
+    sender = StopSender(up, lambda: 0.0, 77)
+    robot.reporting.ground_began()
+    assert run(5.0, sender, robot, 6.0, lambda: sender.state is StopState.HELD)
+    assert sender.wanted and sender.due == float('inf')
+    robot = Robot(down, up)  # it knows of no stop
+    sender.robot_began(12.0)
+    assert sender.state is StopState.SENT
+    assert run(5.0, sender, robot, 12.0, lambda: sender.state is StopState.HELD)
+    assert robot.held
+
+
+def test_a_release_that_was_on_its_way_at_a_restart_of_the_ground_counts():
+    sender = StopSender(link(), lambda: 0.0, 3)
+    sender.take(RobotReport(9, True), 0.0)
+    assert sender.wanted
+    sender.take(RobotReport(10, False), 1.0)
+    assert not sender.wanted and sender.state is StopState.NONE and sender.due == float('inf')
+
+
 def test_a_release_of_nothing_is_not_sent():
     up = link()
     sender = StopSender(up, lambda: 0.0, 3)

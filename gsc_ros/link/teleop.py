@@ -137,7 +137,8 @@ class StopSender:
     Sends the operator's stop, and its release, over ``up`` until the robot acknowledges it.
 
     Each has a number of its own. A stop is in force until it is released: it is sent again when
-    the robot reports that it holds none, as after its restart.
+    the robot reports that it holds none, as after its restart. So is one that the robot holds when
+    this end begins.
 
     ``turns_s``: time of the turn-arounds there and back; ``number``: 0..255, not the one that this
     end had when it ran before, as the robot may still acknowledge that.
@@ -147,6 +148,7 @@ class StopSender:
         self._up, self._turns_s = up, turns_s
         self._number = number
         self._wanted: bool | None = None  # a stop, or a release
+        self._found = False  # what is wanted is a stop that the robot held before this end began
         self._acknowledged = False
         self._held: bool | None = None  # as the robot reported last
         self._at = math.inf  # when to send next
@@ -181,7 +183,7 @@ class StopSender:
         """Stop the robot, or release it."""
         if not stop and not self._wanted and self._held is False:
             return  # there is nothing to release
-        if stop != self._wanted or (self._acknowledged and self._held != stop):
+        if self._found or stop != self._wanted or (self._acknowledged and self._held != stop):
             self._wanted = stop
             self._renew(now)
 
@@ -194,9 +196,11 @@ class StopSender:
     def take(self, report: RobotReport, now: float) -> None:
         """Take note of what the robot reports."""
         self._held = report.latched
-        if self._wanted is None:
+        if self._wanted is None or self._found:
             # Not to be taken for the acknowledgement of one to come.
             self._number = report.stop
+            self._found = self._acknowledged = report.latched
+            self._wanted = True if report.latched else None
         elif report.stop == self._number and report.latched == self._wanted:
             self._acknowledged, self._at = True, math.inf
         elif self._wanted and self._acknowledged and not report.latched:
@@ -215,6 +219,6 @@ class StopSender:
 
     def _renew(self, now: float) -> None:
         self._number = self._number % 255 + 1
-        self._acknowledged = False
+        self._acknowledged = self._found = False
         self._at = self._since = now
         self._tries = 0
