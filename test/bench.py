@@ -34,10 +34,16 @@ class Bench:
         self.thread = threading.Thread(target=self.executor.spin, daemon=True)
         self.thread.start()
 
-    def add(self, kind, **parameters):
-        """Start a node; it configures and activates itself."""
+    def add(self, kind, remap=(), **parameters):
+        """Start a node; it configures and activates itself. ``remap``: as `cmd_vel:=other`."""
         overrides = [Parameter(key, value=value) for key, value in parameters.items()]
-        node = kind(context=self.context, namespace=self.namespace, parameter_overrides=overrides)
+        words = [word for rule in remap for word in ('-r', rule)]
+        node = kind(
+            context=self.context,
+            namespace=self.namespace,
+            parameter_overrides=overrides,
+            cli_args=['--ros-args', *words] if words else None,
+        )
         self.nodes.append(node)
         self.executor.add_node(node)
         return node

@@ -111,8 +111,10 @@ def test_the_links_timeout_counts_unless_the_guard_has_its_own(bench):
     assert time.monotonic() - at < 2.0
     for useless in (0.0, -1.0, math.nan, math.inf):
         timeout.publish(Float32(data=useless))
+    timeout.publish(Float32(data=0.1))
     other = Watched(bench, command_timeout_s=5.0)  # which hears the last that was told
-    time.sleep(0.2)
+    # The link misses it sooner.
+    bench.wait(lambda: other.node._beat.timer_period_ns == pytest.approx(0.1 / 4 * 1e9))
     assert other.node.timeout_s == 5.0
     assert guard.node.timeout_s == pytest.approx(0.1)
 

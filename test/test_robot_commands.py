@@ -93,7 +93,11 @@ def test_a_stop_holds_until_its_release_and_the_ground_knows(bench):
     bench.wait(lambda: driven.node.ground.robot_report.stop == number, 'an acknowledgement')
     assert driven.node.ground.robot_report.latched
     bench.wait(lambda: bench.got[topics.STATUS][-1].stop == LinkStatus.STOP_HELD)
-    driven.teleop.publish(drive())
+    driven.teleop.publish(drive())  # the ground does not even send it
+    bench.wait(lambda: driven.node.ground.commands.dropped == 1)
+    stamp_us = driven.node.get_clock().now().nanoseconds // 1000
+    forward = (0.5, 0.0, 0.0, 0.0, 0.0, 0.0)
+    driven.offer(Command(stamp_us, forward, driven.node.session & 0xFF), Class.COMMAND)
     bench.wait(lambda: gate.refused[Refusal.STOP] == 1)
     count = len(driven.speeds())
     bench.wait(lambda: len(driven.speeds()) > count + 3, 'it is said again and again')
@@ -126,6 +130,13 @@ def test_guarded_reports_warn(bench):
 
     driven = Driven(bench, guard=False)
     assert driven.node.robot.guarded(Report(OK, 'ok')).level == WARN
+    remapped = bench.add(Guard, ['cmd_vel:=base/cmd_vel'])
+    bench.wait(lambda: not driven.commands.guard_missing)
+    report = driven.node.robot.guarded(Report(OK, 'ok'))
+    assert report.level == WARN and 'remap cmd_vel alike' in report.message
+    bench.remove(remapped)
+    bench.add(Guard)
+    bench.wait(lambda: driven.node.robot.guarded(Report(OK, 'ok')).level == OK)
 
 
 def test_a_guard_that_dies_is_no_longer_needed_to_stop(bench):

@@ -93,7 +93,7 @@ class Guard(Node):
         self._deadline = self.create_timer(self.timeout_s, self._expire, clock=steady)
         self._deadline.cancel()
         self._beat = self.create_timer(_ALIVE_S, self._on_beat, clock=steady)
-        self._set_timeout(self.timeout_s)
+        self._beat_within(self.timeout_s)
         self.create_subscription(Twist, topics.LINK_CMD_VEL, self._on_velocity, topics.NEWEST)
         self.create_subscription(Float32, topics.COMMAND_TIMEOUT, self._on_timeout, topics.LATCHED)
 
@@ -141,14 +141,19 @@ class Guard(Node):
         self._alive.publish(Empty())
 
     def _on_timeout(self, message: Float32) -> None:
-        if not self._fixed_timeout and math.isfinite(message.data) and message.data > 0:
-            self._set_timeout(message.data)
-
-    def _set_timeout(self, timeout_s: float) -> None:
+        timeout_s = message.data
+        if not (math.isfinite(timeout_s) and timeout_s > 0):
+            return
+        self._beat_within(timeout_s)
+        if self._fixed_timeout:
+            return
         self.timeout_s = timeout_s
-        self._beat.timer_period_ns = int(min(_ALIVE_S, timeout_s / 4) * 1e9)
         if self.moving:
             self._arm()  # a link that is started again puts no stop off
+
+    def _beat_within(self, timeout_s: float) -> None:
+        """Say often enough that the guard lives: the link misses it after its own timeout."""
+        self._beat.timer_period_ns = int(min(_ALIVE_S, timeout_s / 4) * 1e9)
 
     def halt(self) -> None:
         """Stop the robot."""

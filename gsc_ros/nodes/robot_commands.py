@@ -114,6 +114,12 @@ class RobotCommands:
         return time.monotonic() > self._guarded_at + self._silent_s
 
     @property
+    def alone(self) -> str:
+        """Topic that this node alone stops the robot on, as the guard has another; or empty."""
+        topic = self._cmd_vel.topic
+        return topic if self._node.count_publishers(topic) < 2 else ''
+
+    @property
     def _silent_s(self) -> float:
         return min(_SILENT_S, self.gate.timeout_s)
 

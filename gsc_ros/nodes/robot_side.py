@@ -187,13 +187,19 @@ class RobotSide:
         }
 
     def guarded(self, report: Report) -> Report:
-        """Add to a report that the guard is missing, if it is."""
-        if not self.commands.guard_missing:
+        """Add to a report that the guard is missing or publishes elsewhere, if it is so."""
+        if self.commands.guard_missing:
+            wrong = 'the node guard is missing and nothing moves without it: start it'
+        elif topic := self.commands.alone:
+            wrong = (
+                f'the node guard does not publish {topic}, so that the robot goes on when the '
+                'guard dies: remap cmd_vel alike at both'
+            )
+        else:
             return report
-        missing = 'the node guard is missing and nothing moves without it: start it'
         if report.level == OK:
-            return Report(WARN, missing, report.values)
-        return Report(report.level, f'{report.message}; {missing}', report.values)
+            return Report(WARN, wrong, report.values)
+        return Report(report.level, f'{report.message}; {wrong}', report.values)
 
     def tell(self, status: LinkStatus) -> None:
         """Put what is known of commands into a status."""

@@ -23,6 +23,11 @@ class CmdVel:
         kind = TwistStamped if stamped else Twist
         self._publisher = node.create_publisher(kind, topics.CMD_VEL, topics.NEWEST)
 
+    @property
+    def topic(self) -> str:
+        """Name of the topic, as remapped."""
+        return str(self._publisher.topic_name)
+
     def publish(self, twist: Twist) -> None:
         """Pass a velocity on."""
         if not self._stamped:
