@@ -321,6 +321,33 @@ def test_both_ends_keep_the_passes_of_the_profile(key_files, tmp_path):
         pair.close()
 
 
+def test_a_transport_that_fails_in_any_way_is_tried_again(key_files):
+    pair = Pair(
+        {'key_file': key_files[0], 'local': '127.0.0.1:0', 'remote': 'ground'},
+        {'key_file': key_files[1], 'local': '127.0.0.1:0'},
+    )
+    try:
+        failures = {'receive': 0, 'send': 0}
+
+        def failing(name, method):
+            def call(*args):
+                failures[name] += 1
+                if failures[name] <= 3:
+                    raise TypeError('no descriptor')
+                return method(*args)
+
+            return call
+
+        for end in (pair.robot.node, pair.ground.node):
+            for name in failures:
+                setattr(end._transport, name, failing(name, getattr(end._transport, name)))
+        pair.wait(lambda: min(failures.values()) > 3)
+        pair.robot.says[topics.CODED].publish(frame(0))
+        pair.wait(lambda: pair.ground.got[topics.RECEIVED])
+    finally:
+        pair.close()
+
+
 def test_what_others_send_is_counted_and_answered_by_nothing(key_files):
     pair = Pair(
         {'key_file': key_files[0], 'local': '127.0.0.1:0', 'remote': 'ground'},

@@ -90,7 +90,14 @@ def test_a_stop_holds_until_its_release_and_the_ground_knows(bench):
     bench.wait(lambda: driven.speeds()[-1] == 0.0)
     gate = driven.commands.gate
     assert gate.held
+    halts, halt = [], driven.commands.halt
+    driven.commands.halt = lambda reason: (halts.append(reason), halt(reason))
+    repeated = driven.node.up.receiver.accepted
+    driven.offer(Stop(0, number), Class.STOP)  # until the acknowledgement has arrived
+    bench.wait(lambda: driven.node.up.receiver.accepted > repeated)
     bench.wait(lambda: driven.node.ground.robot_report.stop == number, 'an acknowledgement')
+    assert gate.held and not halts  # which is no news
+    driven.commands.halt = halt
     assert driven.node.ground.robot_report.latched
     bench.wait(lambda: bench.got[topics.STATUS][-1].stop == LinkStatus.STOP_HELD)
     driven.teleop.publish(drive())  # the ground does not even send it

@@ -217,7 +217,7 @@ class LinkEnd(LinkBase[P]):
         for data in self.end.outgoing(now):
             try:
                 self._transport.send(data)
-            except OSError as error:
+            except (OSError, TypeError) as error:  # the latter of a port that is just closed
                 self._unsent += 1
                 if self._transport.peer and not self._transport.trouble:  # told anyway
                     self._troubles.note(error)
@@ -265,7 +265,7 @@ class LinkEnd(LinkBase[P]):
                 told, told_at = state, time.monotonic()
             try:
                 came = self._transport.receive(_POLL_S)
-            except (OSError, ValueError) as error:  # the latter of a socket that was closed
+            except Exception as error:  # whatever it is: a thread that ended would leave us deaf
                 self._troubles.note(error)
                 time.sleep(_PAUSE_S)  # one that goes on failing must not take the processor
                 continue

@@ -141,7 +141,8 @@ class RobotCommands:
         if isinstance(message, Command):
             self._command(origin, message, now)
         elif message.stop:
-            if self.gate.stop(origin, message.number, message.stamp_us, now):
+            again = self.gate.held and self.gate.acknowledged == message.number
+            if self.gate.stop(origin, message.number, message.stamp_us, now) and not again:
                 self.halt('STOP by the operator')
         else:
             self._release(origin, message, now)
