@@ -26,9 +26,9 @@ SIZE = (448, 320)
 # Of a batch: driving and simulated pictures, on which the critics of classes and depth are at
 # home; and those of them that each is asked about, since it costs as much as all else.
 LABELLED = 0.45
-ASKED = {'classes': 0.06, 'range': 0.2}
+ASKED = {'classes': 0.14, 'range': 0.15}
 # How hard such a critic may pull beside the likeness.
-PULL = {'classes': 0.2, 'range': 0.6}
+PULL = {'classes': 0.6, 'range': 0.6}
 # How often a frame is cut in each level of tokens, or not at all: a frame of 130 bytes ends where
 # the third begins, one of 350 where it ends, a delta frame of 75 in the second.
 CUTS = (0.05, 0.27, 0.48, 0.13, 0.07)
