@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsc_ros.link import framing
-from gsc_ros.link.framing import Class, Datagram, FramingError, Reassembler
+from gsc_ros.link.framing import CHECKSUM, Class, Datagram, FramingError, Reassembler
+from gsc_ros.link.security import Sealed
 
 payloads = st.binary(min_size=1, max_size=3000)
 mtus = st.integers(framing.MIN_MTU, 1500)
@@ -88,6 +89,26 @@ def test_numbers_wrap_and_what_lies_behind_is_late():
         assert not receiver.push(cut_up(b'x', 50, number)[0], 0.0)
     assert receiver.late == 4
     assert receiver.push(cut_up(b'x', 50, 0x8001)[0], 0.0)
+
+
+@pytest.mark.parametrize('sealed', [False, True], ids=['checksum', 'encrypted'])
+@pytest.mark.parametrize('skipped', [1, 32_767, 40_000, 65_000])
+def test_after_an_outage_of_any_length_the_next_payload_is_taken(sealed, skipped):
+    seal = Sealed([bytes(32)], 'down', itertools.count()) if sealed else CHECKSUM
+    receiver = Reassembler(5.0, Sealed([bytes(32)], 'down') if sealed else CHECKSUM)
+
+    def datagram(number):
+        (one,) = framing.fragments(
+            b'frame', Class.FRAME, number % 65536, 100, seal.overhead, session=9
+        )
+        return one.pack(seal)
+
+    early = datagram(99)
+    assert receiver.push(datagram(100), 0.0)
+    assert receiver.push(datagram(100 + skipped), 7200.0)
+    if sealed:  # what was held up meanwhile is late still
+        assert not receiver.push(early, 7201.0)
+        assert receiver.late == 1
 
 
 def test_another_session_begins_anew_and_the_one_before_is_over():

@@ -135,7 +135,7 @@ def test_keys_and_orders_are_told_and_a_key_that_was_replaced_stays_so():
     (received,) = push(KEY, 100, 11)
     assert (received.session, received.key, received.order) == (11, 0, 100)
     assert push(KEY, 90, 10) == [] and receiver.retired == 1  # from before that session
-    assert push(KEY, 99, 11, 1)
+    assert push(KEY, 101, 11, 1)
     (received,) = push(OTHER, 5, 12)
     assert (received.session, received.key, received.order) == (12, 1, 5)
     assert push(KEY, 200, 13) == push(OTHER, 4, 14) == [] and receiver.retired == 3

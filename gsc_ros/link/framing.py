@@ -65,8 +65,10 @@ PARITY_HEAD_BYTES = _SIZE.size
 MAX_GUARDED = 0xFFFF  # bytes of a payload that parity can tell
 CHECKED_VERSION, SEALED_VERSION, PACKET_VERSION = 3, 4, 5
 OLDER_VERSIONS = frozenset((1, 2))
-# Numbers up to so far behind the newest are late; the others are ahead of it.
+# Numbers up to so far behind the newest are late; the others are ahead of it. An outage may skip
+# more of them than that: the order of the seal tells, without one a silence of so many seconds.
 _HALF = 0x8000
+_NUMBERS_S = 60.0
 # A gap of so many numbers means an outage: nobody knows what was sent.
 _MOST_SKIPPED = 16
 _RETIRED_KEPT = 64  # sessions
@@ -510,6 +512,8 @@ class Reassembler:
         self._over_keys: set[int] = set()
         self._partial: dict[Class, _Partial] = {}
         self._done: dict[Class, int] = {}
+        # Of each class the greatest order, and when its last datagram came (s).
+        self._recent: dict[Class, tuple[int, float]] = {}
         self._last: dict[Class, _Last] = {}
 
     @property
@@ -554,12 +558,14 @@ class Reassembler:
         ready: list[Received] = []
         if partial is None or partial.number != datagram.number:
             newest = partial.number if partial else self._done.get(klass)
-            if newest is not None and (newest - datagram.number) % 0x10000 < _HALF:
+            if newest is not None and self._is_late(datagram, opened.order, newest, now):
                 self.spare += datagram.parity
                 self.late += not datagram.parity
                 return []
             ready = self._finish(klass)
             partial = self._partial[klass] = _Partial(datagram, opened, now)
+        order, _ = self._recent.get(klass, (-1, now))
+        self._recent[klass] = max(order, -1 if opened.order is None else opened.order), now
         if datagram.index in (partial.parity if datagram.parity else partial.parts):
             self.late += 1
             return ready
@@ -572,6 +578,15 @@ class Reassembler:
         if restored or partial.whole or (datagram.end and not datagram.guarded):
             ready += self._finish(klass)
         return ready
+
+    def _is_late(self, datagram: Datagram, order: int | None, newest: int, now: float) -> bool:
+        """Whether a datagram is of no later payload; an outage may skip any number of them."""
+        if datagram.number == newest:
+            return True
+        last, at = self._recent[datagram.klass]
+        if order is not None:
+            return order < last
+        return (newest - datagram.number) % 0x10000 < _HALF and now <= at + _NUMBERS_S
 
     def _follow(self, session: int, opened: Opened) -> bool:
         """Begin another session where a datagram is of one; False for one that is over."""
@@ -588,7 +603,7 @@ class Reassembler:
             if not same_key:
                 self._key, self._order = opened.key, -1
             self.session = session
-            for known in (self._partial, self._done, self._last):
+            for known in (self._partial, self._done, self._last, self._recent):
                 known.clear()
         self._order = max(self._order, order)
         return True
