@@ -119,6 +119,31 @@ def test_a_node_ends_with_the_process_that_started_its_graph():
     assert process.returncode == 0 and 'Traceback' not in said
 
 
+FAILING = """
+import time
+from gsc_ros.nodes import process
+from gsc_ros.nodes.guard import Guard
+
+class Failing(Guard):
+    def _on_beat(self):
+        raise RuntimeError('out of order')
+    def close(self):
+        time.sleep(600)
+
+raise SystemExit(process.run(Failing, ['failing']))
+"""
+
+
+def test_a_node_that_fails_and_cannot_be_closed_ends():
+    process = begin('-c', FAILING)
+    try:
+        said, _ = process.communicate(timeout=PATIENCE_S)
+    finally:
+        process.kill()
+    assert process.returncode == os.EX_SOFTWARE
+    assert 'RuntimeError: out of order' in said and 'not closed after' in said
+
+
 def segments_of(process):
     """Return the segments of shared memory that a process has mapped and that are its own."""
     lines = Path(f'/proc/{process.pid}/maps').read_text().splitlines()

@@ -11,6 +11,7 @@ import select
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import Protocol
 
@@ -56,6 +57,7 @@ class Ending:
     def __init__(self) -> None:
         self.asked = threading.Event()
         self.begun = threading.Event()  # closing has
+        self.failure = ''  # the traceback of what ended the node, if something did
         self.node: Runnable | None = None
         self.executor: SingleThreadedExecutor | None = None
         self._read, self._write = os.pipe()
@@ -69,8 +71,8 @@ class Ending:
         with contextlib.suppress(ProcessLookupError):  # who started us is dead already
             select.select([self._read, *_parent()], [], [])
         self.asked.set()
-        if self.executor is not None:
-            self.executor.wake()
+        if self.executor is not None and not self.begun.is_set():
+            self.executor.wake()  # no name of its own: this frame stays
         if not self.begun.wait(_HANG_S):
             node = self.node
             if node is None or not node.active:
@@ -79,8 +81,15 @@ class Ending:
                 node.halt()
         # This is a daemon thread: where all goes well the process ends under it.
         time.sleep(_CLOSING_S)
-        _say(f'not closed after {_CLOSING_S:g} s: ended without')
-        os._exit(self.node.exit_code if self.node is not None else 0)
+        _say(f'{self.failure}not closed after {_CLOSING_S:g} s: ended without')
+        code = self.node.exit_code if self.node is not None else 0
+        os._exit(os.EX_SOFTWARE if self.failure else code)
+
+    def close(self) -> None:
+        """Take note that closing has begun, which must come to an end as well."""
+        self.begun.set()
+        with contextlib.suppress(BlockingIOError):  # signals have filled it
+            os.write(self._write, b'.')
 
 
 def _say(text: str) -> None:
@@ -126,8 +135,11 @@ def run(make: Callable[[], Runnable], args: list[str] | None = None) -> int:
             while not ending.asked.is_set() and rclpy.ok():
                 executor.spin_once()
         return node.exit_code
+    except Exception:
+        ending.failure = traceback.format_exc()
+        raise
     finally:
-        ending.begun.set()
+        ending.close()
         if node is not None:
             for step in (node.halt, node.close, node.destroy_node):
                 try:
