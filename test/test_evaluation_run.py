@@ -302,6 +302,8 @@ def test_videos_are_real_streams_within_the_budget(film, name):
         )
     assert worth[1] > worth[0] > 15
     assert codec.encode(pictures, 2, 5) is None
+    # An encoder that takes real-time priority would hold up all that this process does later.
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 def test_films_are_judged_frame_by_frame(film, judge):

@@ -6,8 +6,9 @@ code it, use every kind of frame they have and one key frame, and may take any d
 conditions than a live link gives.
 """
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any, Protocol
 
@@ -84,6 +85,23 @@ class GscFilm:
         return [Outcome(frame.rgb, frame) for frame in frames]
 
 
+@contextlib.contextmanager
+def _same_priority() -> Iterator[None]:
+    """
+    Take back the real-time priority that SVT-AV1 gives the calling thread of a superuser.
+
+    What that thread starts later would have it, too, and hold everything else up.
+    """
+    if not hasattr(os, 'sched_getscheduler'):  # not on Linux
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
+
+
 class Video:
     """
     x265 or SVT-AV1 through PyAV: of all down-scales the best whose stream fits.
@@ -116,7 +134,8 @@ class Video:
         for i, picture in enumerate(pictures):
             frame = self._av.VideoFrame.from_ndarray(picture, 'rgb24').reformat(format='yuv420p')
             frame.pts = i
-            packets += context.encode(frame)
+            with _same_priority():
+                packets += context.encode(frame)
         packets += context.encode(None)
         return [bytes(packet) for packet in packets]
 
