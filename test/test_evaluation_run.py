@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import os
 import re
 import zlib
 from pathlib import Path
