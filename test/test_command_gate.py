@@ -161,6 +161,17 @@ def test_numbers_wrap():
     assert {trial.send() for _ in range(20)} == {None}
 
 
+def test_an_outage_may_skip_any_number(trial):
+    assert trial.send() is None and trial.stop() and trial.release() is None
+    old = trial.origin()
+    trial.seconds += 3600.0
+    trial.count += 40_000
+    assert trial.send() is None
+    assert trial.stop(number=3) and trial.release(number=4) is None
+    # The stamp of what was sent before it tells.
+    assert trial.send(age_s=3600.0, origin=old) is Refusal.ORDER
+
+
 def test_a_robot_that_moves_is_stopped_after_the_last_command_that_ran(trial):
     gate = trial.gate
     assert gate.due is None and not gate.expire(1e9)

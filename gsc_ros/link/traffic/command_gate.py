@@ -27,6 +27,8 @@ from typing import NamedTuple
 # By how much the clocks of both ends may run apart, s/s.
 DRIFT = 200e-6
 _NUMBERS = 1 << 16
+# After a silence of so many seconds numbers may have come round: stamps have to tell then.
+_NUMBERS_S = 60.0
 _RETIRED = 64  # sessions that are remembered
 
 
@@ -79,11 +81,12 @@ class _Order:
         self._keys: set[int] = set()  # superseded
         self._plain: tuple[int, int | None] | None = None
         self._sessions: dict[int, None] = {}  # superseded, the oldest first
+        self._at_s = 0.0  # of the newest without a seal
 
-    def advance(self, origin: Origin) -> bool:
+    def advance(self, origin: Origin, monotonic_s: float) -> bool:
         """Take a message that is newer than all before; False for one that is not."""
         if origin.order is None:
-            return self._advance_plain(origin.session, origin.number)
+            return self._advance_plain(origin.session, origin.number, monotonic_s)
         if origin.key in self._keys:
             return False
         if self._sealed is not None:
@@ -95,7 +98,7 @@ class _Order:
         self._sealed = origin.key, origin.order
         return True
 
-    def _advance_plain(self, session: int, number: int | None) -> bool:
+    def _advance_plain(self, session: int, number: int | None, monotonic_s: float) -> bool:
         if session in self._sessions:
             return False
         if self._plain is not None:
@@ -106,9 +109,12 @@ class _Order:
                     del self._sessions[next(iter(self._sessions))]
             elif number is None:  # of another class: the stamps have to tell
                 return True
-            elif newest is not None and not 0 < (number - newest) % _NUMBERS < _NUMBERS // 2:
-                return False
-        self._plain = session, number
+            elif newest is not None:
+                ahead = (number - newest) % _NUMBERS
+                may_be_round = ahead and monotonic_s >= self._at_s + _NUMBERS_S
+                if not (0 < ahead < _NUMBERS // 2 or may_be_round):
+                    return False
+        self._plain, self._at_s = (session, number), monotonic_s
         return True
 
 
@@ -120,20 +126,22 @@ class _Stops:
     """
 
     def __init__(self) -> None:
-        self._newest: dict[tuple[bool, int], int] = {}
+        self._newest: dict[tuple[bool, int], tuple[int, float]] = {}  # and when it came
 
-    def advance(self, origin: Origin) -> bool:
+    def advance(self, origin: Origin, monotonic_s: float) -> bool:
         """Take a message that is newer than those of its kind; False for one that is not."""
         sealed = origin.order is not None
         place = sealed, origin.key if sealed else origin.session
         number = (origin.order if sealed else origin.number) or 0
-        newest = self._newest.pop(place, None)
-        if newest is not None:
+        before = self._newest.pop(place, None)
+        if before is not None:
+            newest, at_s = before
             ahead = number - newest if sealed else (number - newest) % _NUMBERS
-            if not 0 < ahead < (math.inf if sealed else _NUMBERS // 2):
-                self._newest[place] = newest
+            may_be_round = not sealed and ahead and monotonic_s >= at_s + _NUMBERS_S
+            if not (0 < ahead < (math.inf if sealed else _NUMBERS // 2) or may_be_round):
+                self._newest[place] = before
                 return False
-        self._newest[place] = number
+        self._newest[place] = number, monotonic_s
         if len(self._newest) > _RETIRED:
             del self._newest[next(iter(self._newest))]
         return True
@@ -221,7 +229,7 @@ class CommandGate:
         Hold a STOP, whatever its age, session and clocks; False for one that is not newer than
         the last STOP or release.
         """
-        if not self._stops.advance(origin):
+        if not self._stops.advance(origin, now.monotonic_s):
             return False
         self.held, self.moving = True, False
         self.acknowledged = number
@@ -234,7 +242,7 @@ class CommandGate:
         self, origin: Origin, number: int, robot: int, stamp_us: int, now: Now
     ) -> Refusal | None:
         """Let go of a STOP; None: done. A release has to pass what a command has to pass."""
-        if not self._stops.advance(origin):
+        if not self._stops.advance(origin, now.monotonic_s):
             return Refusal.ORDER
         # Without a seal its number is not comparable with those of commands.
         among = origin if origin.order is not None else origin._replace(number=None)
@@ -251,7 +259,7 @@ class CommandGate:
             return Refusal.ADDRESS
         if self._stamp_us is not None and stamp_us <= self._stamp_us:
             return Refusal.REPEAT if stamp_us == self._stamp_us else Refusal.ORDER
-        if not self._commands.advance(origin):
+        if not self._commands.advance(origin, now.monotonic_s):
             return Refusal.ORDER
         if origin.session != self._ground.session:
             self._ground = _Ground(origin.session)
