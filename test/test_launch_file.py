@@ -1,11 +1,14 @@
 """What `ros2 launch` starts: the launch file against the real launch, and what it refers to."""
 
+import contextlib
 import importlib
 import importlib.util
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -200,6 +203,62 @@ def test_launch_starts_again_what_crashed_with_its_arguments(launched, tmp_path)
     for delay in (1, 2):
         assert f'other was ended by SIGKILL: started again in {delay} s' in output
     assert 'Caught exception' not in output
+
+
+@pytest.fixture
+def graph_of_launch(launching, tmp_path):
+    """The whole graph, started by launch, with what it says; needs the installed nodes."""
+    if not any((p / 'lib/gsc_ros/guard').is_file() for p in paths.prefixes()):
+        pytest.skip('gsc_ros is not installed')
+    params = tmp_path / 'params.yaml'
+    text = (paths.config_dir() / 'teleop_link.yaml').read_text()
+    params.write_text(text.replace('weights: ""', 'weights: random'))
+    words = ['source:=images', f'path:={ROOT / "docs"}', 'link:=ideal', f'params_file:={params}']
+    code = (
+        f'import sys; sys.path.insert(0, {str(ROOT)!r}); from launch import LaunchService; '
+        'from gsc_ros.launching import describe; service = LaunchService(); '
+        'description = describe("teleop_link"); '
+        f'service.context.launch_configurations.update(w.split(":=") for w in {words!r}); '
+        'service.include_launch_description(description); sys.exit(service.run())'
+    )
+    process = subprocess.Popen(
+        [sys.executable, '-c', code], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        start_new_session=True, cwd=tmp_path,
+    )  # fmt: skip
+    lines = []
+    thread = threading.Thread(target=lambda: lines.extend(process.stdout), daemon=True)
+    thread.start()
+
+    def said():
+        return ''.join(lines)
+
+    def wait(text, count=1):
+        deadline = time.monotonic() + 60
+        while said().count(text) < count:
+            assert time.monotonic() < deadline and process.poll() is None, said()
+            time.sleep(0.05)
+
+    yield process, thread, said, wait
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('times', [1, 2])
+def test_launch_starts_again_a_node_that_is_killed_and_ctrl_c_ends_all(graph_of_launch, times):
+    process, thread, said, wait = graph_of_launch
+    wait('datagrams of')  # the link runs
+    (pid,) = re.findall(r'\[link-\d+\]: process started with pid \[(\d+)\]', said())
+    os.kill(int(pid), signal.SIGKILL)
+    wait('link was ended by SIGKILL: started again in 1 s')
+    wait('datagrams of', 2)
+    for _ in range(times):
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.1)
+    assert process.wait(60) == 0, said()
+    thread.join(5)
+    assert 'Traceback' not in said() and 'failed to terminate' not in said()
+    assert said().count('process has died') == 1  # the one that was killed
 
 
 def test_launch_says_which_argument_is_misspelt(launching):
