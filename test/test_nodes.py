@@ -3,7 +3,6 @@
 import array
 import json
 import time
-from functools import partial
 
 import numpy as np
 import pytest
@@ -189,9 +188,8 @@ def jpeg(message):
     ],
 )
 def test_a_remapped_topic_has_its_compressed_one(bench, remappings, topic):
-    words = ['--ros-args', *(word for rule in remappings for word in ('-r', rule))]
     bench.hear(SemanticFrame, topics.CODED, topics.NEWEST)
-    bench.add(partial(Encoder, cli_args=words), weights='random', image_transport='compressed')
+    bench.add(Encoder, remap=remappings, weights='random', image_transport='compressed')
     publisher = bench.peer.create_publisher(CompressedImage, topic, 10)
     bench.wait(publisher.get_subscription_count, topic)
     bench.wait(lambda: publisher.publish(jpeg(image())) or bench.got[topics.CODED])
