@@ -25,6 +25,7 @@ from gsc_ros.codec.caption import (
 )
 from gsc_ros.codec.film import FilmDecoder, FilmEncoder
 from gsc_ros.codec.layout import coarse_of, fine_of, halve
+from gsc_ros.codec.notes import Timing
 from gsc_ros.perception.labels import LABELS
 
 
@@ -138,7 +139,8 @@ def test_lost_parts_are_unknown_and_not_guessed(codec):
     assert (stub.segmentation == 255).all()
     whole = codec.decode(frame.data, steps=0)
     assert (whole.trust == 255).any()
-    assert not np.isnan(whole.depth[whole.trust == 255]).any()
+    sky = whole.segmentation == LABELS.index('sky')
+    assert not np.isnan(whole.depth[(whole.trust == 255) & ~sky]).any()
 
 
 def test_a_sensor_sets_the_scale(codec):
@@ -257,3 +259,78 @@ def test_half_the_digits_make_the_same_symbols_and_nearly_the_same_picture(budge
             assert np.abs(mine.rgb.astype(int) - theirs.rgb).mean() < 3
             np.testing.assert_array_equal(mine.trust, theirs.trust)
             assert (mine.segmentation == theirs.segmentation).mean() > 0.9
+
+
+def half_grey(width, height):
+    image = picture(width, height)
+    image[height // 2 :] = 128
+    return image
+
+
+def test_what_is_lost_of_an_image_is_nowhere_vouched_for(codec):
+    """The bytes say it: also of a frame cut at any byte nothing lost is ever shown as seen."""
+    data = codec.encode(half_grey(128, 128), 200).data
+    whole = codec.decode(data)
+    assert whole.notes.loss.cells[4:].all()
+    assert not whole.notes.loss.cells[:4].any()
+    assert 'part of the image is lost: grey, 50 %' in whole.caption
+    assert (whole.rgb[72:] == 128).all()
+    assert (whole.trust[:60] == 255).all()
+    assert whole.reference is None
+    for length in range(bitstream.HEADER_BYTES, len(data) + 1, 7):
+        shown = codec.decode(data[:length], truncated=True)
+        assert (shown.trust[64:] == 0).all()
+        assert np.isnan(shown.depth[64:]).all()
+        assert (shown.segmentation[64:] == 255).all()
+
+
+@pytest.mark.parametrize('size', [(64, 64), (640, 480), (121, 77)])
+def test_an_image_of_one_colour_is_no_image_and_costs_few_bytes(codec, size):
+    for level, kind in ((0, 'black'), (255, 'white')):
+        frame = codec.encode(np.full((size[1], size[0], 3), level, np.uint8), 300)
+        assert len(frame.data) <= 16
+        assert frame.caption == f'no image: {kind}'
+        shown = codec.decode(frame.data)
+        assert shown.caption == frame.caption
+        assert shown.notes.blind
+        assert np.isnan(shown.depth).all()
+        assert (shown.segmentation == 255).all()
+        assert (shown.trust == 0).all()
+        assert (shown.rgb == level).all()
+
+
+def test_an_image_that_is_not_of_now_is_shown_and_not_vouched_for(codec):
+    image = picture(128, 128)
+    now, old = codec.encode(image, 200), codec.encode(image, 200, timing=Timing(off_s=3600.0))
+    assert not codec.decode(now.data).notes
+    shown = codec.decode(old.data)
+    assert shown.caption == old.caption
+    assert shown.notes.timing.off_s == pytest.approx(3600.0, rel=0.01)
+    assert shown.caption == f'image not of now: {shown.notes.timing.off_s:.0f} s old'
+    assert np.isnan(shown.depth).all()
+    assert (shown.segmentation == 255).all()
+    assert (shown.trust == 0).all()
+    assert shown.rgb.std() > 0
+    frozen = codec.decode(codec.encode(image, 200, timing=Timing(frozen_s=30.0)).data)
+    assert frozen.trust.any()
+    assert frozen.notes.timing.frozen_s == pytest.approx(30.0, rel=0.01)
+
+
+def test_nothing_leans_on_a_frame_of_which_something_is_lost(codec):
+    robot, ground = FilmEncoder(codec), FilmDecoder(codec)
+    images = [picture(128, 128), picture(128, 128), half_grey(128, 128), *[picture(128, 128)] * 2]
+    shown = []
+    for number, image in enumerate(images):
+        frame = robot.encode(image, 200, sequence=number)
+        shown.append(ground.decode(frame.data))
+    assert [frame.header.frame_type for frame in shown] == [0, 1, 0, 0, 1]
+    assert shown[2].reference is None
+    np.testing.assert_array_equal(shown[4].trust[64:] > 0, True)
+
+
+def test_notes_are_in_the_header_and_old_readers_refuse_them(codec):
+    black = codec.encode(np.zeros((64, 64, 3), np.uint8), 200).data
+    header = bitstream.read_header(black)
+    assert header.noted
+    assert not bitstream.read_header(codec.encode(picture(64, 64), 200).data).noted
+    assert black[0] & 3 == 2  # the preset, two bits wide, before there were notes

@@ -15,6 +15,7 @@ from std_msgs.msg import Empty, String
 
 from gsc_ros.codec import SemanticCodec, bitstream
 from gsc_ros.codec.film import FilmDecoder
+from gsc_ros.codec.notes import Timing
 from gsc_ros.nodes import convert, topics
 from gsc_ros.nodes.camera_info import Rectifier
 from gsc_ros.nodes.decoder import Decoder
@@ -29,6 +30,10 @@ DECODED = {
     topics.DECODED_INFO: (None, CameraInfo),
     topics.DECODED_DEPTH_INFO: (None, CameraInfo),
 }
+
+
+# For images whose stamps and pixels do not change.
+ANY_TIME = {'image_max_age_s': 0.0, 'frozen_after_s': 0.0}
 
 
 @pytest.fixture(scope='module')
@@ -276,7 +281,9 @@ def scale_of(frame):
 @pytest.fixture
 def measuring(bench):
     bench.hear(SemanticFrame, topics.CODED, topics.NEWEST)
-    bench.add(Encoder, weights='random', max_rate=60.0, use_depth=True, stale_after_s=30.0)
+    bench.add(
+        Encoder, weights='random', max_rate=60.0, use_depth=True, stale_after_s=30.0, **ANY_TIME
+    )
     images = bench.peer.create_publisher(Image, topics.IMAGE, 10)
     depths = bench.peer.create_publisher(Image, topics.DEPTH, 10)
     bench.wait(lambda: images.get_subscription_count() and depths.get_subscription_count())
@@ -325,7 +332,9 @@ def test_depth_that_is_not_used_is_told(measuring, depth, text):
 def test_images_are_rectified_and_their_camera_info_says_so(bench):
     bench.hear(SemanticFrame, topics.CODED, topics.NEWEST)
     bench.hear(CameraInfo, topics.CODED_INFO)
-    node = bench.add(Encoder, weights='random', max_rate=60.0, rectify=True, stale_after_s=30.0)
+    node = bench.add(
+        Encoder, weights='random', max_rate=60.0, rectify=True, stale_after_s=30.0, **ANY_TIME
+    )
     images = bench.peer.create_publisher(Image, topics.IMAGE, 10)
     infos = bench.peer.create_publisher(CameraInfo, topics.CAMERA_INFO, 10)
     bench.wait(lambda: images.get_subscription_count() and infos.get_subscription_count())
@@ -571,3 +580,151 @@ def test_transitions_can_be_made_by_a_manager(bench, codec):
         assert node.trigger_activate() == success
         assert node.trigger_deactivate() == success
         assert node.trigger_cleanup() == success
+
+
+# Nothing to see
+
+
+def stamped(bench, seed=0, ago=0.0, pixels=None):
+    """An image of so many seconds ago."""
+    now = bench.peer.get_clock().now().nanoseconds - round(1e9 * ago)
+    message = image(seed, stamp=divmod(now, 10**9))
+    if pixels is not None:
+        message = convert.to_image(pixels, 'rgb8', message.header)
+    return message
+
+
+@pytest.fixture
+def moving(encoding):
+    """An encoder whose images are of now; returns what gives it others and waits for its word."""
+    bench, node, publisher = encoding
+    count = 0
+
+    def wait(condition, why, **changes):
+        def judged(level, message, values):
+            nonlocal count
+            count += 1
+            publisher.publish(stamped(bench, **{'seed': count, **changes}))
+            return condition(level, message, values)
+
+        bench.wait_for_report('encoder', judged, why)
+        return bench.got[topics.CODED][-1]
+
+    node.set_parameters([Parameter('max_rate', value=20.0)])
+    wait(lambda lv, m, v: lv == DiagnosticStatus.OK, 'OK')
+    return wait
+
+
+def warned(*texts):
+    return lambda lv, m, v: lv == DiagnosticStatus.WARN and all(text in m for text in texts)
+
+
+@pytest.mark.parametrize(
+    ('shown', 'text'),
+    [
+        (np.zeros((64, 96, 3), np.uint8), 'no image: black'),
+        (np.full((64, 96, 3), 255, np.uint8), 'no image: white'),
+        (np.tile(np.uint8([0, 135, 0]), (64, 96, 1)), 'no image: green'),
+    ],
+)
+def test_an_image_of_nothing_is_told_in_bytes_and_warned_of(moving, codec, shown, text):
+    frame = moving(warned(text), text, pixels=shown)
+    assert frame.caption == text
+    assert len(frame.data) < 20
+    assert np.isnan(codec.decode(bytes(frame.data)).depth).all()
+
+
+@pytest.mark.parametrize(
+    ('ago', 'texts', 'caption'),
+    [
+        (3600.0, ['3600', 's old', 'use_sim_time', '--clock'], 's old'),
+        (-3600.0, ['in the future', 'use_sim_time'], 'in the future'),
+    ],
+)
+def test_images_that_are_not_of_now_are_told_and_warned_of(moving, codec, ago, texts, caption):
+    frame = moving(warned(*texts), 'not of now', ago=ago)
+    assert frame.caption.startswith('image not of now')
+    assert caption in frame.caption
+    assert (codec.decode(bytes(frame.data)).trust == 0).all()
+
+
+def test_stamps_may_be_trusted_all_the_same(moving, encoding, codec):
+    _, node, _ = encoding
+    node.set_parameters([Parameter('distrust_stamps', value=False)])
+    frame = moving(warned('s old by their stamps'), 'a warning', ago=3600.0)
+    assert codec.decode(bytes(frame.data)).trust.any()
+
+
+def test_a_stamp_that_stands_still_is_warned_of(encoding):
+    bench, _, publisher = encoding
+    message = stamped(bench)
+
+    def judged(level, said, values):
+        publisher.publish(message)
+        return warned('stamps stand still')(level, said, values)
+
+    bench.wait_for_report('encoder', judged, 'stands still')
+    assert 'stands still' in bench.got[topics.CODED][-1].caption
+
+
+def test_pixels_that_do_not_change_are_warned_of_and_stay_trusted(moving, encoding, codec):
+    _, node, _ = encoding
+    node.set_parameters([Parameter('frozen_after_s', value=1.5)])
+    frame = moving(warned('no pixel has changed for'), 'frozen', seed=0)
+    shown = codec.decode(bytes(frame.data))
+    assert shown.trust.any()
+    assert shown.notes.timing.frozen_s >= 1.4
+
+
+def noted(codec, bench, ago, rgb, **timing):
+    """A frame of an image of so many seconds ago."""
+    message = coded(codec)
+    stamp = bench.peer.get_clock().now().nanoseconds - round(1e9 * ago)
+    message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10**9)
+    message.data = codec.encode(rgb, 200, timing=Timing(**timing)).data
+    return message
+
+
+def test_the_decoder_says_what_the_robot_notes(decoding, codec):
+    bench, _, frames, infos = decoding
+    picture = convert.to_rgb(image())
+
+    def told(text, *arguments, **timing):
+        def judged(level, message, values):
+            infos.publish(info())
+            frames.publish(noted(codec, bench, 0.5, *arguments, **timing))
+            return level == DiagnosticStatus.WARN and text in message
+
+        return bench.wait_for_report('decoder', judged, text)[2]
+
+    told('the robot says: no image: black', np.zeros_like(picture))
+    assert np.isnan(convert.to_array(bench.got[topics.DECODED_DEPTH][-1])).all()
+    assert not convert.to_array(bench.got[topics.TRUST][-1]).any()
+    assert bench.got[topics.CAPTION][-1].data == 'no image: black'
+    told('image not of now: 60 s old', picture, off_s=60.0)
+    values = told('no pixel has changed for 60 s', picture, frozen_s=60.0)
+    assert 55 < float(values['unchanged_s']) < 65
+    assert 55 < float(values['frame_age_s']) < 70  # counts from the last change
+
+
+@pytest.mark.parametrize(
+    ('ago', 'delay', 'warns'),
+    [(0.5, 0.0, False), (3600.0, 0.0, True), (-5.0, 0.0, True), (760.0, 750.0, False)],
+)
+def test_the_age_of_an_image_is_judged_by_what_the_link_takes(decoding, codec, ago, delay, warns):
+    bench, node, frames, infos = decoding
+    picture = convert.to_rgb(image())
+    node._on_status(LinkStatus(rate_bps=200.0, delay_s=delay))  # 8 s for 200 bytes
+
+    def judged(level, message, values):
+        infos.publish(info())
+        frames.publish(noted(codec, bench, ago, picture))
+        if int(values['decoded']) < 2:
+            return False
+        if not warns:
+            return level == DiagnosticStatus.OK
+        return warned('the clocks of robot and ground differ, or the image is old')(
+            level, message, values
+        )
+
+    bench.wait_for_report('decoder', judged, 'age')

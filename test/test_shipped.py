@@ -1,8 +1,11 @@
 """What the shipped weights promise, on the simulated street."""
 
+import os
 from importlib.util import find_spec
 from itertools import pairwise
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -10,6 +13,8 @@ from gsc_ros.codec import FilmDecoder, FilmEncoder, SemanticCodec, bitstream
 from gsc_ros.codec.planes import PLANES
 from gsc_ros.codec.prior import Prior
 from gsc_ros.codec.selection import errors, still_maps
+from gsc_ros.evaluation.datasets import open_dataset, thin
+from gsc_ros.perception.labels import SKY
 
 pytestmark = pytest.mark.skipif(find_spec('mujoco') is None, reason='MuJoCo is not installed')
 
@@ -132,3 +137,59 @@ def test_classes_and_depth_of_the_street_come_through(codec, drive):
     known = np.isfinite(frame.depth) & np.isfinite(drive[0].depth) & (drive[0].depth < 30)
     wanted = drive[0].depth[known]
     assert np.mean(np.abs(frame.depth[known] - wanted) / wanted) < 0.5
+
+
+def test_sky_of_the_street_is_infinitely_far(codec, drive):
+    for view in drive:
+        decoded = codec.decode(codec.encode(view.rgb, 300).data)
+        true = np.isposinf(view.depth)
+        assert np.isposinf(decoded.depth[true]).mean() > 0.8
+        assert np.isposinf(decoded.depth[~true]).mean() < 0.01
+        assert decoded.notes is None
+
+
+def room(wall, floor, seed):
+    """A drawn room: a pale wall with a door and a window, a floor, a box and a cupboard on it."""
+    rng = np.random.default_rng(seed)
+    image = np.full((480, 640, 3), wall, np.uint8)
+    corner = int(rng.integers(280, 360))
+    image[corner:] = floor
+    x = int(rng.integers(20, 300))
+    cv2.rectangle(image, (x, corner - 130), (x + 240, corner + 60), (30, 30, 36), -1)
+    cv2.rectangle(image, (430, 60), (430 + 120, corner), (150, 120, 90), -1)
+    cv2.rectangle(image, (60, 40), (170, 150), (250, 252, 255), -1)
+    image = cv2.GaussianBlur(image, (0, 0), 2) + rng.normal(0, 2, image.shape)
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize('wall', [(236, 238, 240), (225, 222, 210), (190, 205, 225)])
+@pytest.mark.parametrize('floor', [(120, 85, 60), (90, 90, 92)])
+def test_a_pale_wall_is_not_infinitely_far(codec, wall, floor):
+    for seed in (0, 1):
+        decoded = codec.decode(codec.encode(room(wall, floor, seed), 300).data)
+        assert np.isposinf(decoded.depth).mean() < 0.01
+
+
+DATA = pytest.mark.skipif('GSC_DATA' not in os.environ, reason='needs the images of GSC_DATA')
+
+
+@DATA
+def test_rooms_are_not_infinitely_far(codec):
+    frames = open_dataset(Path(os.environ['GSC_DATA']))
+    rooms = [frame for frame in frames if frame.picture.parent.name == 'nyu']
+    for frame in rooms:
+        decoded = codec.decode(codec.encode(frame.rgb(), 300).data)
+        assert np.isposinf(decoded.depth).mean() < 0.01, frame.name
+    assert rooms
+
+
+@DATA
+def test_four_fifths_of_the_labelled_sky_stay_infinitely_far(codec):
+    frames = open_dataset(Path(os.environ['GSC_DATA']))
+    found = of = 0
+    for frame in thin([f for f in frames if f.sequence == 'camvid_0016E5'], 8):
+        decoded = codec.decode(codec.encode(frame.rgb(), 300).data)
+        true = frame.segmentation() == SKY
+        found += np.isposinf(decoded.depth[true]).sum()
+        of += true.sum()
+    assert found > 0.8 * of

@@ -8,14 +8,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gsc_ros.codec.caption import describe, median_depth
+from gsc_ros.codec.caption import Caption, describe, median_depth
 from gsc_ros.codec.grid import coding_size
 from gsc_ros.codec.layout import WEIGHTS, coarse_of, fine_of
+from gsc_ros.codec.notes import Notes, Timing
 from gsc_ros.codec.planes import TOKENS, FrameSymbols
 from gsc_ros.codec.relief import relief_of
 from gsc_ros.models.layers import to_tensor
 from gsc_ros.models.tokenizer import LEVELS, Tokenizer, to_symbols
+from gsc_ros.perception.content import find_loss
 from gsc_ros.perception.eye import Eye
+from gsc_ros.perception.labels import UNLABELLED
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,18 @@ class Analyser:
     tokenizer: Tokenizer
 
     @torch.inference_mode()
-    def analyse(self, rgb: NDArray[np.uint8]) -> Analysed:
-        """Look at a picture uint8 (H, W, 3)."""
+    def analyse(self, rgb: NDArray[np.uint8], timing: Timing | None = None) -> Analysed:
+        """Look at a picture uint8 (H, W, 3); ``timing``: how it lies in time, None for now."""
         size = coding_size(rgb.shape[1], rgb.shape[0])
         small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-        classes, metres = self.eye.look(small)
+        view = self.eye.look(small)
+        shown = classes = view.classes
+        metres = view.metres
+        notes = Notes(find_loss(small), timing or Timing(), view.sky_doubtful)
+        if notes.loss is not None:
+            lost = notes.loss.cells.repeat(2, 0).repeat(2, 1)
+            shown = np.where(lost, np.uint8(UNLABELLED), classes)
+            metres[lost] = np.nan
         latent = self.encoder(to_tensor(torch.from_numpy(small)[None]))
         seen = torch.from_numpy(classes)[None]
         fine = fine_of(seen)
@@ -63,7 +73,10 @@ class Analyser:
         ):
             planes[name] = to_symbols(tokens, levels)[0].numpy()
         symbols = FrameSymbols(
-            describe(classes, metres), {k: v.astype(np.int8) for k, v in planes.items()}
+            Caption() if notes.blind else describe(shown, metres),
+            {k: v.astype(np.int8) for k, v in planes.items()},
+            notes=notes or None,
         )
         worth = WEIGHTS[planes['fine'][0]].astype(np.float64)
+        worth[symbols.lost('fine')] = 0
         return Analysed(symbols, median_depth(metres, classes), latent, small, worth)

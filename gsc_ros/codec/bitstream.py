@@ -3,7 +3,8 @@ The packed frame: a header of nine bytes or a little more, and one progressive s
 
 Layout, big-endian::
 
-    1 byte   version (4 bits), frame type (1 bit), a region comes first (1 bit), preset (2 bits)
+    1 byte   version (4 bits), frame type (1 bit), a region comes first (1 bit), notes on the image
+             come before all (1 bit), preset (1 bit)
     2 bytes  fingerprint of the weights
     1 byte   sequence number, modulo 256
     1 byte   size: a common one by number, or 255 and then
@@ -59,7 +60,8 @@ class FrameHeader:
     What a frame says of itself before its stream; ``sequence`` is modulo 256 on air.
 
     ``reference``: sequence number of the frame that a delta frame leans on; ``crc``: of the whole
-    frame, filled in by :func:`pack`; ``region``: whether a region of the picture comes first.
+    frame, filled in by :func:`pack`; ``region``: whether a region of the picture comes first;
+    ``noted``: whether the stream begins with notes on the picture.
     """
 
     preset: str
@@ -71,6 +73,7 @@ class FrameHeader:
     reference: int | None = None
     crc: int = 0
     region: bool = False
+    noted: bool = False
 
     @property
     def frame_type(self) -> int:
@@ -128,7 +131,15 @@ def pack(header: FrameHeader, stream: bytes, reference_crc: int = 0) -> bytes:
         sized = bytes([_ANY_SIZE]) + ((size[0] - 1) << 12 | (size[1] - 1)).to_bytes(3, 'big')
     preset = PRESETS.index(header.preset)
     head = (
-        bytes([VERSION << 4 | header.frame_type << 3 | header.region << 2 | preset])
+        bytes(
+            [
+                VERSION << 4
+                | header.frame_type << 3
+                | header.region << 2
+                | header.noted << 1
+                | preset
+            ]
+        )
         + header.fingerprint.to_bytes(2, 'big')
         + bytes([header.sequence % 256])
         + sized
@@ -158,7 +169,7 @@ def read_header(data: bytes, truncated: bool = True) -> FrameHeader:
         raise BitstreamError(
             f'{len(data)} bytes are no gsc frame: its header alone has {HEADER_BYTES}'
         )
-    version, delta, preset = data[0] >> 4, data[0] >> 3 & 1, data[0] & 3
+    version, delta, preset = data[0] >> 4, data[0] >> 3 & 1, data[0] & 1
     wide = 3 if data[4] == _ANY_SIZE else 0
     length = HEADER_BYTES + wide + delta
     damaged = 'not a gsc frame, or its header is damaged: drop it, wait for the next'
@@ -191,6 +202,7 @@ def read_header(data: bytes, truncated: bool = True) -> FrameHeader:
         data[6 + wide] if delta else None,
         crc,
         bool(data[0] >> 2 & 1),
+        bool(data[0] >> 1 & 1),
     )
 
 

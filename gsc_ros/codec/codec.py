@@ -16,6 +16,7 @@ from gsc_ros.codec.bitstream import BitstreamError, FrameHeader
 from gsc_ros.codec.caption import median_depth, token_ids
 from gsc_ros.codec.grid import coding_size
 from gsc_ros.codec.networks import Networks
+from gsc_ros.codec.notes import Notes, Timing, spoken
 from gsc_ros.codec.planes import BLOCK, BY_NAME, FrameSymbols, Plane, blocks_of
 from gsc_ros.codec.residual import Residual
 from gsc_ros.codec.selection import Region, choose, errors, interest, still_maps
@@ -24,6 +25,8 @@ from gsc_ros.models.flow import sample
 from gsc_ros.models.perception import log_to_depth
 from gsc_ros.models.precision import autocast, fast_bfloat16
 from gsc_ros.models.tokenizer import Synthesis
+from gsc_ros.perception.content import FILLS
+from gsc_ros.perception.eye import enlarge, upper
 from gsc_ros.perception.labels import SKY, UNLABELLED
 
 MAX_BUDGET = bitstream.MAX_STREAM
@@ -31,6 +34,7 @@ DEFAULT_STEPS = 0
 # A key frame stands alone, a delta is void where the other was lost: of much the same error the
 # key frame is sent.
 KEY_WORTH = 0.95
+_CERTAIN = 0.8  # chance of sky, that depth is infinite
 _RESIDUAL_BITS = 80  # left over: a residual is worth its while
 
 # Of a pixel: what of it was sent, what follows from what was sent around it, and what is made up.
@@ -47,12 +51,17 @@ class Reference:
 
 @dataclass(frozen=True)
 class EncodedFrame:
-    """A packed frame: ``data`` goes on air, ``stream_bits`` tells what it is spent on."""
+    """
+    A packed frame: ``data`` goes on air, ``stream_bits`` tells what it is spent on.
+
+    ``notes``: what the ground is told of the image itself, None for nothing.
+    """
 
     data: bytes
     header: FrameHeader
     caption: str
     stream_bits: dict[str, float]
+    notes: Notes | None = None
 
 
 @dataclass(frozen=True)
@@ -60,10 +69,14 @@ class DecodedFrame:
     """
     What the ground sees, all at the size of the robot's picture.
 
-    ``rgb`` uint8 (H, W, 3); ``depth`` float32 (H, W) in metres, NaN where unknown, +inf for sky;
-    ``segmentation`` uint8 (H, W) of ``perception.labels``, 255 where unknown; ``trust`` uint8 (H,
-    W): 255 sent, 128 predicted from what was sent, 0 generated. ``reference``: the frame for delta
-    frames to lean on, None when its end was lost.
+    ``rgb`` uint8 (H, W, 3); ``depth`` float32 (H, W) in metres, NaN where unknown, +inf where it
+    is certain to be sky; ``segmentation`` uint8 (H, W) of ``perception.labels``, 255 where
+    unknown; ``trust`` uint8 (H, W): 255 sent, 128 predicted from what was sent, 0 generated.
+    ``caption``: what the robot says it sees, and what is wrong with the image. ``notes``: the
+    latter as data, None for nothing: where the image is lost, and everywhere when it shows nothing
+    or is not of now, there is no object, depth is NaN, classes are 255 and trust is 0.
+    ``reference``: the frame for delta frames to lean on, None when its end or part of its image
+    was lost.
     """
 
     rgb: NDArray[np.uint8]
@@ -73,6 +86,7 @@ class DecodedFrame:
     caption: str
     header: FrameHeader
     reference: Reference | None = None
+    notes: Notes | None = None
 
 
 def check_picture(rgb: NDArray) -> None:
@@ -135,6 +149,7 @@ class SemanticCodec:
         sequence: int = 0,
         reference: Reference | None = None,
         region: Region | None = None,
+        timing: Timing | None = None,
     ) -> EncodedFrame:
         """
         Encode a picture to at most ``budget_bytes`` bytes.
@@ -144,10 +159,12 @@ class SemanticCodec:
         modulo 256 on air; ``reference``: makes it a delta frame against this one, of the same
         size;
         ``region``: part of the picture of which most is told (left, top, right, bottom, in shares
-        of its width and height). Raises ``ValueError`` for bad pictures and budgets under 40
-        bytes.
+        of its width and height); ``timing``: how the picture lies in time, None for now. A picture
+        of which something is lost becomes a key frame. Raises ``ValueError`` for bad pictures and
+        budgets under 40 bytes.
         """
-        return self.pack(self.analyse(rgb, depth, region), budget_bytes, sequence, reference)
+        looked = self.analyse(rgb, depth, region, timing)
+        return self.pack(looked, budget_bytes, sequence, reference)
 
     @torch.inference_mode()
     def analyse(
@@ -155,12 +172,13 @@ class SemanticCodec:
         rgb: NDArray[np.uint8],
         depth: NDArray[np.float32] | None = None,
         region: Region | None = None,
+        timing: Timing | None = None,
     ) -> 'Looked':
         """Say all there is to say of a picture, once for any number of budgets to pack it for."""
         check_picture(rgb)
         height, width = rgb.shape[:2]
         with autocast(self.bfloat16):
-            found = self.networks.robot.analyse(rgb)
+            found = self.networks.robot.analyse(rgb, timing)
         blocks = None
         if region is not None:
             found = replace(found, worth=found.worth * interest(region, found.worth.shape))
@@ -192,6 +210,8 @@ class SemanticCodec:
                 'a frame needs its header and a little more'
             )
         size = looked.found.symbols.size
+        if looked.lossy:
+            reference = None  # what is lost may not be filled from another frame
         if reference is not None and reference.symbols.size != size:
             raise ValueError(
                 f'reference of working size {reference.symbols.size} for a picture of {size}: '
@@ -203,8 +223,9 @@ class SemanticCodec:
         data = bitstream.pack(attempt.header, attempt.stream, known.header.crc if known else 0)
         seeds = {known.header.sequence: known.header.crc} if known else {}
         header, _ = bitstream.unpack(data, references=seeds)
-        caption = str(looked.found.symbols.caption)
-        return EncodedFrame(data, header, caption, attempt.coded.bits)
+        notes = attempt.coded.notes
+        caption = spoken(looked.found.symbols.caption, notes)
+        return EncodedFrame(data, header, caption, attempt.coded.bits, notes)
 
     def _attempt(
         self,
@@ -229,6 +250,7 @@ class SemanticCodec:
             looked.depth_code,
             None if reference is None else reference.header.sequence,
             region=looked.region is not None,
+            noted=looked.found.symbols.notes is not None,
         )
         known = None if reference is None else reference.symbols
         stream, coded = streams.encode(
@@ -326,7 +348,8 @@ class SemanticCodec:
             known = reference.symbols
             if known.size != size:
                 raise BitstreamError('delta frame of another size than its reference: drop it')
-        return header, streams.decode(stream, size, self.networks.prior, known, header.region)
+        prior = self.networks.prior
+        return header, streams.decode(stream, size, prior, known, header.region, header.noted)
 
     @torch.inference_mode()
     def decode(
@@ -358,10 +381,16 @@ class SemanticCodec:
             made += residual.added(symbols.residual, symbols.size)
         size = (header.width, header.height)
         rgb = made.round().clip(0, 255).astype(np.uint8)
-        trust = _trust(symbols, size)
+        notes = symbols.notes
+        if notes is not None and notes.loss is not None:
+            lost = enlarge(notes.loss.cells.astype(np.uint8), symbols.size).astype(bool)
+            rgb[lost] = FILLS[notes.loss.kind]
+        trust = _trust(symbols, size, header.noted)
         segmentation = _classes(out, size)
         depth = _depth(out, size, header.depth_code)
-        depth[segmentation == SKY] = np.inf
+        depth[segmentation == SKY] = np.nan
+        if not (symbols.notes and symbols.notes.sky_doubtful):
+            depth[_open_sky(out, symbols, segmentation)] = np.inf
         depth[trust == GENERATED] = np.nan
         segmentation[trust == GENERATED] = UNLABELLED
         return DecodedFrame(
@@ -369,9 +398,10 @@ class SemanticCodec:
             depth,
             segmentation,
             trust,
-            str(symbols.caption) if symbols.caption else '',
+            spoken(symbols.caption, notes),
             header,
-            None if truncated else Reference(header, symbols),
+            None if truncated or (notes and notes.loss) else Reference(header, symbols),
+            notes,
         )
 
 
@@ -402,7 +432,7 @@ class _Sender:
 
     def residual(self, coded: FrameSymbols, bits: float) -> Residual | None:
         """Fill the room with the difference to the deterministic picture."""
-        if bits < _RESIDUAL_BITS:
+        if bits < _RESIDUAL_BITS or coded.lost('fine').all():
             return None
         made = self.codec.draw(synthesise(self.codec.networks.robot.tokenizer, coded))
         lack = self.found.picture.astype(np.float32) - made
@@ -423,9 +453,21 @@ class Looked:
     found: Analysed
     region: NDArray[np.bool_] | None = None
 
+    @property
+    def lossy(self) -> bool:
+        """Whether something of the picture is lost."""
+        notes = self.found.symbols.notes
+        return notes is not None and notes.loss is not None
 
-def _trust(symbols: FrameSymbols, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Tell by the finest token over a pixel whether it was sent, predicted or made up."""
+
+def _trust(symbols: FrameSymbols, size: tuple[int, int], noted: bool) -> NDArray[np.uint8]:
+    """
+    Tell by the finest token over a pixel whether it was sent, predicted or made up.
+
+    Of a noted image nothing counts as sent while it is not known what is wrong with it.
+    """
+    if noted and (symbols.notes is None or symbols.notes.blind):
+        return np.full(size[::-1], GENERATED, np.uint8)
     coarse, middle = BY_NAME['tokens0'], BY_NAME['tokens1']
     known = symbols.received(middle.name)
     sent = symbols.sent.get(middle.name, known)
@@ -433,7 +475,10 @@ def _trust(symbols: FrameSymbols, size: tuple[int, int]) -> NDArray[np.uint8]:
     guessed = symbols.received(coarse.name).repeat(factor, 0).repeat(factor, 1)
     trust = np.where(known | guessed, np.uint8(PREDICTED), np.uint8(GENERATED))
     trust[sent] = SENT
-    return cv2.resize(trust, size, interpolation=cv2.INTER_NEAREST)
+    if noted:
+        trust = trust.repeat(1 << middle.halvings, 0).repeat(1 << middle.halvings, 1)
+        trust[symbols.lost('fine')] = GENERATED
+    return enlarge(trust, size)
 
 
 def _classes(out: Synthesis, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -444,6 +489,17 @@ def _classes(out: Synthesis, size: tuple[int, int]) -> NDArray[np.uint8]:
     )  # fmt: skip
     ids = logits[0].argmax(0).numpy().astype(np.uint8)
     return cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST)
+
+
+def _open_sky(
+    out: Synthesis, symbols: FrameSymbols, segmentation: NDArray[np.uint8]
+) -> NDArray[np.bool_]:
+    """Find where the sky is certain: likely, and open up to the upper border: bool (H, W)."""
+    chance = out.segmentation[0].softmax(0)[SKY].float().numpy()
+    lost = enlarge(symbols.lost('fine').astype(np.uint8), chance.shape[::-1]).astype(bool)
+    likely = upper((chance >= _CERTAIN) & ~lost)
+    size = (segmentation.shape[1], segmentation.shape[0])
+    return enlarge(likely.astype(np.uint8), size).astype(bool) & (segmentation == SKY)
 
 
 def _depth(out: Synthesis, size: tuple[int, int], code: int) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gsc_ros.codec import bitstream
 from gsc_ros.codec.codec import DecodedFrame, EncodedFrame, Looked, Reference, SemanticCodec
+from gsc_ros.codec.notes import Timing
 from gsc_ros.codec.selection import Region
 
 KEPT = 8
@@ -51,9 +52,13 @@ class FilmEncoder:
         depth: NDArray[np.float32] | None = None,
         sequence: int = 0,
         region: Region | None = None,
+        timing: Timing | None = None,
     ) -> EncodedFrame:
         """Encode the next frame; see :meth:`SemanticCodec.encode`."""
-        looked = self.codec.analyse(rgb, depth, region)
+        looked = self.codec.analyse(rgb, depth, region, timing)
+        if looked.lossy:  # what is lost stands alone, and nothing leans on it
+            self.restart()
+            return self.codec.pack(looked, budget_bytes, sequence)
         reference = self._usable(looked)
         frame = self.codec.pack(looked, budget_bytes, sequence, reference, or_key=True)
         if frame.header.reference is None:

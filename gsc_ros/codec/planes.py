@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsc_ros.codec.caption import Caption
+from gsc_ros.codec.notes import Notes
 from gsc_ros.codec.residual import Residual
 from gsc_ros.models.tokenizer import HALVINGS, LEVELS, RELIEF_LEVELS
 from gsc_ros.perception.labels import NUM_CLASSES
@@ -72,7 +73,8 @@ class FrameSymbols:
     ``caption``: None if it was not received. ``planes``: int8 (channels, rows, columns) by name,
     -1 where not received. ``residual``: what the tokens leave, where there was room. ``kept`` and
     ``sent``: bool (rows, columns) by name, of a delta frame what stands still as in its reference,
-    and what came with itself. ``bits``: by part of the stream.
+    and what came with itself. ``bits``: by part of the stream. ``notes``: on the image; of lost
+    cells no symbol is sent.
     """
 
     caption: Caption | None
@@ -81,10 +83,20 @@ class FrameSymbols:
     kept: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
     sent: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
     bits: dict[str, float] = field(default_factory=dict)
+    notes: Notes | None = None
 
     def received(self, name: str) -> NDArray[np.bool_]:
         """Which cells of a plane are known in all channels: bool (rows, columns)."""
         return np.asarray((self.planes[name] >= 0).all(0))
+
+    def lost(self, name: str) -> NDArray[np.bool_]:
+        """Which cells of a plane lie in lost parts of the image: bool (rows, columns)."""
+        rows, columns = self.planes[name].shape[1:]
+        if self.notes is None or self.notes.loss is None:
+            return np.zeros((rows, columns), bool)
+        cells = self.notes.loss.cells
+        factor = len(cells) // rows
+        return np.asarray(cells.reshape(rows, factor, columns, factor).all((1, 3)))
 
     @property
     def size(self) -> tuple[int, int]:

@@ -1,12 +1,12 @@
 """
 The one order in which a frame's symbols go on air, and the walk over them.
 
-Caption, plane after plane (``planes.PLANES``), residual: what is worth most a bit comes first,
-all in one range-coded stream, so that a frame cut at any byte (by the budget or by the link) is a
-worse picture and not a broken one. Encoder and decoder walk the same path. Of the plane in which
-the budget ends the encoder may send chosen blocks before the others; of all others nothing has to
-be said. A region may come first: then its blocks of all planes that are sent in part go before
-all other blocks.
+Caption, plane after plane (``planes.PLANES``), residual: what is worth most a bit comes first, and
+before all notes on the image, if there are any (``notes``), all in one range-coded
+stream, so that a frame cut at any byte (by the budget or by the link) is a worse picture and not a
+broken one. Encoder and decoder walk the same path. Of the plane in which the budget ends the
+encoder may send chosen blocks before the others; of all others nothing has to be said. A region
+may come first: then its blocks of all planes that are sent in part go before all other blocks.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
-from gsc_ros.codec import residual, words
+from gsc_ros.codec import notes, residual, words
 from gsc_ros.codec.caption import Caption
 from gsc_ros.codec.maps import code_map
 from gsc_ros.codec.planes import BY_NAME, PLANES, TOKENS, FrameSymbols, Plane, blocks_to
@@ -85,11 +85,12 @@ class _Walk:
         quiet: Blocks | None = None,
         region: Blocks | None = None,
         regional: bool = False,
+        noted: bool = False,
     ) -> None:
         self.coder, self.prior, self.out, self.source = coder, prior, out, source
         self.reference, self.most_bits = reference, most_bits
         self.sender, self.quiet = sender, quiet
-        self.region, self.regional = region, regional
+        self.region, self.regional, self.noted = region, regional, noted
 
     @contextmanager
     def counted(self, name: str) -> Iterator[None]:
@@ -99,6 +100,10 @@ class _Walk:
             yield
         finally:
             self.out.bits[name] = self.coder.bits - before
+
+    def notes(self) -> None:
+        given = self.source.notes if self.source else None
+        self.out.notes = notes.code(self.coder, given, self.out.planes['fine'].shape[1:])
 
     def caption(self) -> None:
         given = (self.source.caption or Caption()) if self.source else None
@@ -122,9 +127,13 @@ class _Walk:
         if self.source is not None:
             self.source = held(self.source, self.reference, still)
 
+    def news(self, plane: Plane) -> NDArray[np.bool_]:
+        """Which cells of a plane are to be told."""
+        return ~(self.out.received(plane.name) | self.out.lost(plane.name))
+
     def plane(self, plane: Plane) -> None:
         """Walk a plane; where the budget ends in it, the sender's blocks of it first."""
-        if self.out.received(plane.name).all():
+        if not self.news(plane).any():
             return
         if not plane.selected:
             self.tiers(plane, None)
@@ -163,7 +172,7 @@ class _Walk:
         if blocks is not None:
             first = blocks_to(blocks, plane)
             tiers = [first] if first_only else [first, ~first]
-        news = ~self.out.received(plane.name)
+        news = self.news(plane)
         for tier in tiers:
             for turn in range(int(phase.max()) + 1):
                 cells = np.flatnonzero(tier & news & (phase == turn))
@@ -202,6 +211,9 @@ class _Walk:
 
     def run(self) -> FrameSymbols:
         with suppress(EndOfStream):
+            if self.noted:
+                with self.counted('notes'):
+                    self.notes()
             with self.counted('caption'):
                 self.caption()
             if self.reference is not None:
@@ -252,9 +264,19 @@ def encode(
     # A little more than fits, so that the last bytes are full.
     most_bits = 8 * most_bytes + _SLACK
     with _one_thread():
-        regional = region is not None
+        regional, noted = region is not None, symbols.notes is not None
         _Walk(
-            coder, prior, out, symbols, reference, most_bits, sender, quiet, region, regional
+            coder,
+            prior,
+            out,
+            symbols,
+            reference,
+            most_bits,
+            sender,
+            quiet,
+            region,
+            regional,
+            noted,
         ).run()
     return coder.finish()[:most_bytes], out
 
@@ -265,17 +287,18 @@ def decode(
     prior: Prior,
     reference: FrameSymbols | None = None,
     regional: bool = False,
+    noted: bool = False,
 ) -> FrameSymbols:
     """
     Read what a stream, or any prefix of one, makes certain of a frame of size (W, H).
 
-    ``regional``: a region of it comes first.
+    ``regional``: a region of it comes first; ``noted``: notes come before all.
 
     Of a delta frame (with ``reference``) what was not sent is filled from the reference.
     """
     out = FrameSymbols.unknown(size)
     with _one_thread():
-        _Walk(Decoder(data), prior, out, None, reference, regional=regional).run()
+        _Walk(Decoder(data), prior, out, None, reference, regional=regional, noted=noted).run()
     return out if reference is None else completed(out, reference)
 
 

@@ -23,10 +23,10 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Empty, Header, String
 
 from gsc_ros.codec.bitstream import PRESETS, MissingReferenceError
-from gsc_ros.msg import SemanticFrame
+from gsc_ros.msg import LinkStatus, SemanticFrame
 from gsc_ros.nodes import convert, lifecycle, topics
 from gsc_ros.nodes.camera_info import CameraInfos, calibrated, scaled_info
-from gsc_ros.nodes.diagnostics import OK, STALE, WARN, Drops, Rate, Report
+from gsc_ros.nodes.diagnostics import OK, STALE, WARN, Drops, Rate, Report, Troubles
 from gsc_ros.nodes.parameters import Parameters, parameter
 from gsc_ros.nodes.worker import NewestWorker
 from gsc_ros.perception.labels import LABELS, UNLABELLED, colourise
@@ -34,6 +34,7 @@ from gsc_ros.perception.labels import LABELS, UNLABELLED, colourise
 if TYPE_CHECKING:  # torch is imported when the node is configured
     from gsc_ros.codec import DecodedFrame
 
+_AHEAD_S = 1.0  # that images may lie in the future
 _IMAGES = {
     topics.DECODED: 'rgb8',
     topics.DECODED_DEPTH: '32FC1',
@@ -53,6 +54,13 @@ class DecoderParameters(Parameters):
         'Steps of the rectified flow that draws the picture; 0 shows the deterministic one',
         0,
         8,
+    )
+    image_max_age_s: float = parameter(
+        10.0,
+        'Warn of an image that is older on arrival than the link accounts for by so much, or lies '
+        'over 1 s in the future; 0: never',
+        0.0,
+        1e9,
     )
     stale_after_s: float = parameter(5.0, 'Say STALE when no frame came for so long', 0.1, 36000.0)
     threads: int = parameter(1, 'CPU threads of the networks', 1, 64, read_only=True)
@@ -106,13 +114,15 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         self._labels: Publisher = self.create_publisher(kind, topic, topics.LATCHED)
         self._labels.publish(labels)
         self._counts = {'received': 0, 'decoded': 0, 'unread': 0, 'truncated': 0}
-        self._drops = Drops(self, 'frame')
+        self._drops, self._troubles = Drops(self, 'frame'), Troubles(self)
+        self._status: LinkStatus | None = None
         self._infos = CameraInfos()
         self._key: SemanticFrame | None = None  # the newest that came, drawn or not
         self._last: SemanticFrame | None = None  # that was drawn
         self._last_frame = -np.inf
         self._decode_ms = float('nan')
         self._shown: Header | None = None
+        self._unchanged_s = 0.0  # of the shown image
         self._frames = Rate()
         self._bits = Rate()
 
@@ -127,6 +137,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
             self.create_subscription(
                 SemanticFrame, topics.RECEIVED, self._on_frame, topics.NEWEST
             ),
+            self.create_subscription(LinkStatus, topics.STATUS, self._on_status, topics.LATCHED),
         ]
 
     def stop(self) -> None:
@@ -144,8 +155,32 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
             self.destroy_publisher(publisher)
         del self._film
 
+    def _on_status(self, message: LinkStatus) -> None:
+        self._status = message
+
+    def _judge_age(self, message: SemanticFrame) -> None:
+        """Warn of an image that is older, or newer, than the link accounts for."""
+        most_s, delay_s, sending_s = self.values.image_max_age_s, 0.0, 0.0
+        if self._status is not None:
+            delay_s = self._status.delay_s
+            if self._status.rate_bps:
+                sending_s = 8 * len(message.data) / self._status.rate_bps
+        age_s = self._clock_s() - convert.seconds(message.header.stamp)
+        if most_s and not delay_s - _AHEAD_S <= age_s <= delay_s + sending_s + most_s:
+            how = f'{age_s:.1f} s old' if age_s > 0 else f'stamped {-age_s:.1f} s in the future'
+            link_s = delay_s + sending_s
+            self._troubles.note(
+                'age',
+                f'images are {how} on arrival, where the link takes {link_s:.1f} s: the clocks of '
+                'robot and ground differ, or the image is old',
+            )
+
+    def _clock_s(self) -> float:
+        return 1e-9 * self.get_clock().now().nanoseconds
+
     def _on_frame(self, message: SemanticFrame) -> None:
         now = time.monotonic()
+        self._judge_age(message)
         self._last_frame = now
         self._counts['received'] += 1
         self._bits.add(now, 8 * len(message.data))
@@ -186,6 +221,9 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         self._decode_ms = 1000 * (now - start)
         self._frames.add(now)
         self._shown = header
+        self._unchanged_s = frame.notes.timing.frozen_s if frame.notes else 0.0
+        if frame.notes and frame.notes.warning:
+            self._troubles.note('image', f'the robot says: {frame.notes.warning}')
         self._counts['decoded'] += 1
         self._counts['truncated'] += message.truncated
 
@@ -209,10 +247,10 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
                 raise
 
     def _age(self) -> float:
-        """Seconds since the shown picture was taken, by this node's clock."""
+        """Seconds since a pixel of the shown picture changed, by this node's clock."""
         if self._shown is None:
             return float('nan')
-        return self.get_clock().now().nanoseconds * 1e-9 - convert.seconds(self._shown.stamp)
+        return self._clock_s() - convert.seconds(self._shown.stamp) + self._unchanged_s
 
     def diagnose(self) -> Report:
         """Age, rate and trouble; STALE when the picture on screen is old."""
@@ -228,6 +266,10 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
             level, message = WARN, 'no camera_info yet: depth cannot be projected'
         elif not calibrated(self._infos.newest):
             level, message = WARN, 'the camera is not calibrated: depth cannot be projected'
+        troubles = self._troubles.recent() if self.active else []
+        if troubles and level != STALE:
+            said = [message] if level == WARN else []
+            level, message = WARN, '; '.join([*troubles, *said])
         skipped = self._worker.skipped if self.active else 0
         return Report(
             level,
@@ -238,6 +280,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
                 'skipped': skipped,
                 'camera_info_unmatched': self._infos.unmatched,
                 'frame_age_s': self._age(),
+                'unchanged_s': self._unchanged_s,
                 'frames_per_s': self._frames.per_second(now),
                 'kbps': self._bits.per_second(now) / 1000,
                 'decode_ms': self._decode_ms,

@@ -87,6 +87,28 @@ class Drops:
         return time.monotonic() - self._at < RECENT_S
 
 
+class Troubles:
+    """What is wrong with inputs that were used all the same: logged, and news for a while."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._said: dict[str, tuple[float, str]] = {}
+
+    def note(self, kind: str, text: str) -> None:
+        """Take note of a trouble of a kind, in words; they replace those of the kind before."""
+        if not self._node.context.ok():
+            return
+        now = time.monotonic()
+        if now - self._said.get(kind, (-math.inf, ''))[0] > RECENT_S:
+            self._node.get_logger().warning(text)
+        self._said[kind] = now, text
+
+    def recent(self) -> list[str]:
+        """Return what is still news."""
+        now = time.monotonic()
+        return [text for at, text in list(self._said.values()) if now - at < RECENT_S]
+
+
 class Rate:
     """Events and amounts per second over the last ``window`` seconds of the caller's clock."""
 

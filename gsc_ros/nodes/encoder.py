@@ -25,7 +25,8 @@ from gsc_ros.link.payloads import WHOLE, Region
 from gsc_ros.msg import LinkStatus, SemanticFrame
 from gsc_ros.nodes import convert, lifecycle, topics
 from gsc_ros.nodes.camera_input import CameraInput, CameraInputParameters
-from gsc_ros.nodes.diagnostics import OK, STALE, WARN, Drops, Rate, Report
+from gsc_ros.nodes.diagnostics import OK, STALE, WARN, Drops, Rate, Report, Troubles
+from gsc_ros.nodes.freshness import Arrived, Freshness, FreshnessParameters
 from gsc_ros.nodes.parameters import parameter
 from gsc_ros.nodes.worker import NewestWorker
 
@@ -35,7 +36,7 @@ _FORGET = 0.9  # of a slow picture at each one after it
 
 
 @dataclass(frozen=True)
-class EncoderParameters(CameraInputParameters):
+class EncoderParameters(CameraInputParameters, FreshnessParameters):
     """What the encoder can be told."""
 
     preset: str = parameter('gsc', 'Which streams a frame has', choices=PRESETS, read_only=True)
@@ -88,8 +89,16 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         # Deltas lean on the last key frame: a lost delta harms no other frame.
         self._film: FilmEncoder = FilmEncoder(codec, v.key_every, chained=False)
         self._publisher = self.create_publisher(SemanticFrame, topics.CODED, topics.NEWEST)
-        self._counts = {'received': 0, 'encoded': 0, 'unread': 0, 'held': 0, 'wanted': 0}
-        self._drops = Drops(self, 'picture')
+        self._counts = {
+            'received': 0,
+            'encoded': 0,
+            'unread': 0,
+            'held': 0,
+            'wanted': 0,
+            'partly_lost': 0,
+            'blank': 0,
+        }
+        self._drops, self._troubles = Drops(self, 'picture'), Troubles(self)
         self._camera = CameraInput(self, self._drops, self._on_image)
         self._region: RegionOfInterest | None = None
         self._region_at = -np.inf
@@ -106,6 +115,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         """Subscribe."""
         self._stopping = threading.Event()
         self._worker = NewestWorker(self._encode, self._drops.note, self._wait_s)
+        self._freshness = Freshness(self, self._troubles)
         self._camera.start()
         status = self.create_subscription(
             LinkStatus, topics.STATUS, self._on_status, topics.LATCHED
@@ -158,12 +168,13 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         now = time.monotonic()
         self._last_image = now
         self._counts['received'] += 1
+        arrived = self._freshness.arrived(message)
         if self._publisher.get_subscription_count() == 0:
             self._counts['unread'] += 1
         else:
             # The newest waits for the link to open.
             self._counts['held'] += self._link_closed(now)
-            self._worker.offer(message)
+            self._worker.offer(arrived)
 
     def _link_closed(self, now: float) -> bool:
         fresh = now - self._status_at < STATUS_TIMEOUT_S
@@ -194,7 +205,8 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         self._paced_at = now
         return now
 
-    def _encode(self, message: Image | CompressedImage) -> None:
+    def _encode(self, image: Arrived) -> None:
+        message = image.message
         start, begun = time.monotonic(), self._now()
         self._pace.begun(begun)
         v, carrier = self.values, self._carrier(start)
@@ -203,7 +215,12 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         rgb = taken.rgb
         self._film.key_every = self.values.key_every
         region = self._interest(begun, (rgb.shape[1], rgb.shape[0]))
-        frame = self._film.encode(rgb, budget_bytes, taken.depth, self._sequence, region)
+        timing = self._freshness.timing(image)
+        frame = self._film.encode(rgb, budget_bytes, taken.depth, self._sequence, region, timing)
+        loss = frame.notes.loss if frame.notes else None
+        if loss is not None:
+            self._counts['blank' if loss.whole else 'partly_lost'] += 1
+            self._troubles.note('loss', f'{loss}: is the lens covered, the camera broken?')
         encoded = self._now()
         self._encode_ms = 1000 * (time.monotonic() - start)
         # The first call takes longer than any other.
@@ -244,7 +261,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
             said.append(f'images were dropped: {self._drops.last}')
         if self._link_closed(now):
             said.append('the link is closed: images are held back')
-        return said + self._camera.trouble()
+        return said + self._troubles.recent() + self._camera.trouble()
 
     def diagnose(self) -> Report:
         """Rate, bits and trouble."""
@@ -266,6 +283,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
                 'rejected': self._drops.count,
                 'skipped': skipped,
                 **self._camera.figures(),
+                **(self._freshness.figures() if self.active else {}),
                 'frames_per_s': self._frames.per_second(now),
                 'kbps': self._bits.per_second(now) / 1000,
                 'encode_ms': self._encode_ms,

@@ -219,7 +219,8 @@ class Monitor(lifecycle.GscNode[MonitorParameters]):
         if self._shown is None:
             return math.nan
         taken = self._shown[0] + 1e-9 * self._shown[1]
-        return self.get_clock().now().nanoseconds * 1e-9 - taken
+        unchanged_s = float(self._decoder.get('unchanged_s', 0))
+        return self.get_clock().now().nanoseconds * 1e-9 - taken + unchanged_s
 
     def _say(self) -> None:
         """Print the status line and note its figures."""

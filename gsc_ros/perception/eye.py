@@ -1,5 +1,6 @@
 """The robot's own view of a picture: what is where, and how far."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -10,9 +11,63 @@ from numpy.typing import NDArray
 from gsc_ros.models.layers import folded, to_tensor
 from gsc_ros.models.perception import PerceptionNet, log_to_depth
 from gsc_ros.models.weights import FOLDER, frozen, load
-from gsc_ros.perception.labels import NUM_CLASSES, SKY
+from gsc_ros.perception.labels import LABELS, NUM_CLASSES, SKY
 
 WEIGHTS = 'perception.safetensors'
+
+# The eye was taught on streets and takes pale walls and ceilings for sky. It is believed where it
+# is sure of the sky (by its median chance), and the sky ends at things that are far away (by their
+# median, m), or the lower third of the image is open ground, of which the eye is sure, too.
+_SURE_OF_SKY, _FAR_M, _SURE_BELOW, _GROUND_SHARE = 0.9, 30.0, 0.85, 0.5
+_GROUND = [LABELS.index(name) for name in ('road', 'sidewalk', 'terrain')]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """
+    What the eye makes of a picture (H, W).
+
+    ``classes``: ids uint8 (H/8, W/8); ``metres``: depth float32 (H/8, W/8), +inf where the class
+    is sky; ``sky_doubtful``: what is classed as sky may be something else.
+    """
+
+    classes: NDArray[np.uint8]
+    metres: NDArray[np.float32]
+    sky_doubtful: bool
+
+
+def upper(area: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the part of an area (h, w) that reaches the upper border, through itself."""
+    _, parts = cv2.connectedComponents(area.astype(np.uint8), connectivity=4)
+    reached = np.zeros(parts.max() + 1, bool)
+    reached[parts[0]] = True
+    return np.asarray(reached[parts] & area)
+
+
+def _sky_doubtful(
+    classes: NDArray[np.uint8], chances: NDArray[np.float32], metres: NDArray[np.float32]
+) -> bool:
+    """
+    Tell whether what is classed as sky may be something else.
+
+    ``classes``: ids (h, w); ``chances`` of the classes (classes, h, w); ``metres``: depth (h, w).
+    """
+    sky = classes == SKY
+    if not sky.any():
+        return False
+    above = upper(sky)
+    if not above.any() or np.median(chances[SKY][above]) < _SURE_OF_SKY:
+        return True
+    # Two cells deep, for the edge of the sky is not sharp.
+    below = np.zeros_like(sky)
+    below[1:] = above[:-1]
+    below[2:] |= above[:-2]
+    below &= ~sky
+    if below.any() and np.median(metres[below]) >= _FAR_M:
+        return False
+    third = len(classes) // 3
+    ground = np.isin(classes[-third:], _GROUND).mean()
+    return bool(ground < _GROUND_SHARE or chances[:, -third:].max(0).mean() < _SURE_BELOW)
 
 
 class Eye:
@@ -35,17 +90,13 @@ class Eye:
         return cls(folded(frozen(PerceptionNet(NUM_CLASSES))))
 
     @torch.inference_mode()
-    def look(self, rgb: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """
-        Segment and range.
-
-        ``rgb``: uint8 (H, W, 3), sides multiples of 32. Returns class ids uint8 (H/8, W/8) and
-        depth float32 (H/8, W/8) in metres, +inf where the class is sky.
-        """
+    def look(self, rgb: NDArray[np.uint8]) -> Seen:
+        """Segment and range a picture uint8 (H, W, 3), sides multiples of 32."""
         logits, code = self.net(to_tensor(torch.from_numpy(np.ascontiguousarray(rgb))[None]))
         classes = logits[0].argmax(0).numpy().astype(np.uint8)
         depth = log_to_depth(code.float())[0, 0].numpy()
-        return classes, np.where(classes == SKY, np.float32(np.inf), depth)
+        doubtful = _sky_doubtful(classes, logits[0].float().softmax(0).numpy(), depth)
+        return Seen(classes, np.where(classes == SKY, np.float32(np.inf), depth), doubtful)
 
 
 def enlarge(

@@ -1,0 +1,82 @@
+"""
+Count what is said of images where there is nothing to see: false alarms, and sky that is none.
+
+Run ``python -m benchmarks.nothing_to_see DIR`` on a dataset (``docs/datasets.md``). The first
+table lists the images of which something is said to be lost. The second gives, by folder and at a
+budget, the share of the pixels that is classed as sky, the share whose depth is +Inf, and the
+images where that is over 1 %; where the dataset has labels, the share of the labelled sky that is
++Inf, and of +Inf that is labelled sky.
+"""
+
+import argparse
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from gsc_ros.codec.codec import SemanticCodec
+from gsc_ros.codec.grid import coding_size
+from gsc_ros.evaluation.datasets import Frame, open_dataset, thin
+from gsc_ros.perception.content import find_loss
+from gsc_ros.perception.labels import SKY, UNLABELLED
+
+
+def losses(frames: list[Frame]) -> None:
+    """Print the images of which something is said to be lost."""
+    found = 0
+    print('| image | said |\n|---|---|')
+    for frame in frames:
+        rgb = frame.rgb()
+        size = coding_size(rgb.shape[1], rgb.shape[0])
+        loss = find_loss(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA))
+        if loss is not None:
+            found += 1
+            print(f'| {frame.name} | {loss} |')
+    print(f'\n{found} of {len(frames)} images\n')
+
+
+def sky(frames: list[Frame], codec: SemanticCodec, budget: int) -> None:
+    """Print shares of sky and of infinite depth."""
+    sums: dict[str, list[np.ndarray]] = defaultdict(list)
+    for frame in frames:
+        decoded = codec.decode(codec.encode(frame.rgb(), budget).data)
+        infinite = np.isposinf(decoded.depth)
+        classed = float((decoded.segmentation == SKY).mean())
+        row = [1, classed, infinite.mean(), infinite.mean() > 0.01, 0, 0, 0]
+        if frame.segmentation is not None:
+            truth = frame.segmentation()
+            true = truth == SKY
+            row[4:] = [
+                (infinite & true).sum(),
+                true.sum(),
+                (infinite & (truth != UNLABELLED)).sum(),
+            ]
+        sums[frame.picture.parent.name].append(np.array(row, float))
+    print('| folder | images | sky | +Inf | over 1 % | of labelled sky | of +Inf |')
+    print('|---|---|---|---|---|---|---|')
+    for name, rows in sorted(sums.items()):
+        n, classed, infinite, over, both, true, known = np.sum(rows, 0)
+        line = f'| {name} | {n:.0f} | {classed / n:.1%} | {infinite / n:.1%} | {over:.0f} |'
+        print(line, f'{both / true:.1%} | {both / max(known, 1):.1%} |' if true else '| |')
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument('dataset', type=Path)
+    parser.add_argument('--split', default='val', help='of the dataset (val)')
+    parser.add_argument('--limit', type=int, help='images of the second table, evenly spaced')
+    parser.add_argument('--budget', type=int, default=300, help='bytes a frame (300)')
+    args = parser.parse_args()
+    frames = open_dataset(args.dataset, split=args.split)
+    losses(frames)
+    sky(thin(frames, args.limit), SemanticCodec.load(), args.budget)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""What a robot notes about an image: coded, cut, and said."""
+
+import numpy as np
+import pytest
+from frames import random_symbols, uneven_prior
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gsc_ros.codec import notes, streams
+from gsc_ros.codec.caption import Caption, Thing
+from gsc_ros.codec.notes import Notes, Timing, spoken
+from gsc_ros.codec.planes import PLANES
+from gsc_ros.codec.rangecoder import Decoder, Encoder, EndOfStream
+from gsc_ros.perception.content import KINDS, Loss
+
+SIZE = (256, 192)
+SHAPE = (12, 16)
+PRIOR = uneven_prior()
+
+
+def cells(rows):
+    lost = np.zeros(SHAPE, bool)
+    lost[rows] = True
+    return lost
+
+
+seconds = st.one_of(st.just(0.0), st.floats(1.0, 1e9))
+losses = st.builds(
+    Loss,
+    st.integers(0, len(KINDS) - 1),
+    st.sampled_from([np.ones(SHAPE, bool), cells(slice(5, 12)), cells([0, 3])]),
+)
+timings = st.builds(
+    lambda off, ahead, still, frozen: Timing(-off if ahead else off, still, frozen),
+    seconds, st.booleans(), seconds, seconds,
+)  # fmt: skip
+several = st.builds(Notes, st.one_of(st.none(), losses), timings, st.booleans())
+
+
+def same(a, b):
+    assert a.sky_doubtful == b.sky_doubtful
+    assert (a.loss is None) == (b.loss is None)
+    if a.loss is not None:
+        assert a.loss.kind == b.loss.kind
+        np.testing.assert_array_equal(a.loss.cells, b.loss.cells)
+    for name in ('off_s', 'still_s', 'frozen_s'):
+        assert getattr(a.timing, name) == pytest.approx(getattr(b.timing, name), rel=0.003)
+
+
+@settings(deadline=None, max_examples=60)
+@given(several)
+def test_notes_come_back_and_what_is_cut_is_never_wrong(said):
+    coder = Encoder()
+    notes.code(coder, said, SHAPE)
+    data = coder.finish()
+    same(notes.code(Decoder(data), None, SHAPE), said)
+    for length in range(len(data)):
+        try:
+            same(notes.code(Decoder(data[:length]), None, SHAPE), said)
+        except EndOfStream:
+            continue
+
+
+def test_notes_are_small():
+    for said, most in (
+        (Notes(sky_doubtful=True), 2),
+        (Notes(Loss(0, np.ones(SHAPE, bool))), 2),
+        (Notes(timing=Timing(3600.0)), 3),
+        (Notes(Loss(3, cells(slice(6, 12)))), 10),
+    ):
+        coder = Encoder()
+        notes.code(coder, said, SHAPE)
+        assert len(coder.finish()) <= most
+
+
+@pytest.mark.parametrize('budget', [40, 90, 300, 100_000])
+def test_of_lost_cells_no_symbol_is_sent(budget):
+    symbols = random_symbols(3, SIZE)
+    symbols.notes = Notes(Loss(3, cells(slice(4, 8))))
+    data, coded = streams.encode(symbols, PRIOR, budget)
+    assert len(data) <= budget
+    found = streams.decode(data, SIZE, PRIOR, noted=True)
+    same(found.notes, symbols.notes)
+    for plane in PLANES:
+        lost = symbols.lost(plane.name)
+        assert (lost.any(1) == lost.all(1)).all()  # whole rows
+        assert (found.planes[plane.name][:, lost] == -1).all()
+        known = found.received(plane.name)
+        np.testing.assert_array_equal(
+            found.planes[plane.name][:, known], symbols.planes[plane.name][:, known]
+        )
+        if budget > 300:
+            assert known[~lost].all()
+    if budget == 300:
+        # The room goes to what is left.
+        plain = streams.encode(random_symbols(3, SIZE), PRIOR, budget)[1]
+        assert coded.received('tokens3').sum() > plain.received('tokens3').sum()
+
+
+def test_an_image_that_shows_nothing_costs_few_bytes():
+    symbols = random_symbols(4, SIZE)
+    symbols.caption = Caption()
+    symbols.notes = Notes(Loss(0, np.ones(SHAPE, bool)))
+    data, _ = streams.encode(symbols, PRIOR, 300)
+    assert len(data) <= 6
+
+
+def test_notes_are_put_into_words():
+    street = Caption(1, (Thing(4, 2, 3),))
+    half = Loss(3, cells(slice(6, 12)))
+    assert spoken(street, None) == 'street: car ahead at 10 m'
+    assert spoken(street, Notes(sky_doubtful=True)) == 'street: car ahead at 10 m'
+    assert spoken(None, None) == ''
+    assert spoken(street, Notes(half)) == (
+        'street: car ahead at 10 m; part of the image is lost: grey, 50 %'
+    )
+    # Of the way that is not seen nothing is said.
+    assert spoken(Caption(1), Notes(half)).startswith('street: no objects in what is left; ')
+    assert spoken(street, Notes(Loss(0, np.ones(SHAPE, bool)))) == 'no image: black'
+    assert spoken(street, Notes(timing=Timing(3600.0))) == 'image not of now: 3600 s old'
+    assert spoken(street, Notes(timing=Timing(-90.0))) == (
+        'image not of now: stamped 90 s in the future'
+    )
+    assert 'stands still for 7 s' in spoken(street, Notes(timing=Timing(still_s=7.0)))
+    assert spoken(street, Notes(timing=Timing(frozen_s=20.0))) == (
+        'street: car ahead at 10 m; no pixel has changed for 20 s'
+    )
+
+
+def test_only_a_whole_loss_or_a_wrong_time_makes_blind():
+    assert Notes(Loss(0, np.ones(SHAPE, bool))).blind
+    assert not Notes(Loss(0, cells([0]))).blind
+    assert Notes(timing=Timing(off_s=-9.0)).blind
+    assert Notes(timing=Timing(still_s=2.0)).blind
+    assert not Notes(timing=Timing(frozen_s=99.0), sky_doubtful=True).blind
+    assert not Notes()
