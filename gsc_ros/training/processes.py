@@ -5,6 +5,7 @@ Gradients are averaged once a step. On a CPU that other work shares, threads tha
 other in every layer lose much more.
 """
 
+import atexit
 from collections.abc import Sequence
 
 import torch
@@ -17,6 +18,8 @@ def join() -> int:
         return 0
     if not distributed.is_initialized():
         distributed.init_process_group('gloo')
+        # Its threads must end before the interpreter does, or the process is aborted.
+        atexit.register(distributed.destroy_process_group)
     return distributed.get_rank()
 
 
