@@ -17,6 +17,7 @@ from gsc_ros.nodes.decoder import Decoder
 from gsc_ros.nodes.encoder import Encoder
 from gsc_ros.nodes.link import LinkNode
 from gsc_ros.perception.eye import WEIGHTS
+from gsc_ros.perception.labels import SKY
 
 pytestmark = pytest.mark.skipif(find_spec('mujoco') is None, reason='MuJoCo is not installed')
 
@@ -57,6 +58,7 @@ class Navigation:
             topics.DECODED_DEPTH: Image,
             topics.DECODED_DEPTH_INFO: CameraInfo,
             topics.TRUST: Image,
+            topics.DECODED_SEGMENTATION: Image,
             topics.DEPTH: Image,
             topics.CAMERA_INFO: CameraInfo,
         }
@@ -116,7 +118,9 @@ def check_set(parts):
     assert info.distortion_model == robot.distortion_model
     depth = convert.to_metres(depth_message)
     trust = convert.to_array(parts[topics.TRUST])
-    assert (np.isnan(depth) == (trust == GENERATED)).all()
+    # Also where the sky is not certain depth is not known.
+    unsure = (convert.to_array(parts[topics.DECODED_SEGMENTATION]) == SKY) & ~np.isposinf(depth)
+    assert (np.isnan(depth) == ((trust == GENERATED) | unsure)).all()
     assert not np.isneginf(depth).any()
     return depth, np.reshape(info.k, (3, 3)), convert.to_metres(truth)
 

@@ -243,7 +243,7 @@ def test_errors_name_what_is_wrong():
         bitstream.unpack(b'\x89PNG\r\n\x1a\n' + bytes(40))
     for at, value, message in (
         (0, (bitstream.VERSION + 1) << 4, f'version {bitstream.VERSION + 1}'),
-        (0, bitstream.VERSION << 4 | 3, 'preset 3'),
+        (0, bitstream.VERSION << 4 | 1, 'preset 1'),
         (4, 254, 'size 254'),
     ):
         newer = bytearray(data[:6])
