@@ -4,8 +4,8 @@ Count what is said of images where there is nothing to see: false alarms, and sk
 Run ``python -m benchmarks.nothing_to_see DIR`` on a dataset (``docs/datasets.md``). The first
 table lists the images of which something is said to be lost. The second gives, by folder and at a
 budget, the share of the pixels that is classed as sky, the share whose depth is +Inf, and the
-images where that is over 1 %; where the dataset has labels, the share of the labelled sky that is
-+Inf, and of +Inf that is labelled sky.
+images where that is over 1 %; where the dataset has labels, the shares of the labelled sky that
+are classed as sky and that are +Inf, and the share of +Inf that is labelled sky.
 """
 
 import argparse
@@ -42,24 +42,21 @@ def sky(frames: list[Frame], codec: SemanticCodec, budget: int) -> None:
     sums: dict[str, list[np.ndarray]] = defaultdict(list)
     for frame in frames:
         decoded = codec.decode(codec.encode(frame.rgb(), budget).data)
-        infinite = np.isposinf(decoded.depth)
-        classed = float((decoded.segmentation == SKY).mean())
-        row = [1, classed, infinite.mean(), infinite.mean() > 0.01, 0, 0, 0]
+        infinite, classed = np.isposinf(decoded.depth), decoded.segmentation == SKY
+        row = [1, classed.mean(), infinite.mean(), infinite.mean() > 0.01, 0, 0, 0, 0]
         if frame.segmentation is not None:
             truth = frame.segmentation()
             true = truth == SKY
-            row[4:] = [
-                (infinite & true).sum(),
-                true.sum(),
-                (infinite & (truth != UNLABELLED)).sum(),
-            ]
+            known = infinite & (truth != UNLABELLED)
+            row[4:] = [area.sum() for area in (classed & true, infinite & true, true, known)]
         sums[frame.picture.parent.name].append(np.array(row, float))
-    print('| folder | images | sky | +Inf | over 1 % | of labelled sky | of +Inf |')
-    print('|---|---|---|---|---|---|---|')
+    print('| folder | images | sky | +Inf | over 1 % | labelled: sky | +Inf | right |')
+    print('|---|---|---|---|---|---|---|---|')
     for name, rows in sorted(sums.items()):
-        n, classed, infinite, over, both, true, known = np.sum(rows, 0)
-        line = f'| {name} | {n:.0f} | {classed / n:.1%} | {infinite / n:.1%} | {over:.0f} |'
-        print(line, f'{both / true:.1%} | {both / max(known, 1):.1%} |' if true else '| |')
+        n, share, infinite, over, seen, both, true, known = np.sum(rows, 0)
+        print(f'| {name} | {n:.0f} | {share / n:.1%} | {infinite / n:.1%} | {over:.0f} |', end=' ')
+        shares = (seen / true, both / true, both / max(known, 1)) if true else ()
+        print(' | '.join(f'{value:.1%}' for value in shares) if true else '| |', '|')
 
 
 def main() -> int:

@@ -34,7 +34,7 @@ DEFAULT_STEPS = 0
 # A key frame stands alone, a delta is void where the other was lost: of much the same error the
 # key frame is sent.
 KEY_WORTH = 0.95
-_CERTAIN = 0.8  # chance of sky, that depth is infinite
+_CERTAIN = 0.7  # chance of sky from which on depth is infinite
 _RESIDUAL_BITS = 80  # left over: a residual is worth its while
 
 # Of a pixel: what of it was sent, what follows from what was sent around it, and what is made up.

@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from gsc_ros.models.layers import folded, to_tensor
 from gsc_ros.models.perception import PerceptionNet, log_to_depth
 from gsc_ros.models.weights import FOLDER, frozen, load
-from gsc_ros.perception.labels import LABELS, NUM_CLASSES, SKY
+from gsc_ros.perception.labels import NUM_CLASSES, SKY
 
 WEIGHTS = 'perception.safetensors'
 
-# The eye was taught on streets and takes pale walls and ceilings for sky. It is believed where it
-# is sure of the sky (by its median chance), and the sky ends at things that are far away (by their
-# median, m), or the lower third of the image is open ground, of which the eye is sure, too.
-_SURE_OF_SKY, _FAR_M, _SURE_BELOW, _GROUND_SHARE = 0.9, 30.0, 0.85, 0.5
-_GROUND = [LABELS.index(name) for name in ('road', 'sidewalk', 'terrain')]
+# The eye was taught on streets and takes pale walls and ceilings for sky. What speaks for the sky:
+# how sure the eye is of it, how sure of the lower third of the image, and how far away the things
+# are at which it ends. Weights of the logarithms of these odds and of the distance (m), and what
+# their sum has to reach: by logistic regression on street scenes against rooms (certain e to 1).
+_SKY_WEIGHTS, _SKY_CERTAIN = (1.25, 2.7, 8.0), 33.2
 
 
 @dataclass(frozen=True)
@@ -56,18 +56,17 @@ def _sky_doubtful(
     if not sky.any():
         return False
     above = upper(sky)
-    if not above.any() or np.median(chances[SKY][above]) < _SURE_OF_SKY:
-        return True
     # Two cells deep, for the edge of the sky is not sharp.
     below = np.zeros_like(sky)
     below[1:] = above[:-1]
     below[2:] |= above[:-2]
     below &= ~sky
-    if below.any() and np.median(metres[below]) >= _FAR_M:
-        return False
-    third = len(classes) // 3
-    ground = np.isin(classes[-third:], _GROUND).mean()
-    return bool(ground < _GROUND_SHARE or chances[:, -third:].max(0).mean() < _SURE_BELOW)
+    if not (above.any() and below.any()):
+        return True
+    lower = chances[:, -(len(classes) // 3) :].max(0)
+    sure = np.clip([np.median(chances[SKY][above]), lower.mean()], 0.01, 0.995)
+    evidence = [*np.log(sure / (1 - sure)), np.log1p(np.median(metres[below]))]
+    return bool(np.dot(_SKY_WEIGHTS, evidence) < _SKY_CERTAIN)
 
 
 class Eye:
