@@ -61,6 +61,14 @@ def test_a_clock_that_is_set_with_the_cameras_is_no_delay(step):
     assert checked(clocks - 0.05, arrivals, clocks) == (0.0, 0.0)
 
 
+@pytest.mark.parametrize('wrong', [-3600.0, 3600.0])
+def test_a_cameras_clock_that_is_put_right_is_right_at_once(wrong):
+    arrivals = np.arange(20.0)
+    stamps = WALL + arrivals - 0.05 + np.where(arrivals < 10, wrong, 0)
+    assert checked(stamps[:10])[0] == pytest.approx(-wrong, abs=0.1)
+    assert checked(stamps) == (0.0, 0.0)
+
+
 def test_simulated_time_may_run_at_any_speed():
     """There the node's clock is the time of arrival, too."""
     times = 1e9 + np.arange(0.0, 900.0, 30.0)

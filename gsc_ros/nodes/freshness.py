@@ -72,16 +72,16 @@ class Stamps:
         if not abs(apart - self._apart) <= _STEP_S:
             self._lags.clear()
         self._apart = apart
-        self._lags.append((arrival_s, arrival_s - stamp_s))
-        while self._lags[0][0] < arrival_s - _WINDOW_S:
+        while self._lags and self._lags[0][0] < arrival_s - _WINDOW_S:
             self._lags.popleft()
         if not most_s:
             return 0.0, 0.0
-        age_s = clock_s - stamp_s
-        late_s = self._lags[-1][1] - min(lag for _, lag in self._lags)
-        if -_AHEAD_S <= age_s <= most_s:
-            age_s = late_s if late_s > most_s else 0.0
-        return age_s, still_s if still_s >= _STILL_S else 0.0
+        off_s = clock_s - stamp_s
+        if -_AHEAD_S <= off_s <= most_s:  # those of a wrong clock are nothing to compare with
+            self._lags.append((arrival_s, arrival_s - stamp_s))
+            late_s = self._lags[-1][1] - min(lag for _, lag in self._lags)
+            off_s = late_s if late_s > most_s else 0.0
+        return off_s, still_s if still_s >= _STILL_S else 0.0
 
 
 class Pixels:
