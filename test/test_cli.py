@@ -159,3 +159,12 @@ def test_a_command_runs_where_a_library_of_another_is_missing(tmp_path):
         )  # fmt: skip
         assert done.returncode == code, done.stderr
         assert ('cryptography' in done.stderr) == (code == 2)
+
+
+def test_info_tells_what_the_image_lacks(tmp_path, capsys):
+    cv2.imwrite(str(tmp_path / 'black.png'), np.zeros((96, 128, 3), np.uint8))
+    frame = str(tmp_path / 'black.gsc')
+    assert main(['encode', str(tmp_path / 'black.png'), '-o', frame, *RANDOM]) == 0
+    assert 'no image: black' in capsys.readouterr().out
+    assert main(['info', frame, *RANDOM]) == 0
+    assert 'caption      no image: black' in capsys.readouterr().out

@@ -363,7 +363,8 @@ def read_only(file):
 @contextlib.contextmanager
 def removed(file):
     """The counts are gone."""
-    aside = counts_of(file).rename(file.with_name('aside'))
+    with trusted_files.locked(file, 5.0):  # else a write under way makes them again
+        aside = counts_of(file).rename(file.with_name('aside'))
     yield
     aside.rename(counts_of(file))
 
@@ -371,7 +372,8 @@ def removed(file):
 @contextlib.contextmanager
 def opened_to_others(file):
     """Others may write the counts."""
-    counts_of(file).chmod(0o666)
+    with trusted_files.locked(file, 5.0):
+        counts_of(file).chmod(0o666)
     yield
     counts_of(file).chmod(0o600)
 

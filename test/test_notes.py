@@ -63,7 +63,7 @@ def test_notes_come_back_and_what_is_cut_is_never_wrong(said):
 
 def test_notes_are_small():
     for said, most in (
-        (Notes(sky_doubtful=True), 2),
+        (Notes(sky_doubtful=True), 1),
         (Notes(Loss(0, np.ones(SHAPE, bool))), 2),
         (Notes(timing=Timing(3600.0)), 3),
         (Notes(Loss(3, cells(slice(6, 12)))), 10),

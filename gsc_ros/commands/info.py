@@ -19,6 +19,7 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
 def run(args: argparse.Namespace) -> int:
     """Print header, caption and streams."""
     from gsc_ros.codec.codec import SemanticCodec, bitstream
+    from gsc_ros.codec.notes import spoken
 
     data = args.file.read_bytes()
     codec = SemanticCodec.load(args.preset, args.weights)
@@ -28,7 +29,9 @@ def run(args: argparse.Namespace) -> int:
     print(f'preset       {header.preset}, weights {header.fingerprint:04x}')
     print(f'sequence     {header.sequence} ({"delta" if header.frame_type else "key"} frame)')
     print(f'median depth {bitstream.depth_of_code(header.depth_code):.1f} m')
-    print(f'caption      {symbols.caption or "not received"}')
+    print(f'caption      {spoken(symbols.caption, symbols.notes) or "not received"}')
+    if symbols.notes and symbols.notes.sky_doubtful:
+        print('sky          not certain: no depth of +Inf')
     print(f'header       {8 * header.bytes} bits')
     for name, bits in symbols.bits.items():
         print(f'{name:12} {bits:.0f} bits')

@@ -36,7 +36,7 @@ _DARK, _BRIGHT, _NEAR = 20, 235, 6
 _GREEN = 60
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Loss:
     """
     What of an image is lost.
@@ -154,8 +154,8 @@ def _flat_rows(picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Find the rows of one colour: bool (H)."""
     flat = np.ones(len(picture), bool)
     for step in (_SAMPLED, 1):  # most rows are known by a few of their pixels
-        rows = picture[flat, ::step]
-        flat[flat] = (rows.max(1).astype(np.int64) - rows.min(1)).max(1) <= _FLAT
+        columns = np.ascontiguousarray(picture[flat, ::step].swapaxes(0, 1))
+        flat[flat] = (columns.max(0).astype(np.int64) - columns.min(0)).max(1) <= _FLAT
     return flat
 
 
