@@ -211,6 +211,7 @@ setup(
             'av>=13,<20',
             'cobs>=1.2,<2',
             'hypothesis>=6.80',
+            'import-linter>=2.0',
             'matplotlib>=3.7',
             'mypy>=1.10',
             'pyserial>=3.5,<4',

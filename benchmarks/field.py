@@ -40,8 +40,8 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 
 from gsc_ros.__main__ import environment
-from gsc_ros.link import keys
-from gsc_ros.nodes import topics
+from gsc_ros.link.datagrams import keys
+from gsc_ros.ros import topics
 
 # Other runs on this machine are to have others; above 101 ports may be taken.
 _FIRST = 20 + 2 * (os.getpid() % 40)

@@ -17,15 +17,16 @@ import tracemalloc
 from collections import deque
 from functools import cache
 
-from gsc_ros.link import budget, framing, profiles, units
-from gsc_ros.link.ccsds import seal_for
-from gsc_ros.link.channel import Channel
-from gsc_ros.link.framing import Class, Reassembler
-from gsc_ros.link.losses import GilbertElliott, GilbertElliottModel
-from gsc_ros.link.payloads import FRAME_OVERHEAD
-from gsc_ros.link.schedule import Schedule
-from gsc_ros.link.schedule import of as schedule_of
-from gsc_ros.link.security import Sealed
+from gsc_ros.link.datagrams import framing
+from gsc_ros.link.datagrams.ccsds import seal_for
+from gsc_ros.link.datagrams.framing import Class, Reassembler
+from gsc_ros.link.datagrams.payloads import FRAME_OVERHEAD
+from gsc_ros.link.datagrams.security import Sealed
+from gsc_ros.link.radio import budget, profiles, units
+from gsc_ros.link.radio.losses import GilbertElliott, GilbertElliottModel
+from gsc_ros.link.radio.schedule import Schedule
+from gsc_ros.link.radio.schedule import of as schedule_of
+from gsc_ros.link.traffic.channel import Channel
 
 PACKETS = 1_000_000
 FRAME_BYTES = 300

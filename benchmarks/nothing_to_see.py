@@ -19,8 +19,8 @@ import numpy as np
 from gsc_ros.codec.codec import SemanticCodec
 from gsc_ros.codec.grid import coding_size
 from gsc_ros.evaluation.datasets import Frame, open_dataset, thin
+from gsc_ros.labels import SKY, UNLABELLED
 from gsc_ros.perception.content import find_loss
-from gsc_ros.perception.labels import SKY, UNLABELLED
 
 
 def losses(frames: list[Frame]) -> None:

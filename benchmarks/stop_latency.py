@@ -30,8 +30,8 @@ from rclpy.executors import SingleThreadedExecutor
 
 from gsc_ros import start
 from gsc_ros.graph import dds_environment
-from gsc_ros.link import keys
-from gsc_ros.nodes import topics
+from gsc_ros.link.datagrams import keys
+from gsc_ros.ros import topics
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT_S = 0.5
@@ -43,7 +43,7 @@ _NAMESPACE = 'stop_latency'
 # A link whose disk does what a file says: nothing of that touches a real disk.
 _FAULTY = """
 import errno, os, sys, time
-from gsc_ros.link import keys
+from gsc_ros.link.datagrams import keys
 
 file, name = sys.argv[1:3]
 del sys.argv[1:3]

@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 
 from gsc_ros.codec.bitstream import PRESETS
-from gsc_ros.link.transports import KINDS as TRANSPORTS
+from gsc_ros.link.traffic.transports import KINDS as TRANSPORTS
 from gsc_ros.paths import config_dir, prefixes
 from gsc_ros.sources import SOURCES
 

@@ -1,7 +1,7 @@
 """
 The first thing in every node's process: signals are handled before anything slow is imported.
 
-Until a node has begun (:mod:`gsc_ros.nodes.process` takes over then) a signal ends the process at
+Until a node has begun (:mod:`gsc_ros.ros.process` takes over then) a signal ends the process at
 once, with code 0: there is nothing to close yet. Only the standard library is imported here.
 """
 

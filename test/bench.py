@@ -13,7 +13,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
-from gsc_ros.nodes import convert, topics
+from gsc_ros.ros import convert, topics
 
 PATIENCE_S = 40.0
 

@@ -9,7 +9,7 @@ from gsc_ros.codec.caption import BEARINGS, DISTANCES, SCENES, THINGS, Caption, 
 from gsc_ros.codec.layout import coarse_of
 from gsc_ros.codec.planes import PLANES, FrameSymbols
 from gsc_ros.codec.prior import Prior, all_shapes
-from gsc_ros.perception.labels import NUM_CLASSES
+from gsc_ros.labels import NUM_CLASSES
 
 
 def random_symbols(seed: int, size: tuple[int, int]) -> FrameSymbols:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
-from gsc_ros.nodes import convert
-from gsc_ros.nodes.camera_info import CameraInfos, Rectifier, scaled_info
+from gsc_ros.ros import convert
+from gsc_ros.ros.images.camera_info import CameraInfos, Rectifier, scaled_info
 
 
 def rays(message, pixels, matrix='p'):

@@ -135,7 +135,7 @@ def test_maps_are_not_written_where_their_values_would_change(tmp_path):
 def test_no_command_needs_the_libraries_of_another():
     code = (
         'import sys; from gsc_ros.cli import build_parser;'
-        'build_parser().format_help(); import gsc_ros.link.framing;'
+        'build_parser().format_help(); import gsc_ros.link.datagrams.framing;'
         'print(*{name.partition(".")[0] for name in sys.modules})'
     )
     done = subprocess.run(

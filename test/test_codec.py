@@ -26,7 +26,7 @@ from gsc_ros.codec.caption import (
 from gsc_ros.codec.film import FilmDecoder, FilmEncoder
 from gsc_ros.codec.layout import coarse_of, fine_of, halve
 from gsc_ros.codec.notes import Timing
-from gsc_ros.perception.labels import LABELS
+from gsc_ros.labels import LABELS
 
 
 @pytest.fixture(scope='module')

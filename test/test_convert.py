@@ -6,7 +6,7 @@ import pytest
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from gsc_ros.nodes.convert import (
+from gsc_ros.ros.convert import (
     compressed_to_rgb,
     to_array,
     to_image,

@@ -52,7 +52,7 @@ NOT_IN_WHEELS = {'launch', 'launch_ros', 'vision_msgs'}
 # Modules of ours that are only imported where an extra is asked for.
 LAZY_FILES = {
     'gsc_ros/evaluation/judges/transformers.py',
-    'gsc_ros/link/transports/serial.py',
+    'gsc_ros/link/traffic/transports/serial.py',
 }
 
 

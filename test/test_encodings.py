@@ -10,9 +10,10 @@ import pytest
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from gsc_ros.nodes import convert, encodings
-from gsc_ros.nodes.encodings import Stretch
 from gsc_ros.paths import prefixes
+from gsc_ros.ros import convert
+from gsc_ros.ros.images import encodings
+from gsc_ros.ros.images.encodings import Stretch
 
 BAYER = ['rggb', 'bggr', 'gbrg', 'grbg']
 

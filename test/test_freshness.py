@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gsc_ros.nodes.freshness import Pixels, Stamps
+from gsc_ros.ros.images.freshness import Pixels, Stamps
 
 WALL = 1.7e9  # the clock at the start
 

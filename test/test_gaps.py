@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gsc_ros.nodes.gaps import Gaps
+from gsc_ros.ros.images.gaps import Gaps
 
 RNG = np.random.default_rng(0)
 

@@ -14,12 +14,13 @@ from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import Image, RegionOfInterest  # noqa: E402
 from std_msgs.msg import Empty, String  # noqa: E402
 
-from gsc_ros.link.framing import Class  # noqa: E402
-from gsc_ros.link.payloads import Command  # noqa: E402
-from gsc_ros.nodes import graph_check, topics, velocity_input  # noqa: E402
+from gsc_ros.link.datagrams.framing import Class  # noqa: E402
+from gsc_ros.link.datagrams.payloads import Command  # noqa: E402
 from gsc_ros.nodes.camera import Camera  # noqa: E402
 from gsc_ros.nodes.encoder import Encoder  # noqa: E402
 from gsc_ros.nodes.link import LinkNode  # noqa: E402
+from gsc_ros.ros import graph_check, topics  # noqa: E402
+from gsc_ros.ros.link import velocity_input  # noqa: E402
 
 LINK = {'profile': 'ideal', 'security': False}
 

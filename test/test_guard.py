@@ -14,8 +14,8 @@ from geometry_msgs.msg import Twist, TwistStamped  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from std_msgs.msg import Empty, Float32  # noqa: E402
 
-from gsc_ros.nodes import topics  # noqa: E402
 from gsc_ros.nodes.guard import Guard  # noqa: E402
+from gsc_ros.ros import topics  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -209,9 +209,9 @@ def test_it_is_small():
     ours = {name for name in said if name.startswith('gsc_ros')}
     assert ours == {
         'gsc_ros', 'gsc_ros.start', 'gsc_ros.nodes', 'gsc_ros.nodes.guard',
-        'gsc_ros.nodes.parameters', 'gsc_ros.nodes.process', 'gsc_ros.nodes.shared_memory',
-        'gsc_ros.nodes.topics',
-        'gsc_ros.nodes.velocity',
+        'gsc_ros.ros', 'gsc_ros.ros.parameters', 'gsc_ros.ros.process',
+        'gsc_ros.ros.shared_memory', 'gsc_ros.ros.topics',
+        'gsc_ros.ros.link', 'gsc_ros.ros.link.velocity',
     }  # fmt: skip
 
 

@@ -316,7 +316,7 @@ def test_there_is_a_launch_file_for_every_graph():
 
 
 def test_rviz_shows_topics_that_are_published_in_the_frame_of_the_camera():
-    topics = pytest.importorskip('gsc_ros.nodes.topics')
+    topics = pytest.importorskip('gsc_ros.ros.topics')
     config = yaml.safe_load((paths.config_dir() / 'teleop.rviz').read_text())
     file = yaml.safe_load((paths.config_dir() / 'teleop_link.yaml').read_text())
     manager = config['Visualization Manager']

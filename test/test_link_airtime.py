@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsc_ros.commands import link_budget
-from gsc_ros.link import budget, profiles, schedule, units
-from gsc_ros.link.airtime import PLAIN, OnAir, lora, lora_rate_bps
-from gsc_ros.link.channel import Channel
-from gsc_ros.link.end import End
-from gsc_ros.link.framing import CHECKSUM, Class
-from gsc_ros.link.pacing import Carrier
-from gsc_ros.link.payloads import FRAME_OVERHEAD
-from gsc_ros.link.sender import Sender, TokenBucket
+from gsc_ros.link.datagrams.framing import CHECKSUM, Class
+from gsc_ros.link.datagrams.payloads import FRAME_OVERHEAD
+from gsc_ros.link.radio import budget, profiles, schedule, units
+from gsc_ros.link.radio.airtime import PLAIN, OnAir, lora, lora_rate_bps
+from gsc_ros.link.traffic.channel import Channel
+from gsc_ros.link.traffic.end import End
+from gsc_ros.link.traffic.pacing import Carrier
+from gsc_ros.link.traffic.sender import Sender, TokenBucket
 
 LORA = profiles.load('lora_915_fhss')
 

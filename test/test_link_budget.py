@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gsc_ros.commands import link_budget
-from gsc_ros.link import budget, codes, profiles, units
+from gsc_ros.link.radio import budget, codes, profiles, units
 
 AU = units.ASTRONOMICAL_UNIT_M
 

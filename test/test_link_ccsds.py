@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_link_channel import frame
 
-from gsc_ros.link import ccsds, profiles
-from gsc_ros.link.ccsds import SpacePackets, seal_for
-from gsc_ros.link.channel import Channel
-from gsc_ros.link.framing import CHECKSUM, Class, Datagram, FramingError, Reassembler
-from gsc_ros.link.security import Sealed
+from gsc_ros.link.datagrams import ccsds
+from gsc_ros.link.datagrams.ccsds import SpacePackets, seal_for
+from gsc_ros.link.datagrams.framing import CHECKSUM, Class, Datagram, FramingError, Reassembler
+from gsc_ros.link.datagrams.security import Sealed
+from gsc_ros.link.radio import profiles
+from gsc_ros.link.traffic.channel import Channel
 
 spacepackets = pytest.importorskip('spacepackets')
 KEY = bytes(range(32))

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gsc_ros.link import budget, framing, profiles
-from gsc_ros.link.channel import Channel
-from gsc_ros.link.framing import Class
-from gsc_ros.link.losses import GilbertElliott, GilbertElliottModel
+from gsc_ros.link.datagrams import framing
+from gsc_ros.link.datagrams.framing import Class
+from gsc_ros.link.radio import budget, profiles
+from gsc_ros.link.radio.losses import GilbertElliott, GilbertElliottModel
+from gsc_ros.link.traffic.channel import Channel
 
 
 def frame(stamp, size):

@@ -5,11 +5,11 @@ import math
 import pytest
 from test_link_channel import frame, run, stream
 
-from gsc_ros.link import budget, codes, profiles, schedule
-from gsc_ros.link.channel import Channel
-from gsc_ros.link.codes import CODES
-from gsc_ros.link.framing import Class
-from gsc_ros.link.schedule import Schedule
+from gsc_ros.link.datagrams.framing import Class
+from gsc_ros.link.radio import budget, codes, profiles, schedule
+from gsc_ros.link.radio.codes import CODES
+from gsc_ros.link.radio.schedule import Schedule
+from gsc_ros.link.traffic.channel import Channel
 
 
 @pytest.mark.parametrize(

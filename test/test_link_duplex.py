@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_link_channel import frame, greatest_age, stamp_of, stream
 
-from gsc_ros.link import profiles
-from gsc_ros.link.channel import Channel
-from gsc_ros.link.duplex import HalfDuplex
-from gsc_ros.link.framing import Class
-from gsc_ros.link.schedule import Schedule
+from gsc_ros.link.datagrams.framing import Class
+from gsc_ros.link.radio import profiles
+from gsc_ros.link.radio.schedule import Schedule
+from gsc_ros.link.traffic.channel import Channel
+from gsc_ros.link.traffic.duplex import HalfDuplex
 
 RATE, MTU, TURN = 16_000.0, 128, 0.3
 

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gsc_ros.link import erasure
-from gsc_ros.link.end import End
-from gsc_ros.link.framing import Class
-from gsc_ros.link.losses import GilbertElliott, GilbertElliottModel
-from gsc_ros.link.payloads import NO_FRAME, PayloadError, Report
-from gsc_ros.link.reports import Feedback, Hearing, LossSeen, ReportTimes
-from gsc_ros.link.schedule import Schedule
-from gsc_ros.link.transports.udp import UdpTransport
+from gsc_ros.link.datagrams import erasure
+from gsc_ros.link.datagrams.framing import Class
+from gsc_ros.link.datagrams.payloads import NO_FRAME, PayloadError, Report
+from gsc_ros.link.datagrams.reports import Feedback, Hearing, LossSeen, ReportTimes
+from gsc_ros.link.radio.losses import GilbertElliott, GilbertElliottModel
+from gsc_ros.link.radio.schedule import Schedule
+from gsc_ros.link.traffic.end import End
+from gsc_ros.link.traffic.transports.udp import UdpTransport
 
 FRAME = bytes(range(200))
 
@@ -328,7 +328,7 @@ def line():
 def serial_transport():
     pytest.importorskip('serial')
     pytest.importorskip('cobs')
-    from gsc_ros.link.transports import serial
+    from gsc_ros.link.traffic.transports import serial
 
     return serial
 
@@ -374,7 +374,7 @@ def test_a_modem_that_was_unplugged_is_opened_again(line, serial_transport, tmp_
 @given(st.lists(st.binary(min_size=1, max_size=300), max_size=6), st.integers(1, 64),
        st.binary(max_size=40))  # fmt: skip
 def test_a_stream_falls_into_its_datagrams_wherever_it_is_cut(datagrams, step, noise):
-    serial = pytest.importorskip('gsc_ros.link.transports.serial')
+    serial = pytest.importorskip('gsc_ros.link.traffic.transports.serial')
     stream = noise + b''.join(map(serial.SerialTransport._stuff, datagrams))
     unstuffer = serial.Unstuffer()
     came = []

@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_link_channel import frame, greatest_age, run, stream
 
-from gsc_ros.link import erasure, framing
-from gsc_ros.link.channel import Channel
-from gsc_ros.link.framing import Class, Datagram, FramingError, Reassembler
-from gsc_ros.link.losses import GilbertElliott, GilbertElliottModel
-from gsc_ros.link.reports import Hearing
-from gsc_ros.link.sender import Sender, TokenBucket
+from gsc_ros.link.datagrams import erasure, framing
+from gsc_ros.link.datagrams.framing import Class, Datagram, FramingError, Reassembler
+from gsc_ros.link.datagrams.reports import Hearing
+from gsc_ros.link.radio.losses import GilbertElliott, GilbertElliottModel
+from gsc_ros.link.traffic.channel import Channel
+from gsc_ros.link.traffic.sender import Sender, TokenBucket
 
 
 @settings(max_examples=60, deadline=None)

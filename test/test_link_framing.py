@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gsc_ros.link import framing
-from gsc_ros.link.framing import CHECKSUM, Class, Datagram, FramingError, Reassembler
-from gsc_ros.link.security import Sealed
+from gsc_ros.link.datagrams import framing
+from gsc_ros.link.datagrams.framing import CHECKSUM, Class, Datagram, FramingError, Reassembler
+from gsc_ros.link.datagrams.security import Sealed
 
 payloads = st.binary(min_size=1, max_size=3000)
 mtus = st.integers(framing.MIN_MTU, 1500)

@@ -5,12 +5,12 @@ import itertools
 import numpy as np
 import pytest
 
-from gsc_ros.link.ccsds import seal_for
-from gsc_ros.link.end import End
-from gsc_ros.link.framing import MAX_FRAGMENTS, Class
-from gsc_ros.link.schedule import Schedule
-from gsc_ros.link.security import Sealed
-from gsc_ros.link.sender import Sender, TokenBucket
+from gsc_ros.link.datagrams.ccsds import seal_for
+from gsc_ros.link.datagrams.framing import MAX_FRAGMENTS, Class
+from gsc_ros.link.datagrams.security import Sealed
+from gsc_ros.link.radio.schedule import Schedule
+from gsc_ros.link.traffic.end import End
+from gsc_ros.link.traffic.sender import Sender, TokenBucket
 
 COUNT = 100_000
 MTU = 120

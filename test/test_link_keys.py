@@ -21,10 +21,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsc_ros.cli import main
-from gsc_ros.link import count_file, framing, keys, security, trusted_files
-from gsc_ros.link.count_file import MARGIN, SESSIONS
-from gsc_ros.link.framing import Class, Datagram, FramingError, ReplayError, SealError
-from gsc_ros.link.keys import KeyFileError, KeyRing
+from gsc_ros.link.datagrams import count_file, framing, keys, security, trusted_files
+from gsc_ros.link.datagrams.count_file import MARGIN, SESSIONS
+from gsc_ros.link.datagrams.framing import Class, Datagram, FramingError, ReplayError, SealError
+from gsc_ros.link.datagrams.keys import KeyFileError, KeyRing
 
 DATAGRAM = Datagram(Class.FRAME, 700, 3, b'what the robot sees')
 

@@ -15,11 +15,11 @@ FRAMES = 60
 # One end: sends 300-byte frames, ten a second, or takes them, for so long; tells what it saw.
 CODE = """
 import json, sys, time
-from gsc_ros.link.end import End
-from gsc_ros.link.framing import Class
-from gsc_ros.link.reports import Hearing
-from gsc_ros.link.schedule import Schedule
-from gsc_ros.link.transports.udp import UdpTransport
+from gsc_ros.link.traffic.end import End
+from gsc_ros.link.datagrams.framing import Class
+from gsc_ros.link.datagrams.reports import Hearing
+from gsc_ros.link.radio.schedule import Schedule
+from gsc_ros.link.traffic.transports.udp import UdpTransport
 
 local, remote, frames, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
 transport, end = UdpTransport(local, remote), End(Schedule.constant(80_000.0), 100)
@@ -131,7 +131,7 @@ def test_frames_and_commands_cross_between_namespaces(hosts, queue, loss):
 # A robot that starts before its network: its own address and the way to the ground come later.
 EARLY = """
 import sys, time
-from gsc_ros.link.transports.udp import UdpTransport
+from gsc_ros.link.traffic.transports.udp import UdpTransport
 
 transport = UdpTransport('10.77.0.9:7447', '10.77.0.2:7447')
 print(transport.trouble, flush=True)
@@ -147,7 +147,7 @@ while time.monotonic() < deadline:
         sys.exit()
 """
 ANSWER = """
-from gsc_ros.link.transports.udp import UdpTransport
+from gsc_ros.link.traffic.transports.udp import UdpTransport
 
 transport = UdpTransport('10.77.0.2:7447')
 print('ready', flush=True)

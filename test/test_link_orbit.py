@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsc_ros.commands import link_budget
-from gsc_ros.link import budget, profiles, schedule
-from gsc_ros.link.channel import Channel
-from gsc_ros.link.orbit import BODIES, Body, Orbit
+from gsc_ros.link.radio import budget, profiles, schedule
+from gsc_ros.link.radio.orbit import BODIES, Body, Orbit
+from gsc_ros.link.traffic.channel import Channel
 
 DAY = 86_400.0
 TEN_DEGREES = math.radians(10.0)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gsc_ros.link.framing import Class
-from gsc_ros.link.payloads import (
+from gsc_ros.link.datagrams.framing import Class
+from gsc_ros.link.datagrams.payloads import (
     MAX_STAMP_NS,
     Camera,
     Command,

@@ -5,10 +5,10 @@ import math
 
 import pytest
 
-from gsc_ros.link import framing
-from gsc_ros.link.framing import Class, Datagram, Reassembler
-from gsc_ros.link.peer import Peer, received_ago, silent_after_s
-from gsc_ros.link.security import Sealed
+from gsc_ros.link.datagrams import framing
+from gsc_ros.link.datagrams.framing import Class, Datagram, Reassembler
+from gsc_ros.link.datagrams.security import Sealed
+from gsc_ros.link.traffic.peer import Peer, received_ago, silent_after_s
 
 KEY, OTHER = bytes(range(32)), bytes(range(1, 33))
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_link_channel import frame, greatest_age, run, stamp_of, stream
 
-from gsc_ros.link import profiles, schedule
-from gsc_ros.link.channel import Channel
-from gsc_ros.link.framing import Class
-from gsc_ros.link.schedule import Schedule
+from gsc_ros.link.datagrams.framing import Class
+from gsc_ros.link.radio import profiles, schedule
+from gsc_ros.link.radio.schedule import Schedule
+from gsc_ros.link.traffic.channel import Channel
 
 PASSES = Schedule(((480.0, 8000.0), (1000.0, 0.0)))
 JAMMED = Schedule(((40.0, 10_000.0), (20.0, 1000.0)))

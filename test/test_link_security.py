@@ -7,11 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gsc_ros.link import framing, security
-from gsc_ros.link.channel import Channel
-from gsc_ros.link.framing import Class, Datagram, FramingError, Reassembler, ReplayError, SealError
-from gsc_ros.link.losses import GilbertElliottModel
-from gsc_ros.link.security import WINDOW, ReplayWindow, Sealed
+from gsc_ros.link.datagrams import framing, security
+from gsc_ros.link.datagrams.framing import (
+    Class,
+    Datagram,
+    FramingError,
+    Reassembler,
+    ReplayError,
+    SealError,
+)
+from gsc_ros.link.datagrams.security import WINDOW, ReplayWindow, Sealed
+from gsc_ros.link.radio.losses import GilbertElliottModel
+from gsc_ros.link.traffic.channel import Channel
 
 KEY, OTHER = bytes(range(32)), bytes(range(1, 33))
 

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from test_link_channel import frame, run, stream
 from test_link_duplex import drive
 
-from gsc_ros.link import budget, profiles
-from gsc_ros.link.channel import Channel
-from gsc_ros.link.duplex import HalfDuplex
-from gsc_ros.link.framing import Class
-from gsc_ros.link.payloads import Command, Report, Request, Stop
-from gsc_ros.link.sender import BACKGROUND, Sender, TokenBucket
+from gsc_ros.link.datagrams.framing import Class
+from gsc_ros.link.datagrams.payloads import Command, Report, Request, Stop
+from gsc_ros.link.radio import budget, profiles
+from gsc_ros.link.traffic.channel import Channel
+from gsc_ros.link.traffic.duplex import HalfDuplex
+from gsc_ros.link.traffic.sender import BACKGROUND, Sender, TokenBucket
 
 COMMAND = Command(10**15, (0.5, 0.0, 0.0, 0.0, 0.0, 0.1), 7).pack()
 STOP = Stop(10**15, 3, True, 7).pack()

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gsc_ros.link.end import End
-from gsc_ros.link.framing import CHECKSUM, Class, Reassembler
-from gsc_ros.link.payloads import Camera, Frame, FrameReceiver, FrameSender
-from gsc_ros.link.schedule import Schedule
-from gsc_ros.link.security import Sealed
-from gsc_ros.link.sender import Sender, TokenBucket
+from gsc_ros.link.datagrams.framing import CHECKSUM, Class, Reassembler
+from gsc_ros.link.datagrams.payloads import Camera, Frame, FrameReceiver, FrameSender
+from gsc_ros.link.datagrams.security import Sealed
+from gsc_ros.link.radio.schedule import Schedule
+from gsc_ros.link.traffic.end import End
+from gsc_ros.link.traffic.sender import Sender, TokenBucket
 
 KEY = bytes(range(32))
 MTU = 60

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gsc_ros.link.channel import Channel
-from gsc_ros.link.framing import Class
-from gsc_ros.link.losses import GilbertElliottModel
-from gsc_ros.link.payloads import Command, RobotReport, Stop
-from gsc_ros.link.reports import CommandLoss, Reporting, pause_s
-from gsc_ros.link.teleop import CommandSender, StopSender, StopState, repeats
+from gsc_ros.link.datagrams.framing import Class
+from gsc_ros.link.datagrams.payloads import Command, RobotReport, Stop
+from gsc_ros.link.datagrams.reports import CommandLoss, Reporting, pause_s
+from gsc_ros.link.radio.losses import GilbertElliottModel
+from gsc_ros.link.traffic.channel import Channel
+from gsc_ros.link.traffic.teleop import CommandSender, StopSender, StopState, repeats
 
 RATE = 16_000.0
 

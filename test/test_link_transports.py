@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_link_end import Line, receive
 
-from gsc_ros.link.transports import Retry, udp
-from gsc_ros.link.transports.caller import HOLD_S, Caller
-from gsc_ros.link.transports.udp import UdpTransport, parse_address
+from gsc_ros.link.traffic.transports import Retry, udp
+from gsc_ros.link.traffic.transports.caller import HOLD_S, Caller
+from gsc_ros.link.traffic.transports.udp import UdpTransport, parse_address
 
 
 def serve(transport, condition, patience_s=15.0):
@@ -161,7 +161,7 @@ class Names:
         self.answers.set()
         self._real = socket.getaddrinfo
         monkeypatch.setattr(socket, 'getaddrinfo', self._ask)
-        monkeypatch.setattr('gsc_ros.link.transports._PAUSES_S', (0.05, 0.1))
+        monkeypatch.setattr('gsc_ros.link.traffic.transports._PAUSES_S', (0.05, 0.1))
 
     def _ask(self, host, port, *rest):
         if host != 'base.example':
@@ -273,7 +273,7 @@ class Unready(socket.socket):
 def unready(monkeypatch):
     made = type('Host', (Unready,), {})
     monkeypatch.setattr(socket, 'socket', made)
-    monkeypatch.setattr('gsc_ros.link.transports._PAUSES_S', (0.05, 0.1))
+    monkeypatch.setattr('gsc_ros.link.traffic.transports._PAUSES_S', (0.05, 0.1))
     return made
 
 
@@ -329,8 +329,8 @@ def test_a_network_that_is_down_is_no_end(unready, ground):
 def modem(monkeypatch):
     serial = pytest.importorskip('serial')
     pytest.importorskip('cobs')
-    monkeypatch.setattr('gsc_ros.link.transports._PAUSES_S', (0.05, 0.1))
-    from gsc_ros.link.transports.serial import SerialTransport
+    monkeypatch.setattr('gsc_ros.link.traffic.transports._PAUSES_S', (0.05, 0.1))
+    from gsc_ros.link.traffic.transports.serial import SerialTransport
 
     assert serial
     return SerialTransport

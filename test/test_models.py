@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gsc_ros.labels import NUM_CLASSES
 from gsc_ros.models.autoencoder import Autoencoder
 from gsc_ros.models.flow import RESIDUAL, START_NOISE, FlowNet, linear_velocity, sample
 from gsc_ros.models.perception import (
@@ -26,7 +27,6 @@ from gsc_ros.models.tokenizer import (
     to_symbols,
 )
 from gsc_ros.models.weights import fingerprint, load, save
-from gsc_ros.perception.labels import NUM_CLASSES
 
 
 def test_perception_gives_an_eighth_of_the_picture():

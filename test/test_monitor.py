@@ -14,8 +14,9 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 
-from gsc_ros.nodes import convert, monitor, topics
+from gsc_ros.nodes import monitor
 from gsc_ros.nodes.monitor import Monitor
+from gsc_ros.ros import convert, topics
 
 SIZE = (96, 64)
 CAPTION = 'street: car ahead at 10 m, person left at 4 m'

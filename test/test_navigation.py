@@ -10,14 +10,14 @@ from sensor_msgs.msg import CameraInfo, Image
 from gsc_ros.codec import prior
 from gsc_ros.codec.codec import GENERATED
 from gsc_ros.codec.networks import FILES
+from gsc_ros.labels import SKY
 from gsc_ros.models.weights import FOLDER
-from gsc_ros.nodes import convert, topics
 from gsc_ros.nodes.camera import Camera
 from gsc_ros.nodes.decoder import Decoder
 from gsc_ros.nodes.encoder import Encoder
 from gsc_ros.nodes.link import LinkNode
 from gsc_ros.perception.eye import WEIGHTS
-from gsc_ros.perception.labels import SKY
+from gsc_ros.ros import convert, topics
 
 pytestmark = pytest.mark.skipif(find_spec('mujoco') is None, reason='MuJoCo is not installed')
 

@@ -12,9 +12,9 @@ from geometry_msgs.msg import Twist
 from rclpy.lifecycle import TransitionCallbackReturn
 from sensor_msgs.msg import CameraInfo, Image
 
-from gsc_ros.nodes import convert, topics
+from gsc_ros.labels import SKY
 from gsc_ros.nodes.camera import Camera
-from gsc_ros.perception.labels import SKY
+from gsc_ros.ros import convert, topics
 from gsc_ros.sources.images import Images
 from gsc_ros.sources.source import guessed_k
 

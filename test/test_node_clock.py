@@ -12,9 +12,9 @@ from rclpy.parameter import Parameter  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
 from test_node_link import frame  # noqa: E402
 
-from gsc_ros.nodes import topics  # noqa: E402
 from gsc_ros.nodes.clock import ClockNode  # noqa: E402
 from gsc_ros.nodes.link import LinkNode  # noqa: E402
+from gsc_ros.ros import topics  # noqa: E402
 
 PATIENCE_S = 15.0
 SPEED = 200

@@ -14,13 +14,13 @@ from test_link_keys import copy, counts_of, removed, stalled, wait  # noqa: E402
 from test_node_link import frame  # noqa: E402
 from test_node_link_ends import Host, Pair  # noqa: E402
 
-from gsc_ros.link import keys  # noqa: E402
-from gsc_ros.link.count_file import MARGIN, session_of  # noqa: E402
-from gsc_ros.link.framing import Class  # noqa: E402
-from gsc_ros.nodes import topics  # noqa: E402
-from gsc_ros.nodes.diagnostics import ERROR, WARN  # noqa: E402
+from gsc_ros.link.datagrams import keys  # noqa: E402
+from gsc_ros.link.datagrams.count_file import MARGIN, session_of  # noqa: E402
+from gsc_ros.link.datagrams.framing import Class  # noqa: E402
 from gsc_ros.nodes.link import LinkNode  # noqa: E402
 from gsc_ros.nodes.link_robot import LinkRobot  # noqa: E402
+from gsc_ros.ros import topics  # noqa: E402
+from gsc_ros.ros.diagnostics import ERROR, WARN  # noqa: E402
 
 
 @pytest.fixture

@@ -23,12 +23,12 @@ from sensor_msgs.msg import CameraInfo, RegionOfInterest  # noqa: E402
 from std_msgs.msg import Bool, Empty  # noqa: E402
 
 from gsc_ros.codec import bitstream  # noqa: E402
-from gsc_ros.link import budget, profiles  # noqa: E402
-from gsc_ros.link.framing import Class  # noqa: E402
-from gsc_ros.link.pacing import Carrier  # noqa: E402
-from gsc_ros.link.payloads import FRAME_OVERHEAD, Command  # noqa: E402
-from gsc_ros.nodes import topics  # noqa: E402
+from gsc_ros.link.datagrams.framing import Class  # noqa: E402
+from gsc_ros.link.datagrams.payloads import FRAME_OVERHEAD, Command  # noqa: E402
+from gsc_ros.link.radio import budget, profiles  # noqa: E402
+from gsc_ros.link.traffic.pacing import Carrier  # noqa: E402
 from gsc_ros.nodes.link import LinkNode  # noqa: E402
+from gsc_ros.ros import topics  # noqa: E402
 
 STAMP = (1_600_000_000, 123_456_789)
 PATIENCE_S = 10.0

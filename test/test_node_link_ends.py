@@ -17,15 +17,16 @@ from std_msgs.msg import Empty  # noqa: E402
 from test_link_end import Line  # noqa: E402
 from test_node_link import camera, drive, frame, refused  # noqa: E402
 
-from gsc_ros.link import keys, profiles, schedule  # noqa: E402
-from gsc_ros.link.framing import Class  # noqa: E402
-from gsc_ros.link.payloads import FRAME_OVERHEAD, Camera, Command, Setup  # noqa: E402
-from gsc_ros.link.sender import Sender, TokenBucket  # noqa: E402
-from gsc_ros.link.transports.caller import HOLD_S  # noqa: E402
-from gsc_ros.nodes import topics  # noqa: E402
-from gsc_ros.nodes.diagnostics import WARN  # noqa: E402
+from gsc_ros.link.datagrams import keys  # noqa: E402
+from gsc_ros.link.datagrams.framing import Class  # noqa: E402
+from gsc_ros.link.datagrams.payloads import FRAME_OVERHEAD, Camera, Command, Setup  # noqa: E402
+from gsc_ros.link.radio import profiles, schedule  # noqa: E402
+from gsc_ros.link.traffic.sender import Sender, TokenBucket  # noqa: E402
+from gsc_ros.link.traffic.transports.caller import HOLD_S  # noqa: E402
 from gsc_ros.nodes.link_ground import LinkGround  # noqa: E402
 from gsc_ros.nodes.link_robot import LinkRobot  # noqa: E402
+from gsc_ros.ros import topics  # noqa: E402
+from gsc_ros.ros.diagnostics import WARN  # noqa: E402
 
 PATIENCE_S = 15.0
 
@@ -354,7 +355,7 @@ def test_what_others_send_is_counted_and_answered_by_nothing(key_files):
         {'key_file': key_files[1], 'local': '127.0.0.1:0'},
     )
     try:
-        from gsc_ros.link.transports.udp import UdpTransport
+        from gsc_ros.link.traffic.transports.udp import UdpTransport
 
         port = pair.ground.node._transport.local[1]
         other = UdpTransport(':0', f'127.0.0.1:{port}')
@@ -393,7 +394,7 @@ def test_an_address_in_use_and_a_link_that_does_not_close_are_told(ros, capfd, t
 def test_a_link_comes_up_before_its_network(ros, monkeypatch, tmp_path):
     """The node works from its start, says what it waits for, and finds it when it is there."""
     pytest.importorskip('serial')
-    monkeypatch.setattr('gsc_ros.link.transports._PAUSES_S', (0.05,))
+    monkeypatch.setattr('gsc_ros.link.traffic.transports._PAUSES_S', (0.05,))
     real, known = socket.getaddrinfo, []
 
     def ask(host, *rest):

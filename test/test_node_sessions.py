@@ -18,11 +18,11 @@ from test_node_link import camera, drive, frame  # noqa: E402
 from test_node_link_ends import Host  # noqa: E402
 from test_node_link_ends import key_files as _key_files  # noqa: E402
 
-from gsc_ros.link import keys  # noqa: E402
-from gsc_ros.nodes import topics  # noqa: E402
-from gsc_ros.nodes.diagnostics import OK, WARN  # noqa: E402
+from gsc_ros.link.datagrams import keys  # noqa: E402
 from gsc_ros.nodes.link_ground import LinkGround  # noqa: E402
 from gsc_ros.nodes.link_robot import LinkRobot  # noqa: E402
+from gsc_ros.ros import topics  # noqa: E402
+from gsc_ros.ros.diagnostics import OK, WARN  # noqa: E402
 
 PATIENCE_S = 20.0
 key_files = _key_files

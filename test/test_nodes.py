@@ -16,10 +16,10 @@ from std_msgs.msg import Empty, String
 from gsc_ros.codec import SemanticCodec, bitstream
 from gsc_ros.codec.film import FilmDecoder
 from gsc_ros.codec.notes import Timing
-from gsc_ros.nodes import convert, topics
-from gsc_ros.nodes.camera_info import Rectifier
 from gsc_ros.nodes.decoder import Decoder
 from gsc_ros.nodes.encoder import Encoder
+from gsc_ros.ros import convert, topics
+from gsc_ros.ros.images.camera_info import Rectifier
 
 DECODED = {
     topics.DECODED: ('rgb8', Image),

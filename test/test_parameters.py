@@ -9,8 +9,8 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
 from gsc_ros.nodes.encoder import Encoder
-from gsc_ros.nodes.parameters import ParameterError, check, parameter
 from gsc_ros.paths import config_dir
+from gsc_ros.ros.parameters import ParameterError, check, parameter
 
 NODES = {
     'camera': 'Camera', 'encoder': 'Encoder', 'link': 'LinkNode', 'link_robot': 'LinkRobot',

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from gsc_ros.perception.labels import COLOURS
+from gsc_ros.labels import COLOURS
 from gsc_ros.record.mosaic import captioned, colour_depth, side_by_side
 from gsc_ros.record.summary import Figures, truth_errors
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from gsc_ros.codec import relief
+from gsc_ros.labels import SKY
 from gsc_ros.models.perception import FARTHEST_M, NEAREST_M
 from gsc_ros.models.tokenizer import RELIEF_LEVELS
-from gsc_ros.perception.labels import SKY
 
 
 def relief_of(metres, classes):

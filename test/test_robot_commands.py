@@ -17,15 +17,15 @@ from gsc_ros.msg import LinkStatus  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
 
-from gsc_ros.link.framing import Class  # noqa: E402
-from gsc_ros.link.payloads import Command, Stop  # noqa: E402
+from gsc_ros.link.datagrams.framing import Class  # noqa: E402
+from gsc_ros.link.datagrams.payloads import Command, Stop  # noqa: E402
 from gsc_ros.link.traffic.command_gate import Refusal  # noqa: E402
-from gsc_ros.nodes import topics  # noqa: E402
-from gsc_ros.nodes.diagnostics import WARN  # noqa: E402
 from gsc_ros.nodes.guard import Guard  # noqa: E402
 from gsc_ros.nodes.link import LinkNode  # noqa: E402
 from gsc_ros.nodes.link_ground import LinkGround  # noqa: E402
 from gsc_ros.nodes.link_robot import LinkRobot  # noqa: E402
+from gsc_ros.ros import topics  # noqa: E402
+from gsc_ros.ros.diagnostics import WARN  # noqa: E402
 
 
 def drive(speed=0.5):
@@ -133,7 +133,7 @@ def test_without_a_guard_nothing_moves_and_that_is_said(bench):
 
 
 def test_guarded_reports_warn(bench):
-    from gsc_ros.nodes.diagnostics import OK, Report
+    from gsc_ros.ros.diagnostics import OK, Report
 
     driven = Driven(bench, guard=False)
     assert driven.node.robot.guarded(Report(OK, 'ok')).level == WARN
@@ -308,7 +308,7 @@ class Middle:
 
 def through_the_middle(security, tmp_path, count, seed=1):
     """Send commands of rising speed; returns when each was sent and what came out when."""
-    from gsc_ros.link import keys
+    from gsc_ros.link.datagrams import keys
 
     common = {'profile': 'ideal', 'security': security, 'command_max_age_s': 0.3}
     files = [tmp_path / end / 'link.key' for end in ('robot', 'ground')]

@@ -103,7 +103,7 @@ def seen(ros, arguments):
     from rclpy.executors import SingleThreadedExecutor
     from sensor_msgs.msg import Image
 
-    from gsc_ros.nodes import topics
+    from gsc_ros.ros import topics
 
     node = rclpy.create_node('viewer', context=ros, namespace=arguments['namespace'])
     executor = SingleThreadedExecutor(context=ros)

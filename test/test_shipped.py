@@ -14,7 +14,7 @@ from gsc_ros.codec.planes import PLANES
 from gsc_ros.codec.prior import Prior
 from gsc_ros.codec.selection import errors, still_maps
 from gsc_ros.evaluation.datasets import open_dataset, thin
-from gsc_ros.perception.labels import SKY
+from gsc_ros.labels import SKY
 
 pytestmark = pytest.mark.skipif(find_spec('mujoco') is None, reason='MuJoCo is not installed')
 

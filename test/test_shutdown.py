@@ -13,8 +13,8 @@ import pytest
 
 from gsc_ros import start
 from gsc_ros.graph import dds_environment
-from gsc_ros.nodes import shared_memory
 from gsc_ros.paths import config_dir
+from gsc_ros.ros import shared_memory
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE_S = 60.0
@@ -121,7 +121,7 @@ def test_a_node_ends_with_the_process_that_started_its_graph():
 
 FAILING = """
 import time
-from gsc_ros.nodes import process
+from gsc_ros.ros import process
 from gsc_ros.nodes.guard import Guard
 
 class Failing(Guard):

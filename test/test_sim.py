@@ -6,7 +6,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from gsc_ros.perception.labels import LABELS, NUM_CLASSES, SKY
+from gsc_ros.labels import LABELS, NUM_CLASSES, SKY
 from gsc_ros.sim import rover, street, world
 from gsc_ros.sim.scene import Mover, Scene
 from gsc_ros.sim.world import CAMERA_HEIGHT, SCENES, World

@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from gsc_ros.codec import SemanticCodec
+from gsc_ros.labels import UNLABELLED
 from gsc_ros.models.autoencoder import Autoencoder
 from gsc_ros.models.precision import fast_bfloat16
 from gsc_ros.models.tokenizer import UNKNOWN_CLASS, UNKNOWN_RELIEF, Tokenizer
 from gsc_ros.models.weights import load, save
-from gsc_ros.perception.labels import UNLABELLED
 from gsc_ros.training import (
     autoencoder,
     corpus,

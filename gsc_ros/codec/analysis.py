@@ -14,11 +14,11 @@ from gsc_ros.codec.layout import WEIGHTS, coarse_of, fine_of
 from gsc_ros.codec.notes import Notes, Timing
 from gsc_ros.codec.planes import TOKENS, FrameSymbols
 from gsc_ros.codec.relief import relief_of
+from gsc_ros.labels import UNLABELLED
 from gsc_ros.models.layers import to_tensor
 from gsc_ros.models.tokenizer import LEVELS, Tokenizer, to_symbols
 from gsc_ros.perception.content import find_loss
 from gsc_ros.perception.eye import Eye
-from gsc_ros.perception.labels import UNLABELLED
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gsc_ros.perception.labels import LABELS, SKY
+from gsc_ros.labels import LABELS, SKY
 
 SCENES = ('unknown scene', 'street', 'open road', 'off-road', 'vegetation')
 THINGS = (

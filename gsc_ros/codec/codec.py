@@ -21,13 +21,13 @@ from gsc_ros.codec.planes import BLOCK, BY_NAME, FrameSymbols, Plane, blocks_of
 from gsc_ros.codec.residual import Residual
 from gsc_ros.codec.selection import Region, choose, errors, interest, still_maps
 from gsc_ros.codec.synthesis import synthesise
+from gsc_ros.labels import SKY, UNLABELLED
 from gsc_ros.models.flow import sample
 from gsc_ros.models.perception import log_to_depth
 from gsc_ros.models.precision import autocast, fast_bfloat16
 from gsc_ros.models.tokenizer import Synthesis
 from gsc_ros.perception.content import FILLS
 from gsc_ros.perception.eye import enlarge, upper
-from gsc_ros.perception.labels import SKY, UNLABELLED
 
 MAX_BUDGET = bitstream.MAX_STREAM
 DEFAULT_STEPS = 0

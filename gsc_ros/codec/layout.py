@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gsc_ros.perception.labels import LABELS, NUM_CLASSES
+from gsc_ros.labels import LABELS, NUM_CLASSES
 
 # Votes of one cell for its class, and the worth of what is under a token when not all can be sent.
 WEIGHTS: NDArray[np.int64] = np.full(NUM_CLASSES, 2, np.int64)

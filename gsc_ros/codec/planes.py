@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from gsc_ros.codec.caption import Caption
 from gsc_ros.codec.notes import Notes
 from gsc_ros.codec.residual import Residual
+from gsc_ros.labels import NUM_CLASSES
 from gsc_ros.models.tokenizer import HALVINGS, LEVELS, RELIEF_LEVELS
-from gsc_ros.perception.labels import NUM_CLASSES
 
 LATENT_CELL = 16  # pixels of the working size a side, on the finest grid
 BLOCK = 4  # cells of the finest grid a side of a block, the unit of selection

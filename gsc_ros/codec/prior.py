@@ -26,7 +26,7 @@ from safetensors.numpy import load_file, save_file
 from gsc_ros.codec import words
 from gsc_ros.codec.odds import BIT, cumulative, cumulatives
 from gsc_ros.codec.planes import BY_NAME, PLANES, FrameSymbols, Grid, Plane
-from gsc_ros.perception.labels import NUM_CLASSES
+from gsc_ros.labels import NUM_CLASSES
 
 WEIGHTS = 'prior.safetensors'
 ONE = 64  # of the fixed-point numbers

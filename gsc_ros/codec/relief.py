@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
+from gsc_ros.labels import SKY
 from gsc_ros.models.perception import depth_to_log
 from gsc_ros.models.tokenizer import RELIEF_LEVELS
-from gsc_ros.perception.labels import SKY
 
 _CELL = 8  # cells of the eye's 1/8 grid
 

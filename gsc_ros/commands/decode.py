@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     """Decode and write what was asked for."""
     from gsc_ros.codec.codec import SemanticCodec
     from gsc_ros.commands.pictures import write_depth, write_exact, write_rgb
-    from gsc_ros.perception.labels import colourise
+    from gsc_ros.labels import colourise
 
     data = args.file.read_bytes()
     codec = SemanticCodec.load(args.preset, args.weights)

@@ -15,7 +15,7 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
 
 def run(args: argparse.Namespace) -> int:
     """Make the file, or print a line of one."""
-    from gsc_ros.link import keys
+    from gsc_ros.link.datagrams import keys
 
     if args.line:
         print(keys.new_key())

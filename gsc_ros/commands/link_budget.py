@@ -4,7 +4,7 @@ import argparse
 import math
 import sys
 
-from gsc_ros.link import budget, profiles, schedule, units
+from gsc_ros.link.radio import budget, profiles, schedule, units
 
 
 def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]') -> None:
@@ -86,9 +86,9 @@ def _passes(profile: profiles.Profile) -> str:
 
 
 def _frame(result: budget.Budget, size: int) -> str:
-    from gsc_ros.link import payloads
-    from gsc_ros.link.ccsds import seal_for
-    from gsc_ros.link.channel import Channel
+    from gsc_ros.link.datagrams import payloads
+    from gsc_ros.link.datagrams.ccsds import seal_for
+    from gsc_ros.link.traffic.channel import Channel
 
     if size < 1:
         raise ValueError(f'--frame must be at least 1 byte, got {size}')

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gsc_ros.labels import NUM_CLASSES
 from gsc_ros.models.autoencoder import LATENT_CHANNELS
 from gsc_ros.models.layers import ChannelNorm, ResBlock, blocks, conv, upsample
-from gsc_ros.perception.labels import NUM_CLASSES
 
 # Levels of each channel of a token, coarse grid first; odd, so that there is a zero.
 LEVELS: tuple[tuple[int, ...], ...] = ((7, 7, 7, 7), (5, 5, 5), (3, 3), (5, 5, 5, 5))

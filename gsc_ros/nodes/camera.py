@@ -22,10 +22,10 @@ from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from gsc_ros.nodes import convert, lifecycle, topics
-from gsc_ros.nodes.diagnostics import ERROR, OK, WARN, Rate, Report
-from gsc_ros.nodes.parameters import Parameters, parameter
-from gsc_ros.nodes.velocity_input import VelocityInput
+from gsc_ros.ros import convert, lifecycle, topics
+from gsc_ros.ros.diagnostics import ERROR, OK, WARN, Rate, Report
+from gsc_ros.ros.link.velocity_input import VelocityInput
+from gsc_ros.ros.parameters import Parameters, parameter
 from gsc_ros.sources import SOURCES, Source
 
 _SPACING = 0.95  # of the time between two images, that those of a film are apart at least

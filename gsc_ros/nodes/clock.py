@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from rclpy.clock import Clock, ClockType
 from rosgraph_msgs.msg import Clock as ClockMessage
 
-from gsc_ros.nodes import lifecycle, topics
-from gsc_ros.nodes.diagnostics import OK, Report
-from gsc_ros.nodes.link_base import time_of
-from gsc_ros.nodes.parameters import Parameters, parameter
+from gsc_ros.ros import lifecycle, topics
+from gsc_ros.ros.diagnostics import OK, Report
+from gsc_ros.ros.link.node import time_of
+from gsc_ros.ros.parameters import Parameters, parameter
 
 _PERIOD_S = 0.01
 

@@ -23,13 +23,13 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Empty, Header, String
 
 from gsc_ros.codec.bitstream import PRESETS, MissingReferenceError
+from gsc_ros.labels import LABELS, UNLABELLED, colourise
 from gsc_ros.msg import LinkStatus, SemanticFrame
-from gsc_ros.nodes import convert, lifecycle, topics
-from gsc_ros.nodes.camera_info import CameraInfos, calibrated, scaled_info
-from gsc_ros.nodes.diagnostics import OK, STALE, WARN, Drops, Rate, Report, Troubles
-from gsc_ros.nodes.parameters import Parameters, parameter
-from gsc_ros.nodes.worker import NewestWorker
-from gsc_ros.perception.labels import LABELS, UNLABELLED, colourise
+from gsc_ros.ros import convert, lifecycle, topics
+from gsc_ros.ros.diagnostics import OK, STALE, WARN, Drops, Rate, Report, Troubles
+from gsc_ros.ros.images.camera_info import CameraInfos, calibrated, scaled_info
+from gsc_ros.ros.parameters import Parameters, parameter
+from gsc_ros.ros.worker import NewestWorker
 
 if TYPE_CHECKING:  # torch is imported when the node is configured
     from gsc_ros.codec import DecodedFrame

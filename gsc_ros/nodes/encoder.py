@@ -20,15 +20,15 @@ from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Empty
 
 from gsc_ros.codec.bitstream import MIN_BUDGET, PRESETS
-from gsc_ros.link.pacing import Carrier, Pace, budget
-from gsc_ros.link.payloads import WHOLE, Region
+from gsc_ros.link.datagrams.payloads import WHOLE, Region
+from gsc_ros.link.traffic.pacing import Carrier, Pace, budget
 from gsc_ros.msg import LinkStatus, SemanticFrame
-from gsc_ros.nodes import convert, lifecycle, topics
-from gsc_ros.nodes.camera_input import CameraInput, CameraInputParameters
-from gsc_ros.nodes.diagnostics import OK, STALE, WARN, Drops, Rate, Report, Troubles
-from gsc_ros.nodes.freshness import Arrived, Freshness, FreshnessParameters
-from gsc_ros.nodes.parameters import parameter
-from gsc_ros.nodes.worker import NewestWorker
+from gsc_ros.ros import convert, lifecycle, topics
+from gsc_ros.ros.diagnostics import OK, STALE, WARN, Drops, Rate, Report, Troubles
+from gsc_ros.ros.images.camera_input import CameraInput, CameraInputParameters
+from gsc_ros.ros.images.freshness import Arrived, Freshness, FreshnessParameters
+from gsc_ros.ros.parameters import parameter
+from gsc_ros.ros.worker import NewestWorker
 
 STATUS_TIMEOUT_S = 10.0
 _NAP_S = 0.002

@@ -29,9 +29,9 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_msgs.msg import Empty, Float32
 
-from gsc_ros.nodes import parameters, process, topics
-from gsc_ros.nodes.parameters import ParameterError, Schema, parameter
-from gsc_ros.nodes.velocity import CmdVel, moves
+from gsc_ros.ros import parameters, process, topics
+from gsc_ros.ros.link.velocity import CmdVel, moves
+from gsc_ros.ros.parameters import ParameterError, Schema, parameter
 
 _ALIVE_S = 0.05
 # A zero is published so many times more, once every `_ALIVE_S`; at the start subscribers have yet

@@ -14,21 +14,21 @@ if __name__ == '__main__':  # first, so that a signal finds its handler before s
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from gsc_ros.link import schedule, units
-from gsc_ros.link.channel import Channel
-from gsc_ros.link.codes import CODES
-from gsc_ros.link.counts import Statistics
-from gsc_ros.link.duplex import HalfDuplex
-from gsc_ros.link.losses import GilbertElliottModel
-from gsc_ros.link.peer import Peer
-from gsc_ros.link.sender import Sender
+from gsc_ros.link.datagrams.counts import Statistics
+from gsc_ros.link.radio import schedule, units
+from gsc_ros.link.radio.codes import CODES
+from gsc_ros.link.radio.losses import GilbertElliottModel
+from gsc_ros.link.traffic.channel import Channel
+from gsc_ros.link.traffic.duplex import HalfDuplex
+from gsc_ros.link.traffic.peer import Peer
+from gsc_ros.link.traffic.sender import Sender
 from gsc_ros.msg import LinkStatus
-from gsc_ros.nodes import lifecycle
-from gsc_ros.nodes.diagnostics import ERROR, OK, STALE, WARN, Report
-from gsc_ros.nodes.ground_side import GroundSide, GroundSideParameters
-from gsc_ros.nodes.link_base import QUIET_S, LinkBase, LinkBaseParameters, closed, figures
-from gsc_ros.nodes.parameters import parameter
-from gsc_ros.nodes.robot_side import RobotSide, RobotSideParameters
+from gsc_ros.ros import lifecycle
+from gsc_ros.ros.diagnostics import ERROR, OK, STALE, WARN, Report
+from gsc_ros.ros.link.ground_side import GroundSide, GroundSideParameters
+from gsc_ros.ros.link.node import QUIET_S, LinkBase, LinkBaseParameters, closed, figures
+from gsc_ros.ros.link.robot_side import RobotSide, RobotSideParameters
+from gsc_ros.ros.parameters import parameter
 
 _HIGH_LOSS = 0.5
 

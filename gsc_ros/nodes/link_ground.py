@@ -13,14 +13,14 @@ if __name__ == '__main__':  # first, so that a signal finds its handler before s
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gsc_ros.link.counts import Statistics
-from gsc_ros.link.framing import Received
+from gsc_ros.link.datagrams.counts import Statistics
+from gsc_ros.link.datagrams.framing import Received
 from gsc_ros.msg import LinkStatus
-from gsc_ros.nodes import lifecycle
-from gsc_ros.nodes.diagnostics import OK, STALE, WARN, Report
-from gsc_ros.nodes.ground_side import GroundSide, GroundSideParameters
-from gsc_ros.nodes.link_base import QUIET_S, closed, figures
-from gsc_ros.nodes.link_end import LinkEnd, LinkEndParameters
+from gsc_ros.ros import lifecycle
+from gsc_ros.ros.diagnostics import OK, STALE, WARN, Report
+from gsc_ros.ros.link.end_node import LinkEnd, LinkEndParameters
+from gsc_ros.ros.link.ground_side import GroundSide, GroundSideParameters
+from gsc_ros.ros.link.node import QUIET_S, closed, figures
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,11 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
 
 from gsc_ros.msg import LinkStatus, SemanticFrame
-from gsc_ros.nodes import convert, lifecycle, topics
-from gsc_ros.nodes.parameters import Parameters, parameter
-from gsc_ros.nodes.worker import NewestWorker
 from gsc_ros.record.mosaic import side_by_side
 from gsc_ros.record.summary import Figures, truth_errors
+from gsc_ros.ros import convert, lifecycle, topics
+from gsc_ros.ros.parameters import Parameters, parameter
+from gsc_ros.ros.worker import NewestWorker
 
 # Originals that wait for their decoded picture to come down the link, and their bytes in all.
 _KEPT = 256
@@ -69,7 +69,7 @@ class Monitor(lifecycle.GscNode[MonitorParameters]):
         if self._folder is not None:
             self._folder.mkdir(parents=True, exist_ok=True)
             if self.values.bag:
-                from gsc_ros.nodes.bag import Bag
+                from gsc_ros.ros.bag import Bag
 
                 self._bag = Bag(self._folder / 'bag')
         self._figures = Figures()

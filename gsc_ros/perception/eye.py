@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gsc_ros.labels import NUM_CLASSES, SKY
 from gsc_ros.models.layers import folded, to_tensor
 from gsc_ros.models.perception import PerceptionNet, log_to_depth
 from gsc_ros.models.weights import FOLDER, frozen, load
-from gsc_ros.perception.labels import NUM_CLASSES, SKY
 
 WEIGHTS = 'perception.safetensors'
 

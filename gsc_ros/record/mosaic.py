@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gsc_ros.perception.labels import colourise
+from gsc_ros.labels import colourise
 
 _NEAR_M, _FAR_M = 1.0, 100.0
 _BAR = 22

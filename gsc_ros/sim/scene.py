@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from gsc_ros.perception.labels import LABELS
+from gsc_ros.labels import LABELS
 
 Vector = Sequence[float] | NDArray[np.floating]
 

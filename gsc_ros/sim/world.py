@@ -7,7 +7,7 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from gsc_ros.perception.labels import SKY
+from gsc_ros.labels import SKY
 from gsc_ros.sim import rover, street
 
 SCENES = ('street', 'rover')

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from gsc_ros.codec.grid import coding_size
 from gsc_ros.image_files import SUFFIXES, read_map, read_rgb
+from gsc_ros.labels import CAMVID11, OTHER, SKY, UNLABELLED
 from gsc_ros.models.perception import FARTHEST_M, NEAREST_M
-from gsc_ros.perception.labels import CAMVID11, OTHER, SKY, UNLABELLED
 
 LABEL_SCALE = 4  # labels are kept at a quarter of the working size
 NO_DEPTH = np.float16(-1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gsc_ros.perception.labels import UNLABELLED
+from gsc_ros.labels import UNLABELLED
 from gsc_ros.training.corpus import LABEL_SCALE, NO_DEPTH, Sample
 
 _CELL = 4  # pixels that windows are counted in

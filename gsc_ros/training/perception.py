@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gsc_ros.labels import NUM_CLASSES, UNLABELLED
 from gsc_ros.models.layers import channels_last
 from gsc_ros.models.perception import PerceptionNet
 from gsc_ros.models.weights import save
-from gsc_ros.perception.labels import NUM_CLASSES, UNLABELLED
 from gsc_ros.training import corpus, loop
 from gsc_ros.training.crops import Crops
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsc_ros.evaluation.datasets.frame import Frame, pictures, read_ids, read_rgb
-from gsc_ros.perception.labels import CAMVID11, LABELS, UNLABELLED
+from gsc_ros.labels import CAMVID11, LABELS, UNLABELLED
 
 _FILM_FPS = 30.0
 _STILLS, _TRUTH = '701_StillsRaw_full', 'LabeledApproved_full'

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from gsc_ros.evaluation.datasets.frame import Frame, pictures, read_ids
-from gsc_ros.perception.labels import OTHER, UNLABELLED
+from gsc_ros.labels import OTHER, UNLABELLED
 
 FPS = 17.0
 _STILLS, _FILMS = 'leftImg8bit', 'leftImg8bit_sequence'

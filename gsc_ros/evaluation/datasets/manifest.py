@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from gsc_ros.evaluation.datasets.frame import Frame, name_of, read_depth, read_ids
-from gsc_ros.perception.labels import CAMVID11, OTHER, UNLABELLED
+from gsc_ros.labels import CAMVID11, OTHER, UNLABELLED
 
 _TRAIN_IDS = np.arange(256, dtype=np.uint8)
 _TRAIN_IDS[OTHER:] = UNLABELLED

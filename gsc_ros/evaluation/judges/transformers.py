@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gsc_ros.evaluation.metrics import Box
-from gsc_ros.perception.labels import LABELS
+from gsc_ros.labels import LABELS
 
 try:
     import transformers

@@ -1,0 +1,1 @@
+"""What goes on air: framing, payloads, erasure codes, security, keys."""

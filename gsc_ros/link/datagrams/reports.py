@@ -1,0 +1,270 @@
+"""
+What the ends tell each other: what came, what was lost, whether a stop is held.
+
+The ground's report tells the robot what came of its frames, and how much parity is worth its air.
+The robot's report acknowledges stops, and tells the ground how many of its commands are lost.
+"""
+
+import math
+from collections import deque
+
+from gsc_ros.link.datagrams.framing import Class, Reassembler
+from gsc_ros.link.datagrams.payloads import NO_FRAME, Report, RobotReport
+from gsc_ros.link.traffic.outlet import Outlet
+
+MEMORY = 200  # datagrams
+# Losses of two parts of the memory differ by more than chance when they do by so many standard
+# deviations; each part has so many datagrams at least, and a loss that was none counts as this.
+_DEVIATIONS = 3.0
+_LEAST_PART = 8
+_LEAST_LOSS = 0.03
+_COMMANDS = 30  # the memory for commands, which are few
+_SPAN = 0x10000
+SHARE = 1 / 20  # of the air, for reports, and for requests of each kind, at most
+LEAST_PAUSE_S = 1.0
+_NEWS = 0.08  # by how much a loss has changed that is told early
+_EARLY = 0.75  # pauses
+_SELDOM = 10  # pauses
+
+
+def pause_s(out: Outlet, back: Outlet, size: int) -> float:
+    """
+    Return the time from one small payload of `size` bytes to the next of its kind, s.
+
+    ``out``: where it goes; ``back``: the other direction: where both share the air, a payload
+    takes it there and back.
+    """
+    return (out.sender.air_s(size, Class.REPORT) + out.turn_s + back.turn_s) / SHARE
+
+
+class LossSeen:
+    """
+    What was lost lately: the mean over the last `memory` datagrams, or fewer after a change.
+
+    What is older than a change is forgotten: where the losses before and after some moment differ
+    by more than chance explains (a window as in ADWIN, Bifet and Gavalda 2007). So a change is
+    told after tens of datagrams, and a loss that stays is told steadily.
+    """
+
+    def __init__(self, memory: int = MEMORY) -> None:
+        self._memory = memory
+        self._batches: deque[tuple[int, int, int]] = deque()  # sent, lost, gaps
+        self._sent = self._lost = self._gaps = 0
+
+    def add(self, sent: int, lost: int, gaps: int) -> None:
+        """Note that of so many more datagrams so many were lost, in so many runs."""
+        self._batches.append((sent, lost, gaps))
+        self._count((sent, lost, gaps), 1)
+        while self._sent > self._memory and len(self._batches) > 1:
+            self._count(self._batches.popleft(), -1)
+        for _ in range(self._before_change()):
+            self._count(self._batches.popleft(), -1)
+
+    @property
+    def loss(self) -> float:
+        """The share of datagrams, 0..1; 0 before anything was sent."""
+        return min(1.0, max(0.0, self._lost / self._sent)) if self._sent else 0.0
+
+    @property
+    def burst(self) -> float:
+        """Mean length of a run of losses, in datagrams; 1 before there was one."""
+        return max(1.0, self._lost / self._gaps) if self._gaps else 1.0
+
+    def _count(self, batch: tuple[int, int, int], sign: int) -> None:
+        sent, lost, gaps = batch
+        self._sent += sign * sent
+        self._lost += sign * lost
+        self._gaps += sign * gaps
+
+    def _before_change(self) -> int:
+        """Return how many batches are older than the clearest change; 0 without one."""
+        p = min(max(self.loss, _LEAST_LOSS), 1 - _LEAST_LOSS)
+        scatter = p * (1 - p) * (2 * self.burst - 1)  # losses in runs scatter more
+        clearest, older, least = _DEVIATIONS**2, 0, _LEAST_PART * self.burst
+        sent = lost = 0
+        for index, batch in enumerate(self._batches):
+            rest = self._sent - sent
+            if min(sent, rest) >= least:
+                difference = lost / sent - (self._lost - lost) / rest
+                deviations = difference**2 / (scatter * (1 / sent + 1 / rest))
+                if deviations > clearest:
+                    clearest, older = deviations, index
+            sent, lost = sent + batch[0], lost + batch[1]
+        return older
+
+
+class Hearing:
+    """Ground's end: what came of the frames, worked out of the receiver's counters."""
+
+    def __init__(self, receiver: Reassembler) -> None:
+        self._receiver = receiver
+        self._seen = LossSeen()
+        self._expected = self._heard = self._gaps = 0
+        self._session = 0
+        self._shown = 0  # of the session
+        self.newest = NO_FRAME
+        self.came = self.lost = 0
+
+    @property
+    def seen(self) -> LossSeen:
+        """What was lost lately."""
+        receiver = self._receiver
+        sent = receiver.expected - self._expected
+        if sent:
+            lost = sent - (receiver.heard - self._heard)
+            self._seen.add(sent, lost, receiver.gaps - self._gaps)
+            self._expected, self._heard = receiver.expected, receiver.heard
+            self._gaps = receiver.gaps
+        return self._seen
+
+    def came_up(self, number: int, session: int = 0) -> None:
+        """Note that the frame of this number came; those that it skipped were lost."""
+        if session != self._session:
+            self._session, self._shown, self.newest = session, 0, NO_FRAME
+        if self._shown:
+            self.lost += _ahead(number, self.newest) - 1
+        self.newest = number
+        self._shown += 1
+        self.came += 1
+
+    def report(self, count: int | None = None) -> Report:
+        """Make a report; ``count``: the greatest that came, see :class:`Report`."""
+        session = self._receiver.session
+        known = bool(session) and session == self._session
+        newest, shown = (self.newest, self._shown) if known else (NO_FRAME, 0)
+        seen = self.seen
+        return Report(newest, shown, seen.loss, seen.burst, session & 0xFF, count)
+
+
+class ReportTimes:
+    """
+    Ground's end: when a report goes up.
+
+    One every pause, or sooner when the loss has become another one, at the cost of the next.
+    """
+
+    def __init__(self) -> None:
+        self.due = 0.0
+        """When the next report goes (s)."""
+        self._early_at = 0.0
+        self._loss = 0.0
+
+    def early(self, now: float, loss: float) -> bool:
+        """Whether a loss is so new that it is told before it is due."""
+        return now >= self._early_at and abs(loss - self._loss) >= _NEWS
+
+    def hurry(self) -> None:
+        """Let the next one go as soon as an early one may."""
+        self.due = min(self.due, self._early_at)
+
+    def went(self, now: float, pause_s: float, loss: float) -> None:
+        """Note that one went; ``pause_s``: time between them on average."""
+        self.due = max(now, self.due) + pause_s
+        self._early_at = self.due - _EARLY * pause_s
+        self._loss = loss
+
+
+class Feedback:
+    """
+    Robot's end: what the reports say. Counters of frames since the first report.
+
+    ``robot``: the low byte of the robot's session; what is reported of another is left alone.
+    """
+
+    def __init__(self, robot: int = 0) -> None:
+        self._robot = robot
+        self.delivered = self.lost = 0
+        self.loss, self.burst = 0.0, 1.0
+        self._ground = 0
+        self._newest, self._shown = NO_FRAME, 0
+
+    def take(self, report: Report, ground: int = 0) -> None:
+        """Take the newest report, of a session of the ground."""
+        if report.robot != self._robot:
+            return
+        self.loss, self.burst = report.loss, report.burst
+        sent = (report.newest - self._newest) % _SPAN
+        if ground != self._ground:  # it counts anew
+            self._ground, self._shown = ground, 0
+            if report.newest == NO_FRAME:
+                return
+        if sent >= _SPAN // 2:
+            return  # an older one
+        came = min((report.shown - self._shown) % _SPAN, sent)
+        self._newest, self._shown = report.newest, report.shown
+        self.delivered += came
+        self.lost += sent - came
+
+
+class CommandLoss:
+    """Robot's end: how many of the ground's commands are lost, by the gaps in their numbers."""
+
+    def __init__(self) -> None:
+        self._seen = LossSeen(_COMMANDS)
+        self._last: tuple[int, int] | None = None
+
+    def came(self, number: int, session: int) -> None:
+        """Note that the command of this number came."""
+        if self._last is not None and self._last[0] == session:
+            skipped = _ahead(number, self._last[1]) - 1
+            self._seen.add(1 + skipped, skipped, bool(skipped))
+        self._last = session, number
+
+    @property
+    def loss(self) -> float:
+        """The share lost lately, 0..1."""
+        return self._seen.loss
+
+
+class Reporting:
+    """
+    Robot's end: when a report goes down.
+
+    At once when the state of the stop has changed, at the start and when the ground begins a new
+    session. Again when a stop comes again, as the acknowledgement may have been lost, in a quarter
+    of the air at most. While commands come, or the ground has not been received yet, in a
+    twentieth of it; else seldom, so that the ground knows that the robot is there.
+    """
+
+    def __init__(self) -> None:
+        self._told: RobotReport | None = None
+        self._told_at = -math.inf
+        self._again = self._routine = False
+        self._ground = False  # has been received
+
+    def ground_began(self) -> None:
+        """Note that another session of the ground began."""
+        self._told, self._ground = None, True
+
+    def stop_came(self) -> None:
+        """Note that a stop or a release came, be it again."""
+        self._again = True
+
+    def command_came(self) -> None:
+        """Note that a command came."""
+        self._routine = True
+
+    def due(self, report: RobotReport, pause_s: float) -> float:
+        """
+        Return when a report that says this goes, s.
+
+        ``pause_s``: time between reports that makes them a twentieth of the air.
+        """
+        told = self._told
+        if told is None or (told.stop, told.latched) != (report.stop, report.latched):
+            return -math.inf
+        if self._again:
+            return self._told_at + pause_s / 5
+        routine = self._routine or not self._ground
+        return self._told_at + pause_s * (1 if routine else _SELDOM)
+
+    def went(self, report: RobotReport, now: float) -> None:
+        """Note that a report was offered to the link."""
+        self._told, self._told_at = report, now
+        self._again = self._routine = False
+
+
+def _ahead(number: int, newest: int) -> int:
+    """How far a number is ahead of another; 1 after a jump, which tells of another sender."""
+    ahead = (number - newest) % _SPAN
+    return ahead if 0 < ahead < _SPAN // 2 else 1

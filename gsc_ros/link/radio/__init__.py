@@ -1,0 +1,1 @@
+"""What a radio link carries: budgets, profiles, orbits, passes, codes and losses."""

@@ -1,0 +1,214 @@
+"""
+One direction of a simulated radio: bounded queue, pacing, loss, delay; all in explicit time.
+
+A `Sender` decides what goes out next and when, `GilbertElliott` which datagrams die, a `Code` in
+which bits are wrong, `Channel` joins them with a propagation delay and a `Reassembler` at the far
+end. Every call takes the time
+`now` in seconds; there is no clock, no thread and no hidden randomness, so a run can be repeated
+exactly.
+"""
+
+import math
+import random
+from collections import deque
+
+from gsc_ros.link.datagrams.counts import Statistics
+from gsc_ros.link.datagrams.framing import CHECKSUM, Class, Datagram, Reassembler, Received, Seal
+from gsc_ros.link.radio.airtime import PLAIN, OnAir
+from gsc_ros.link.radio.codes import WRONG_SHARE, Code
+from gsc_ros.link.radio.losses import GilbertElliott, GilbertElliottModel
+from gsc_ros.link.radio.schedule import Schedule, Stretch
+from gsc_ros.link.traffic.duplex import HalfDuplex
+from gsc_ros.link.traffic.sender import EPSILON_S, Sender, TokenBucket
+
+# The far end gives a payload up when it heard nothing of it for so many full datagrams' time.
+_QUIET_DATAGRAMS = 3
+
+
+class Channel:
+    """
+    One direction, from payloads offered at one end to payloads delivered at the other.
+
+    rate_bps: bits a second on air, overhead included (0: nothing passes); delay_s: propagation,
+    one way; mtu: bytes a datagram; loss: burst model; seed: of the losses; gap_s: silence behind
+    every datagram; on_air: what datagrams take besides their bytes; max_age_s: see `Sender`;
+    schedule: rate, delay and signal over time, in the place of `rate_bps` and `delay_s`; seal: how
+    datagrams are proven; session: of the sending end; code: what makes bits wrong when the signal
+    is weak (None: nothing). ``fade_db``, by how much the signal is weaker than the schedule says,
+    may be set at any time. Raises ValueError for values out of range.
+
+    Use: `offer` payloads, `poll` for what has come out, `next_event` to know when to poll again.
+    Times must not run backwards.
+    """
+
+    def __init__(
+        self,
+        rate_bps: float,
+        delay_s: float = 0.0,
+        mtu: int = 1115,
+        *,
+        loss: GilbertElliottModel | None = None,
+        seed: int = 0,
+        gap_s: float = 0.0,
+        on_air: OnAir = PLAIN,
+        max_age_s: float | None = None,
+        schedule: Schedule | None = None,
+        seal: Seal = CHECKSUM,
+        session: int = 1,
+        code: Code | None = None,
+    ) -> None:
+        if not 0.0 <= delay_s < float('inf'):
+            raise ValueError(f'delay_s must be finite and at least 0, got {delay_s}')
+        rates = schedule.rates if schedule else []
+        delays = [one.delay_s for one in schedule.stretches if one.rate_bps] if schedule else []
+        self._least_delay_s = min((d for d in delays if d is not None), default=delay_s)
+        bucket = TokenBucket(rates[0] if rates else rate_bps, gap_s, on_air)
+        self._delay_s = delay_s
+        self.fade_db = 0.0
+        self.medium: HalfDuplex | None = None  # that others share
+        self.sender = Sender(bucket, mtu, max_age_s, schedule, seal, session)
+        quiet = _QUIET_DATAGRAMS * bucket.air_s(mtu) if bucket.rate_bps else 1.0
+        self.receiver = Reassembler(quiet + EPSILON_S, seal)
+        self._loss = GilbertElliott(loss or GilbertElliottModel(), seed)
+        self._code = code
+        self._noise = random.Random(f'noise {seed}')
+        self._air: deque[tuple[float, tuple[Class, int], bytes]] = deque()
+        self._open: set[tuple[Class, int]] = set()
+        self._settle_at = 1000
+        self._now = self._arrived = float('-inf')
+        self._packets_sent = self._packets_lost = 0
+
+    @property
+    def delay_s(self) -> float:
+        """Propagation delay at the last time that was told, one way, s."""
+        return self._delay(self.sender.schedule.stretch(max(self._now, 0.0)))
+
+    @property
+    def turn_s(self) -> float:
+        """Time that it takes to get the air when nobody talks, s."""
+        return self.medium.turnaround_s if self.medium else 0.0
+
+    @property
+    def excess_db(self) -> float:
+        """By how much the signal is above the code's threshold now, dB; infinite: not known."""
+        return self.sender.schedule.stretch(max(self._now, 0.0)).excess_db - self.fade_db
+
+    @property
+    def rate_bps(self) -> float:
+        """Bits a second on air with full datagrams: the last computed rate less the gaps."""
+        return self.sender.rate_bps
+
+    def frame_s(self, payload_bytes: int) -> float:
+        """Time that a payload of so many bytes takes on air, s."""
+        return self.sender.air_s(payload_bytes)
+
+    def offer(
+        self, payload: bytes, now: float, klass: Class = Class.FRAME, firm: bool = False
+    ) -> None:
+        """
+        Offer a payload at time `now`; see `Sender.offer`.
+
+        Raises ValueError when it is empty or too large for the MTU.
+        """
+        self._advance(now)
+        self.sender.offer(payload, now, klass, firm)
+
+    def poll(self, now: float) -> list[Received]:
+        """Return what has come out at the far end up to `now`, in order."""
+        self._advance(now)
+        out: list[Received] = []
+        while self._air and self._air[0][0] <= now:
+            arrival, _, data = self._air.popleft()
+            out += self.receiver.expire(arrival)
+            out += self.receiver.push(data, arrival)
+        out += self.receiver.expire(now)
+        for received in out:
+            self._open.discard((received.klass, received.number))
+            count = self.sender.counts[received.klass]
+            count.delivered += 1
+            count.truncated += received.truncated
+        if len(self._open) > self._settle_at:
+            self._settle()
+            self._settle_at = 1000 + 2 * len(self._open)
+        return out
+
+    def next_event(self) -> float | None:
+        """Return when to poll again (s): never too late, at times too early. None: idle."""
+        start = self.sender.next_start
+        times = (
+            self._air[0][0] if self._air else None,
+            None if start is None else start + self._least_delay_s,
+            self.receiver.next_expiry,
+        )
+        return min((t for t in times if t is not None), default=None)
+
+    def statistics(self, now: float, klass: Class = Class.FRAME) -> Statistics:
+        """Return the counters up to the last `poll` and the queue at `now`."""
+        self._settle()
+        sender = self.sender
+        queue_bytes, queue_age = sender.queue(now)
+        return Statistics(
+            **vars(sender.counts[klass]),
+            packets_sent=self._packets_sent,
+            packets_lost=self._packets_lost,
+            packets_malformed=self.receiver.unreadable,
+            packets_replayed=self.receiver.played_back,
+            offered_bytes=sender.offered_bytes,
+            sent_bytes=sender.sent_bytes,
+            queue_bytes=queue_bytes,
+            queue_age_s=queue_age,
+        )
+
+    def _advance(self, now: float) -> None:
+        if now < self._now:
+            raise ValueError(f'time ran backwards, from {self._now} s to {now} s')
+        self._now = now
+        if self.medium is not None:
+            self.medium.advance(now)
+            return
+        for left, datagram, data in self.sender.advance(now):
+            self.launch(left, datagram, data)
+
+    def launch(self, left: float, datagram: Datagram, data: bytes) -> None:
+        """Take a datagram on its way whose last bit left at a time (s)."""
+        key = (datagram.klass, datagram.number)
+        self._packets_sent += 1
+        if datagram.index == 0:
+            self._open.add(key)
+        stretch = self.sender.schedule.stretch(left - EPSILON_S)
+        sound = self._received(data, stretch.excess_db - self.fade_db)
+        lost = self._loss.lost()
+        self._packets_lost += lost or sound is not data
+        if not lost:
+            # Order is kept, also where the way grows shorter.
+            arrival = max(left + self._delay(stretch), self._arrived)
+            self._arrived = arrival
+            self._air.append((arrival, key, sound))
+
+    def _delay(self, stretch: Stretch) -> float:
+        return self._delay_s if stretch.delay_s is None else stretch.delay_s
+
+    def _received(self, data: bytes, excess_db: float) -> bytes:
+        """Return a datagram with the bits that the radio gets wrong."""
+        if self._code is None or math.isinf(excess_db):
+            return data
+        if self._noise.random() >= self._code.datagrams_hit(excess_db, len(data)):
+            return data
+        bits = 8 * len(data)
+        share = WRONG_SHARE if self._code.block_bits else self._code.bits_wrong(excess_db)
+        word = int.from_bytes(data, 'big')
+        for _ in range(max(1, round(share * bits))):
+            word ^= 1 << self._noise.randrange(bits)
+        return word.to_bytes(len(data), 'big')
+
+    def _settle(self) -> None:
+        """Count as lost what was sent, was not delivered and has nothing left under way."""
+        alive = self.sender.under_way | {key for _, key, _ in self._air}
+        for klass in Class:
+            number = self.receiver.unfinished(klass)
+            if number is not None:
+                alive.add((klass, number))
+        gone = self._open - alive
+        for klass, _ in gone:
+            self.sender.counts[klass].lost += 1
+        self._open -= gone

@@ -1,0 +1,1 @@
+"""The two sides of a link as parts of nodes."""

@@ -1,0 +1,277 @@
+"""One end of a real link: what the nodes of robot and ground share."""
+
+import threading
+import time
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from gsc_ros.link.datagrams.framing import Received
+from gsc_ros.link.radio import schedule, units
+from gsc_ros.link.radio.airtime import PLAIN
+from gsc_ros.link.radio.schedule import Schedule
+from gsc_ros.link.traffic import transports
+from gsc_ros.link.traffic.end import End
+from gsc_ros.link.traffic.peer import Peer
+from gsc_ros.link.traffic.sender import Sender
+from gsc_ros.link.traffic.transports import Transport
+from gsc_ros.ros.diagnostics import Drops
+from gsc_ros.ros.link.node import LinkBase, LinkBaseParameters
+from gsc_ros.ros.parameters import parameter
+
+# Datagrams that wait for the node; a flood beyond is dropped and counted.
+_INBOX = 256
+_POLL_S = 0.2
+_PAUSE_S = 0.05
+_END_S = 2.0  # for a device that does not let go
+_REMIND_S = 60.0  # of what keeps the transport from working
+
+
+@dataclass(frozen=True)
+class LinkEndParameters(LinkBaseParameters):
+    """What both ends of a real link can be told."""
+
+    transport: str = parameter(
+        'udp', 'What brings datagrams to the other end', choices=transports.KINDS, read_only=True
+    )
+    local: str = parameter(
+        ':7447', 'Address to listen on, host:port or :port (udp)', read_only=True
+    )
+    remote: str = parameter(
+        '',
+        'Address of the other end, host:port; empty: where it last called from (udp)',
+        read_only=True,
+    )
+    device: str = parameter('', 'Serial device, e.g. /dev/ttyUSB0 (serial)', read_only=True)
+    baud: int = parameter(57600, 'Its baud rate (serial)', low=50, high=12_000_000, read_only=True)
+    rate_bps: float = parameter(
+        0.0,
+        'Bits a second that may go out, in place of the rate that is computed from the profile; '
+        '0 keeps that',
+        low=0.0,
+        high=1e9,
+        read_only=True,
+    )
+    schedule_start: str = parameter(
+        '',
+        'When the passes or windows of the profile began, as 2026-11-28T12:00:00Z, the same at '
+        'both ends; empty: the radio is open at all times',
+        read_only=True,
+    )
+
+
+P = TypeVar('P', bound=LinkEndParameters)
+
+
+class LinkEnd(LinkBase[P]):
+    """
+    A side, an `End` and a transport; a thread waits for datagrams.
+
+    ``out`` and ``into``: the directions' names, 'down' and 'up'.
+    """
+
+    out: str
+    into: str
+    max_age_s: float | None = None
+
+    @abstractmethod
+    def take(self, received: Received, now: float) -> None:
+        """Do what came over the link."""
+
+    # Lifecycle
+
+    def setup(self) -> None:
+        """Open the transport; raises ValueError or OSError with the remedy."""
+        super().setup()
+        super().begin()
+        self._transport = self._open()
+        try:
+            self._make_end()
+        except ValueError:
+            self._transport.close()
+            raise
+        self._reader: threading.Thread | None = None
+        self._arrived = self.create_guard_condition(self.wake)
+        self._troubles = Drops(self, 'datagram')
+        self.get_logger().info(
+            f'{self.budget.profile.name}: {units.show(self.end.sender.rate_bps, "rate")} over '
+            f'{self._transport.name}, datagrams of {self.mtu} B'
+        )
+
+    def start(self) -> None:
+        """Listen."""
+        self.begin()
+        self._inbox: deque[tuple[bytes, Hashable]] = deque()
+        self._overrun = self._unsent = 0
+        self._join()
+        self._listening = True
+        self._reader = threading.Thread(target=self._listen, daemon=True)
+        self._reader.start()
+        super().start()
+
+    def stop(self) -> None:
+        """Listen no more."""
+        super().stop()
+        self._listening = False  # nobody waits for the reader: a robot has to be stopped
+
+    def teardown(self) -> None:
+        """Close the transport."""
+        self._join()
+        self.destroy_guard_condition(self._arrived)
+        self._transport.close()
+        super().teardown()
+
+    def _join(self) -> None:
+        if self._reader is not None:
+            self._reader.join(_END_S)
+
+    def _open(self) -> Transport:
+        values = self.values
+        if values.transport == 'serial':
+            try:
+                from gsc_ros.link.traffic.transports.serial import SerialTransport
+            except ImportError as error:
+                raise ImportError(
+                    f'transport serial needs {error.name}: pip install "gsc_ros[serial]"'
+                ) from None
+            return SerialTransport(values.device, values.baud)
+        from gsc_ros.link.traffic.transports.udp import UdpTransport
+
+        return UdpTransport(values.local, values.remote)
+
+    def _schedule(self) -> Schedule:
+        """Return when this end may send, and how fast, from its time zero on."""
+        values, profile = self.values, self.budget.profile
+        times = Schedule.constant(values.rate_bps or self.budget.rate_bps * values.rate_scale)
+        if values.schedule_start:
+            zero_s = self._epoch_ns * 1e-9 - schedule.start_of(values.schedule_start)
+            times = schedule.of(profile, values.rate_scale).beginning(zero_s)
+        if not times.rates:
+            raise ValueError(
+                f'{profile.name}: the link does not close, so that nothing would ever be sent: '
+                'name another profile, or set rate_bps'
+            )
+        most = self._transport.max_rate_bps(self.mtu)
+        return Schedule(
+            one._replace(rate_bps=min(values.rate_bps or one.rate_bps, most))
+            if one.rate_bps
+            else one
+            for one in times.stretches
+        )
+
+    def _make_end(self) -> None:
+        values, profile = self.values, self.budget.profile
+        self.end = End(
+            self._schedule(),
+            self.mtu,
+            delay_s=self.budget.delay_s,
+            turn_s=profile.turnaround,
+            gap_s=0.0 if values.rate_bps else profile.packet_gap,
+            on_air=PLAIN if values.rate_bps else profile.on_air,
+            max_age_s=self.max_age_s,
+            out=self.seal(self.out),
+            into=self.seal(self.into, closes=False),
+            session=self.session,
+        )
+        self._peer = Peer(self.end.receiver, self.keys is not None)
+
+    # What the base asks for
+
+    @property
+    def downlink(self) -> Sender:
+        """The only sender: both directions have one rate."""
+        return self.end.sender
+
+    @property
+    def peer(self) -> Peer:
+        """What is known of the other end."""
+        return self._peer
+
+    @property
+    def delay_s(self) -> float:
+        """Propagation delay now, one way, s."""
+        return self.end.delay_s
+
+    def begin(self) -> None:
+        """Begin at time zero with nothing on its way and nothing counted."""
+        super().begin()
+        self._make_end()
+
+    def work(self, now: float) -> None:
+        """Take what came, and send what is due."""
+        # What comes meanwhile has to wait, or a flood would keep the robot from being stopped.
+        for _ in range(len(self._inbox)):
+            data, source = self._inbox.popleft()
+            repeated = self.end.receiver.replayed
+            ours, complete = self.end.push(data, now)
+            if ours:
+                self._transport.answer(source)
+            elif self.end.receiver.replayed > repeated:
+                self._transport.repeated(source)
+            for received in complete:
+                self.take(received, now)
+        self._peer.update(now)
+        for received in self.end.expire(now):
+            self.take(received, now)
+        for data in self.end.outgoing(now):
+            try:
+                self._transport.send(data)
+            except (OSError, TypeError) as error:  # the latter of a port that is just closed
+                self._unsent += 1
+                if self._transport.peer and not self._transport.trouble:  # told anyway
+                    self._troubles.note(error)
+
+    def due(self, now: float) -> Iterable[float | None]:
+        """Return the times (s) of what is due next."""
+        return (self.end.next_event(),)
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the transport lately; empty for nothing."""
+        lately = self._troubles.last if self._troubles.recent() else ''
+        nobody = 'nobody has called yet: there is no address to send to'
+        return self._transport.trouble or lately or ('' if self._transport.peer else nobody)
+
+    def transport_figures(self) -> dict[str, object]:
+        """Return what diagnostics show of the transport."""
+        return {
+            'transport': self._transport.name,
+            'other end at': self._transport.peer,
+            'not sent': self._unsent,
+            'not whole': self._transport.dropped,
+            'overrun': self._overrun,
+            'refused': self.refused,
+            'not sealed': self.end.sender.unsealed,
+        }
+
+    def _tell(self, trouble: str, peer: str) -> None:
+        """Say what keeps the transport from working, or where the other end is."""
+        if not self.context.ok():
+            return  # the process is going down around this thread
+        if trouble:
+            self.get_logger().warning(trouble)
+        else:
+            where = f'the other end is at {peer}' if peer else 'waits for the other end to call'
+            self.get_logger().info(f'{self._transport.name}: {where}')
+
+    def _listen(self) -> None:
+        """Wait for datagrams, in a thread of its own."""
+        told, told_at = None, 0.0
+        while self._listening:
+            state = self._transport.trouble, self._transport.peer
+            if state != told or (state[0] and time.monotonic() > told_at + _REMIND_S):
+                self._tell(*state)
+                told, told_at = state, time.monotonic()
+            try:
+                came = self._transport.receive(_POLL_S)
+            except Exception as error:  # whatever it is: a thread that ended would leave us deaf
+                self._troubles.note(error)
+                time.sleep(_PAUSE_S)  # one that goes on failing must not take the processor
+                continue
+            room = _INBOX - len(self._inbox)
+            self._inbox.extend(came[:room])
+            self._overrun += max(0, len(came) - room)
+            if came and self._listening:
+                self._arrived.trigger()

@@ -1,0 +1,369 @@
+"""What every link node has: a profile, keys, explicit time, an alarm, and link/status."""
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from builtin_interfaces.msg import Time
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
+
+from gsc_ros.link.datagrams import framing
+from gsc_ros.link.datagrams.ccsds import seal_for
+from gsc_ros.link.datagrams.counts import Statistics
+from gsc_ros.link.datagrams.framing import Received, Seal, random_session
+from gsc_ros.link.datagrams.keys import KeyRing, default_path
+from gsc_ros.link.datagrams.security import Sealed
+from gsc_ros.link.radio import budget, profiles, units
+from gsc_ros.link.traffic.peer import Peer, received_ago
+from gsc_ros.link.traffic.sender import Sender
+from gsc_ros.msg import LinkStatus
+from gsc_ros.ros import topics
+from gsc_ros.ros.diagnostics import ERROR, WARN, Report
+from gsc_ros.ros.lifecycle import GscNode
+from gsc_ros.ros.parameters import Parameters, parameter
+
+STATUS_PERIOD_S = 0.5
+# Rates and loss are those of so many seconds.
+WINDOW_S = 10.0
+LOG_PERIOD_S = 5.0
+QUIET_S = 5.0  # without frames: something is wrong
+# Shortest sleep: keeps rounding from waking the node again and again for one event.
+_LEAST_SLEEP_S = 2e-4
+
+
+@dataclass(frozen=True)
+class LinkBaseParameters(Parameters):
+    """What every link node can be told."""
+
+    profile: str = parameter(
+        'moon_dte_s_13m',
+        'Link profile: a name that `gsc link-budget --list` shows, or the path of a .yaml file',
+        read_only=True,
+    )
+    rate_scale: float = parameter(
+        1.0, 'Factor on the computed rate', low=1e-3, high=1e3, read_only=True
+    )
+    mtu: int = parameter(
+        0,
+        'Datagram size in bytes, 50 or more; 0 keeps the profile',
+        low=0,
+        high=framing.MAX_MTU,
+        read_only=True,
+    )
+    security: bool = parameter(
+        True, 'Encrypt and authenticate every datagram, both ways', read_only=True
+    )
+    key_file: str = parameter(
+        '',
+        'Key of the link, as `gsc key` makes it; empty, where the link is simulated: '
+        '~/.ros/gsc_ros/link.key, made if missing',
+        read_only=True,
+    )
+
+
+P = TypeVar('P', bound=LinkBaseParameters)
+
+
+class LinkBase(GscNode[P]):
+    """
+    A link node without its sides and its medium.
+
+    A node says what it counts (:meth:`statistics`), what is due (:meth:`due`) and does it
+    (:meth:`work`), and has a ``downlink``: the sender whose rate is told.
+    """
+
+    keys_made = False  # whether a missing key file may be made
+    keys: KeyRing | None = None
+    keys_notice = ''  # the last thing that the operator must know of them
+
+    # To be overridden
+
+    @property
+    def downlink(self) -> Sender:
+        """The sender of frames: its rate, delay and datagrams are told."""
+        raise NotImplementedError
+
+    @property
+    def delay_s(self) -> float:
+        """Propagation delay, one way, s."""
+        return self.budget.delay_s
+
+    @property
+    def margin_db(self) -> float:
+        """By how much the signal is above what its code needs, dB; infinite: not known."""
+        return math.inf
+
+    def begin(self) -> None:
+        """Begin at time zero with nothing on its way and nothing counted."""
+        self.refused = 0
+        self.session = self.keys.next_session() if self.keys else random_session()
+        self._epoch_ns = self.last_ns = self.get_clock().now().nanoseconds
+        self._told_bps = -1.0  # in the last status
+        self._history: deque[tuple[float, Statistics]] = deque()
+        self._opened_at = 0.0
+
+    def work(self, now: float) -> None:
+        """Do what is due at time `now` (s)."""
+        raise NotImplementedError
+
+    def due(self, now: float) -> Iterable[float | None]:
+        """Return the times (s) of what is due next; None for nothing."""
+        raise NotImplementedError
+
+    @property
+    def peer(self) -> Peer:
+        """What is known of the other end."""
+        raise NotImplementedError
+
+    def statistics(self, now: float) -> Statistics:
+        """Return the counters of frames on their way down."""
+        raise NotImplementedError
+
+    def loss(self, stats: Statistics, old: Statistics) -> float:
+        """Return the share of datagrams lost between two readings, 0..1."""
+        sent = stats.packets_sent - old.packets_sent
+        return (stats.packets_lost - old.packets_lost) / sent if sent else 0.0
+
+    # Lifecycle
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Check the parameters and set up; a mistake is logged and fails the transition."""
+        result = super().on_configure(state)
+        if result != TransitionCallbackReturn.SUCCESS and self.keys is not None:
+            self.keys.close()
+        return result
+
+    def setup(self) -> None:
+        """Compute the link; raises ValueError for a bad profile, parameter or key."""
+        self.budget = budget.compute(profiles.load(self.values.profile))
+        self.keys, self.keys_notice = None, ''
+        self._seals: dict[str, Sealed | None] = {}
+        if self.values.security:
+            named = self.values.key_file
+            if not named and not self.keys_made:
+                raise ValueError(
+                    'both ends need one key: make it with `gsc key FILE`, bring the file to both '
+                    'and name it with key_file; or switch security off'
+                )
+            self.keys = KeyRing(Path(named) if named else default_path(), make=not named)
+        self._status = self.create_publisher(LinkStatus, topics.STATUS, topics.LATCHED)
+
+    def start(self) -> None:
+        """Wake when something is due, and tell how the link fares."""
+        self._alarm = self.create_timer(STATUS_PERIOD_S, self.wake)
+        # Timers of a clock that is set back stand still, and nobody would stop the robot.
+        self._watch = self.create_timer(
+            STATUS_PERIOD_S, self.wake, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+        self._status_timer = self.create_timer(STATUS_PERIOD_S, self._publish_status)
+        self._publish_status()
+
+    def stop(self) -> None:
+        """Sleep."""
+        self.destroy_timer(self._alarm)
+        self.destroy_timer(self._watch)
+        self.destroy_timer(self._status_timer)
+
+    def teardown(self) -> None:
+        """Take the publisher down; what was received is noted, unless the disk is slow."""
+        self.destroy_publisher(self._status)
+        if self.keys is not None:
+            self.keys.close()
+
+    def seal(self, direction: str, closes: bool = True) -> Seal:
+        """
+        Return how datagrams of a direction ('down', 'up') are proven.
+
+        ``closes``: whether this end sends in that direction, and does not only receive.
+        """
+        sealed = self.keys.seal(direction, closes) if self.keys else None
+        self._seals[direction] = sealed
+        return seal_for(self.budget.profile.packets, direction, sealed)
+
+    def received_count(self, direction: str) -> int | None:
+        """Return the greatest count that came in a direction under the first key, or None."""
+        seal = self._seals.get(direction)
+        return seal.heard[0] if seal and seal.heard[0] >= 0 else None
+
+    def peer_received(self, direction: str, received: Received, count: int | None) -> None:
+        """Take note that the other end has received a count of what went out in a direction."""
+        if self.keys is not None and count is not None and received.key == 0:
+            self.keys.peer_received(direction, count)
+
+    @property
+    def mtu(self) -> int:
+        """Bytes of a datagram at most."""
+        return self.values.mtu or int(self.budget.profile.mtu)
+
+    # Time
+
+    def now(self) -> float:
+        """Seconds since the beginning: small numbers keep their microseconds."""
+        now = self.get_clock().now().nanoseconds
+        if now < self.last_ns:
+            # Simulated time began anew: what was on its way belongs to the past.
+            self.get_logger().warning('time ran backwards: the link starts afresh')
+            self.begin()
+            self._status_timer.reset()
+        self.last_ns = now
+        return (now - self._epoch_ns) * 1e-9
+
+    def wake(self) -> None:
+        """Do what is due."""
+        if not self.active:
+            return  # something came while the link was closed
+        now = self.now()
+        self.work(now)
+        if self.downlink.rate_at(now)[0] != self._told_bps:
+            self._publish_status()  # who waits for the link to open need not wait longer
+        self.set_alarm(now)
+
+    def set_alarm(self, now: float) -> None:
+        """Sleep until the next thing is due."""
+        times = [*self.due(now), self.downlink.rate_at(now)[1]]
+        due = min(time for time in times if time is not None)
+        if due == math.inf:
+            self._alarm.cancel()
+            return
+        self._alarm.timer_period_ns = int(max(due - now, _LEAST_SLEEP_S) * 1e9)
+        self._alarm.reset()
+
+    # State
+
+    def refuse(self, reason: str) -> None:
+        """Count and log something that cannot be used."""
+        self.refused += 1
+        self.get_logger().warning(reason, throttle_duration_sec=LOG_PERIOD_S)
+
+    def status(self) -> LinkStatus:
+        """Return what the link carries and how it fares."""
+        now = self.now()
+        stats = self.statistics(now)
+        self._history.append((now, stats))
+        while len(self._history) > 1 and self._history[0][0] < now - WINDOW_S:
+            self._history.popleft()
+        then, old = self._history[0]
+        rate, end = self.downlink.rate_at(now)
+        times = self.downlink.schedule
+        closes = times.closes(now)
+        opens = times.opens(closes) if math.isfinite(closes) else math.inf
+        status = LinkStatus(
+            profile=self.budget.profile.name,
+            rate_bps=rate,
+            changes_in_s=end - now,
+            closes_in_s=closes - now,
+            next_window_in_s=opens - now,
+            delay_s=self.delay_s,
+            margin_db=self.margin_db,
+            loss=self.loss(stats, old),
+            queue_age_s=stats.queue_age_s,
+            queue_bytes=stats.queue_bytes,
+            open=rate > 0,
+            mtu=self.downlink.mtu,
+            overhead=self.downlink.seal.overhead,
+            gap_s=self.downlink.bucket.fixed_s,
+            parity=self.downlink.parity,
+            frames_sent=stats.sent,
+            frames_delivered=stats.delivered,
+            frames_stale=stats.stale,
+            frames_lost=stats.lost,
+            session=self.session,
+            peer_session=self.peer.session,
+            peer_heard_s=self.peer.heard_s(now),
+            packets_malformed=stats.packets_malformed + self.refused,
+            packets_replayed=stats.packets_replayed,
+        )
+        if now > then:
+            status.offered_bps = (stats.offered_bytes - old.offered_bytes) * 8 / (now - then)
+            status.used_bps = (stats.sent_bytes - old.sent_bytes) * 8 / (now - then)
+        status.header.stamp = time_of(self.last_ns)
+        return status
+
+    def _publish_status(self) -> None:
+        now = self.now()
+        rate_bps = self.downlink.rate_at(now)[0]
+        if rate_bps and self._told_bps <= 0:
+            self._opened_at = now
+        self._told_bps = rate_bps
+        self._note_keys()
+        self._status.publish(self.status())
+
+    def _note_keys(self) -> None:
+        """Have it noted what was received; a full disk is no reason to close the link."""
+        if self.keys is None:
+            return
+        self.keys.note()
+        if self.keys.trouble:
+            self.get_logger().error(self.keys.trouble, throttle_duration_sec=LOG_PERIOD_S)
+        while self.keys.notices:
+            self.keys_notice = self.keys.notices.popleft()
+            self.get_logger().error(self.keys_notice)
+            # Sessions were set back with the counts: the far end may hold this one to be over.
+            self.begin()
+
+    def silence(self, pause_s: float) -> str:
+        """
+        Say that the other end has been silent for too long; empty when it has not.
+
+        ``pause_s``: time between its reports. Three of them have to be missing, and before the
+        first one the time there and back has to be over.
+        """
+        now = self.now()
+        if not self.peer.silent(now, self._opened_at, pause_s, self.delay_s):
+            return ''
+        ago = received_ago(self.peer.heard_s(now))
+        return f'nothing comes from the other end: last received {ago}'
+
+    def key_report(self, values: dict[str, object]) -> Report | None:
+        """Say what is wrong with the key's counts, as diagnostics show it; None for nothing."""
+        if self.keys is None:
+            return None
+        values['datagrams that counts are left for'] = self.keys.left
+        trouble = self.keys.trouble
+        messages = [text for text in (trouble, self.keys_notice) if text]
+        if not messages:
+            return None
+        level = WARN if self.keys.left or not trouble else ERROR
+        return Report(level, '; '.join(messages), values)
+
+
+def closed(status: LinkStatus) -> str:
+    """Say that a link is closed, and for how long."""
+    return f'the link is closed and opens in {units.show(status.next_window_in_s, "time")}'
+
+
+def figures(status: LinkStatus) -> dict[str, object]:
+    """Return a status as diagnostics show it."""
+    return {
+        'profile': status.profile,
+        'rate kbps': status.rate_bps / 1e3,
+        'changes in s': status.changes_in_s,
+        'closes in s': status.closes_in_s,
+        'next window in s': status.next_window_in_s,
+        'delay s': status.delay_s,
+        'margin dB': status.margin_db,
+        'parity': status.parity,
+        'offered kbps': status.offered_bps / 1e3,
+        'used kbps': status.used_bps / 1e3,
+        'loss': status.loss,
+        'queue age s': status.queue_age_s,
+        'other end last received': received_ago(status.peer_heard_s),
+        'replayed': status.packets_replayed,
+        'frames delivered': status.frames_delivered,
+        'frames stale': status.frames_stale,
+        'frames lost': status.frames_lost,
+    }
+
+
+def nanoseconds(stamp: Time) -> int:
+    """Return a stamp in ns."""
+    return stamp.sec * 1_000_000_000 + stamp.nanosec
+
+
+def time_of(nanoseconds: int) -> Time:
+    """Return the stamp of a time in ns."""
+    return Time(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)

@@ -1,0 +1,260 @@
+"""
+Commands and STOP at the robot's side: what the gate lets through goes to the guard.
+
+Publishes link/cmd_vel and link/command_timeout; subscribes guard/alive. Stops go to cmd_vel as
+well, so that they arrive whatever became of the guard. A thread does what must not wait for
+anything else that the node does: it stops a robot that nobody commands or guards any more, and
+repeats a STOP.
+"""
+
+import contextlib
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+
+from geometry_msgs.msg import Twist
+from rclpy.clock import ROSClock
+from rclpy.duration import Duration
+from std_msgs.msg import Empty, Float32
+
+from gsc_ros.link.datagrams.framing import Received
+from gsc_ros.link.datagrams.payloads import Command, Stop
+from gsc_ros.link.traffic.command_gate import CommandGate, Now, Origin, Refusal
+from gsc_ros.ros import convert, topics
+from gsc_ros.ros.link.node import LOG_PERIOD_S, LinkBase
+from gsc_ros.ros.link.velocity import CmdVel, moves
+
+# A guard that was silent for so long is missing; at most the command timeout.
+_SILENT_S = 0.5
+_REPEAT_S = 0.2
+_REPEATS = 2
+# Who holds the lock for longer hangs in a publisher.
+_LOCK_S = 0.01
+_ACKNOWLEDGED_S = 0.2
+_JOIN_S = 1.0
+
+
+class RobotCommands:
+    """
+    Executes commands. ``gate`` judges them, ``stops`` counts stops for want of commands.
+
+    :meth:`halt` and :meth:`close` may be called in any thread, all else in the node's.
+    """
+
+    def __init__(self, node: LinkBase) -> None:
+        self._node = node
+        values = node.values
+        self._velocities = node.create_publisher(Twist, topics.LINK_CMD_VEL, topics.NEWEST)
+        self._timeout = node.create_publisher(Float32, topics.COMMAND_TIMEOUT, topics.LATCHED)
+        self._cmd_vel = CmdVel(node, values.stamped, values.frame_id)
+        self.gate = CommandGate(values.command_max_age_s, values.command_timeout_s)
+        self.stops = 0
+        self._lock = threading.Lock()
+        self._woken = threading.Event()
+        self._running = False
+        self._zeros = 0  # yet to be published
+        self._zero_at = 0.0
+        self._guarded_at = -math.inf
+        self._guard_lost = True  # nothing moves without it
+        self._reasons: deque[str] = deque(maxlen=8)  # of stops, to be logged
+
+    def begin(self) -> None:
+        """Begin as another session of the robot; one that moves is stopped."""
+        if self.gate.moving:
+            # The clock was set back: nobody can say any more how old the last command is.
+            self.halt('time began anew')
+        self.gate.begin(self._node.session)
+        self.gate.refused.clear()
+        self.gate.ran = self.stops = 0
+
+    def start(self) -> None:
+        """Listen to the guard, and watch."""
+        self._guard = self._node.create_subscription(
+            Empty, topics.GUARD_ALIVE, self._on_alive, topics.SENSOR
+        )
+        self.parameters_changed()
+        self._running = True
+        self._thread = threading.Thread(target=self._watch, name='stop', daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop a robot that moves, and watch no more."""
+        self.close()
+        self._running = False
+        self._woken.set()
+        self._thread.join(_JOIN_S)
+        self._node.destroy_subscription(self._guard)
+
+    def teardown(self) -> None:
+        """Take the publishers down."""
+        self._node.destroy_publisher(self._velocities)
+        self._node.destroy_publisher(self._timeout)
+        self._cmd_vel.destroy()
+
+    def parameters_changed(self) -> None:
+        """Take note of changed parameters, and tell the guard."""
+        values = self._node.values
+        self.gate.max_age_s = values.command_max_age_s
+        self.gate.timeout_s = values.command_timeout_s
+        self._timeout.publish(Float32(data=values.command_timeout_s))
+        self._woken.set()
+
+    def work(self) -> None:
+        """Say why the robot was stopped."""
+        while self._reasons:
+            self._node.get_logger().warning(f'robot stopped: {self._reasons.popleft()}')
+
+    # State
+
+    @property
+    def guard_missing(self) -> bool:
+        """Whether the guard was silent lately, so that no command moves the robot."""
+        return time.monotonic() > self._guarded_at + self._silent_s
+
+    @property
+    def alone(self) -> str:
+        """Topic that this node alone stops the robot on, as the guard has another; or empty."""
+        topic = self._cmd_vel.topic
+        return topic if self._node.count_publishers(topic) < 2 else ''
+
+    @property
+    def _silent_s(self) -> float:
+        return min(_SILENT_S, self.gate.timeout_s)
+
+    @property
+    def late(self) -> int:
+        """How many commands were not executed for their age."""
+        refused = self.gate.refused
+        return refused[Refusal.LATE] + refused[Refusal.FUTURE] + refused[Refusal.DELAYED]
+
+    # Messages
+
+    def take(self, received: Received, message: Command | Stop, idle_s: float) -> None:
+        """Do what a command, STOP or release says; idle_s: what it takes over an idle link."""
+        node = self._node
+        clock = node.get_clock()
+        steady = not (isinstance(clock, ROSClock) and clock.ros_time_is_active)
+        now = Now(node.last_ns // 1000, time.monotonic(), idle_s, steady)
+        origin = Origin(received.session, received.number, received.key, received.order)
+        if isinstance(message, Command):
+            self._command(origin, message, now)
+        elif message.stop:
+            again = self.gate.held and self.gate.acknowledged == message.number
+            if self.gate.stop(origin, message.number, message.stamp_us, now) and not again:
+                self.halt('STOP by the operator')
+        else:
+            self._release(origin, message, now)
+
+    def _command(self, origin: Origin, command: Command, now: Now) -> None:
+        twist = convert.to_twist(command.velocity)
+        with self._locked():
+            refusal = self.gate.command(origin, command.robot, command.stamp_us, moves(twist), now)
+            if refusal is None:
+                self._zeros = 0
+                self._woken.set()  # before what may take long
+                self._velocities.publish(twist)
+        if refusal is None:
+            self._expire()
+            if moves(twist) and not self.gate.moving:
+                # It was stopped while the publisher took its time, which has not the last word.
+                with self._locked():
+                    self._publish_zero()
+        elif refusal is not Refusal.REPEAT:
+            self._warn(f'command not executed: {refusal.value}')
+
+    def _release(self, origin: Origin, message: Stop, now: Now) -> None:
+        held = self.gate.held
+        refusal = self.gate.release(origin, message.number, message.robot, message.stamp_us, now)
+        if not held:
+            return
+        if refusal is None:
+            self._node.get_logger().warning('STOP released by the operator')
+        else:
+            self._warn(f'STOP not released: the release is {refusal.value}')
+
+    def _on_alive(self, _message: Empty) -> None:
+        self._guarded_at = time.monotonic()
+        self._guard_lost = False
+
+    def _warn(self, text: str) -> None:
+        self._node.get_logger().warning(text, throttle_duration_sec=LOG_PERIOD_S)
+
+    # Stopping
+
+    def halt(self, reason: str) -> None:
+        """Stop the robot now, and say so a few times."""
+        with self._locked():
+            self.gate.moving = False
+            self._zeros = _REPEATS
+            self._publish_zero()
+        self._reasons.append(reason)
+        self._woken.set()
+
+    def close(self) -> None:
+        """Stop a robot that moves, and wait a little until that has arrived."""
+        if self._running and self.gate.moving:
+            self.halt('the link is closed')
+            self._cmd_vel.wait()
+            # What the guard has yet to pass on came before.
+            self._velocities.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGED_S))
+            self.work()
+
+    def _publish_zero(self) -> None:
+        self._zero_at = time.monotonic() + _REPEAT_S
+        if self._node.context.ok():
+            self._cmd_vel.stop()
+            self._velocities.publish(Twist())
+
+    def _expire(self) -> None:
+        with self._locked():
+            expired = self.gate.expire(time.monotonic())
+        if expired:
+            self.stops += 1
+            self.halt('no command came')
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep decisions and their messages in one order, as far as nobody hangs."""
+        locked = self._lock.acquire(timeout=_LOCK_S)
+        try:
+            yield
+        finally:
+            if locked:
+                self._lock.release()
+
+    # The thread
+
+    def _watch(self) -> None:
+        """Stop the robot when it is time, whatever the node's thread does; logs nothing."""
+        while self._running:
+            try:
+                self._woken.wait(self._pause_s())
+                self._woken.clear()
+                if self._running:
+                    self._look()
+            except Exception as error:
+                self._reasons.append(f'trouble with that: {error}')
+                time.sleep(_LOCK_S)
+
+    def _look(self) -> None:
+        self._expire()
+        if self.gate.moving and not self._guard_lost and self.guard_missing:
+            self._guard_lost = True
+            self.halt('nothing comes from the node guard; see that it runs')
+        if (self._zeros or self.gate.held) and time.monotonic() >= self._zero_at:
+            with self._locked():
+                if self._zeros or self.gate.held:
+                    self._zeros = max(0, self._zeros - 1)
+                    self._publish_zero()
+
+    def _pause_s(self) -> float | None:
+        """How long there is nothing to do, s; None: until something comes."""
+        due = [self.gate.due]
+        if self.gate.moving and not self._guard_lost:
+            due.append(self._guarded_at + self._silent_s)
+        if self._zeros or self.gate.held:
+            due.append(self._zero_at)
+        times = [at for at in due if at is not None]
+        return max(0.0, min(times) - time.monotonic()) if times else None

@@ -1,0 +1,313 @@
+"""
+The robot's side of a link: frames go down, commands, requests and reports come up.
+
+Subscribes camera/image/gsc, camera/camera_info and, where the encoder rectifies,
+camera/image/gsc/camera_info; publishes camera/key_wanted and camera/roi_wanted. Commands are the
+matter of `robot_commands`.
+"""
+
+from dataclasses import dataclass
+
+from sensor_msgs.msg import CameraInfo, RegionOfInterest
+from std_msgs.msg import Empty
+
+from gsc_ros.codec import bitstream
+from gsc_ros.link.datagrams import payloads
+from gsc_ros.link.datagrams.framing import Class, Received
+from gsc_ros.link.datagrams.payloads import (
+    FRAME_OVERHEAD,
+    REPORT_BYTES,
+    ROBOT_REPORT_BYTES,
+    Camera,
+    Command,
+    Frame,
+    FrameSender,
+    PayloadError,
+    Request,
+    RobotReport,
+    Stop,
+)
+from gsc_ros.link.datagrams.reports import LEAST_PAUSE_S, CommandLoss, Feedback, Reporting, pause_s
+from gsc_ros.link.traffic.command_gate import Refusal
+from gsc_ros.link.traffic.outlet import Outlet
+from gsc_ros.msg import LinkStatus, SemanticFrame
+from gsc_ros.ros import convert, topics
+from gsc_ros.ros.diagnostics import OK, WARN, Report
+from gsc_ros.ros.images.camera_info import CameraInfos
+from gsc_ros.ros.link.node import LinkBase, nanoseconds
+from gsc_ros.ros.link.robot_commands import RobotCommands
+from gsc_ros.ros.parameters import Parameters, parameter
+
+PROTECTIONS = ('auto', 'off')
+_RARELY_S = 60.0
+
+
+@dataclass(frozen=True)
+class RobotSideParameters(Parameters):
+    """What the robot's side can be told."""
+
+    max_age_s: float = parameter(
+        0.0,
+        'A frame that waited longer for the air is dropped, in s; 0: only for a newer one',
+        low=0.0,
+        high=1e5,
+        read_only=True,
+    )
+    protection: str = parameter(
+        'auto',
+        'Parity behind frames, from which lost datagrams come back: as much as the loss that the '
+        'ground reports is worth, or none',
+        choices=PROTECTIONS,
+    )
+    max_frame_bytes: int = parameter(16384, 'Larger frames are refused', low=64, high=65535)
+    command_max_age_s: float = parameter(
+        1.0,
+        'A command is not executed when it took so much longer, in s, than an idle link takes',
+        low=0.0,
+        high=1e4,
+    )
+    command_timeout_s: float = parameter(
+        1.0, 'The robot is stopped when no command came for so long, in s', low=0.05, high=1e4
+    )
+    stamped: bool = parameter(
+        False,
+        'Publish cmd_vel as TwistStamped, and not as Twist; as the guard does',
+        read_only=True,
+    )
+    frame_id: str = parameter('base_link', 'Frame of cmd_vel, where it is stamped', read_only=True)
+
+
+class RobotSide:
+    """Joins the robot's topics to a link: ``down`` takes its frames, ``up`` brings commands."""
+
+    def __init__(self, node: LinkBase) -> None:
+        self._node = node
+        self.commands = RobotCommands(node)
+        self._wanted = node.create_publisher(Empty, topics.KEY_WANTED, topics.NEWEST)
+        self._regions = node.create_publisher(
+            RegionOfInterest, topics.REGION_WANTED, topics.NEWEST
+        )
+        self._infos, self._coded_infos = CameraInfos(), CameraInfos()
+        self._size = (0, 0)  # of the last picture
+
+    def begin(self, down: Outlet, up: Outlet) -> None:
+        """Begin with nothing on its way and nothing counted; a robot that moves is stopped."""
+        self._down, self._up = down, up
+        self._sender = FrameSender()
+        self.feedback = Feedback(self._node.session & 0xFF)
+        self.offered_at = 0.0
+        self.commands.begin()
+        self._command_loss = CommandLoss()
+        self._reporting = Reporting()
+        self._ground_session = 0
+
+    def start(self) -> None:
+        """Listen to the robot."""
+        self.commands.start()
+        node = self._node
+        self._infos, self._coded_infos = CameraInfos(), CameraInfos()
+        # Before the frames, so that a frame's camera_info is known before the frame.
+        raw = node.create_subscription(
+            CameraInfo, topics.CAMERA_INFO, lambda m: self._on_camera(m, self._infos), topics.INFOS
+        )
+        coded = node.create_subscription(
+            CameraInfo,
+            topics.CODED_INFO,
+            lambda m: self._on_camera(m, self._coded_infos),
+            topics.PICTURES,
+        )
+        frames = node.create_subscription(
+            SemanticFrame, topics.CODED, self._on_frame, topics.NEWEST
+        )
+        self._inputs = [raw, coded, frames]
+        self._coded_topic = coded.topic_name
+
+    def stop(self) -> None:
+        """Listen no more; a robot that moves is stopped."""
+        self.commands.stop()
+        for subscription in self._inputs:
+            self._node.destroy_subscription(subscription)
+
+    def teardown(self) -> None:
+        """Take the publishers down."""
+        self.commands.teardown()
+        self._node.destroy_publisher(self._wanted)
+        self._node.destroy_publisher(self._regions)
+
+    @property
+    def due(self) -> float | None:
+        """When there is a report to be sent (s), or None."""
+        return self._reporting.due(self._report(), self._pause_s)
+
+    def work(self, now: float) -> None:
+        """Say what was done meanwhile; report to the ground when it is time."""
+        self.commands.work()
+        if self._up.receiver.session != self._ground_session:
+            # A ground that begins has to know this session before it can command, and the setup
+            # before it can show a frame.
+            self._ground_session = self._up.receiver.session
+            self._reporting.ground_began()
+            self._sender.repeat_setup()
+        report = self._report()
+        if now >= self._reporting.due(report, self._pause_s):
+            self._down.offer(report.pack(), now, Class.REPORT)
+            self._reporting.went(report, now)
+
+    def _report(self) -> RobotReport:
+        """Return what the ground is told of what came."""
+        gate, count = self.commands.gate, self._node.received_count('up')
+        return RobotReport(gate.acknowledged, gate.held, self._command_loss.loss, count)
+
+    @property
+    def _pause_s(self) -> float:
+        """Time between reports, so that they take a twentieth of the air, s."""
+        return max(LEAST_PAUSE_S, pause_s(self._down, self._up, ROBOT_REPORT_BYTES))
+
+    def take(self, received: Received, now: float) -> None:
+        """Do what came up the link."""
+        if received.klass is Class.REQUEST:
+            self._ask(received)
+        elif received.klass in (Class.COMMAND, Class.STOP):
+            self._command(received, now)
+        elif received.klass is Class.REPORT:
+            self._hear(received)
+        else:
+            self._node.refuse(f'{received.klass.name} does not go up the link')
+
+    def figures(self) -> dict[str, object]:
+        """Return what diagnostics show of this side."""
+        gate = self.commands.gate
+        return {
+            'commands executed': gate.ran,
+            'commands too late': self.commands.late,
+            'commands refused': sum(gate.refused.values()),
+            'stops': self.commands.stops,
+            'STOP held': gate.held,
+            'camera_info unmatched': self.unmatched,
+        }
+
+    def guarded(self, report: Report) -> Report:
+        """Add to a report that the guard is missing or publishes elsewhere, if it is so."""
+        if self.commands.guard_missing:
+            wrong = 'the node guard is missing and nothing moves without it: start it'
+        elif topic := self.commands.alone:
+            wrong = (
+                f'the node guard does not publish {topic}, so that the robot goes on when the '
+                'guard dies: remap cmd_vel alike at both'
+            )
+        else:
+            return report
+        if report.level == OK:
+            return Report(WARN, wrong, report.values)
+        return Report(report.level, f'{report.message}; {wrong}', report.values)
+
+    def tell(self, status: LinkStatus) -> None:
+        """Put what is known of commands into a status."""
+        gate = self.commands.gate
+        refused = sum(gate.refused.values()) - gate.refused[Refusal.REPEAT]
+        status.commands_offered, status.commands_dropped = gate.ran + refused, refused
+        if gate.held:
+            status.stop = LinkStatus.STOP_HELD
+
+    @property
+    def camera_info(self) -> CameraInfo | None:
+        """The newest camera_info of the frames."""
+        return self._frames_infos().newest
+
+    @property
+    def unmatched(self) -> int:
+        """How many frames had no camera_info of their stamp, and took an older one."""
+        return self._infos.unmatched + self._coded_infos.unmatched
+
+    @property
+    def report_pause_s(self) -> float:
+        """Time between the ground's reports, s."""
+        return max(LEAST_PAUSE_S, pause_s(self._up, self._down, REPORT_BYTES))
+
+    def _frames_infos(self) -> CameraInfos:
+        """Return the camera's camera_infos, or, where it changes images, the encoder's."""
+        coded = self._node.count_publishers(self._coded_topic)
+        return self._coded_infos if coded else self._infos
+
+    def _on_camera(self, message: CameraInfo, infos: CameraInfos) -> None:
+        try:
+            convert.to_camera(message, message.header.frame_id)
+        except ValueError as error:
+            self._node.refuse(f'camera_info refused: {error}')
+            return
+        infos.add(message)
+
+    def _on_frame(self, message: SemanticFrame) -> None:
+        data = bytes(message.data)
+        most = self._down.sender.max_payload - FRAME_OVERHEAD
+        limit = min(self._node.values.max_frame_bytes, most)
+        try:
+            if not 0 < len(data) <= limit:
+                raise ValueError(f'{len(data)} bytes, 1 to {limit} can be sent')
+            header = bitstream.read_header(data, message.truncated)
+            self._size = header.width, header.height
+            camera = Camera(message.header.frame_id, header.width, header.height)
+            infos = self._frames_infos()
+            unmatched = infos.unmatched
+            info = infos.of(message.header)
+            if infos.unmatched > unmatched:
+                self._node.get_logger().warning(
+                    "no camera_info has the image's stamp, the newest older one is taken: "
+                    'publish one with every image',
+                    throttle_duration_sec=_RARELY_S,
+                )
+            if info is not None:
+                camera = convert.to_camera(info, message.header.frame_id)
+        except ValueError as error:
+            self._node.refuse(f'frame refused: {error}')
+            return
+        now = self._node.now()
+        frame = Frame(nanoseconds(message.header.stamp), message.sequence, camera, data)
+        sender = self._down.sender
+        if self._node.values.protection == 'auto':
+            sender.guard(self.feedback.loss, self.feedback.burst)
+        else:
+            sender.guard(0.0)
+        sent = sender.counts[Class.FRAME].sent
+        for klass, payload in self._sender.pack(frame, sent):
+            # A key frame that waits is not given up for a delta frame that leans on it.
+            firm = klass is Class.FRAME and header.frame_type == bitstream.KEY
+            self._down.offer(payload, now, klass, firm)
+        self.offered_at = now
+        self._node.set_alarm(now)
+
+    def _command(self, received: Received, now: float) -> None:
+        kind: type[Command] | type[Stop] = Command if received.klass is Class.COMMAND else Stop
+        try:
+            message = kind.unpack(received.payload, self._node.last_ns // 1000)
+        except PayloadError as error:
+            self._node.refuse(f'command refused: {error}')
+            return
+        idle_s = self._up.turn_s + self._up.delay_s + self._up.frame_s(len(received.payload))
+        self.commands.take(received, message, idle_s)
+        if kind is Stop:
+            self._reporting.stop_came()
+        else:
+            self._command_loss.came(received.number, received.session)
+            self._reporting.command_came()
+
+    def _ask(self, received: Received) -> None:
+        try:
+            request = Request.unpack(received.payload)
+        except PayloadError as error:
+            self._node.refuse(f'request refused: {error}')
+            return
+        if request.setup:
+            self._sender.repeat_setup()
+        if request.key_frame:
+            self._wanted.publish(Empty())
+        if request.region:
+            self._regions.publish(convert.to_roi(request.region, self._size))
+
+    def _hear(self, received: Received) -> None:
+        try:
+            report = payloads.Report.unpack(received.payload)
+            self.feedback.take(report, received.session)
+            self._node.peer_received('down', received, report.count)
+        except PayloadError as error:
+            self._node.refuse(f'report refused: {error}')
