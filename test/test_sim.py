@@ -1,5 +1,6 @@
 """The simulated worlds: picture, depth and classes must tell of one and the same place."""
 
+import subprocess
 import sys
 from importlib.util import find_spec
 
@@ -236,3 +237,15 @@ def test_a_missing_simulator_names_its_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, 'mujoco', None)
     with pytest.raises(ImportError, match=r'pip install .*sim'):
         World()
+
+
+def test_torch_compiles_in_a_process_that_has_rendered():
+    # Mesa's LLVM and that of Triton, which CUDA builds of torch bring, crash in the wrong order.
+    code = (
+        'from gsc_ros.sim.world import World; '
+        "World('street', 0, 64, 48).look(); import torch._dynamo; print('done')"
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, 'done'), done.stderr

@@ -1,5 +1,7 @@
 """The world that moves and is seen: robot, movers, and a camera with its truth."""
 
+import contextlib
+import importlib.util
 import os
 from dataclasses import dataclass
 from types import ModuleType
@@ -24,7 +26,15 @@ NO_RENDERER = (
 
 
 def _mujoco() -> ModuleType:
-    """Import MuJoCo with a headless renderer unless the user chose one."""
+    """
+    Import MuJoCo with a headless renderer unless the user chose one.
+
+    Triton, which comes with CUDA builds of torch, is loaded before Mesa: each has its own LLVM,
+    Mesa exports the symbols of its copy to all later libraries, and Triton crashes with them.
+    """
+    if importlib.util.find_spec('triton'):
+        with contextlib.suppress(ImportError):
+            importlib.import_module('triton._C.libtriton')
     os.environ.setdefault('MUJOCO_GL', 'egl')
     try:
         import mujoco
