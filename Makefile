@@ -63,4 +63,4 @@ coverage: setup
 	$(BIN)/python -m pytest -m '' --cov=gsc_ros --cov-report=term
 
 clean:
-	rm -rf $(VENV) build demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage
+	rm -rf $(VENV) build demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage

@@ -14,7 +14,7 @@ from unittest import mock
 from gsc_ros.codec import residual
 from gsc_ros.codec.codec import SemanticCodec
 from gsc_ros.evaluation import judge as judges
-from gsc_ros.evaluation.codecs import Gsc, Picture
+from gsc_ros.evaluation.codecs import Gsc, Image
 from gsc_ros.evaluation.datasets import open_dataset, thin
 from gsc_ros.evaluation.report import markdown
 from gsc_ros.evaluation.run import evaluate, summarise
@@ -53,7 +53,7 @@ class Ablated(Gsc):
         super().__init__(codec)
         self.name = name
 
-    def encode(self, rgb: Picture, budget: int) -> bytes | None:
+    def encode(self, rgb: Image, budget: int) -> bytes | None:
         """Encode without the part."""
         with PARTS[self.name]():
             return super().encode(rgb, budget)
@@ -64,9 +64,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument('folder', type=Path, help='dataset or folder of pictures')
+    parser.add_argument('folder', type=Path, help='dataset or folder of images')
     parser.add_argument('--sequence', default='', help='of films whose name contains this')
-    parser.add_argument('--limit', type=int, default=12, help='pictures, evenly spaced (12)')
+    parser.add_argument('--limit', type=int, default=12, help='images, evenly spaced (12)')
     parser.add_argument('--budgets', default='200,300,450,1200,2000', help='bytes a frame')
     parser.add_argument('--steps', default='1,4', help='of the flow, beside none')
     parser.add_argument('--judge', type=Path, default=JUDGE)

@@ -1,8 +1,8 @@
 """
 Time the codec: encode, decode without and with the rectified flow, import, memory.
 
-Run ``python -m benchmarks.codec`` on an idle machine. The pictures are noise shaped like
-photographs unless ``--pictures`` names a folder of real ones.
+Run ``python -m benchmarks.codec`` on an idle machine. The images are noise shaped like
+photographs unless ``--images`` names a folder of real ones.
 """
 
 import argparse
@@ -33,8 +33,8 @@ def peak_memory() -> float:
     )
 
 
-def pictures(folder: Path | None, count: int) -> list[Any]:
-    """Read the folder's pictures, evenly spaced, or draw some: uint8 (H, W, 3) RGB of any size."""
+def images(folder: Path | None, count: int) -> list[Any]:
+    """Read the folder's images, evenly spaced, or draw some: uint8 (H, W, 3) RGB of any size."""
     import cv2
     import numpy as np
 
@@ -42,15 +42,15 @@ def pictures(folder: Path | None, count: int) -> list[Any]:
         from gsc_ros.evaluation.datasets import open_dataset, thin
         from gsc_ros.image_files import read_rgb
 
-        return [read_rgb(frame.picture) for frame in thin(open_dataset(folder), count)]
+        return [read_rgb(frame.image) for frame in thin(open_dataset(folder), count)]
     random = np.random.default_rng(0)
     drawn = []
     for _ in range(count):
-        picture = np.zeros((480, 640, 3))
+        image = np.zeros((480, 640, 3))
         for octave in range(2, 8):  # amplitude falls with frequency, as it does in photographs
             noise = random.standard_normal((3 * 2**octave // 4, 2**octave, 3)) / 2**octave
-            picture += cv2.resize(noise, (640, 480), interpolation=cv2.INTER_CUBIC)
-        drawn.append(np.clip(128 + 160 * picture, 0, 255).astype(np.uint8))
+            image += cv2.resize(noise, (640, 480), interpolation=cv2.INTER_CUBIC)
+        drawn.append(np.clip(128 + 160 * image, 0, 255).astype(np.uint8))
     return drawn
 
 
@@ -113,8 +113,8 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument('--weights', help="folder of weights; 'random' for untrained ones")
-    parser.add_argument('--pictures', type=Path, help='folder of pictures')
-    parser.add_argument('--frames', type=int, default=10, help='pictures a size (10)')
+    parser.add_argument('--images', type=Path, help='folder of images')
+    parser.add_argument('--frames', type=int, default=10, help='images a size (10)')
     parser.add_argument('--budget', type=int, default=300, help='bytes a frame (300)')
     parser.add_argument('--threads', type=int, default=2, help='of torch (2)')
     parser.add_argument(
@@ -138,7 +138,7 @@ def main() -> int:
     except FileNotFoundError as error:
         parser.error(str(error))
     codec.bfloat16 &= not args.float32
-    frames = pictures(args.pictures, args.frames)
+    frames = images(args.images, args.frames)
     rows = [{'size': f'{w}x{h}', **measure(codec, frames, (w, h), args.budget)} for w, h in SIZES]
     columns = ('encode', 'decode, 0 steps', 'decode')
     print(f'Medians of {len(frames)} frames, {args.threads} threads, ms')

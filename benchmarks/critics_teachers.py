@@ -37,10 +37,10 @@ class _Single(nn.Module):
             return self.layer(x.float())
 
 
-# Pictures in bfloat16 have steps that the first edges drown in: the slope turns by 35 degrees.
+# Images in bfloat16 have steps that the first edges drown in: the slope turns by 35 degrees.
 _distance.conv1 = _Single(_distance.conv1)
 
-# Pictures train at the codec's working size, 512 wide for 480; the segmentation works at 640.
+# Images train at the codec's working size, 512 wide for 480; the segmentation works at 640.
 _ENLARGED = 1.25
 _DEPTH_HEIGHT, _DEPTH_WIDTH = 192, 640
 _WORKING_WIDTH = 512
@@ -75,7 +75,7 @@ def segment(x: Tensor) -> Tensor:
 
 
 def depth(x: Tensor) -> Tensor:
-    """Log metres, of a camera like KITTI's; pictures are squeezed as the network knows them."""
+    """Log metres, of a camera like KITTI's; images are squeezed as the network knows them."""
     height, width = x.shape[2:]
     wide = max(64, round(width / _WORKING_WIDTH * _DEPTH_WIDTH / 32) * 32)
     high = max(64, round(height / (0.75 * _WORKING_WIDTH) * _DEPTH_HEIGHT / 32) * 32)

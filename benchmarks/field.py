@@ -176,7 +176,7 @@ class Peer:
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
 
-    def hear(self, topic: str, kind: type, quality: object = topics.PICTURES) -> None:
+    def hear(self, topic: str, kind: type, quality: object = topics.IMAGES) -> None:
         """Keep what comes on a topic."""
         kept = self.got[topic] = deque()
         self.node.create_subscription(

@@ -79,7 +79,7 @@ def _drivable_lost(a: np.ndarray, b: np.ndarray) -> float:
 @torch.inference_mode()
 def distances(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
     """
-    Feature distances of two pictures, the less the more alike.
+    Feature distances of two images, the less the more alike.
 
     ``lite0`` is 1 - cosine of embeddings, ``drivable`` 1 - IoU; ``squeeze_crops`` is the mean over
     crops, which a codec that has learnt the network's pixel grid cannot please.

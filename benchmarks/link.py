@@ -1,7 +1,7 @@
 """
 Measure the simulated link.
 
-Goodput, losses, throughput, frames lost, the picture's age around an outage, the same frames as a
+Goodput, losses, throughput, frames lost, the image's age around an outage, the same frames as a
 throttled topic, a day of passes, processor time.
 
 Run ``python -m benchmarks.link`` (two minutes), or with the names of tables. Everything but the
@@ -206,14 +206,14 @@ def lost() -> None:
 
 
 def outage() -> None:
-    """Print the picture's age around an outage, and with a plain queue in the link's place."""
+    """Print the image's age around an outage, and with a plain queue in the link's place."""
     rate, delay, closed = 9600.0, 0.1, 30.0
     times = Schedule(((60.0, rate), (closed, 0.0)))
     channel = Channel(rate, delay, 1115, schedule=times)
     frame_s = channel.frame_s(FRAME_BYTES)
     every = 0.2
     print(
-        f'\nAge of the shown picture, s: {closed:g} s of outage, {rate:g} bit/s, a frame of '
+        f'\nAge of the shown image, s: {closed:g} s of outage, {rate:g} bit/s, a frame of '
         f'{FRAME_BYTES} B every {every:g} s, frame time + delay {frame_s + delay:.3f} s'
     )
     print(f'  {"":<34}{"before":>8}{"first after":>13}{"10 s after":>12}')

@@ -49,7 +49,7 @@ def sky(frames: list[Frame], codec: SemanticCodec, budget: int) -> None:
             true = truth == SKY
             known = infinite & (truth != UNLABELLED)
             row[4:] = [area.sum() for area in (classed & true, infinite & true, true, known)]
-        sums[frame.picture.parent.name].append(np.array(row, float))
+        sums[frame.image.parent.name].append(np.array(row, float))
     print('| folder | images | sky | +Inf | over 1 % | labelled: sky | +Inf | right |')
     print('|---|---|---|---|---|---|---|---|')
     for name, rows in sorted(sums.items()):

@@ -13,7 +13,7 @@ COMMANDS = ('encode', 'decode', 'info', 'train', 'evaluate', 'link_budget', 'key
 def build_parser() -> argparse.ArgumentParser:
     """Make the parser; every command describes itself in gsc_ros/commands."""
     parser = argparse.ArgumentParser(
-        prog='gsc', description='Pictures in a few hundred bytes, and the links that carry them.'
+        prog='gsc', description='Images in a few hundred bytes, and the links that carry them.'
     )
     parser.add_argument('--version', action='version', version=f'gsc {__version__}')
     subparsers = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')

@@ -62,7 +62,7 @@ class Bench:
         assert self.thread.is_alive(), 'a callback has raised and ended the executor'
         task.result()
 
-    def hear(self, kind, topic, quality=topics.PICTURES):
+    def hear(self, kind, topic, quality=topics.IMAGES):
         """Subscribe the peer to a topic."""
         self.peer.create_subscription(kind, topic, self.got[topic].append, quality)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from gsc_ros.cli import main
-from gsc_ros.commands.pictures import read_depth, write_depth, write_exact
+from gsc_ros.commands.images import read_depth, write_depth, write_exact
 from gsc_ros.image_files import read_rgb
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,7 +27,7 @@ def png(tmp_path):
     return path
 
 
-def test_a_picture_goes_through(png, tmp_path, capsys):
+def test_an_image_goes_through(png, tmp_path, capsys):
     coded, out = tmp_path / 'out.gsc', tmp_path / 'out.png'
     assert main(['encode', str(png), '-o', str(coded), '--budget', '150', *RANDOM]) == 0
     assert coded.stat().st_size <= 150
@@ -49,7 +49,7 @@ def test_mistakes_end_in_a_line_and_code_two(png, tmp_path, capsys):
     broken = tmp_path / 'broken.gsc'
     broken.write_bytes(b'nothing of ours, but long enough')
     text = tmp_path / 'text.png'
-    text.write_text('no picture')
+    text.write_text('no image')
     out = ['-o', str(tmp_path / 'x')]
     for words, message in (
         (['encode', str(tmp_path / 'none.png'), *out], 'no such file'),
@@ -76,7 +76,7 @@ def test_depth_files_come_back(tmp_path):
     assert back[1, 1] == pytest.approx(65.535)
 
 
-def test_a_picture_that_claims_to_be_huge_is_refused(tmp_path):
+def test_an_image_that_claims_to_be_huge_is_refused(tmp_path):
     def chunk(kind, data):
         crc = struct.pack('>I', zlib.crc32(kind + data))
         return struct.pack('>I', len(data)) + kind + data + crc

@@ -34,7 +34,7 @@ def codec():
     return SemanticCodec.load(weights='random', threads=2)
 
 
-def picture(width, height, seed=0):
+def image_of(width, height, seed=0):
     rng = np.random.default_rng(seed)
     small = rng.integers(0, 256, (height // 16 + 1, width // 16 + 1, 3), np.uint8)
     return np.kron(small, np.ones((16, 16, 1), np.uint8))[:height, :width]
@@ -43,7 +43,7 @@ def picture(width, height, seed=0):
 @settings(deadline=None, max_examples=12)
 @given(st.integers(40, 2000), st.sampled_from([(64, 64), (160, 120), (121, 77)]))
 def test_the_budget_is_never_exceeded_and_sizes_come_back(codec, budget, size):
-    frame = codec.encode(picture(*size), budget)
+    frame = codec.encode(image_of(*size), budget)
     assert len(frame.data) <= budget
     decoded = codec.decode(frame.data, steps=1)
     assert decoded.rgb.shape == (size[1], size[0], 3)
@@ -54,11 +54,11 @@ def test_the_budget_is_never_exceeded_and_sizes_come_back(codec, budget, size):
 
 
 def test_a_budget_is_used_up_when_there_is_more_to_say(codec):
-    assert len(codec.encode(picture(480, 360), 300).data) == 300
+    assert len(codec.encode(image_of(480, 360), 300).data) == 300
 
 
-def test_the_same_bytes_give_the_same_picture_and_noise_is_of_the_stream(codec):
-    image = picture(160, 120)
+def test_the_same_bytes_give_the_same_image_and_noise_is_of_the_stream(codec):
+    image = image_of(160, 120)
     frame = codec.encode(image, 200, sequence=1)
     one, other = codec.decode(frame.data), codec.decode(frame.data)
     np.testing.assert_array_equal(one.rgb, other.rgb)
@@ -66,13 +66,13 @@ def test_the_same_bytes_give_the_same_picture_and_noise_is_of_the_stream(codec):
 
 
 def test_a_frame_packed_twice_is_the_same_and_looked_at_once(codec):
-    looked = codec.analyse(picture(160, 120))
+    looked = codec.analyse(image_of(160, 120))
     for budget in (60, 200):
-        assert codec.pack(looked, budget).data == codec.encode(picture(160, 120), budget).data
+        assert codec.pack(looked, budget).data == codec.encode(image_of(160, 120), budget).data
 
 
 def test_delta_frames_lean_on_what_the_receiver_has(codec):
-    film = [picture(160, 120, 1), picture(160, 120, 1), picture(160, 120, 2)]
+    film = [image_of(160, 120, 1), image_of(160, 120, 1), image_of(160, 120, 2)]
     key = codec.encode(film[0], 1500)
     first = codec.reference(key.data)
     still = codec.encode(film[1], 1500, sequence=1, reference=first)
@@ -90,14 +90,14 @@ def test_delta_frames_lean_on_what_the_receiver_has(codec):
     ]
     assert errors[1] < errors[0]
     with pytest.raises(ValueError, match='send a key frame'):
-        codec.encode(picture(300, 300), 300, reference=first)
+        codec.encode(image_of(300, 300), 300, reference=first)
     other = codec.reference(codec.encode(film[2], 1500).data)
     with pytest.raises(BitstreamError):
         codec.decode(still.data, reference=other)
 
 
 def test_films_send_keys_when_they_must(codec):
-    film = [picture(160, 120, 1)] * 3 + [picture(160, 120, 2)] + [picture(300, 120, 1)] * 2
+    film = [image_of(160, 120, 1)] * 3 + [image_of(160, 120, 2)] + [image_of(300, 120, 1)] * 2
     robot, ground = FilmEncoder(codec), FilmDecoder(codec)
     frames = [robot.encode(rgb, 400, sequence=i) for i, rgb in enumerate(film)]
     kinds = [frame.header.frame_type for frame in frames]
@@ -115,7 +115,7 @@ def test_films_send_keys_when_they_must(codec):
 
 
 def test_a_lost_frame_is_noticed_and_a_star_of_deltas_survives_it(codec):
-    film = [picture(160, 120, 1)] * 3
+    film = [image_of(160, 120, 1)] * 3
     for chained in (True, False):
         robot, ground = FilmEncoder(codec, chained=chained), FilmDecoder(codec)
         frames = [robot.encode(rgb, 300, sequence=i).data for i, rgb in enumerate(film)]
@@ -128,11 +128,11 @@ def test_a_lost_frame_is_noticed_and_a_star_of_deltas_survives_it(codec):
 
 
 def test_sequence_numbers_wrap(codec):
-    assert codec.encode(picture(64, 64), 60, sequence=513).header.sequence == 1
+    assert codec.encode(image_of(64, 64), 60, sequence=513).header.sequence == 1
 
 
 def test_lost_parts_are_unknown_and_not_guessed(codec):
-    frame = codec.encode(picture(256, 256), 600)
+    frame = codec.encode(image_of(256, 256), 600)
     stub = codec.decode(frame.data[:14], truncated=True, steps=0)
     assert (stub.trust == 0).all()
     assert np.isnan(stub.depth).all()
@@ -144,7 +144,7 @@ def test_lost_parts_are_unknown_and_not_guessed(codec):
 
 
 def test_a_sensor_sets_the_scale(codec):
-    image = picture(160, 120)
+    image = image_of(160, 120)
     depth = np.full((120, 160), 7.0, np.float32)
     depth[:10] = np.nan
     decoded = codec.decode(codec.encode(image, 400, depth).data, steps=0)
@@ -166,15 +166,15 @@ def test_a_sensor_sets_the_scale(codec):
         (None, 'shape'),
     ],
 )
-def test_what_is_no_picture_is_refused(codec, rgb, message):
+def test_what_is_no_image_is_refused(codec, rgb, message):
     with pytest.raises(ValueError, match=message):
         codec.encode(rgb, 300)
 
 
 def test_bad_budgets_steps_presets_and_weights_are_refused(codec, tmp_path):
     with pytest.raises(ValueError, match='40'):
-        codec.encode(picture(64, 64), 39)
-    data = codec.encode(picture(64, 64), 100).data
+        codec.encode(image_of(64, 64), 39)
+    data = codec.encode(image_of(64, 64), 100).data
     with pytest.raises(ValueError, match='steps'):
         codec.decode(data, steps=-1)
     with pytest.raises(ValueError, match='preset'):
@@ -187,7 +187,7 @@ def test_frames_of_other_weights_are_refused_by_name(codec):
     other = SemanticCodec.load(weights='random')
     other.networks.fingerprint = 0x1234
     with pytest.raises(BitstreamError, match=r'0000.*1234'):
-        other.decode(codec.encode(picture(64, 64), 100).data)
+        other.decode(codec.encode(image_of(64, 64), 100).data)
 
 
 @settings(deadline=None, max_examples=60)
@@ -199,7 +199,7 @@ def test_any_bytes_are_refused_by_name(codec, data, truncated):
 
 @settings(deadline=None, max_examples=10)
 @given(st.binary(max_size=60), st.sampled_from([(64, 64), (70, 100), (16, 4096)]))
-def test_any_stream_behind_a_proven_header_is_a_picture(codec, stream, size):
+def test_any_stream_behind_a_proven_header_is_an_image(codec, stream, size):
     header = FrameHeader('gsc', codec.fingerprint, 3, *size, 100)
     frame = codec.decode(bitstream.pack(header, stream), steps=0)
     assert frame.rgb.shape == (size[1], size[0], 3)
@@ -244,12 +244,12 @@ def test_a_caption_of_nothing_is_still_a_sentence():
 
 
 @pytest.mark.parametrize('budget', [80, 1500])
-def test_half_the_digits_make_the_same_symbols_and_nearly_the_same_picture(budget):
+def test_half_the_digits_make_the_same_symbols_and_nearly_the_same_image(budget):
     """A robot and a ground whose CPUs compute in other precisions understand each other."""
     exact, half = (SemanticCodec.load(weights='random') for _ in '12')
     exact.bfloat16, half.bfloat16 = False, True
     for sender, receiver in ((exact, half), (half, exact)):
-        frame = sender.encode(picture(192, 128), budget)
+        frame = sender.encode(image_of(192, 128), budget)
         assert 0.95 * budget <= len(frame.data) <= budget
         (_, a), (_, b) = (codec.inspect(frame.data) for codec in (sender, receiver))
         for name, grid in a.planes.items():
@@ -262,7 +262,7 @@ def test_half_the_digits_make_the_same_symbols_and_nearly_the_same_picture(budge
 
 
 def half_grey(width, height):
-    image = picture(width, height)
+    image = image_of(width, height)
     image[height // 2 :] = 128
     return image
 
@@ -300,7 +300,7 @@ def test_an_image_of_one_colour_is_no_image_and_costs_few_bytes(codec, size):
 
 
 def test_an_image_that_is_not_of_now_is_shown_and_not_vouched_for(codec):
-    image = picture(128, 128)
+    image = image_of(128, 128)
     now, old = codec.encode(image, 200), codec.encode(image, 200, timing=Timing(off_s=3600.0))
     assert not codec.decode(now.data).notes
     shown = codec.decode(old.data)
@@ -318,7 +318,12 @@ def test_an_image_that_is_not_of_now_is_shown_and_not_vouched_for(codec):
 
 def test_nothing_leans_on_a_frame_of_which_something_is_lost(codec):
     robot, ground = FilmEncoder(codec), FilmDecoder(codec)
-    images = [picture(128, 128), picture(128, 128), half_grey(128, 128), *[picture(128, 128)] * 2]
+    images = [
+        image_of(128, 128),
+        image_of(128, 128),
+        half_grey(128, 128),
+        *[image_of(128, 128)] * 2,
+    ]
     shown = []
     for number, image in enumerate(images):
         frame = robot.encode(image, 200, sequence=number)
@@ -332,5 +337,5 @@ def test_notes_are_in_the_header_and_old_readers_refuse_them(codec):
     black = codec.encode(np.zeros((64, 64, 3), np.uint8), 200).data
     header = bitstream.read_header(black)
     assert header.noted
-    assert not bitstream.read_header(codec.encode(picture(64, 64), 200).data).noted
+    assert not bitstream.read_header(codec.encode(image_of(64, 64), 200).data).noted
     assert black[0] & 3 == 2  # the preset, two bits wide, before there were notes

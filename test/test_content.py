@@ -30,12 +30,12 @@ SIZE = (512, 384)  # a working size: what find_loss gets of 640x480
 
 def noisy(colour, deviation, seed=0, size=SIZE):
     rng = np.random.default_rng(seed)
-    picture = np.broadcast_to(np.array(colour, float), (size[1], size[0], 3))
-    return np.clip(picture + rng.normal(0, deviation, picture.shape), 0, 255).astype(np.uint8)
+    image = np.broadcast_to(np.array(colour, float), (size[1], size[0], 3))
+    return np.clip(image + rng.normal(0, deviation, image.shape), 0, 255).astype(np.uint8)
 
 
-def jpeg(picture, quality=80):
-    return cv2.imdecode(cv2.imencode('.jpg', picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], 1)
+def jpeg(image, quality=80):
+    return cv2.imdecode(cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], 1)
 
 
 @pytest.fixture(scope='module', params=['street', 'rover'])
@@ -67,31 +67,31 @@ def scene(request):
 @pytest.mark.parametrize('size', [(64, 64), (256, 192), SIZE])
 def test_images_of_one_colour_show_nothing(colour, kind, deviation, size):
     raw = noisy(colour, deviation, size=size)
-    for picture in (raw, jpeg(raw)):
-        loss = find_loss(picture)
+    for image in (raw, jpeg(raw)):
+        loss = find_loss(image)
         assert loss.whole
         assert loss.kind == kind
         assert str(loss) == f'no image: {KINDS[kind]}'
 
 
 def test_two_colours_of_which_one_is_a_lost_half_show_nothing():
-    picture = noisy((150, 180, 220), 0)
-    picture[192:] = 128
-    assert find_loss(picture).whole
+    image = noisy((150, 180, 220), 0)
+    image[192:] = 128
+    assert find_loss(image).whole
 
 
 def test_hot_pixels_and_strong_noise_of_a_dark_sensor_are_no_content():
-    picture = noisy((2, 2, 2), 3)
-    picture[np.random.default_rng(1).random(picture.shape[:2]) < 0.01] = 255
-    assert find_loss(picture).kind == BLACK
+    image = noisy((2, 2, 2), 3)
+    image[np.random.default_rng(1).random(image.shape[:2]) < 0.01] = 255
+    assert find_loss(image).kind == BLACK
     assert find_loss(noisy((0, 0, 0), 30)).kind == BLACK
 
 
 @pytest.mark.parametrize('width', [512, 170])
 def test_static_of_an_analogue_receiver_is_noise(width):
     rng = np.random.default_rng(0)
-    picture = cv2.resize(rng.integers(0, 256, (384, width), np.uint8), SIZE)
-    loss = find_loss(cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB))
+    image = cv2.resize(rng.integers(0, 256, (384, width), np.uint8), SIZE)
+    loss = find_loss(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB))
     assert loss.whole
     assert loss.kind == NOISE
 
@@ -104,9 +104,9 @@ def test_static_of_an_analogue_receiver_is_noise(width):
 def test_lost_rows_are_found_and_no_others(scene, colour, kind, first, last):
     if kind == COLOUR and (first == 0 or last == SIZE[1]):
         return  # a wall, or a sky, may be of one colour
-    picture = np.maximum(scene, 30)  # the rover's sky is black, too
-    picture[first:last] = colour
-    loss = find_loss(picture)
+    image = np.maximum(scene, 30)  # the rover's sky is black, too
+    image[first:last] = colour
+    loss = find_loss(image)
     assert loss.kind == kind
     wanted = np.zeros_like(loss.cells)
     wanted[first // CELL : -(-last // CELL)] = True
@@ -115,17 +115,17 @@ def test_lost_rows_are_found_and_no_others(scene, colour, kind, first, last):
 
 
 def test_several_bands_and_lost_columns_are_found(scene):
-    picture = np.maximum(scene, 30)  # the rover's sky is black, too
-    picture[32:64] = 255
-    picture[160:240] = (0, 135, 0)
+    image = np.maximum(scene, 30)  # the rover's sky is black, too
+    image[32:64] = 255
+    image[160:240] = (0, 135, 0)
     wanted = np.zeros((24, 32), bool)
     wanted[2:4] = wanted[10:15] = True
-    np.testing.assert_array_equal(find_loss(picture).cells, wanted)
-    picture = scene.copy()
-    picture[:, 384:] = 128
+    np.testing.assert_array_equal(find_loss(image).cells, wanted)
+    image = scene.copy()
+    image[:, 384:] = 128
     wanted = np.zeros((24, 32), bool)
     wanted[:, 24:] = True
-    np.testing.assert_array_equal(find_loss(picture).cells, wanted)
+    np.testing.assert_array_equal(find_loss(image).cells, wanted)
 
 
 @pytest.mark.parametrize('again', [False, True])
@@ -158,10 +158,10 @@ def test_a_pale_wall_is_an_image():
 
 
 def test_lamps_in_the_dark_are_an_image():
-    picture = noisy((0, 0, 0), 3)
+    image = noisy((0, 0, 0), 3)
     for x, y in ((90, 160), (96, 166), (300, 170), (330, 172), (480, 150)):
-        cv2.circle(picture, (x, y), 8, (255, 230, 190), -1)
-    assert find_loss(picture) is None
+        cv2.circle(image, (x, y), 8, (255, 230, 190), -1)
+    assert find_loss(image) is None
 
 
 @pytest.mark.parametrize('sky', [(0, 0, 0), (255, 255, 255), (178, 178, 178)])
@@ -169,9 +169,9 @@ def test_a_sky_of_one_colour_is_not_lost(scene, sky):
     """As above the Moon, where it is overexposed, and in simulators."""
     x = np.arange(SIZE[0])
     horizon = 150 + 25 * np.sin(x / 90) + 6 * np.sin(x / 9)
-    picture = scene.copy()
-    picture[np.arange(SIZE[1])[:, None] < horizon] = sky
-    assert find_loss(picture) is None
+    image = scene.copy()
+    image[np.arange(SIZE[1])[:, None] < horizon] = sky
+    assert find_loss(image) is None
 
 
 def test_gradients_and_blocks_are_no_loss():
@@ -186,7 +186,7 @@ def test_every_kind_is_drawn_in_a_colour():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif('GSC_DATA' not in os.environ, reason='needs the pictures of GSC_DATA')
+@pytest.mark.skipif('GSC_DATA' not in os.environ, reason='needs the images of GSC_DATA')
 def test_real_images_are_not_lost():
     """All that is found in 3,000 are product photographs and frames on plain margins."""
     root = Path(os.environ['GSC_DATA'])
@@ -196,6 +196,6 @@ def test_real_images_are_not_lost():
         rgb = frame.rgb()
         size = coding_size(rgb.shape[1], rgb.shape[0])
         if find_loss(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)) is not None:
-            found.append(frame.picture.parent.name)
+            found.append(frame.image.parent.name)
     assert set(found) <= {'imagenet', 'bsds'}
     assert len(found) < 0.01 * len(frames)

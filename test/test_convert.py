@@ -81,7 +81,7 @@ def test_depth_in_millimetres():
 
 
 @pytest.mark.parametrize('suffix', ['.png', '.jpg'])
-def test_compressed_pictures(suffix):
+def test_compressed_images(suffix):
     flat = np.full((16, 16, 3), (10, 100, 200), np.uint8)
     data = cv2.imencode(suffix, flat[..., ::-1])[1].tobytes()
     rgb = compressed_to_rgb(CompressedImage(format=suffix[1:], data=data))

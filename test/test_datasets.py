@@ -40,8 +40,8 @@ def millis(*first):
 def opened(root, layout, split='val'):
     """Open under its name, and see that it is recognised as that."""
     frames = open_dataset(root, layout, split)
-    found = [(f.name, f.picture) for f in open_dataset(root, 'auto', split)]
-    assert found == [(f.name, f.picture) for f in frames]
+    found = [(f.name, f.image) for f in open_dataset(root, 'auto', split)]
+    assert found == [(f.name, f.image) for f in frames]
     assert all('/' not in f.name for f in frames)
     return frames
 
@@ -49,7 +49,7 @@ def opened(root, layout, split='val'):
 def test_folder_is_any_tree_and_names_are_distinct(tmp_path):
     for name in ('a.png', 'a.bmp', 'deep/down/b.png'):
         save(tmp_path / name)
-    (tmp_path / 'notes.txt').write_text('no picture')
+    (tmp_path / 'notes.txt').write_text('no image')
     frames = opened(tmp_path, 'folder')
     assert [f.name for f in frames] == ['a', 'a-2', 'deep_down_b']
     assert (frames[0].rgb() == RGB).all() and frames[0].rgb().dtype == np.uint8
@@ -70,7 +70,7 @@ def test_cut_and_foreign_files_raise_when_loaded(tmp_path):
     for name in ('cut.png', 'cut.jpg'):
         path = save(tmp_path / name, noise)
         path.write_bytes(path.read_bytes()[:-2000])
-    (tmp_path / 'text.png').write_text('no picture')
+    (tmp_path / 'text.png').write_text('no image')
     frames = open_dataset(tmp_path)
     assert len(frames) == 3
     for frame in frames:
@@ -126,10 +126,10 @@ def test_kitti_depth(tmp_path):
     save(truth / '0000000005.png', millis(256, 640))
     with pytest.raises(ValueError, match='put the raw drive'):
         open_dataset(tmp_path)
-    picture = save(tmp_path / f'raw/2011_09_26/{drive}/image_02/data/0000000005.png')
-    save(picture.with_name('0000000004.png'))  # the first five have no truth
+    image = save(tmp_path / f'raw/2011_09_26/{drive}/image_02/data/0000000005.png')
+    save(image.with_name('0000000004.png'))  # the first five have no truth
     (frame,) = opened(tmp_path, 'kitti_depth')
-    assert (frame.picture, frame.sequence, frame.fps) == (picture, drive, 10)
+    assert (frame.image, frame.sequence, frame.fps) == (image, drive, 10)
     assert frame.depth()[0, :2].tolist() == [1, 2.5] and np.isnan(frame.depth()[1]).all()
 
 
@@ -257,7 +257,7 @@ def test_a_folder_of_another_layout_is_refused(tmp_path, layout):
 
 
 def test_nothing_found_is_refused(tmp_path):
-    with pytest.raises(ValueError, match='give a folder of pictures'):
+    with pytest.raises(ValueError, match='give a folder of images'):
         open_dataset(tmp_path)
     with pytest.raises(ValueError, match='no such folder'):
         open_dataset(tmp_path / 'none')

@@ -65,11 +65,11 @@ def test_a_node_that_ends_ends_the_run(graph_of, tmp_path, capsys, ended, code):
     assert f'decoder has ended with exit code {ended}' in capsys.readouterr().err
 
 
-def test_no_picture_in_time_is_a_failure(graph_of, tmp_path, capsys, monkeypatch):
+def test_no_image_in_time_is_a_failure(graph_of, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(demo, '_START_S', 0.2)
     graph_of()
     assert main(['demo', '--output', str(tmp_path / 'run')]) == 1
-    assert 'no picture came' in capsys.readouterr().err
+    assert 'no image came' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -120,12 +120,12 @@ def test_files_of_others_are_never_deleted(graph_of, tmp_path, capsys):
     assert not asked
 
 
-def test_the_line_waits_for_a_picture_and_lets_warnings_through(capsys):
+def test_the_line_waits_for_an_image_and_lets_warnings_through(capsys):
     line = StatusLine()
     line.write('[monitor] waiting for the link\n')
     line.write('[monitor] frame age   nan s | lab: 0.00 kbps offered\n')
     line.write('[camera] [INFO] [1.0] [camera]: hello\n')
-    line.write('[encoder] [WARN] [1.0] [encoder]: picture dropped\n')
+    line.write('[encoder] [WARN] [1.0] [encoder]: image dropped\n')
     assert not line.running.is_set()
     line.write(f'[monitor] {LINE}\n')
     assert line.running.is_set()
@@ -133,6 +133,6 @@ def test_the_line_waits_for_a_picture_and_lets_warnings_through(capsys):
     assert 'hello' not in ''.join(printed)
     assert printed[0] == '[monitor] waiting for the link'
     assert printed[-2:] == [
-        '[encoder] [WARN] [1.0] [encoder]: picture dropped',
+        '[encoder] [WARN] [1.0] [encoder]: image dropped',
         f'[monitor] {LINE}',
     ]

@@ -45,7 +45,7 @@ def test_ssim_of_a_single_window():
     assert 0.1 < expected < 0.9
 
 
-def test_ms_ssim_of_flat_pictures_is_their_luminance_at_the_coarsest_scale():
+def test_ms_ssim_of_flat_images_is_their_luminance_at_the_coarsest_scale():
     c1 = 2.55**2
     light = (2 * 100 * 200 + c1) / (100**2 + 200**2 + c1)
     weight = 0.1333 / (0.0448 + 0.2856 + 0.3001 + 0.2363 + 0.1333)
@@ -54,13 +54,13 @@ def test_ms_ssim_of_flat_pictures_is_their_luminance_at_the_coarsest_scale():
 
 @pytest.mark.parametrize('size', [(11, 11), (23, 40), (89, 177), (180, 240)])
 def test_ms_ssim_is_one_for_equals_and_falls_with_noise(size):
-    picture = noise(0, size)
-    assert metrics.ms_ssim(picture, picture) == pytest.approx(1)
-    little = np.clip(picture + np.random.default_rng(1).normal(0, 10, picture.shape), 0, 255)
-    much = np.clip(picture + np.random.default_rng(1).normal(0, 80, picture.shape), 0, 255)
-    figures = [metrics.ms_ssim(picture, p.astype(np.uint8)) for p in (little, much)]
+    image = noise(0, size)
+    assert metrics.ms_ssim(image, image) == pytest.approx(1)
+    little = np.clip(image + np.random.default_rng(1).normal(0, 10, image.shape), 0, 255)
+    much = np.clip(image + np.random.default_rng(1).normal(0, 80, image.shape), 0, 255)
+    figures = [metrics.ms_ssim(image, p.astype(np.uint8)) for p in (little, much)]
     assert 1 > figures[0] > figures[1] >= 0
-    assert metrics.ms_ssim(little.astype(np.uint8), picture) == pytest.approx(figures[0])
+    assert metrics.ms_ssim(little.astype(np.uint8), image) == pytest.approx(figures[0])
 
 
 def test_ms_ssim_refuses_what_has_no_window():

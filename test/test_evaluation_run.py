@@ -55,7 +55,7 @@ def rows_of(judged):
     return [one.row for one in judged]
 
 
-def picture(seed=0):
+def image(seed=0):
     """Sky, a wall at 8 m, road, a bright thing, and a little texture."""
     rgb = np.empty((HEIGHT, WIDTH, 3), np.float64)
     rgb[:24], rgb[24:44], rgb[44:] = 180, 100, 50
@@ -69,7 +69,7 @@ def folder(tmp_path):
     path = tmp_path / 'frames'
     path.mkdir()
     for i in range(3):
-        cv2.imwrite(str(path / f'{i}.png'), picture(i)[..., ::-1])
+        cv2.imwrite(str(path / f'{i}.png'), image(i)[..., ::-1])
     return path
 
 
@@ -127,11 +127,11 @@ def test_a_perfect_codec_gets_perfect_figures(folder, judge):
 def test_a_codec_that_sends_a_wall_loses_what_was_there(folder, judge):
     (judged,) = evaluate(frames(folder, 1), [Grey()], [10], judge)
     row = judged.row
-    wall = 20 * WIDTH - 12 * 16  # pixels that are as grey as the picture that was sent
+    wall = 20 * WIDTH - 12 * 16  # pixels that are as grey as the image that was sent
     assert row['agreement'] == pytest.approx(wall / (WIDTH * HEIGHT))
     assert summarise([judged])[0]['miou'] == pytest.approx(wall / (WIDTH * HEIGHT) / 3)
     assert (row['matched'], row['lost'], row['invented']) == (0, 1, 0)
-    assert row['psnr'] == pytest.approx(metrics.psnr(picture(), np.full_like(picture(), 100)))
+    assert row['psnr'] == pytest.approx(metrics.psnr(image(), np.full_like(image(), 100)))
     assert row['bytes'] == 10
 
 
@@ -185,7 +185,7 @@ def test_iou_is_of_the_run_and_not_a_mean_of_frames():
 def test_no_judge_no_verdicts(folder):
     (row,) = rows_of(evaluate(frames(folder, 1), [Grey()], [10], None))
     assert set(row) == {
-        'frame', 'codec', 'budget', 'bytes', 'bpp', 'psnr', 'ms_ssim', 'picture', 'encode_ms',
+        'frame', 'codec', 'budget', 'bytes', 'bpp', 'psnr', 'ms_ssim', 'image', 'encode_ms',
         'decode_ms', 'pattern_4', 'pattern_8', 'pattern_16',
     }  # fmt: skip
 
@@ -197,7 +197,7 @@ def test_without_ground_no_hazards_are_counted(folder, judge_file):
     assert 'hazards' not in row
 
 
-def test_the_maps_of_our_decoder_are_judged_beside_its_picture(folder, judge):
+def test_the_maps_of_our_decoder_are_judged_beside_its_image(folder, judge):
     codec = Gsc(SemanticCodec.load(weights='random'), steps=0)
     assert codec.name == 'gsc-0'
     (judged,) = evaluate(frames(folder, 1), [codec], [120], judge)
@@ -211,7 +211,7 @@ def test_the_maps_of_our_decoder_are_judged_beside_its_picture(folder, judge):
 
 
 class Twin(Exact):
-    """Loses nothing of picture and classes; sees half of the depth, at half the distance."""
+    """Loses nothing of image and classes; sees half of the depth, at half the distance."""
 
     name = 'twin'
 
@@ -232,7 +232,7 @@ def test_maps_from_the_decoder_have_figures_of_their_own(folder, judge):
     assert (row['own_agreement'], row['own_known']) == (1, 0.5)
     assert row['own_absrel'] == pytest.approx(0.5)
     assert (row['own_delta1'], row['own_hazards_missed']) == (0, 0)
-    assert row['agreement'] < 0.5  # the picture is judged by itself, and it is black
+    assert row['agreement'] < 0.5  # the image is judged by itself, and it is black
     assert row['absrel'] != row['own_absrel']
 
 
@@ -241,7 +241,7 @@ def test_labels_of_the_dataset_are_judged_by_too(folder, judge):
     rgb = plain.rgb()
     classes, depth = judge.segment(rgb), judge.depth(rgb)
     boxes = [*judge.detect(rgb), (0.0, 0.0, 5.0, 5.0, 1.0, 7)]
-    frame = Frame('a', plain.picture, '', 0.0, lambda: classes, lambda: depth, lambda: boxes)
+    frame = Frame('a', plain.image, '', 0.0, lambda: classes, lambda: depth, lambda: boxes)
     codec = Gsc(SemanticCodec.load(weights='random'), steps=0)
     judged = list(evaluate([frame], [Exact(), codec], [60_000], judge))
     exact, ours = judged[0].row, judged[1].row
@@ -254,11 +254,11 @@ def test_labels_of_the_dataset_are_judged_by_too(folder, judge):
 
 
 def test_the_sky_has_no_depth(folder, judge):
-    seen = Seen(judge, frames(folder, 1)[0], picture())
+    seen = Seen(judge, frames(folder, 1)[0], image())
     sky = seen.classes == 2
     assert sky.any()
     assert np.array_equal(np.isinf(seen.depth), sky)
-    assert np.array_equal(seen.depth[~sky], judge.depth(picture())[~sky])
+    assert np.array_equal(seen.depth[~sky], judge.depth(image())[~sky])
 
 
 @pytest.mark.parametrize(('steps', 'name'), [(None, 'gsc'), (0, 'gsc-0'), (4, 'gsc-4')])
@@ -282,27 +282,27 @@ def film(tmp_path):
     out = []
     for i in range(8):
         path = tmp_path / f'f{i}.png'
-        cv2.imwrite(str(path), np.kron(picture(3 * i), np.ones((2, 2, 1), np.uint8))[..., ::-1])
+        cv2.imwrite(str(path), np.kron(image(3 * i), np.ones((2, 2, 1), np.uint8))[..., ::-1])
         out.append(Frame(f'f{i}', path, 'drive', 10.0))
     return out
 
 
 @pytest.mark.parametrize('name', ['x265', 'svtav1'])
 def test_videos_are_real_streams_within_the_budget(film, name):
-    pictures = [frame.rgb() for frame in film[:5]]
+    images = [frame.rgb() for frame in film[:5]]
     codec = Video(name)
     worth = []
     for budget in (300, 3000):
-        data = codec.encode(pictures, budget, 5)
+        data = codec.encode(images, budget, 5)
         assert sum(map(len, data)) <= 5 * budget
         decoded = codec.decode(data, (2 * WIDTH, 2 * HEIGHT))
         assert len(decoded) == 5
-        assert decoded[0].rgb.shape == pictures[0].shape
+        assert decoded[0].rgb.shape == images[0].shape
         worth.append(
-            np.mean([metrics.psnr(p, d.rgb) for p, d in zip(pictures, decoded, strict=True)])
+            np.mean([metrics.psnr(p, d.rgb) for p, d in zip(images, decoded, strict=True)])
         )
     assert worth[1] > worth[0] > 15
-    assert codec.encode(pictures, 2, 5) is None
+    assert codec.encode(images, 2, 5) is None
     # An encoder that takes real-time priority would hold up all that this process does later.
     assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
@@ -332,9 +332,9 @@ def test_films_need_a_rate_that_the_sequence_has(film):
     with pytest.raises(ValueError, match='fps 0'):
         films(film, 0)
     with pytest.raises(ValueError, match='no sequences'):
-        films([Frame('a', film[0].picture)], 5.0)
+        films([Frame('a', film[0].image)], 5.0)
     with pytest.raises(ValueError, match='unknown rate'):
-        films([Frame('a', film[0].picture, 'x')], 5.0)
+        films([Frame('a', film[0].image, 'x')], 5.0)
 
 
 def test_frames_are_evenly_spaced(tmp_path):
@@ -378,7 +378,7 @@ STILLS = [
 
 @pytest.mark.parametrize('name', STILLS)
 def test_stills_are_real_files_within_the_budget(name):
-    rgb = picture()
+    rgb = image()
     codec = Still(name)
     worth = []
     for budget in (400, 1500):
@@ -397,16 +397,16 @@ def test_stills_are_real_files_within_the_budget(name):
 
 
 def test_stills_are_chosen_by_what_is_asked_for():
-    rgb = picture()
+    rgb = image()
     good = Still('webp')
     dull = Still('webp', lambda original, decoded: -float(decoded.std()))
-    pictures = [c.decode(c.encode(rgb, 300), (WIDTH, HEIGHT)).rgb for c in (good, dull)]
-    assert pictures[0].std() > pictures[1].std()
-    assert metrics.psnr(rgb, pictures[0]) > metrics.psnr(rgb, pictures[1])
+    images = [c.decode(c.encode(rgb, 300), (WIDTH, HEIGHT)).rgb for c in (good, dull)]
+    assert images[0].std() > images[1].std()
+    assert metrics.psnr(rgb, images[0]) > metrics.psnr(rgb, images[1])
 
 
-def test_a_still_tries_small_pictures_when_bytes_are_few():
-    data = Still('webp').encode(picture(), 80)
+def test_a_still_tries_small_images_when_bytes_are_few():
+    data = Still('webp').encode(image(), 80)
     assert Image.open(io.BytesIO(data)).width < WIDTH // 2
 
 
@@ -418,7 +418,7 @@ def test_unknown_and_missing_formats(monkeypatch):
         Still('avif')
 
 
-def test_the_command_writes_rows_summary_and_pictures(folder, judge_file, tmp_path, capsys):
+def test_the_command_writes_rows_summary_and_images(folder, judge_file, tmp_path, capsys):
     report = tmp_path / 'report'
     words = ['evaluate', str(folder), '--codec', 'webp,jpeg', '--budgets', '300,900']
     words += ['--judge', str(judge_file), '--limit', '2', '--report', str(report)]
@@ -431,13 +431,13 @@ def test_the_command_writes_rows_summary_and_pictures(folder, judge_file, tmp_pa
     summary = (report / 'summary.md').read_text()
     assert summary in capsys.readouterr().out
     assert len(summary.splitlines()) == 2 + 4
-    written = {p.name for p in Path(report / 'pictures').iterdir()}
-    assert {r['picture'] for r in coded} | {'0.png', '2.png'} == written
+    written = {p.name for p in Path(report / 'images').iterdir()}
+    assert {r['image'] for r in coded} | {'0.png', '2.png'} == written
     with open(report / 'summary.csv') as file:
         assert all(float(r['peak_mib']) > 20 for r in csv.DictReader(file) if r['bytes'])
     page = (report / 'index.html').read_text()
     links = set(re.findall(r'src="([^"]+)"', page))
-    assert {f'pictures/{name}' for name in written} | {'psnr.png', 'agreement.png'} <= links
+    assert {f'images/{name}' for name in written} | {'psnr.png', 'agreement.png'} <= links
     for link in links:
         assert cv2.imread(str(report / link)) is not None
 
@@ -447,7 +447,7 @@ def test_the_command_codes_films(tmp_path, capsys):
     (tmp_path / 'val').mkdir()
     lines = ['file,sequence,fps']
     for i in range(3):
-        cv2.imwrite(str(tmp_path / f'val/{i}.png'), picture(i)[..., ::-1])
+        cv2.imwrite(str(tmp_path / f'val/{i}.png'), image(i)[..., ::-1])
         lines.append(f'val/{i}.png,drive,5')
     (tmp_path / 'val/manifest.csv').write_text('\n'.join(lines))
     words = [

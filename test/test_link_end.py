@@ -70,7 +70,7 @@ def test_an_end_keeps_the_windows_of_its_schedule():
                 stamps.append((now, float.fromhex(received.payload[:30].split()[0].decode())))
     assert len(sent) == 72  # of four frames a second, two datagrams each, in 9 s
     assert all(now % 10 <= 2.0 or 5.0 <= now % 10 <= 6.0 for now in sent)
-    # The first picture of a window was taken while or just before it opened.
+    # The first image of a window was taken while or just before it opened.
     for opens in (5.0, 10.0, 15.0, 20.0, 25.0):
         now, stamp = next(one for one in stamps if one[0] > opens)
         assert now - stamp < 0.25 + 2 * 8 * 116 / 4000

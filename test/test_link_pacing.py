@@ -1,4 +1,4 @@
-"""The pace of pictures: the link stays busy, and no frame waits for it and loses its end."""
+"""The pace of images: the link stays busy, and no frame waits for it and loses its end."""
 
 import random
 
@@ -39,17 +39,15 @@ def test_it_knows_how_long_a_frame_is_on_air(size, rate, mtu, gap):
 
 
 def drive(channel, period, encode_s, seconds, max_rate=60.0, jitter=0.0):
-    """A camera, an encoder and a link; (offered at, picture of) and what came."""
+    """A camera, an encoder and a link; (offered at, image of) and what came."""
     pace, source, carrier = Pace(), random.Random(1), carrier_of(channel)
-    pictures = [
-        k * period + jitter * period * source.random() for k in range(int(seconds / period))
-    ]
+    images = [k * period + jitter * period * source.random() for k in range(int(seconds / period))]
     offers, came, now = [], [], 0.0
     while True:
         begin = max(now, pace.due(now, carrier, encode_s, max_rate))
-        fresh = [at for at in pictures if at <= begin and (not offers or at > offers[-1][1])]
+        fresh = [at for at in images if at <= begin and (not offers or at > offers[-1][1])]
         if not fresh:  # wait for the camera
-            later = [at for at in pictures if at > begin]
+            later = [at for at in images if at > begin]
             if not later:
                 break
             now = later[0]
@@ -87,13 +85,13 @@ def test_the_link_stays_busy_and_no_frame_loses_its_end(frame_ms, period, encode
     if full_s > 1.05 * (1 + jitter) * period and full_s > 1.05 * encode_s:
         busy = (stats.sent_bytes * 8 / rate + stats.packets_sent * gap) / offers[-1][0]
         assert busy > 0.88
-    # Coding takes the newest picture there is, while the camera runs.
+    # Coding takes the newest image there is, while the camera runs.
     ages = [offered - at for offered, at in offers if offered < seconds - period]
     assert max(ages) <= encode_s + (1 + jitter) * period + 0.001
 
 
 def test_a_camera_out_of_step_costs_no_air():
-    """Five pictures a second, 0.26 s on air: it is all used, by frames of full size."""
+    """Five images a second, 0.26 s on air: it is all used, by frames of full size."""
     channel = Channel(8 * 342 / 0.26, mtu=128)
     _, came = drive(channel, 0.2, 0.19, 60.0)
     assert len(came) / 60 == pytest.approx(1 / 0.26, rel=0.05)

@@ -205,7 +205,7 @@ def test_a_sealed_channel_delivers_what_a_plain_one_does():
 
 def test_nothing_goes_out_that_cannot_be_proven():
     channel = Channel(8000, seal=Sealed([KEY], 'down'))  # no counts: it only listens
-    channel.offer(b'picture', 0.0)
+    channel.offer(b'image', 0.0)
     assert channel.poll(9.0) == []
     assert channel.sender.unsealed == 1 and 'listens' in channel.sender.trouble
     assert channel.statistics(9.0).sent_bytes == 0

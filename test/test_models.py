@@ -29,7 +29,7 @@ from gsc_ros.models.tokenizer import (
 from gsc_ros.models.weights import fingerprint, load, save
 
 
-def test_perception_gives_an_eighth_of_the_picture():
+def test_perception_gives_an_eighth_of_the_image():
     net = PerceptionNet().eval()
     logits, depth = net(torch.zeros(2, 3, 64, 96))
     assert logits.shape == (2, NUM_CLASSES, 8, 12)
@@ -88,7 +88,7 @@ def test_prediction_ignores_tokens_that_were_not_received():
     assert not torch.equal(net.predictor(tokens, masks, layout, relief).features, one.features)
 
 
-def test_an_untrained_flow_returns_the_prediction_and_the_noise_decides_the_picture():
+def test_an_untrained_flow_returns_the_prediction_and_the_noise_decides_the_image():
     net = FlowNet((3, 5)).eval()
     prediction, features = torch.randn(1, 16, 4, 4), torch.randn(1, 128, 4, 4)
     words = torch.zeros(1, 2, 2, dtype=torch.long)

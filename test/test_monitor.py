@@ -1,4 +1,4 @@
-"""The monitor: what it prints, and the pictures, bag and summary that it leaves."""
+"""The monitor: what it prints, and the images, bag and summary that it leaves."""
 
 import json
 import sys
@@ -55,16 +55,14 @@ def watched(bench, tmp_path):
     """A monitor that records, and the publishers of all it hears."""
     publishers = {
         topic: bench.peer.create_publisher(
-            type(message), topic, topics.NEWEST if topic == topics.RECEIVED else topics.PICTURES
+            type(message), topic, topics.NEWEST if topic == topics.RECEIVED else topics.IMAGES
         )
         for topic, message in shown_set((1, 0)).items()
     }
     publishers[topics.STATUS] = bench.peer.create_publisher(
         LinkStatus, topics.STATUS, topics.LATCHED
     )
-    publishers[topics.CAPTION] = bench.peer.create_publisher(
-        String, topics.CAPTION, topics.PICTURES
-    )
+    publishers[topics.CAPTION] = bench.peer.create_publisher(String, topics.CAPTION, topics.IMAGES)
     node = bench.add(Monitor, output=str(tmp_path / 'run'), picture_every_s=0.1)
     for topic, publisher in publishers.items():
         bench.wait(publisher.get_subscription_count, f'the monitor hears {topic}')
@@ -77,7 +75,7 @@ ROBOT = (topics.IMAGE, topics.DEPTH, topics.SEGMENTATION)
 def show(bench, node, publishers, folder, stamp):
     """Publish a frame as it happens: what the robot sees long before what the ground shows."""
     before = len(list(folder.glob('*.png')))
-    bench.wait(lambda: time.monotonic() >= node._next_picture)
+    bench.wait(lambda: time.monotonic() >= node._next_image)
     publishers[topics.CAPTION].publish(String(data=CAPTION))
     parts = shown_set(stamp)
     for topic in ROBOT:
@@ -85,10 +83,10 @@ def show(bench, node, publishers, folder, stamp):
     bench.wait(lambda: node._caption and len(node._sets.get(stamp, {})) == len(ROBOT))
     for topic, message in parts.items():
         publishers[topic].publish(message)
-    bench.wait(lambda: len(list(folder.glob('*.png'))) > before, 'a picture is kept')
+    bench.wait(lambda: len(list(folder.glob('*.png'))) > before, 'an image is kept')
 
 
-def test_a_run_leaves_pictures_summary_and_a_bag(watched):
+def test_a_run_leaves_images_summary_and_a_bag(watched):
     bench, node, publishers, folder = watched
     status = LinkStatus(profile='lab', rate_bps=8000.0, delay_s=0.5, loss=0.25)
     publishers[topics.STATUS].publish(status)
@@ -97,10 +95,10 @@ def test_a_run_leaves_pictures_summary_and_a_bag(watched):
     show(bench, node, publishers, folder, (101, 5))
     bench.remove(node)
 
-    picture = cv2.imread(str(folder / 'frame_0001.png'))
-    assert picture.shape[1] == 3 * SIZE[0] and picture.shape[0] > 2 * SIZE[1]
+    mosaic = cv2.imread(str(folder / 'frame_0001.png'))
+    assert mosaic.shape[1] == 3 * SIZE[0] and mosaic.shape[0] > 2 * SIZE[1]
     original = convert.to_rgb(image(1, SIZE))[..., ::-1]
-    assert (picture[: SIZE[1], : SIZE[0]] == original).all()
+    assert (mosaic[: SIZE[1], : SIZE[0]] == original).all()
 
     summary = json.loads((folder / 'summary.json').read_text())
     assert summary['facts'] == {
@@ -108,7 +106,7 @@ def test_a_run_leaves_pictures_summary_and_a_bag(watched):
         'link rate bps': 8000.0,
         'link delay s': 0.5,
         'frames received': 2,
-        'pictures': 2,
+        'images': 2,
     }
     figures = summary['figures']
     assert figures['depth AbsRel']['mean'] == pytest.approx(0.1, abs=1e-4)
@@ -182,7 +180,7 @@ def test_a_frame_without_truth_or_original_does_no_harm(watched):
     show(bench, node, publishers, folder, (101, 5))
     bench.remove(node)
     summary = json.loads((folder / 'summary.json').read_text())
-    assert summary['facts']['pictures'] == 1
+    assert summary['facts']['images'] == 1
     assert summary['figures']['depth AbsRel']['count'] == 1
 
 

@@ -31,7 +31,7 @@ def save(path, shade, size=(40, 30)):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Three pictures, each brighter; the second is larger."""
+    """Three images, each brighter; the second is larger."""
     for number, size in ((1, (40, 30)), (2, (64, 48)), (3, (40, 30))):
         save(tmp_path / f'{number}.png', 50 * number, size)
     return tmp_path
@@ -72,17 +72,17 @@ def stamp(message):
 
 
 def pairs(bench):
-    """Return pictures with the camera_info of their stamp."""
+    """Return images with the camera_info of their stamp."""
     infos = {stamp(m): m for m in list(bench.got[topics.CAMERA_INFO])}
     return [(m, infos[stamp(m)]) for m in list(bench.got[topics.IMAGE]) if stamp(m) in infos]
 
 
-def check_pair(picture, info, hfov, frame_id):
-    """Check that picture and camera_info are of one camera."""
-    assert picture.header == info.header
-    assert picture.header.frame_id == frame_id
-    assert picture.encoding == 'rgb8'
-    assert (picture.width, picture.height) == (info.width, info.height)
+def check_pair(image, info, hfov, frame_id):
+    """Check that image and camera_info are of one camera."""
+    assert image.header == info.header
+    assert image.header.frame_id == frame_id
+    assert image.encoding == 'rgb8'
+    assert (image.width, image.height) == (info.width, info.height)
     k = guessed_k(info.width, info.height, hfov)
     assert np.reshape(info.k, (3, 3)) == pytest.approx(k)
     assert np.reshape(info.p, (3, 4))[:, :3] == pytest.approx(k)
@@ -98,8 +98,8 @@ def test_a_folder_is_published_with_matching_camera_infos(watching, folder):
     )
     watching.wait(lambda: len({p.width for p, _ in pairs(watching)}) == 2, 'both sizes')
     seen = pairs(watching)
-    for picture, info in seen:
-        check_pair(picture, info, 90.0, 'eye')
+    for image, info in seen:
+        check_pair(image, info, 90.0, 'eye')
     times = [s + 1e-9 * ns for s, ns in (stamp(p) for p, _ in seen)]
     assert times == sorted(set(times))
     assert before <= times[0] <= times[-1] <= time.time()
@@ -114,11 +114,11 @@ def test_a_folder_that_ends_says_so_and_starts_again_when_activated(watching, fo
     watching.got[topics.IMAGE].clear()
     assert node.trigger_deactivate() == TransitionCallbackReturn.SUCCESS
     assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
-    watching.wait(lambda: watching.got[topics.IMAGE], 'pictures again')
+    watching.wait(lambda: watching.got[topics.IMAGE], 'images again')
 
 
-def test_pictures_that_cannot_be_read_are_counted(watching, folder):
-    (folder / '4.png').write_bytes(b'no picture')
+def test_images_that_cannot_be_read_are_counted(watching, folder):
+    (folder / '4.png').write_bytes(b'no image')
     watching.add(Camera, source='images', path=str(folder), rate=30.0)
     _, said, values = watching.wait_for_report('camera', lambda lv, m, v: lv == WARN)
     assert 'could not be read' in said
@@ -132,8 +132,8 @@ def test_a_film_is_published_with_its_own_times(watching, film):
     assert 'ended' in said
     seen = {stamp(p): p for p, _ in pairs(watching)}
     assert len(seen) == len(pairs(watching))  # none twice
-    for picture, info in pairs(watching):
-        check_pair(picture, info, 60.0, 'camera_optical_frame')
+    for image, info in pairs(watching):
+        check_pair(image, info, 60.0, 'camera_optical_frame')
     shown = [(s + 1e-9 * ns, round(convert.to_rgb(p).mean() / 20)) for (s, ns), p in seen.items()]
     assert len(shown) >= 5  # the subscription may match late
     begun, first = shown[0]
@@ -166,11 +166,11 @@ def test_the_simulator_publishes_its_truth_of_the_same_moment(watching):
             if stamp(p) in depths and stamp(p) in classes
         ]
 
-    watching.wait(lambda: len(whole()) >= 2, 'pictures with truth')
-    for picture, info, depth, classes in whole():
-        check_pair(picture, info, 80.0, 'camera_optical_frame')
+    watching.wait(lambda: len(whole()) >= 2, 'images with truth')
+    for image, info, depth, classes in whole():
+        check_pair(image, info, 80.0, 'camera_optical_frame')
         assert (info.width, info.height) == (96, 64)
-        assert picture.header == depth.header == classes.header
+        assert image.header == depth.header == classes.header
         assert (depth.encoding, classes.encoding) == ('32FC1', 'mono8')
         metres, ids = convert.to_metres(depth), convert.to_array(classes)
         assert metres.shape == ids.shape == (64, 96)
@@ -187,7 +187,7 @@ def test_commands_move_the_simulated_robot_and_silence_stops_it(watching):
     watching.wait(publisher.get_subscription_count)
 
     def still():
-        """Whether the last pictures are of one place: nothing else moves among the rocks."""
+        """Whether the last images are of one place: nothing else moves among the rocks."""
         last = watching.got[topics.IMAGE][-4:]
         return len(last) == 4 and all(m.data == last[0].data for m in last)
 
@@ -227,10 +227,10 @@ def test_bad_parameters_stop_configure_with_their_name_range_and_remedy(
         assert words in printed
 
 
-def test_a_folder_without_pictures_stops_configure(bench, capfd, tmp_path):
+def test_a_folder_without_images_stops_configure(bench, capfd, tmp_path):
     node = bench.add(Camera, autostart=False, source='images', path=str(tmp_path))
     assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
-    assert 'holds no pictures: give a folder of .png' in capfd.readouterr().err
+    assert 'holds no images: give a folder of .png' in capfd.readouterr().err
     # Put right, the same node configures.
     save(tmp_path / 'a.png', 9)
     assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
@@ -247,5 +247,5 @@ def test_a_source_that_breaks_is_reported_and_the_node_lives(watching, folder, m
     monkeypatch.undo()
     assert node.trigger_deactivate() == TransitionCallbackReturn.SUCCESS
     assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
-    watching.wait(lambda: watching.got[topics.IMAGE], 'pictures after the repair')
+    watching.wait(lambda: watching.got[topics.IMAGE], 'images after the repair')
     watching.wait_for_report('camera', lambda lv, m, v: lv == OK)

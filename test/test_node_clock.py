@@ -38,7 +38,7 @@ def test_a_frame_from_mars_takes_minutes_of_simulated_time(context):
     times, states, came = [], [], []
     peer.create_subscription(Clock, '/clock', times.append, topics.SENSOR)
     peer.create_subscription(LinkStatus, topics.STATUS, states.append, topics.LATCHED)
-    peer.create_subscription(SemanticFrame, topics.RECEIVED, came.append, topics.PICTURES)
+    peer.create_subscription(SemanticFrame, topics.RECEIVED, came.append, topics.IMAGES)
     frames = peer.create_publisher(SemanticFrame, topics.CODED, topics.NEWEST)
     executor = SingleThreadedExecutor(context=context)
     for node in (clock, link, peer):

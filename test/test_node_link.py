@@ -67,9 +67,9 @@ class Bench:
         self.got = {topic: [] for topic in (topics.RECEIVED, topics.RECEIVED_INFO,
                                             topics.LINK_CMD_VEL, topics.STATUS)}  # fmt: skip
         for topic, kind, qos in (
-            (topics.RECEIVED, SemanticFrame, topics.PICTURES),
-            (topics.RECEIVED_INFO, CameraInfo, topics.PICTURES),
-            (topics.LINK_CMD_VEL, Twist, topics.PICTURES),
+            (topics.RECEIVED, SemanticFrame, topics.IMAGES),
+            (topics.RECEIVED_INFO, CameraInfo, topics.IMAGES),
+            (topics.LINK_CMD_VEL, Twist, topics.IMAGES),
             (topics.STATUS, LinkStatus, topics.LATCHED),
         ):
             self.peer.create_subscription(kind, topic, self.got[topic].append, qos)
@@ -210,7 +210,7 @@ def test_a_frame_has_the_camera_info_of_its_stamp_while_newer_ones_came(bench):
 
 def test_where_the_encoder_says_what_its_frames_show_the_cameras_word_does_not_count(bench):
     link = bench()
-    encoder = link.peer.create_publisher(CameraInfo, topics.CODED_INFO, topics.PICTURES)
+    encoder = link.peer.create_publisher(CameraInfo, topics.CODED_INFO, topics.IMAGES)
     link.wait(encoder.get_subscription_count)
     for number in range(3):
         link.cameras.publish(zooming(number))
@@ -581,7 +581,7 @@ def test_a_key_frame_is_asked_for_over_the_link_and_not_in_a_storm(bench):
     b = bench(use_sim_time=True)  # so that a machine that is busy makes no pauses
     set_time = clock_of(b)
     wanted = []
-    b.peer.create_subscription(Empty, topics.KEY_WANTED, wanted.append, topics.PICTURES)
+    b.peer.create_subscription(Empty, topics.KEY_WANTED, wanted.append, topics.IMAGES)
     missed = b.peer.create_publisher(Empty, topics.KEY_MISSED, topics.NEWEST)
     b.wait(missed.get_subscription_count)
     b.wait(b.node.robot._wanted.get_subscription_count)

@@ -42,7 +42,7 @@ class Host:
         self.peer = rclpy.create_node('peer', context=self.context)
         self.got = {topic: [] for topic in hears}
         for topic, message in hears.items():
-            qos = topics.LATCHED if topic == topics.STATUS else topics.PICTURES
+            qos = topics.LATCHED if topic == topics.STATUS else topics.IMAGES
             self.peer.create_subscription(message, topic, self.got[topic].append, qos)
         self.says = {
             topic: self.peer.create_publisher(message, topic, qos)
@@ -139,13 +139,13 @@ def test_frames_commands_requests_and_reports_cross(pair):
     robot, ground = pair.robot, pair.ground
     robot.says[topics.CAMERA_INFO].publish(camera())
     pair.wait(lambda: robot.node.robot.camera_info is not None)
-    pictures = ground.got[topics.RECEIVED], ground.got[topics.RECEIVED_INFO]
+    images = ground.got[topics.RECEIVED], ground.got[topics.RECEIVED_INFO]
     sent = [frame(2 * number) for number in range(3)]
     for number, message in enumerate(sent):
         # A frame that waits for the air may be cut.
         pair.wait(lambda: robot.node.end.sender.bucket.free_at < robot.node.now())
         robot.says[topics.CODED].publish(message)
-        pair.wait(lambda n=number: min(map(len, pictures)) > n)
+        pair.wait(lambda n=number: min(map(len, images)) > n)
     assert [m.sequence for m in ground.got[topics.RECEIVED]] == [0, 2, 4]
     for before, after, info in zip(
         sent, ground.got[topics.RECEIVED], ground.got[topics.RECEIVED_INFO], strict=True
@@ -222,8 +222,8 @@ def crafted(rng, number):
     kind = int(rng.integers(5))
     if kind == 0:
         stamp = int.from_bytes(rng.bytes(8), 'big', signed=True) >> int(rng.integers(0, 40))
-        picture = Camera('c', *(int(n) for n in rng.integers(0, 65536, 2)))
-        return Class.SETUP, Setup(0, stamp, int(rng.integers(2**32)), picture).pack()
+        image = Camera('c', *(int(n) for n in rng.integers(0, 65536, 2)))
+        return Class.SETUP, Setup(0, stamp, int(rng.integers(2**32)), image).pack()
     if kind == 1:
         stream = bytes(frame(number % 200).data)
         head = b'\0' + rng.bytes(FRAME_OVERHEAD - 1)

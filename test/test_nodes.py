@@ -43,7 +43,7 @@ def codec():
 
 @pytest.fixture
 def encoding(bench):
-    """An encoder, its pictures' publisher, and somebody who listens."""
+    """An encoder, its images' publisher, and somebody who listens."""
     bench.hear(SemanticFrame, topics.CODED, topics.NEWEST)
     node = bench.add(Encoder, weights='random', max_rate=60.0, stale_after_s=1.0)
     publisher = bench.peer.create_publisher(Image, topics.IMAGE, 10)
@@ -81,7 +81,7 @@ def test_a_frame_carries_stamp_frame_and_caption(encoding):
     assert len(frame.data) <= 300
 
 
-def test_bad_pictures_are_counted_and_the_encoder_lives(encoding):
+def test_bad_images_are_counted_and_the_encoder_lives(encoding):
     bench, _, publisher = encoding
     broken = image()
     broken.data = array.array('B', bytes(10))
@@ -98,12 +98,12 @@ def test_bad_pictures_are_counted_and_the_encoder_lives(encoding):
     level, said, _ = bench.report('encoder')
     assert level == DiagnosticStatus.WARN
     assert 'dropped' in said
-    # Sizes may change from one picture to the next.
+    # Sizes may change from one image to the next.
     for size in ((96, 64), (64, 96), (200, 64)):
-        picture = image(size=size)
+        message = image(size=size)
         bench.wait(
-            lambda picture=picture, size=size: (
-                publisher.publish(picture)
+            lambda message=message, size=size: (
+                publisher.publish(message)
                 or any((f.width, f.height) == size for f in bench.got[topics.CODED])
             ),
             'a frame of the new size',
@@ -117,7 +117,7 @@ def test_a_camera_that_vanishes_is_stale(encoding):
     bench.wait_for_report('encoder', lambda lv, m, v: lv == DiagnosticStatus.STALE, 'STALE')
 
 
-def test_a_closed_link_holds_pictures_back(encoding):
+def test_a_closed_link_holds_images_back(encoding):
     bench, _, publisher = encoding
     status = bench.peer.create_publisher(LinkStatus, topics.STATUS, topics.LATCHED)
     status.publish(LinkStatus(open=False, rate_bps=1000.0))
@@ -126,7 +126,7 @@ def test_a_closed_link_holds_pictures_back(encoding):
         publisher.publish(image())
         return int(values['held']) > 0 and 'closed' in message
 
-    bench.wait_for_report('encoder', held, 'pictures are held back')
+    bench.wait_for_report('encoder', held, 'images are held back')
     status.publish(LinkStatus(open=True, rate_bps=1e6))
     bench.got[topics.CODED].clear()
     bench.wait(lambda: publisher.publish(image()) or bench.got[topics.CODED], 'open again')
@@ -161,7 +161,7 @@ def test_nobody_listening_costs_nothing(bench):
     assert values['encoded'] == '0'
 
 
-def test_compressed_pictures_are_taken(bench):
+def test_compressed_images_are_taken(bench):
     import cv2
 
     bench.hear(SemanticFrame, topics.CODED, topics.NEWEST)
@@ -556,7 +556,7 @@ def test_a_restarted_decoder_shows_the_next_frame(decoding, codec):
     bench.wait(lambda: frames.publish(frame) or bench.got[topics.DECODED], 'after the restart')
 
 
-def test_a_link_that_falls_silent_is_stale_with_the_age_of_the_picture(decoding, codec):
+def test_a_link_that_falls_silent_is_stale_with_the_age_of_the_image(decoding, codec):
     bench, _, frames, infos = decoding
     now = bench.peer.get_clock().now().to_msg()
     stamp = (now.sec - 7, now.nanosec)
@@ -696,7 +696,7 @@ def noted(codec, bench, ago, rgb, **timing):
 
 def test_the_decoder_says_what_the_robot_notes(decoding, codec):
     bench, _, frames, infos = decoding
-    picture = convert.to_rgb(image())
+    rgb = convert.to_rgb(image())
 
     def told(text, *arguments, **timing):
         def judged(level, message, values):
@@ -706,12 +706,12 @@ def test_the_decoder_says_what_the_robot_notes(decoding, codec):
 
         return bench.wait_for_report('decoder', judged, text)[2]
 
-    told('the robot says: no image: black', np.zeros_like(picture))
+    told('the robot says: no image: black', np.zeros_like(rgb))
     assert np.isnan(convert.to_array(bench.got[topics.DECODED_DEPTH][-1])).all()
     assert not convert.to_array(bench.got[topics.TRUST][-1]).any()
     assert bench.got[topics.CAPTION][-1].data == 'no image: black'
-    told('image not of now: 60 s old', picture, off_s=60.0)
-    values = told('no pixel has changed for 60 s', picture, frozen_s=60.0)
+    told('image not of now: 60 s old', rgb, off_s=60.0)
+    values = told('no pixel has changed for 60 s', rgb, frozen_s=60.0)
     assert 55 < float(values['unchanged_s']) < 65
     assert 55 < float(values['frame_age_s']) < 70  # counts from the last change
 
@@ -722,12 +722,12 @@ def test_the_decoder_says_what_the_robot_notes(decoding, codec):
 )
 def test_the_age_of_an_image_is_judged_by_what_the_link_takes(decoding, codec, ago, delay, warns):
     bench, node, frames, infos = decoding
-    picture = convert.to_rgb(image())
+    rgb = convert.to_rgb(image())
     node._on_status(LinkStatus(rate_bps=200.0, delay_s=delay))  # 8 s for 200 bytes
 
     def judged(level, message, values):
         infos.publish(info())
-        frames.publish(noted(codec, bench, ago, picture))
+        frames.publish(noted(codec, bench, ago, rgb))
         if int(values['decoded']) < 2:
             return False
         if not warns:

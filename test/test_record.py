@@ -1,4 +1,4 @@
-"""The record of a run: its pictures and its figures, on values made by hand."""
+"""The record of a run: its images and its figures, on values made by hand."""
 
 import cv2
 import numpy as np
@@ -29,30 +29,30 @@ def test_unknown_depth_is_black_and_sky_grey():
     assert rgb[2].max() > 90
 
 
-def test_a_line_of_text_goes_under_the_picture():
-    picture = np.full((*SHAPE, 3), 100, np.uint8)
-    out = captioned(picture, 'decoded')
+def test_a_line_of_text_goes_under_the_image():
+    image = np.full((*SHAPE, 3), 100, np.uint8)
+    out = captioned(image, 'decoded')
     assert out.shape == (SHAPE[0] + BAR, SHAPE[1], 3)
-    assert (out[: SHAPE[0]] == picture).all()
+    assert (out[: SHAPE[0]] == image).all()
     assert out[SHAPE[0] :].max() > 150  # the text
-    assert (captioned(picture, '')[SHAPE[0] :] == 24).all()
+    assert (captioned(image, '')[SHAPE[0] :] == 24).all()
 
 
-def test_six_pictures_stand_side_by_side():
+def test_six_images_stand_side_by_side():
     rng = np.random.default_rng(0)
     original, decoded = rng.integers(0, 256, (2, *SHAPE, 3), np.uint8)
     depth = rng.uniform(1, 50, SHAPE).astype(np.float32)
     classes = rng.integers(0, 20, SHAPE).astype(np.uint8)
     classes[0, 0] = 255
     trust = rng.choice(np.array([0, 128, 255], np.uint8), SHAPE)
-    picture = side_by_side(original, decoded, depth, classes, trust, 287, 'street: car, tree')
+    image = side_by_side(original, decoded, depth, classes, trust, 287, 'street: car, tree')
     high, wide = SHAPE
-    assert picture.shape == (2 * (high + BAR), 3 * wide, 3)
-    assert picture.dtype == np.uint8
+    assert image.shape == (2 * (high + BAR), 3 * wide, 3)
+    assert image.dtype == np.uint8
 
     def tile(row, column):
         top, left = row * (high + BAR), column * wide
-        return picture[top : top + high, left : left + wide]
+        return image[top : top + high, left : left + wide]
 
     assert (tile(0, 0) == original).all()
     assert (tile(0, 1) == decoded).all()

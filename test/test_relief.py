@@ -11,7 +11,7 @@ from gsc_ros.models.tokenizer import RELIEF_LEVELS
 
 
 def relief_of(metres, classes):
-    """Of one picture."""
+    """Of one image."""
     return relief.relief_of(*(torch.from_numpy(x)[None] for x in (metres, classes)))[0].numpy()
 
 
@@ -48,7 +48,7 @@ def test_a_cell_says_its_median_and_stays_in_range():
     assert relief_of(unknown, classes) == relief_of(np.full((8, 8), 5.0, np.float32), classes)
 
 
-def test_pictures_of_a_batch_do_not_mix():
+def test_images_of_a_batch_do_not_mix():
     rng = np.random.default_rng(0)
     metres = rng.uniform(1, 100, (3, 16, 24)).astype(np.float32)
     classes = rng.integers(0, 20, (3, 16, 24)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The residual: exact symbols, any cut, and a picture that nears the original."""
+"""The residual: exact symbols, any cut, and an image that nears the original."""
 
 import numpy as np
 import pytest
@@ -115,7 +115,7 @@ def test_any_bytes_are_a_residual(data):
 
 
 @pytest.mark.parametrize('size', [(64, 64), (100, 80)])
-def test_budgets_are_filled_and_the_picture_gets_better(size):
+def test_budgets_are_filled_and_the_image_gets_better(size):
     codec = SemanticCodec.load(weights='random')
     rng = np.random.default_rng(3)
     rgb = rng.integers(0, 256, (size[1] // 4, size[0] // 4, 3), np.uint8)

@@ -57,18 +57,18 @@ def wait(condition, why):
 
 @pytest.fixture
 def arguments(tmp_path):
-    """A graph that starts quickly: small pictures, untrained networks, a link without limits."""
-    pictures = tmp_path / 'a "2" folder'
-    pictures.mkdir()
+    """A graph that starts quickly: small images, untrained networks, a link without limits."""
+    images = tmp_path / 'a "2" folder'
+    images.mkdir()
     rng = np.random.default_rng(1)
     for number in range(2):
         blocks = rng.integers(0, 256, (8, 12, 3), np.uint8)
-        cv2.imwrite(str(pictures / f'{number}.png'), np.kron(blocks, np.ones((8, 8, 1), np.uint8)))
+        cv2.imwrite(str(images / f'{number}.png'), np.kron(blocks, np.ones((8, 8, 1), np.uint8)))
     params = tmp_path / 'params.yaml'
     text = (paths.config_dir() / 'teleop_link.yaml').read_text()
     params.write_text(text.replace('weights: ""', 'weights: random'))
     return {
-        'source': 'images', 'path': str(pictures), 'params_file': str(params), 'link': 'ideal',
+        'source': 'images', 'path': str(images), 'params_file': str(params), 'link': 'ideal',
         'namespace': f'r{os.getpid()}',
     }  # fmt: skip
 
@@ -109,7 +109,7 @@ def seen(ros, arguments):
     executor = SingleThreadedExecutor(context=ros)
     executor.add_node(node)
     got = []
-    node.create_subscription(Image, topics.DECODED, got.append, topics.PICTURES)
+    node.create_subscription(Image, topics.DECODED, got.append, topics.IMAGES)
 
     def look():
         executor.spin_once(timeout_sec=0.1)
@@ -121,10 +121,10 @@ def seen(ros, arguments):
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_the_graph_shows_pictures_and_stops_when_told(seen, mark, arguments, number):
+def test_the_graph_shows_images_and_stops_when_told(seen, mark, arguments, number):
     run = Run(arguments)
     try:
-        wait(lambda: seen() or run.process.poll(), 'a picture')
+        wait(lambda: seen() or run.process.poll(), 'an image')
         run.process.send_signal(number)
         code, said = run.end()
     finally:
@@ -151,7 +151,7 @@ def pid_of(mark, name):
 def test_a_node_that_is_killed_is_started_again_and_images_come(seen, mark, arguments, name):
     run = Run(arguments)
     try:
-        wait(lambda: seen() or run.process.poll(), 'a picture')
+        wait(lambda: seen() or run.process.poll(), 'an image')
         killed = pid_of(mark, name)
         os.kill(killed, signal.SIGKILL)
         wait(lambda: pid_of(mark, name) not in (None, killed), 'another process')

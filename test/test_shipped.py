@@ -68,7 +68,7 @@ def test_a_region_of_interest_is_told_better(codec, drive, budget):
 
 
 @pytest.mark.parametrize('region', [(0, 0, 0, 1), (0.5, 0, 0.4, 1), (0, 0, 1, 1.1), (-1, 0, 1, 1)])
-def test_a_region_outside_of_the_picture_is_refused(codec, drive, region):
+def test_a_region_outside_of_the_image_is_refused(codec, drive, region):
     with pytest.raises(ValueError, match='region'):
         codec.encode(drive[0].rgb, 300, region=region)
 
@@ -93,7 +93,7 @@ def test_a_still_scene_costs_almost_nothing_and_gets_better(codec, drive):
     assert again.header.reference == 0
     until = ('caption', 'coarse', 'relief', 'tokens0', 'fine', 'tokens1')
     assert sum(again.stream_bits[n] for n in until) < 0.05 * sum(key.stream_bits[n] for n in until)
-    # The bytes that are over make the picture better.
+    # The bytes that are over make the image better.
     second = ground.decode(again.data)
     errors = [np.abs(frame.rgb.astype(float) - drive[0].rgb).mean() for frame in (first, second)]
     assert errors[1] < errors[0]
@@ -176,7 +176,7 @@ DATA = pytest.mark.skipif('GSC_DATA' not in os.environ, reason='needs the images
 @DATA
 def test_rooms_are_not_infinitely_far(codec):
     frames = open_dataset(Path(os.environ['GSC_DATA']))
-    rooms = [frame for frame in frames if frame.picture.parent.name == 'nyu']
+    rooms = [frame for frame in frames if frame.image.parent.name == 'nyu']
     for frame in rooms:
         decoded = codec.decode(codec.encode(frame.rgb(), 300).data)
         assert np.isposinf(decoded.depth).mean() < 0.01, frame.name

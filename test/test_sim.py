@@ -1,4 +1,4 @@
-"""The simulated worlds: picture, depth and classes must tell of one and the same place."""
+"""The simulated worlds: image, depth and classes must tell of one and the same place."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ STOP = (0.0, 0.0)
 
 
 def points(seen, depth):
-    """World points (H, W, 3) in metres of a depth picture: by K, pose, and nothing else."""
+    """World points (H, W, 3) in metres of a depth image: by K, pose, and nothing else."""
     height, width = depth.shape
     v, u = np.mgrid[:height, :width]
     x, y, _ = np.moveaxis(np.stack([u, v, np.ones_like(u)], -1) @ np.linalg.inv(seen.k).T, -1, 0)
@@ -86,7 +86,7 @@ def test_shapes_labels_and_the_sky(any_world):
     assert view.rgb.std() > 10  # there is something to see
 
 
-def test_the_picture_is_the_same_without_the_truth(any_world):
+def test_the_image_is_the_same_without_the_truth(any_world):
     view = any_world.look(truth=False)
     assert view.depth.size == view.segmentation.size == 0
     assert (view.rgb == any_world.look().rgb).all()
@@ -136,7 +136,7 @@ def test_a_wall_of_known_place_and_size(plain):
     assert where[:, 1].max() == pytest.approx(1, abs=1.5 * pixel)
     assert where[:, 2].min() == pytest.approx(0, abs=1.5 * pixel)
     assert where[:, 2].max() == pytest.approx(4, abs=1.5 * pixel)
-    # Its picture has the same outline: it is the one bright grey thing, the sky is blue.
+    # Its image has the same outline: it is the one bright grey thing, the sky is blue.
     r, g, b = np.moveaxis(view.rgb.astype(int), -1, 0)
     grey = (np.abs(r - b) < 25) & (np.abs(r - g) < 25) & (r > 60)
     assert np.mean(grey == wall) > 0.99
@@ -156,7 +156,7 @@ def test_what_moves_keeps_its_class_and_is_where_it_should_be(plain):
         red = view.rgb[ball].astype(int)
         assert (red[:, 0] > 2 * red[:, 2]).mean() > 0.95
         columns = np.nonzero(ball)[1]
-        if expected:  # left of the robot is left in the picture
+        if expected:  # left of the robot is left in the image
             assert (columns.mean() < plain.k[0, 2]) == (expected > 0)
         plain.step(1.0, STOP)
 
@@ -192,14 +192,14 @@ def test_the_robot_does_not_enter_obstacles_and_gets_away_from_them(plain):
 
 @pytest.mark.parametrize('scene', SCENES)
 def test_one_seed_is_one_world(scene):
-    pictures = []
+    images = []
     for seed in (5, 5, 6):
         made = World(scene, seed, 64, 48)
         made.step(0.3)
         made.step(0.3, (1.0, 0.2))
-        pictures.append(made.look())
+        images.append(made.look())
         made.close()
-    first, again, other = pictures
+    first, again, other = images
     assert (first.rgb == again.rgb).all()
     assert (first.depth == again.depth).all()
     assert (first.segmentation == again.segmentation).all()

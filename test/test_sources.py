@@ -1,4 +1,4 @@
-"""Where pictures come from: order, ends, and files that are none."""
+"""Where images come from: order, ends, and files that are none."""
 
 from importlib.util import find_spec
 
@@ -12,21 +12,21 @@ from gsc_ros.sources.video import Video
 
 
 def save(path, shade, size=(40, 30)):
-    """Write a plain picture whose red is ``shade``."""
+    """Write a plain image whose red is ``shade``."""
     bgr = np.zeros((size[1], size[0], 3), np.uint8)
     bgr[..., 2] = shade
     assert cv2.imwrite(str(path), bgr)
 
 
 def shades(source, calls, seconds=0.1):
-    """Red of the next pictures, None for each that does not come."""
+    """Red of the next images, None for each that does not come."""
     frames = [source.frame(seconds, None, False) for _ in range(calls)]
     return [None if f is None else int(f.rgb[..., 0].mean().round()) for f in frames]
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Pictures frame1, frame2, frame10 of red 10, 20, 100."""
+    """Images frame1, frame2, frame10 of red 10, 20, 100."""
     for number in (10, 1, 2):
         save(tmp_path / f'frame{number}.png', 10 * number)
     return tmp_path
@@ -35,7 +35,7 @@ def folder(tmp_path):
 # Folders
 
 
-def test_pictures_come_in_natural_order_and_again(folder):
+def test_images_come_in_natural_order_and_again(folder):
     assert shades(Images(folder), 5) == [10, 20, 100, 10, 20]
 
 
@@ -50,7 +50,7 @@ def test_names_sort_as_people_count(tmp_path):
 
 
 def test_what_cannot_be_read_is_skipped_counted_and_logged(folder):
-    (folder / 'frame3.png').write_bytes(b'no picture')
+    (folder / 'frame3.png').write_bytes(b'no image')
     (folder / 'frame4.jpg').write_bytes(b'')
     (folder / 'notes.txt').write_text('not looked at')
     said = []
@@ -63,19 +63,19 @@ def test_what_cannot_be_read_is_skipped_counted_and_logged(folder):
 @pytest.mark.parametrize('loop', [True, False])
 def test_a_folder_of_nothing_readable_ends(tmp_path, loop):
     for name in 'ab':
-        (tmp_path / f'{name}.png').write_bytes(b'no picture')
+        (tmp_path / f'{name}.png').write_bytes(b'no image')
     source = Images(tmp_path, loop=loop)
     assert shades(source, 1) == [None]
     assert source.skipped == 2
 
 
-def test_a_picture_that_vanishes_is_skipped(folder):
+def test_an_image_that_vanishes_is_skipped(folder):
     source = Images(folder)
     (folder / 'frame2.png').unlink()
     assert shades(source, 3) == [10, 100, 10]
 
 
-def test_every_picture_brings_the_matrix_of_its_size(folder):
+def test_every_image_brings_the_matrix_of_its_size(folder):
     save(folder / 'frame3.png', 30, size=(64, 20))
     source = Images(folder, hfov_deg=90.0)
     for width, height in ((40, 30), (40, 30), (64, 20)):
@@ -97,32 +97,32 @@ def test_red_stays_red_and_grey_becomes_three_channels(tmp_path):
 
 
 def test_a_kitti_drive_is_recognised_with_its_calibration(tmp_path):
-    pictures = tmp_path / 'day' / 'drive' / 'image_02' / 'data'
-    pictures.mkdir(parents=True)
-    cv2.imwrite(str(pictures / '0000000000.png'), np.zeros((375, 1242, 3), np.uint8))
+    images = tmp_path / 'day' / 'drive' / 'image_02' / 'data'
+    images.mkdir(parents=True)
+    cv2.imwrite(str(images / '0000000000.png'), np.zeros((375, 1242, 3), np.uint8))
     (tmp_path / 'day' / 'calib_cam_to_cam.txt').write_text(
         'calib_time: 09-Jan-2012 13:57:47\nS_rect_02: 1.242e+03 3.75e+02\n'
         'P_rect_02: 721.5 0 609.6 44.86 0 721.5 172.9 0.2 0 0 1 0.003\n'
     )
-    for path in (tmp_path / 'day' / 'drive', pictures):
+    for path in (tmp_path / 'day' / 'drive', images):
         frame = Images(path).frame(0, None, False)
         assert frame.k.tolist() == [[721.5, 0, 609.6], [0, 721.5, 172.9], [0, 0, 1]]
-    # Pictures that were resized have the same rays.
-    cv2.imwrite(str(pictures / '0000000000.png'), np.zeros((125, 621, 3), np.uint8))
-    k = Images(pictures).frame(0, None, False).k
+    # Images that were resized have the same rays.
+    cv2.imwrite(str(images / '0000000000.png'), np.zeros((125, 621, 3), np.uint8))
+    k = Images(images).frame(0, None, False).k
     np.testing.assert_allclose(k, [[360.75, 0, 304.8], [0, 240.5, 57.6333], [0, 0, 1]], rtol=1e-5)
 
 
 @pytest.mark.parametrize('content', [None, 'empty', 'text', 'file'])
-def test_a_folder_without_pictures_is_refused_by_name(tmp_path, content):
-    path = tmp_path / 'pictures'
+def test_a_folder_without_images_is_refused_by_name(tmp_path, content):
+    path = tmp_path / 'images'
     if content == 'file':
         path.write_text('not a folder')
     elif content:
         path.mkdir()
         if content == 'text':
-            (path / 'a.txt').write_text('not a picture')
-    with pytest.raises(ValueError, match=r'path .*pictures.*: give'):
+            (path / 'a.txt').write_text('not an image')
+    with pytest.raises(ValueError, match=r'path .*images.*: give'):
         Images(path)
 
 

@@ -48,7 +48,7 @@ def depth(x):
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
-    """A corpus of six pictures with labels as the manifest names them."""
+    """A corpus of six images with labels as the manifest names them."""
     root = tmp_path_factory.mktemp('data')
     rng = np.random.default_rng(0)
     (root / 'train').mkdir()
@@ -228,7 +228,7 @@ def test_a_run_is_resumed_with_the_optimiser_that_it_began_with(tmp_path):
 
 def test_crops_and_labels_stay_together(data):
     samples = [s for s in corpus.load(data) if s.segmentation is not None]
-    for sample in samples:  # the picture itself says where its labels are from
+    for sample in samples:  # the image itself says where its labels are from
         sample.rgb = sample.segmentation[..., None].repeat(4, 0).repeat(4, 1).repeat(3, 2) * 12
     crops = Crops(samples, (128, 64), torch.device('cpu'), seed=1)
     for _ in range(4):
@@ -236,21 +236,21 @@ def test_crops_and_labels_stay_together(data):
         assert x.shape == (len(samples), 3, 64, 128)
         assert classes.shape == depth.shape == (len(samples), 16, 32)
         assert -1 <= float(x.min()) < float(x.max()) <= 1
-        for picture, labels, sample in zip(x, classes, samples, strict=True):
+        for image, labels, sample in zip(x, classes, samples, strict=True):
             assert set(labels.unique().tolist()) <= set(np.unique(sample.segmentation).tolist())
             # Colours vary, but brighter is brighter still: ids and pixels rise together.
-            grey, known = picture.mean(0)[2::4, 2::4], labels != UNLABELLED
+            grey, known = image.mean(0)[2::4, 2::4], labels != UNLABELLED
             pair = torch.stack([grey[known], labels[known].float()])
             assert float(torch.corrcoef(pair)[0, 1]) > 0.8
         assert ((depth >= 0) | (depth == float(corpus.NO_DEPTH))).all()
 
 
-def test_windows_lie_in_the_picture_and_have_the_wanted_aspect():
+def test_windows_lie_in_the_image_and_have_the_wanted_aspect():
     rng = np.random.default_rng(0)
-    for picture in ((128, 64), (640, 384), (1152, 384), (64, 64)):
+    for image in ((128, 64), (640, 384), (1152, 384), (64, 64)):
         for _ in range(50):
-            at = window(picture, (128, 96), rng, 1.6)
-            assert 0 <= at.x <= picture[0] - at.width and 0 <= at.y <= picture[1] - at.height
+            at = window(image, (128, 96), rng, 1.6)
+            assert 0 <= at.x <= image[0] - at.width and 0 <= at.y <= image[1] - at.height
             assert at.width <= 1.6 * 128 + 4 and abs(at.width / at.height - 4 / 3) < 0.2
 
 
@@ -305,7 +305,7 @@ def test_a_packed_corpus_is_the_same_corpus_made_small(data, tmp_path):
             assert np.abs(small.log_depth.astype(float) - sample.log_depth).max() < 0.01
 
 
-def test_packing_thins_films_and_says_when_pictures_do_not_fit(data, tmp_path):
+def test_packing_thins_films_and_says_when_images_do_not_fit(data, tmp_path):
     rng = np.random.default_rng(0)
     views = rng.integers(0, 256, (2, 64, 64, 3), np.uint8)
     film = [corpus.Sample('', '', views[i], sequence='drive') for i in (0, 0, 0, 1, 1, 0)]
@@ -316,8 +316,8 @@ def test_packing_thins_films_and_says_when_pictures_do_not_fit(data, tmp_path):
         pack.export(data, tmp_path / 'small', megabytes=0.001)
 
 
-def test_a_folder_without_pictures_is_named(tmp_path):
-    with pytest.raises(ValueError, match='no pictures'):
+def test_a_folder_without_images_is_named(tmp_path):
+    with pytest.raises(ValueError, match='no images'):
         corpus.load(tmp_path)
     with pytest.raises(ValueError, match='labelled'):
         cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((64, 64, 3), np.uint8))
@@ -338,7 +338,7 @@ def test_critics_are_checked(tmp_path):
         critics.load(tmp_path / 'c.py')
 
 
-def test_critics_losses_vanish_for_the_same_picture_and_pull_a_worse_one(data):
+def test_critics_losses_vanish_for_the_same_image_and_pull_a_worse_one(data):
     judges = critics.load(data / 'critics.py')
     true = torch.rand(2, 3, 64, 64) * 2 - 1
     made = (true + 0.3 * torch.randn_like(true)).requires_grad_()
@@ -405,11 +405,11 @@ def test_a_critic_cannot_be_learnt_by_its_phase():
     made = torch.zeros_like(true)
     made[..., ::4, ::4] = true[..., ::4, ::4]
     assert float(Strided.distance(made, true).mean()) == 0
-    losses = [float(critics.picture_losses(made, true, Strided)['feature']) for _ in range(30)]
+    losses = [float(critics.image_losses(made, true, Strided)['feature']) for _ in range(30)]
     assert np.mean(losses) > 0.05
     made.requires_grad_()
     slopes = sum(
-        torch.autograd.grad(critics.picture_losses(made, true, Strided)['feature'], made)[0].abs()
+        torch.autograd.grad(critics.image_losses(made, true, Strided)['feature'], made)[0].abs()
         for _ in range(60)
     )
     by_phase = slopes.view(4, 3, 16, 4, 16, 4)[..., 1:-1, :, 1:-1, :].mean((0, 1, 2, 4))

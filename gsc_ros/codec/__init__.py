@@ -1,5 +1,5 @@
 """
-The semantic codec: a picture in a few hundred bytes, as a plain Python library.
+The semantic codec: an image in a few hundred bytes, as a plain Python library.
 
 >>> from gsc_ros.codec import SemanticCodec
 >>> codec = SemanticCodec.load()

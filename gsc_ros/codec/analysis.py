@@ -1,4 +1,4 @@
-"""The robot's side of the codec: all there is to say of a picture, as symbols."""
+"""The robot's side of the codec: all there is to say of an image, as symbols."""
 
 from dataclasses import dataclass
 
@@ -24,24 +24,24 @@ from gsc_ros.perception.eye import Eye
 @dataclass(frozen=True)
 class Analysed:
     """
-    What there is to say of a picture.
+    What there is to say of an image.
 
     ``symbols``: all of it; ``scale``: median depth in metres, NaN where nothing but sky is seen;
     ``latent``: float32 (1, 16, H/16, W/16), which the symbols are to say as well as they can;
-    ``picture``: uint8 (H, W, 3) at the working size; ``worth``: float64 (H/16, W/16), what an
+    ``image``: uint8 (H, W, 3) at the working size; ``worth``: float64 (H/16, W/16), what an
     error in a cell weighs.
     """
 
     symbols: FrameSymbols
     scale: float
     latent: Tensor
-    picture: NDArray[np.uint8]
+    image: NDArray[np.uint8]
     worth: NDArray[np.float64]
 
 
 @dataclass
 class Analyser:
-    """Eye, encoder and tokenizer at work on one picture."""
+    """Eye, encoder and tokenizer at work on one image."""
 
     eye: Eye
     encoder: nn.Module
@@ -49,7 +49,7 @@ class Analyser:
 
     @torch.inference_mode()
     def analyse(self, rgb: NDArray[np.uint8], timing: Timing | None = None) -> Analysed:
-        """Look at a picture uint8 (H, W, 3); ``timing``: how it lies in time, None for now."""
+        """Look at an image uint8 (H, W, 3); ``timing``: how it lies in time, None for now."""
         size = coding_size(rgb.shape[1], rgb.shape[0])
         small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
         view = self.eye.look(small)

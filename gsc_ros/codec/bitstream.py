@@ -60,8 +60,8 @@ class FrameHeader:
     What a frame says of itself before its stream; ``sequence`` is modulo 256 on air.
 
     ``reference``: sequence number of the frame that a delta frame leans on; ``crc``: of the whole
-    frame, filled in by :func:`pack`; ``region``: whether a region of the picture comes first;
-    ``noted``: whether the stream begins with notes on the picture.
+    frame, filled in by :func:`pack`; ``region``: whether a region of the image comes first;
+    ``noted``: whether the stream begins with notes on the image.
     """
 
     preset: str

@@ -31,7 +31,7 @@ VOCABULARY = (1 + len(SCENES) + len(THINGS), 1 + len(BEARINGS), 1 + len(DISTANCE
 _THING_OF_LABEL = {LABELS.index(name): THINGS.index(name) for name in THINGS if name in LABELS} | {
     LABELS.index('other'): THINGS.index('obstacle')
 }
-_MIN_AREA = 0.0012  # of the picture
+_MIN_AREA = 0.0012  # of the image
 _MIN_SHOWN = 0.08
 
 
@@ -60,7 +60,7 @@ class Caption:
 
 
 def _scene(share: NDArray[np.float64]) -> int:
-    """Tell the kind of scene by the classes' shares of the picture."""
+    """Tell the kind of scene by the classes' shares of the image."""
     shares = {name: float(share[i]) for i, name in enumerate(LABELS)}
     built = shares['building'] + shares['wall'] + shares['fence']
     if shares['road'] > 0.1:

@@ -1,4 +1,4 @@
-"""The codec end to end: picture -> bytes within a budget -> picture, depth, classes and trust."""
+"""The codec end to end: image -> bytes within a budget -> image, depth, classes and trust."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,7 +67,7 @@ class EncodedFrame:
 @dataclass(frozen=True)
 class DecodedFrame:
     """
-    What the ground sees, all at the size of the robot's picture.
+    What the ground sees, all at the size of the robot's image.
 
     ``rgb`` uint8 (H, W, 3); ``depth`` float32 (H, W) in metres, NaN where unknown, +inf where it
     is certain to be sky; ``segmentation`` uint8 (H, W) of ``perception.labels``, 255 where
@@ -89,14 +89,14 @@ class DecodedFrame:
     notes: Notes | None = None
 
 
-def check_picture(rgb: NDArray) -> None:
-    """Raise ``ValueError`` unless it is a picture: uint8 (H, W, 3), sides 16..4096."""
+def check_image(rgb: NDArray) -> None:
+    """Raise ``ValueError`` unless it is an image: uint8 (H, W, 3), sides 16..4096."""
     if not isinstance(rgb, np.ndarray) or rgb.ndim != 3 or rgb.shape[2] != 3:
         shape = getattr(rgb, 'shape', type(rgb).__name__)
-        raise ValueError(f'picture of shape {shape}: give an array (height, width, 3) in RGB')
+        raise ValueError(f'image of shape {shape}: give an array (height, width, 3) in RGB')
     if rgb.dtype != np.uint8:
         raise ValueError(
-            f'picture of {rgb.dtype}: give uint8 0..255 '
+            f'image of {rgb.dtype}: give uint8 0..255 '
             '(scale floats, and replace NaN and Inf, first)'
         )
     coding_size(rgb.shape[1], rgb.shape[0])
@@ -104,7 +104,7 @@ def check_picture(rgb: NDArray) -> None:
 
 class SemanticCodec:
     """
-    Encode pictures to byte budgets and decode them.
+    Encode images to byte budgets and decode them.
 
     Symbols are exact on every machine; what the networks draw of them agrees to rounding.
     """
@@ -152,15 +152,15 @@ class SemanticCodec:
         timing: Timing | None = None,
     ) -> EncodedFrame:
         """
-        Encode a picture to at most ``budget_bytes`` bytes.
+        Encode an image to at most ``budget_bytes`` bytes.
 
         ``rgb``: uint8 (H, W, 3), sides 16..4096; ``depth``: float32 in metres from a sensor, of
         any size, whose median then sets the scale (NaN and inf allowed); ``sequence``: counted
         modulo 256 on air; ``reference``: makes it a delta frame against this one, of the same
         size;
-        ``region``: part of the picture of which most is told (left, top, right, bottom, in shares
-        of its width and height); ``timing``: how the picture lies in time, None for now. A picture
-        of which something is lost becomes a key frame. Raises ``ValueError`` for bad pictures and
+        ``region``: part of the image of which most is told (left, top, right, bottom, in shares
+        of its width and height); ``timing``: how the image lies in time, None for now. An image
+        of which something is lost becomes a key frame. Raises ``ValueError`` for bad images and
         budgets under 40 bytes.
         """
         looked = self.analyse(rgb, depth, region, timing)
@@ -174,8 +174,8 @@ class SemanticCodec:
         region: Region | None = None,
         timing: Timing | None = None,
     ) -> 'Looked':
-        """Say all there is to say of a picture, once for any number of budgets to pack it for."""
-        check_picture(rgb)
+        """Say all there is to say of an image, once for any number of budgets to pack it for."""
+        check_image(rgb)
         height, width = rgb.shape[:2]
         with autocast(self.bfloat16):
             found = self.networks.robot.analyse(rgb, timing)
@@ -199,7 +199,7 @@ class SemanticCodec:
         or_key: bool = False,
     ) -> EncodedFrame:
         """
-        Fill a frame of at most ``budget_bytes`` bytes with what matters most of a picture.
+        Fill a frame of at most ``budget_bytes`` bytes with what matters most of an image.
 
         ``or_key``: rather than a delta frame make a key frame where that tells the receiver more.
         Else as :meth:`encode`.
@@ -214,7 +214,7 @@ class SemanticCodec:
             reference = None  # what is lost may not be filled from another frame
         if reference is not None and reference.symbols.size != size:
             raise ValueError(
-                f'reference of working size {reference.symbols.size} for a picture of {size}: '
+                f'reference of working size {reference.symbols.size} for an image of {size}: '
                 'send a key frame'
             )
         with autocast(self.bfloat16):
@@ -295,13 +295,11 @@ class SemanticCodec:
         return self._attempt(looked, budget_bytes, sequence, *plans[0])
 
     def draw(self, out: Synthesis, latent: Tensor | None = None) -> NDArray[np.float32]:
-        """Draw a picture of the prediction, or of a latent near it: float32 (H, W, 3) 0..255."""
+        """Draw an image of the prediction, or of a latent near it: float32 (H, W, 3) 0..255."""
         latent = out.latent if latent is None else latent
         spread = self.networks.robot.tokenizer.spread
-        picture = self.networks.decoder(latent * spread, out.features, out.maps)[0]
-        return (
-            (picture.float() * 127.5 + 127.5).clamp(0, 255).permute(1, 2, 0).contiguous().numpy()
-        )
+        image = self.networks.decoder(latent * spread, out.features, out.maps)[0]
+        return (image.float() * 127.5 + 127.5).clamp(0, 255).permute(1, 2, 0).contiguous().numpy()
 
     def _generated(self, out: Synthesis, symbols: FrameSymbols, seed: int, steps: int) -> Tensor:
         """Sample a latent near the prediction by so many steps of the flow."""
@@ -363,7 +361,7 @@ class SemanticCodec:
         Decode a packed frame.
 
         ``truncated``: decode what is there of a frame whose end was lost. ``steps``: steps of the
-        rectified flow, 0 for the deterministic picture, None for the default. ``reference``: what
+        rectified flow, 0 for the deterministic image, None for the default. ``reference``: what
         a delta frame leans on. Raises :class:`BitstreamError` as :meth:`inspect` does and
         ``ValueError`` for negative steps.
         """
@@ -431,18 +429,18 @@ class _Sender:
         return choose(self.found, plane, coded, self.known, self.codec.networks.robot.tokenizer)
 
     def residual(self, coded: FrameSymbols, bits: float) -> Residual | None:
-        """Fill the room with the difference to the deterministic picture."""
+        """Fill the room with the difference to the deterministic image."""
         if bits < _RESIDUAL_BITS or coded.lost('fine').all():
             return None
         made = self.codec.draw(synthesise(self.codec.networks.robot.tokenizer, coded))
-        lack = self.found.picture.astype(np.float32) - made
+        lack = self.found.image.astype(np.float32) - made
         return residual.fitted(lack, bits, self.found.worth)
 
 
 @dataclass(frozen=True)
 class Looked:
     """
-    A picture's size, the code of its median depth, and all that was found in it.
+    An image's size, the code of its median depth, and all that was found in it.
 
     ``region``: bool (H/64, W/64), the blocks of which most is to be told; None for no such.
     """
@@ -455,7 +453,7 @@ class Looked:
 
     @property
     def lossy(self) -> bool:
-        """Whether something of the picture is lost."""
+        """Whether something of the image is lost."""
         notes = self.found.symbols.notes
         return notes is not None and notes.loss is not None
 

@@ -1,4 +1,4 @@
-"""The size at which a picture is coded, and the token grids over it."""
+"""The size at which an image is coded, and the token grids over it."""
 
 from math import log
 
@@ -10,15 +10,15 @@ MAX_SIDE = 4096
 
 def coding_size(width: int, height: int) -> tuple[int, int]:
     """
-    Return the working size (W, H) of a picture: multiples of 64, at most 52 cells of 64x64.
+    Return the working size (W, H) of an image: multiples of 64, at most 52 cells of 64x64.
 
     The aspect ratio is kept as near as the grid allows and no side gets more cells than the
-    picture fills. Raises ``ValueError`` for sides outside 16..4096.
+    image fills. Raises ``ValueError`` for sides outside 16..4096.
     """
     for name, side in (('width', width), ('height', height)):
         if not MIN_SIDE <= side <= MAX_SIDE:
             raise ValueError(
-                f'{name} {side} is outside {MIN_SIDE}..{MAX_SIDE} pixels: scale the picture'
+                f'{name} {side} is outside {MIN_SIDE}..{MAX_SIDE} pixels: scale the image'
             )
     most_x, most_y = -(-width // CELL), -(-height // CELL)
     best: tuple[float, int, int] | None = None

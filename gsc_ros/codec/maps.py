@@ -1,4 +1,4 @@
-"""Maps of yes and no, for where in a picture something holds."""
+"""Maps of yes and no, for where in an image something holds."""
 
 import numpy as np
 from numpy.typing import NDArray

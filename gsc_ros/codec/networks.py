@@ -66,7 +66,7 @@ class Networks:
 
 
 def load_robot(folder: Path) -> tuple[Analyser, nn.Module]:
-    """Load what looks at pictures, and the decoder of its latent."""
+    """Load what looks at images, and the decoder of its latent."""
     autoencoder = _restore(Autoencoder, folder / FILES['autoencoder'])
     tokenizer = _restore(Tokenizer, folder / FILES['tokenizer'])
     return Analyser(Eye.load(folder), autoencoder.encoder, tokenizer), autoencoder.decoder

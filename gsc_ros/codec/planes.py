@@ -1,7 +1,7 @@
 """
 What a frame is made of: grids ("planes") of symbols, coarse ones and dear ones first.
 
-A plane is coded cell by cell in phases that first lay a wide net over the picture and then fill
+A plane is coded cell by cell in phases that first lay a wide net over the image and then fill
 it, so that most cells have neighbours on all sides to be guessed from.
 """
 

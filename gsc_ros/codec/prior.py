@@ -63,7 +63,7 @@ def context(plane: Plane, symbols: FrameSymbols, reference: FrameSymbols | None)
     """
     Make the inputs that stay the same while a plane is coded: float32 (C, h, w) of whole numbers.
 
-    The border, the place in the picture, the earlier planes, and the reference's same plane.
+    The border, the place in the image, the earlier planes, and the reference's same plane.
     """
     rows, columns = symbols.planes[plane.name].shape[1:]
     y = np.broadcast_to((np.arange(rows) * ONE // rows)[:, None], (rows, columns))

@@ -1,13 +1,13 @@
 """
-The residual: when all tokens are sent and bytes are left, what the picture still lacks.
+The residual: when all tokens are sent and bytes are left, what the image still lacks.
 
-The difference between the picture and its deterministic decode, in a lapped transform (16x16,
+The difference between the image and its deterministic decode, in a lapped transform (16x16,
 chroma at half size; Malvar and Staelin, "The LOT: transform coding without blocking effects", IEEE
 Trans. ASSP 37(4), 1989), quantised by one step and coded band after band from low to high
 frequencies with adaptive integer counts. It needs no training and has no ceiling, so that any
-budget can be filled at any size, up to nearly lossless small pictures. A cut loses high bands.
+budget can be filled at any size, up to nearly lossless small images. A cut loses high bands.
 
-Where the budget is too small for the whole picture it goes to chosen units of 32 pixels, at a step
+Where the budget is too small for the whole image it goes to chosen units of 32 pixels, at a step
 that makes them like the original: a coarse step everywhere takes what was drawn away and puts
 little in its place.
 """
@@ -121,7 +121,7 @@ def _steps(code: int) -> tuple[float, float, float]:
 
 
 def transform(lack: NDArray[np.float32]) -> list[NDArray[np.float64]]:
-    """Difference of pictures float32 (H, W, 3), sides in 64s -> coefficients of each colour."""
+    """Difference of images float32 (H, W, 3), sides in 64s -> coefficients of each colour."""
     y = lack @ np.array([0.299, 0.587, 0.114], np.float32)
     half = (lack.shape[1] // 2, lack.shape[0] // 2)
     chroma = [
@@ -159,7 +159,7 @@ def _gathered(blocks: NDArray, units: NDArray) -> NDArray:
 
 
 def added(residual: Residual, size: tuple[int, int]) -> NDArray[np.float32]:
-    """Return what a residual adds to a decoded picture of size (W, H): float32 (H, W, 3)."""
+    """Return what a residual adds to a decoded image of size (W, H): float32 (H, W, 3)."""
     y, cr, cb = (
         _plane(v.astype(np.float64) * step).astype(np.float32)
         for v, step in zip(residual.values, _steps(residual.step), strict=True)
@@ -217,7 +217,7 @@ def code(
     coder: Coder, source: Residual | None, size: tuple[int, int], most_bits: float
 ) -> Residual:
     """
-    Code a residual (``source``) or read one (None) of a picture of working size (W, H).
+    Code a residual (``source``) or read one (None) of an image of working size (W, H).
 
     A cut stream gives the bands, and the part of a band, that are certain.
     """

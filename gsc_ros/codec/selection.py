@@ -27,7 +27,7 @@ _SAID = (1.0, 0.5, 0.25)
 _FEW = 0.1  # of all blocks
 _INTEREST = 16.0  # an error in a region of interest, in errors elsewhere
 
-# Left, top, right, bottom of a part of the picture, in shares of its width and height, 0..1.
+# Left, top, right, bottom of a part of the image, in shares of its width and height, 0..1.
 Region = tuple[float, float, float, float]
 
 
@@ -36,7 +36,7 @@ def interest(region: Region, shape: tuple[int, ...]) -> NDArray[np.float64]:
     Return how much more an error weighs on a grid of a shape (rows, columns).
 
     Cells count that the region touches. Raises ``ValueError`` for a region that is empty or not
-    within the picture.
+    within the image.
     """
     left, top, right, bottom = region
     if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):

@@ -3,7 +3,7 @@ The one order in which a frame's symbols go on air, and the walk over them.
 
 Caption, plane after plane (``planes.PLANES``), residual: what is worth most a bit comes first, and
 before all notes on the image, if there are any (``notes``), all in one range-coded
-stream, so that a frame cut at any byte (by the budget or by the link) is a worse picture and not a
+stream, so that a frame cut at any byte (by the budget or by the link) is a worse image and not a
 broken one. Encoder and decoder walk the same path. Of the plane in which the budget ends the
 encoder may send chosen blocks before the others; of all others nothing has to be said. A region
 may come first: then its blocks of all planes that are sent in part go before all other blocks.

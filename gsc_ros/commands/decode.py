@@ -1,4 +1,4 @@
-"""`gsc decode`: a .gsc file to picture, depth, segmentation and trust."""
+"""`gsc decode`: a .gsc file to image, depth, segmentation and trust."""
 
 import argparse
 from pathlib import Path
@@ -10,7 +10,7 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
     """Describe the command."""
     parser = subparsers.add_parser('decode', help='decode a .gsc file')
     parser.add_argument('file', type=Path)
-    parser.add_argument('-o', '--output', type=Path, required=True, help='the picture')
+    parser.add_argument('-o', '--output', type=Path, required=True, help='the image')
     parser.add_argument('--depth', type=Path, help='16-bit PNG in mm (0 unknown), or .npy in m')
     parser.add_argument('--segmentation', type=Path, help='PNG of class ids, 255 unlabelled')
     parser.add_argument('--segmentation-color', type=Path, help='the same in colours')
@@ -25,7 +25,7 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
 def run(args: argparse.Namespace) -> int:
     """Decode and write what was asked for."""
     from gsc_ros.codec.codec import SemanticCodec
-    from gsc_ros.commands.pictures import write_depth, write_exact, write_rgb
+    from gsc_ros.commands.images import write_depth, write_exact, write_rgb
     from gsc_ros.labels import colourise
 
     data = args.file.read_bytes()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gsc_ros.__main__ import Asked, Processes
 
-_START_S = 180.0  # for the first picture, on a slow machine
+_START_S = 180.0  # for the first image, on a slow machine
 _RECORD = ('bag', 'summary.json', 'summary.md', 'frame_*.png')  # what the monitor leaves
 
 
@@ -20,7 +20,7 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
     """Describe the command."""
     parser = subparsers.add_parser(
         'demo',
-        help='run the whole link for a while and keep pictures, a bag and figures',
+        help='run the whole link for a while and keep images, a bag and figures',
         description='Starts camera, encoder, link and decoder as `python -m gsc_ros` does, with a '
         'monitor. Further arguments of the form name:=value go to the graph.',
     )
@@ -77,7 +77,7 @@ def watch(
     seconds: float,
     stopping: 'threading.Event | Asked',
 ) -> int:
-    """Wait for the first picture, and then for the end of the run; returns the exit code."""
+    """Wait for the first image, and then for the end of the run; returns the exit code."""
     deadline = time.monotonic() + _START_S
     shown = False
     while time.monotonic() < deadline:
@@ -90,7 +90,7 @@ def watch(
         if not shown and running.is_set():
             shown, deadline = True, time.monotonic() + seconds
     if not shown:
-        print(f'gsc demo: no picture came within {_START_S:.0f} s', file=sys.stderr)
+        print(f'gsc demo: no image came within {_START_S:.0f} s', file=sys.stderr)
         return 1
     return 0
 
@@ -118,5 +118,5 @@ def run(args: argparse.Namespace) -> int:
             processes.stop()
     summary = output / 'summary.md'
     if summary.is_file():
-        print(f'\n{summary.read_text()}\n{output}: pictures, bag and summary')
+        print(f'\n{summary.read_text()}\n{output}: images, bag and summary')
     return code

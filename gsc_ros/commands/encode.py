@@ -1,4 +1,4 @@
-"""`gsc encode`: a picture to a file of so many bytes."""
+"""`gsc encode`: an image to a file of so many bytes."""
 
 import argparse
 import sys
@@ -7,8 +7,8 @@ from pathlib import Path
 
 def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]') -> None:
     """Describe the command."""
-    parser = subparsers.add_parser('encode', help='encode a picture to a byte budget')
-    parser.add_argument('picture', type=Path)
+    parser = subparsers.add_parser('encode', help='encode an image to a byte budget')
+    parser.add_argument('image', type=Path)
     parser.add_argument('-o', '--output', type=Path, required=True, help='the .gsc file')
     parser.add_argument('--budget', type=int, default=300, help='bytes, 40 or more (300)')
     parser.add_argument(
@@ -31,10 +31,10 @@ def add_codec_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Encode and say what came of it."""
     from gsc_ros.codec.codec import SemanticCodec
-    from gsc_ros.commands.pictures import read_depth
+    from gsc_ros.commands.images import read_depth
     from gsc_ros.image_files import read_rgb
 
-    rgb = read_rgb(args.picture, lambda text: print(f'gsc encode: {text}', file=sys.stderr))
+    rgb = read_rgb(args.image, lambda text: print(f'gsc encode: {text}', file=sys.stderr))
     depth = read_depth(args.depth) if args.depth else None
     codec = SemanticCodec.load(args.preset, args.weights)
     frame = codec.encode(rgb, args.budget, depth, args.sequence)

@@ -24,10 +24,10 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
         'evaluate',
         help='compare codecs on a dataset',
         description='Encodes real files with every codec at every budget, judges what comes out, '
-        'and writes index.html, rows.csv, summary.csv, summary.md, plots and the decoded pictures '
+        'and writes index.html, rows.csv, summary.csv, summary.md, plots and the decoded images '
         'into the report folder.',
     )
-    parser.add_argument('folder', type=Path, help='pictures, or a dataset (docs/datasets.md)')
+    parser.add_argument('folder', type=Path, help='images, or a dataset (docs/datasets.md)')
     parser.add_argument(
         '--layout', default='auto', help='of the dataset (default: by its folders)'
     )
@@ -105,14 +105,14 @@ def _judged(args: argparse.Namespace, judge: Any) -> 'Iterator[Judged]':
     ours = None
     if any(re.fullmatch(r'gsc(-\d+|-key)?', name) for name in names):
         ours = SemanticCodec.load(weights=args.weights)
-    budgets, pictures = _budgets(args), args.report / 'pictures'
+    budgets, images = _budgets(args), args.report / 'images'
     if args.fps is None:
         videos = [name for name in names if name in VIDEOS]
         if videos:
             raise ValueError(f'{", ".join(videos)} code films: give --fps')
         stills: list[Codec] = [codec_of(name, args.weights, worth, ours) for name in names]
         whole = [int(budget) for budget in budgets]
-        return evaluate(thin(frames, args.limit), stills, whole, judge, pictures)
+        return evaluate(thin(frames, args.limit), stills, whole, judge, images)
     codecs: list[FilmCodec] = []
     for name in names:
         if name in VIDEOS:
@@ -125,7 +125,7 @@ def _judged(args: argparse.Namespace, judge: Any) -> 'Iterator[Judged]':
             steps = name.partition('-')[2]
             codecs.append(GscFilm(ours, name, int(steps) if steps else None))
     shown = films(frames, args.fps, args.limit)
-    return evaluate_films(shown, args.fps, codecs, budgets, judge, pictures)
+    return evaluate_films(shown, args.fps, codecs, budgets, judge, images)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -138,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
     judge = judges.load(args.judge) if args.judge else None
     judged = list(_judged(args, judge))
     rows, summary = [one.row for one in judged], summarise(judged)
-    original = args.report / 'pictures' / f'{rows[0]["frame"]}.png'
+    original = args.report / 'images' / f'{rows[0]["frame"]}.png'
     peaks: dict[str, float] = {}
     for row in summary:
         name = str(row['codec'])

@@ -17,7 +17,7 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
     parser.add_argument('stage', choices=STAGES)
     parser.add_argument(
         '--data', type=Path,
-        help='folder with train/manifest.csv (pictures and labels), or any folder of pictures '
+        help='folder with train/manifest.csv (images and labels), or any folder of images '
         '(all stages but `simulated`)',
     )  # fmt: skip
     parser.add_argument(
@@ -26,7 +26,7 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
     )  # fmt: skip
     parser.add_argument(
         '--critics', type=Path,
-        help='Python file with the networks that judge pictures (autoencoder, tokens, flow); see '
+        help='Python file with the networks that judge images (autoencoder, tokens, flow); see '
         'gsc_ros/training/critics.py',
     )  # fmt: skip
     parser.add_argument(
@@ -49,7 +49,7 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
         '--receiver-only', action='store_true',
         help='train only what the receiver runs (tokens): what is sent stays as it is',
     )  # fmt: skip
-    parser.add_argument('--batch', type=int, help='pictures a step (a default per stage)')
+    parser.add_argument('--batch', type=int, help='images a step (a default per stage)')
     parser.add_argument('--threads', type=int)
     parser.add_argument(
         '--device', default='auto', help='cpu, cuda (default: a GPU if there is one)'
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     if args.receiver_only and args.stage != 'tokens':
         raise ValueError(f'stage {args.stage} has no --receiver-only: tokens has')
     if args.data is None:
-        raise ValueError(f'stage {args.stage} needs --data <folder of pictures>')
+        raise ValueError(f'stage {args.stage} needs --data <folder of images>')
     if args.stage == 'pack':
         from gsc_ros.training.pack import export as pack
 

@@ -1,1 +1,1 @@
-"""What a decoded picture is worth to machines, beside other codecs on real files."""
+"""What a decoded image is worth to machines, beside other codecs on real files."""

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from gsc_ros.codec.codec import DecodedFrame, SemanticCodec
 from gsc_ros.evaluation.metrics import psnr
 
-Picture = NDArray[np.uint8]
-Worth = Callable[[Picture, Picture], float]  # (original, decoded) -> the higher the better
+RgbImage = NDArray[np.uint8]
+Worth = Callable[[RgbImage, RgbImage], float]  # (original, decoded) -> the higher the better
 
 _SCALES = (1.0, 0.71, 0.5, 0.35, 0.25, 0.18, 0.125, 0.09, 0.0625)
 # Format and options of Pillow; slower AVIF saves nothing at such sizes, and a JPEG without Huffman
@@ -28,9 +28,9 @@ _FORMATS: dict[str, tuple[str, dict[str, int]]] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """A decoded picture, and what else came with it."""
+    """A decoded image, and what else came with it."""
 
-    rgb: Picture
+    rgb: RgbImage
     frame: DecodedFrame | None = None
 
 
@@ -39,12 +39,12 @@ class Codec(Protocol):
 
     name: str
 
-    def encode(self, rgb: Picture, budget: int) -> bytes | None:
+    def encode(self, rgb: RgbImage, budget: int) -> bytes | None:
         """Encode to at most ``budget`` bytes; None where the format cannot go so low."""
         ...
 
     def decode(self, data: bytes, size: tuple[int, int]) -> Outcome:
-        """Decode to a picture of (width, height)."""
+        """Decode to an image of (width, height)."""
         ...
 
 
@@ -58,12 +58,12 @@ class Gsc:
         if steps is not None:
             self.name = f'gsc-{steps}'
 
-    def encode(self, rgb: Picture, budget: int) -> bytes | None:
+    def encode(self, rgb: RgbImage, budget: int) -> bytes | None:
         """Encode; the codec holds the budget itself."""
         return self._codec.encode(rgb, budget).data
 
     def decode(self, data: bytes, size: tuple[int, int]) -> Outcome:
-        """Decode, with depth and classes beside the picture."""
+        """Decode, with depth and classes beside the image."""
         frame = self._codec.decode(data, steps=self._steps)
         return Outcome(frame.rgb, frame)
 
@@ -85,28 +85,28 @@ class Still:
             raise ValueError('this Pillow has no AVIF: pip install "pillow>=11.3"')
         self.name, self._worth, self._image = name, worth, Image
 
-    def _write(self, picture: Picture, quality: int) -> bytes:
+    def _write(self, image: RgbImage, quality: int) -> bytes:
         out = io.BytesIO()
         format_, options = _FORMATS[self.name]
-        self._image.fromarray(picture).save(out, format_, quality=quality, **options)
+        self._image.fromarray(image).save(out, format_, quality=quality, **options)
         return out.getvalue()
 
-    def _largest(self, picture: Picture, budget: int) -> bytes | None:
+    def _largest(self, image: RgbImage, budget: int) -> bytes | None:
         """Find the best quality that fits by bisection (sizes grow with quality)."""
-        best = self._write(picture, 0)
+        best = self._write(image, 0)
         if len(best) > budget:
             return None
         low, high = 1, 95
         while low <= high:
             middle = (low + high) // 2
-            data = self._write(picture, middle)
+            data = self._write(image, middle)
             if len(data) <= budget:
                 best, low = data, middle + 1
             else:
                 high = middle - 1
         return best
 
-    def encode(self, rgb: Picture, budget: int) -> bytes | None:
+    def encode(self, rgb: RgbImage, budget: int) -> bytes | None:
         """Search scales and qualities."""
         height, width = rgb.shape[:2]
         best: tuple[float, bytes] | None = None
@@ -122,8 +122,8 @@ class Still:
 
     def decode(self, data: bytes, size: tuple[int, int]) -> Outcome:
         """Decode and enlarge."""
-        picture = np.array(self._image.open(io.BytesIO(data)).convert('RGB'))
-        return Outcome(cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC))
+        image = np.array(self._image.open(io.BytesIO(data)).convert('RGB'))
+        return Outcome(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC))
 
 
 def codec_of(

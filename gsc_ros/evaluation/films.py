@@ -20,7 +20,7 @@ from gsc_ros.codec import FilmDecoder, FilmEncoder, SemanticCodec
 from gsc_ros.evaluation.codecs import Codec, Outcome, Worth
 from gsc_ros.evaluation.metrics import psnr
 
-Picture = NDArray[np.uint8]
+Image = NDArray[np.uint8]
 
 _SCALES = (1.0, 0.71, 0.5, 0.35, 0.25, 0.18)
 _SMALLEST = 64  # pixels a side that both encoders take
@@ -42,12 +42,12 @@ class FilmCodec(Protocol):
 
     name: str
 
-    def encode(self, pictures: Sequence[Picture], budget: float, fps: float) -> list[bytes] | None:
+    def encode(self, images: Sequence[Image], budget: float, fps: float) -> list[bytes] | None:
         """Encode to ``budget`` bytes a frame on average; None where the format cannot."""
         ...
 
     def decode(self, data: list[bytes], size: tuple[int, int]) -> list[Outcome]:
-        """Decode to pictures of (width, height), one a frame."""
+        """Decode to images of (width, height), one a frame."""
         ...
 
 
@@ -57,9 +57,9 @@ class FrameByFrame:
     def __init__(self, codec: Codec) -> None:
         self.name, self._codec = codec.name, codec
 
-    def encode(self, pictures: Sequence[Picture], budget: float, fps: float) -> list[bytes] | None:
+    def encode(self, images: Sequence[Image], budget: float, fps: float) -> list[bytes] | None:
         """Encode each frame to the budget."""
-        frames = [self._codec.encode(picture, int(budget)) for picture in pictures]
+        frames = [self._codec.encode(image, int(budget)) for image in images]
         return None if any(f is None for f in frames) else [f for f in frames if f is not None]
 
     def decode(self, data: list[bytes], size: tuple[int, int]) -> list[Outcome]:
@@ -73,13 +73,13 @@ class GscFilm:
     def __init__(self, codec: SemanticCodec, name: str, steps: int | None = None) -> None:
         self.name, self._codec, self._steps = name, codec, steps
 
-    def encode(self, pictures: Sequence[Picture], budget: float, fps: float) -> list[bytes] | None:
+    def encode(self, images: Sequence[Image], budget: float, fps: float) -> list[bytes] | None:
         """Encode with delta frames that lean on the frame before."""
         film = FilmEncoder(self._codec)
-        return [film.encode(p, int(budget), sequence=i).data for i, p in enumerate(pictures)]
+        return [film.encode(p, int(budget), sequence=i).data for i, p in enumerate(images)]
 
     def decode(self, data: list[bytes], size: tuple[int, int]) -> list[Outcome]:
-        """Decode, with depth and classes beside the pictures."""
+        """Decode, with depth and classes beside the images."""
         film = FilmDecoder(self._codec)
         frames = [film.decode(frame, steps=self._steps) for frame in data]
         return [Outcome(frame.rgb, frame) for frame in frames]
@@ -122,8 +122,8 @@ class Video:
         os.environ.setdefault('SVT_LOG', '1')  # errors only
         self.name, self._worth, self._av = name, worth, av
 
-    def _write(self, pictures: Sequence[Picture], fps: float, crf: int) -> list[bytes]:
-        height, width = pictures[0].shape[:2]
+    def _write(self, images: Sequence[Image], fps: float, crf: int) -> list[bytes]:
+        height, width = images[0].shape[:2]
         encoder, options, _, _ = _VIDEOS[self.name]
         context: Any = self._av.CodecContext.create(encoder, 'w')
         context.width, context.height, context.pix_fmt = width, height, 'yuv420p'
@@ -131,15 +131,15 @@ class Video:
         context.time_base = 1 / context.framerate
         context.options = options | {'crf': str(crf)}
         packets = []
-        for i, picture in enumerate(pictures):
-            frame = self._av.VideoFrame.from_ndarray(picture, 'rgb24').reformat(format='yuv420p')
+        for i, image in enumerate(images):
+            frame = self._av.VideoFrame.from_ndarray(image, 'rgb24').reformat(format='yuv420p')
             frame.pts = i
             with _same_priority():
                 packets += context.encode(frame)
         packets += context.encode(None)
         return [bytes(packet) for packet in packets]
 
-    def _read(self, data: list[bytes]) -> list[Picture]:
+    def _read(self, data: list[bytes]) -> list[Image]:
         context: Any = self._av.CodecContext.create(_VIDEOS[self.name][2], 'r')
         frames = []
         for packet in data:
@@ -148,36 +148,36 @@ class Video:
         return [frame.to_ndarray(format='rgb24') for frame in frames]
 
     def _largest(
-        self, pictures: Sequence[Picture], most: float, fps: float, high: int
+        self, images: Sequence[Image], most: float, fps: float, high: int
     ) -> tuple[list[bytes], int] | None:
         """Find the finest rate factor that fits by bisection."""
         low = _VIDEOS[self.name][3][0]
-        best = self._write(pictures, fps, high)
+        best = self._write(images, fps, high)
         if sum(map(len, best)) > most:
             return None
         while low < high:
             middle = (low + high) // 2
-            data = self._write(pictures, fps, middle)
+            data = self._write(images, fps, middle)
             if sum(map(len, data)) <= most:
                 best, high = data, middle
             else:
                 low = middle + 1
         return best, high
 
-    def encode(self, pictures: Sequence[Picture], budget: float, fps: float) -> list[bytes] | None:
+    def encode(self, images: Sequence[Image], budget: float, fps: float) -> list[bytes] | None:
         """Search scales and rate factors."""
-        height, width = pictures[0].shape[:2]
+        height, width = images[0].shape[:2]
         best: tuple[float, list[bytes]] | None = None
         for scale in _SCALES:
             size = (2 * round(width * scale / 2), 2 * round(height * scale / 2))
             if min(size) < _SMALLEST:
                 continue
-            small = [cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in pictures]
-            found = self._largest(small, budget * len(pictures), fps, _VIDEOS[self.name][3][1])
+            small = [cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in images]
+            found = self._largest(small, budget * len(images), fps, _VIDEOS[self.name][3][1])
             if found is None:
                 continue
             shown = self.decode(found[0], (width, height))
-            pairs = zip(pictures, shown, strict=True)
+            pairs = zip(images, shown, strict=True)
             worth = float(np.mean([self._worth(p, o.rgb) for p, o in pairs]))
             if best is None or worth > best[0]:
                 best = (worth, found[0])
@@ -186,6 +186,6 @@ class Video:
     def decode(self, data: list[bytes], size: tuple[int, int]) -> list[Outcome]:
         """Decode and enlarge."""
         return [
-            Outcome(cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC))
-            for picture in self._read(data)
+            Outcome(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC))
+            for image in self._read(data)
         ]

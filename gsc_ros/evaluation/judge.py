@@ -1,7 +1,7 @@
 """
-A judge: a Python file of the user's with the networks that look at decoded pictures.
+A judge: a Python file of the user's with the networks that look at decoded images.
 
-It defines any of these functions, all of RGB uint8 (H, W, 3) pictures::
+It defines any of these functions, all of RGB uint8 (H, W, 3) images::
 
     segment(rgb) -> uint8 (H, W) class ids
     depth(rgb) -> float32 (H, W) metres, or anything proportional to them

@@ -1,7 +1,7 @@
 """
-Peak memory of a codec: a process of its own that codes one picture and tells.
+Peak memory of a codec: a process of its own that codes one image and tells.
 
-``python -m gsc_ros.evaluation.memory CODEC PICTURE BUDGET [WEIGHTS]`` prints MiB.
+``python -m gsc_ros.evaluation.memory CODEC IMAGE BUDGET [WEIGHTS]`` prints MiB.
 """
 
 import resource
@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 
 
-def peak_mib(codec: str, picture: Path, budget: int, weights: str | None = None) -> float:
+def peak_mib(codec: str, image: Path, budget: int, weights: str | None = None) -> float:
     """
-    Measure the peak resident memory of loading a codec and coding one picture, in MiB.
+    Measure the peak resident memory of loading a codec and coding one image, in MiB.
 
     The interpreter and its libraries count. Raises ``RuntimeError`` with what the process said.
     """
-    command = [sys.executable, '-m', 'gsc_ros.evaluation.memory', codec, str(picture), str(budget)]
+    command = [sys.executable, '-m', 'gsc_ros.evaluation.memory', codec, str(image), str(budget)]
     done = subprocess.run(
         command + ([weights] if weights else []), capture_output=True, text=True, check=False
     )
@@ -36,13 +36,13 @@ def _peak() -> float:
 
 
 def main(args: list[str]) -> int:
-    """Code one picture there and back."""
+    """Code one image there and back."""
     from gsc_ros.evaluation.codecs import codec_of
     from gsc_ros.evaluation.datasets import Frame
     from gsc_ros.evaluation.films import VIDEOS, Video
 
-    name, picture, budget = args[:3]
-    rgb = Frame(Path(picture).stem, Path(picture)).rgb()
+    name, image, budget = args[:3]
+    rgb = Frame(Path(image).stem, Path(image)).rgb()
     size = (rgb.shape[1], rgb.shape[0])
     if name in VIDEOS:
         film = Video(name)

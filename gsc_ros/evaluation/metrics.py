@@ -1,4 +1,4 @@
-"""Figures of merit of a decoded picture and of what networks see in it. Pure functions."""
+"""Figures of merit of a decoded image and of what networks see in it. Pure functions."""
 
 from collections.abc import Callable
 
@@ -11,13 +11,13 @@ CROPS = (0, 3, 5, 6)  # each phase of 4 pixels once
 MIN_DEPTH_M = 0.5
 MAX_DEPTH_M = 80.0
 HAZARD_M = 10.0
-HAZARD_AREA = 0.002  # of the picture
+HAZARD_AREA = 0.002  # of the image
 
 Box = tuple[float, float, float, float, float, int]  # x0, y0, x1, y1, score, class
 
 
 def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """Peak signal-to-noise ratio in dB of two uint8 pictures of one shape; inf when equal."""
+    """Peak signal-to-noise ratio in dB of two uint8 images of one shape; inf when equal."""
     error = float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2))
     return float('inf') if error == 0 else 10 * float(np.log10(255**2 / error))
 
@@ -85,12 +85,12 @@ def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     """
     Multi-scale SSIM of luma, 5 scales (Wang et al., Asilomar 2003); sides of 176 pixels or more.
 
-    Smaller pictures are judged on as many scales as fit, their weights rescaled to one.
+    Smaller images are judged on as many scales as fit, their weights rescaled to one.
     """
     weights = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333])
     scales = min(5, (min(a.shape[:2]) // 11).bit_length())
     if scales < 1:
-        raise ValueError('pictures of less than 11 pixels a side have no SSIM')
+        raise ValueError('images of less than 11 pixels a side have no SSIM')
     x = cv2.cvtColor(a, cv2.COLOR_RGB2GRAY).astype(np.float64)
     y = cv2.cvtColor(b, cv2.COLOR_RGB2GRAY).astype(np.float64)
     result = 1.0
@@ -160,7 +160,7 @@ def missed_hazards(
     """
     Count hazards missed and hazards there are: regions off the ground nearer than 10 m.
 
-    ``ground``: pixels to drive on, which are no hazard. A region (of 0.2 % of the picture or
+    ``ground``: pixels to drive on, which are no hazard. A region (of 0.2 % of the image or
     more) is missed when in under half of it the found depth is below 15 m; unknown depth is not a
     miss.
     """

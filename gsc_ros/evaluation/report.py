@@ -1,4 +1,4 @@
-"""The report of a run: tables, rate-distortion plots, and a page of pictures side by side."""
+"""The report of a run: tables, rate-distortion plots, and a page of images side by side."""
 
 import csv
 import html
@@ -123,7 +123,7 @@ def page(path: Path, rows: Sequence[Row], summary: Sequence[Row], drawn: Sequenc
         f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>',
         '<h2>Against bytes</h2><div class="plots">',
         *(f'<img src="{text(p.relative_to(path.parent))}" alt="{text(p.stem)}">' for p in drawn),
-        '</div><h2>Pictures</h2>',
+        '</div><h2>Images</h2>',
     ]
     frames: dict[str, list[Row]] = {}
     for row in rows:
@@ -133,10 +133,10 @@ def page(path: Path, rows: Sequence[Row], summary: Sequence[Row], drawn: Sequenc
         parts.append(_figure(f'{name}.png', 'original'))
         parts.append('</div>')
         for codec in dict.fromkeys(str(r['codec']) for r in group):
-            shown = [r for r in group if r['codec'] == codec and 'picture' in r]
+            shown = [r for r in group if r['codec'] == codec and 'image' in r]
             if shown:
                 parts.append('<div class="row">')
-                parts += [_figure(str(r['picture']), _caption(r)) for r in shown]
+                parts += [_figure(str(r['image']), _caption(r)) for r in shown]
                 parts.append('</div>')
     path.write_text('\n'.join([*parts, '</body></html>']))
 
@@ -148,7 +148,7 @@ def _caption(row: Row) -> str:
 
 
 def _figure(file: str, caption: str) -> str:
-    source = html.escape(f'pictures/{file}', quote=True)
+    source = html.escape(f'images/{file}', quote=True)
     return (
         f'<figure><a href="{source}"><img loading="lazy" src="{source}" alt=""></a>'
         f'<figcaption>{html.escape(caption)}</figcaption></figure>'

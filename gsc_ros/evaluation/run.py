@@ -1,4 +1,4 @@
-"""One run: every frame or film through every codec at every budget, judged; a row a picture."""
+"""One run: every frame or film through every codec at every budget, judged; a row an image."""
 
 import time
 from collections import defaultdict
@@ -21,7 +21,7 @@ _COUNTED = ('matched', 'lost', 'invented')
 
 
 def _shown(folder: Path | None, name: str, rgb: NDArray[np.uint8]) -> str:
-    """Keep a picture for the report; returns its file name."""
+    """Keep an image for the report; returns its file name."""
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(folder / name), rgb[..., ::-1])
@@ -29,7 +29,7 @@ def _shown(folder: Path | None, name: str, rgb: NDArray[np.uint8]) -> str:
 
 
 def _judged(
-    seen: Seen, outcome: Outcome, row: Row, data_bytes: float, pictures: Path | None
+    seen: Seen, outcome: Outcome, row: Row, data_bytes: float, images: Path | None
 ) -> Judged:
     """Judge one outcome and finish its row."""
     height, width = seen.rgb.shape[:2]
@@ -40,7 +40,7 @@ def _judged(
         'bytes': data_bytes,
         'bpp': 8 * data_bytes / (width * height),
         **judged.row,
-        'picture': _shown(pictures, name, outcome.rgb),
+        'image': _shown(images, name, outcome.rgb),
     }
     return judged
 
@@ -50,19 +50,19 @@ def evaluate(
     codecs: Sequence[Codec],
     budgets: Sequence[int],
     judge: Any,
-    pictures: Path | None = None,
+    images: Path | None = None,
 ) -> Iterator[Judged]:
     """
     Judge stills: a row per frame, codec and budget.
 
-    Where a format cannot go so low, ``bytes`` is NaN. Decoded pictures go to ``pictures``.
+    Where a format cannot go so low, ``bytes`` is NaN. Decoded images go to ``images``.
     """
-    with tqdm(total=len(frames) * len(codecs) * len(budgets), unit='picture') as bar:
+    with tqdm(total=len(frames) * len(codecs) * len(budgets), unit='image') as bar:
         for frame in frames:
             rgb = frame.rgb()
             height, width = rgb.shape[:2]
             seen = Seen(judge, frame, rgb)
-            _shown(pictures, f'{frame.name}.png', rgb)
+            _shown(images, f'{frame.name}.png', rgb)
             for codec in codecs:
                 for budget in budgets:
                     bar.set_postfix_str(f'{frame.name} {codec.name} {budget}')
@@ -78,7 +78,7 @@ def evaluate(
                         raise AssertionError(f'{codec.name} made {len(data)} bytes of {budget}')
                     outcome = codec.decode(data, (width, height))
                     done = time.perf_counter()
-                    judged = _judged(seen, outcome, row, len(data), pictures)
+                    judged = _judged(seen, outcome, row, len(data), images)
                     judged.row['encode_ms'] = 1000 * (encoded - start)
                     judged.row['decode_ms'] = 1000 * (done - encoded)
                     yield judged
@@ -90,7 +90,7 @@ def evaluate_films(
     codecs: Sequence[FilmCodec],
     budgets: Sequence[float],
     judge: Any,
-    pictures: Path | None = None,
+    images: Path | None = None,
 ) -> Iterator[Judged]:
     """
     Judge films of ``fps`` frames a second: a row per frame, codec and budget (bytes a frame).
@@ -98,7 +98,7 @@ def evaluate_films(
     ``bytes``, times and kbps are the film's means: frames of the peers lean on later ones.
     """
     frames = sum(len(film) for film in films)
-    with tqdm(total=frames * len(codecs) * len(budgets), unit='picture') as bar:
+    with tqdm(total=frames * len(codecs) * len(budgets), unit='image') as bar:
         for film in films:
             originals = [frame.rgb() for frame in film]
             height, width = originals[0].shape[:2]
@@ -106,7 +106,7 @@ def evaluate_films(
                 raise ValueError(f'film {film[0].sequence}: frames of several sizes')
             seen = [Seen(judge, f, rgb) for f, rgb in zip(film, originals, strict=True)]
             for frame, rgb in zip(film, originals, strict=True):
-                _shown(pictures, f'{frame.name}.png', rgb)
+                _shown(images, f'{frame.name}.png', rgb)
             for codec in codecs:
                 for budget in budgets:
                     bar.set_postfix_str(f'{film[0].sequence} {codec.name} {budget:g}')
@@ -126,9 +126,7 @@ def evaluate_films(
                     done = time.perf_counter()
                     for frame, look, outcome in zip(film, seen, outcomes, strict=True):
                         bar.update()
-                        judged = _judged(
-                            look, outcome, {'frame': frame.name, **row}, mean, pictures
-                        )
+                        judged = _judged(look, outcome, {'frame': frame.name, **row}, mean, images)
                         judged.row |= {
                             'kbps': 8 * mean * fps / 1000,
                             'encode_ms': 1000 * (encoded - start) / len(film),
@@ -153,7 +151,7 @@ def summarise(judged: Sequence[Judged]) -> list[Row]:
         mean: Row = {'codec': codec, 'budget': budget, 'frames': len(coded)}
         rows = [j.row for j in coded]
         for name in dict.fromkeys(n for row in rows for n in row):
-            if name in ('frame', 'codec', 'budget', 'picture'):
+            if name in ('frame', 'codec', 'budget', 'image'):
                 continue
             values = np.array([float(row.get(name, np.nan)) for row in rows])
             finite = values[np.isfinite(values)]

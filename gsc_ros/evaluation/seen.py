@@ -1,4 +1,4 @@
-"""What a judge sees in an original, and how much of it is left in a decoded picture."""
+"""What a judge sees in an original, and how much of it is left in a decoded image."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,7 +59,7 @@ class Seen:
         return self.judge is not None and hasattr(self.judge, name)
 
     def compare(self, outcome: Outcome) -> Judged:
-        """Judge a decoded picture, and what came beside it."""
+        """Judge a decoded image, and what came beside it."""
         judge: Any = self.judge
         rgb = outcome.rgb
         out = Judged(

@@ -1,4 +1,4 @@
-"""The picture and its continuous latent on the 1/16 grid, in which the generator works."""
+"""The image and its continuous latent on the 1/16 grid, in which the generator works."""
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +34,7 @@ class Decoder(nn.Module):
     """
     Latent (N, 16, H/16, W/16) -> float (N, 3, H, W), nominally in [-1, 1] (not clamped).
 
-    What else is known of the picture helps to draw it, where it is given: ``features`` (N, F,
+    What else is known of the image helps to draw it, where it is given: ``features`` (N, F,
     H/16, W/16) and ``maps`` (N, M, H/8, W/8), added through weights that start at zero.
     """
 
@@ -53,7 +53,7 @@ class Decoder(nn.Module):
             nn.init.zeros_(guide.bias)  # type: ignore[arg-type]
         self.eighth = nn.Sequential(*blocks(b, 4))
         self.quarter = nn.Sequential(conv(b, a), *blocks(a, 3))
-        self.picture = nn.Sequential(conv(a, 48), nn.PixelShuffle(4))
+        self.image = nn.Sequential(conv(a, 48), nn.PixelShuffle(4))
 
     def forward(
         self, z: Tensor, features: Tensor | None = None, maps: Tensor | None = None
@@ -65,7 +65,7 @@ class Decoder(nn.Module):
         if maps is not None:
             y = y + self.maps(maps)
         y = self.eighth(y)
-        return self.picture(self.quarter(upsample(y)))
+        return self.image(self.quarter(upsample(y)))
 
 
 class Autoencoder(nn.Module):

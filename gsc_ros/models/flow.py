@@ -2,7 +2,7 @@
 The generator: a conditional rectified flow on the latent's 1/16 grid.
 
 Convention (Liu et al., "Flow Straight and Fast", ICLR 2023), stated once: ``x_t = (1 - t) x_0 + t
-x_1`` with the picture's latent at ``t = 0`` and the start at ``t = 1``; the network learns the
+x_1`` with the image's latent at ``t = 0`` and the start at ``t = 1``; the network learns the
 velocity ``x_1 - x_0`` and sampling integrates from 1 down to 0. The start is not plain noise but
 noise around the deterministic prediction, so that the path is short and few steps suffice.
 """
@@ -60,7 +60,7 @@ class TimedBlock(nn.Module):
 
 
 class Reading(nn.Module):
-    """Cross-attention of the picture to the words; its output starts at zero."""
+    """Cross-attention of the image to the words; its output starts at zero."""
 
     def __init__(self, channels: int, words: int, heads: int = 4) -> None:
         super().__init__()

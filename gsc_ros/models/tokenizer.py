@@ -93,12 +93,12 @@ class Synthesis:
 
     @property
     def maps(self) -> Tensor:
-        """Class probabilities and log depth together, for the picture's decoder."""
+        """Class probabilities and log depth together, for the image's decoder."""
         return torch.cat([self.segmentation.softmax(1), self.depth], 1)
 
 
 class Predictor(nn.Module):
-    """Received tokens, their masks and the class layout -> the deterministic picture of them."""
+    """Received tokens, their masks and the class layout -> the deterministic image of them."""
 
     def __init__(self, widths: tuple[int, int, int], embedding: int = 12) -> None:
         super().__init__()

@@ -1,5 +1,5 @@
 """
-A camera for those who have none at hand: simulator, folder of pictures, or film.
+A camera for those who have none at hand: simulator, folder of images, or film.
 
 Publishes camera/image and camera/camera_info; the simulator also camera/depth/image and
 camera/segmentation/image, its truth, while somebody listens. Takes cmd_vel, stamped or not.
@@ -35,12 +35,12 @@ _SPACING = 0.95  # of the time between two images, that those of a film are apar
 class CameraParameters(Parameters):
     """What the camera can be told."""
 
-    source: str = parameter('sim', 'Where pictures come from', choices=SOURCES, read_only=True)
+    source: str = parameter('sim', 'Where images come from', choices=SOURCES, read_only=True)
     path: str = parameter('', 'Folder (images) or film (video)', read_only=True)
-    rate: float = parameter(5.0, 'Pictures a second; of a film at most', 0.01, 60.0)
+    rate: float = parameter(5.0, 'Images a second; of a film at most', 0.01, 60.0)
     loop: bool = parameter(True, 'Start again at the end of a folder or film', read_only=True)
     hfov_deg: float = parameter(
-        70.0, 'Horizontal field of view; of pictures without calibration a guess', 10.0, 150.0,
+        70.0, 'Horizontal field of view; of images without calibration a guess', 10.0, 150.0,
         read_only=True,
     )  # fmt: skip
     frame_id: str = parameter('camera_optical_frame', 'Optical frame (REP-103)', read_only=True)
@@ -48,8 +48,8 @@ class CameraParameters(Parameters):
         'street', 'World of the simulator', choices=('street', 'rover'), read_only=True
     )
     seed: int = parameter(0, 'Which of the simulated worlds', 0, 2**31 - 1, read_only=True)
-    width: int = parameter(480, 'Of simulated pictures, pixels', 64, 1920, read_only=True)
-    height: int = parameter(360, 'Of simulated pictures, pixels', 64, 1920, read_only=True)
+    width: int = parameter(480, 'Of simulated images, pixels', 64, 1920, read_only=True)
+    height: int = parameter(360, 'Of simulated images, pixels', 64, 1920, read_only=True)
     auto_drive: bool = parameter(True, 'The simulated robot finds its own way until commanded')
     cmd_timeout_s: float = parameter(
         0.5, 'The robot stops when no command came for so long (dead man)', 0.05, 60.0
@@ -84,7 +84,7 @@ def camera_info(k: NDArray[np.float64], width: int, height: int, header: Header)
 
 
 class Camera(lifecycle.GscNode[CameraParameters]):
-    """Publishes pictures at a rate; they are made on a thread of their own, off the executor."""
+    """Publishes images at a rate; they are made on a thread of their own, off the executor."""
 
     Parameters = CameraParameters
 
@@ -212,7 +212,7 @@ class Camera(lifecycle.GscNode[CameraParameters]):
         elif self._ended:
             level, message = WARN, 'the source has ended'
         elif self._skipped:
-            level, message = WARN, f'{self._skipped} pictures could not be read, or were damaged'
+            level, message = WARN, f'{self._skipped} images could not be read, or were damaged'
         return Report(
             level,
             message,

@@ -2,7 +2,7 @@
 Simulated time: publishes /clock, so many times as fast as time passes.
 
 Nodes with use_sim_time then live through a pass of hours, or a light time of minutes, in seconds.
-Computing takes as long as ever, so that coding a picture takes the longer by that clock.
+Computing takes as long as ever, so that coding an image takes the longer by that clock.
 """
 
 if __name__ == '__main__':  # first, so that a signal finds its handler before slow imports

@@ -1,5 +1,5 @@
 """
-The ground's end: semantic frames in; picture, depth, classes and trust out.
+The ground's end: semantic frames in; image, depth, classes and trust out.
 
 Subscribes link/image/gsc and link/camera_info; publishes decoded/*, every message of a frame with
 the robot's acquisition stamp and frame_id.
@@ -51,7 +51,7 @@ class DecoderParameters(Parameters):
     preset: str = parameter('gsc', 'Which streams a frame has', choices=PRESETS, read_only=True)
     steps: int = parameter(
         0,
-        'Steps of the rectified flow that draws the picture; 0 shows the deterministic one',
+        'Steps of the rectified flow that draws the image; 0 shows the deterministic one',
         0,
         8,
     )
@@ -102,13 +102,13 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         v = self.values
         self._film = FilmDecoder(SemanticCodec.load(v.preset, v.weights or None, v.threads))
         self._images: dict[str, Publisher] = {
-            topic: self.create_publisher(Image, topic, topics.PICTURES) for topic in _IMAGES
+            topic: self.create_publisher(Image, topic, topics.IMAGES) for topic in _IMAGES
         }
         self._info_outputs = [
-            self.create_publisher(CameraInfo, topic, topics.PICTURES)
+            self.create_publisher(CameraInfo, topic, topics.IMAGES)
             for topic in (topics.DECODED_INFO, topics.DECODED_DEPTH_INFO)
         ]
-        self._caption = self.create_publisher(String, topics.CAPTION, topics.PICTURES)
+        self._caption = self.create_publisher(String, topics.CAPTION, topics.IMAGES)
         self._missed = self.create_publisher(Empty, topics.KEY_MISSED, topics.NEWEST)
         kind, topic, labels = label_message()
         self._labels: Publisher = self.create_publisher(kind, topic, topics.LATCHED)
@@ -132,7 +132,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         self._inputs = [
             # First, so that a frame's camera_info is known before the frame.
             self.create_subscription(
-                CameraInfo, topics.RECEIVED_INFO, self._infos.add, topics.PICTURES
+                CameraInfo, topics.RECEIVED_INFO, self._infos.add, topics.IMAGES
             ),
             self.create_subscription(
                 SemanticFrame, topics.RECEIVED, self._on_frame, topics.NEWEST
@@ -199,21 +199,21 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         self._caption.publish(
             String(data=frame.caption)
         )  # first: it has no stamp to be matched by
-        pictures: dict[str, NDArray] = {
+        images: dict[str, NDArray] = {
             topics.DECODED: frame.rgb,
             topics.DECODED_DEPTH: frame.depth,
             topics.DECODED_SEGMENTATION: frame.segmentation,
             topics.TRUST: frame.trust,
         }
         if self._images[topics.DECODED_COLOUR].get_subscription_count():
-            pictures[topics.DECODED_COLOUR] = colourise(frame.segmentation)
+            images[topics.DECODED_COLOUR] = colourise(frame.segmentation)
         info = self._infos.of(header)
         if info is not None:
             info = scaled_info(info, frame.rgb.shape[1], frame.rgb.shape[0])
             info.header = header
             for publisher in self._info_outputs:
                 publisher.publish(info)
-        for topic, pixels in pictures.items():
+        for topic, pixels in images.items():
             publisher = self._images[topic]
             if publisher.get_subscription_count():
                 publisher.publish(convert.to_image(pixels, _IMAGES[topic], header))
@@ -247,19 +247,19 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
                 raise
 
     def _age(self) -> float:
-        """Seconds since a pixel of the shown picture changed, by this node's clock."""
+        """Seconds since a pixel of the shown image changed, by this node's clock."""
         if self._shown is None:
             return float('nan')
         return self._clock_s() - convert.seconds(self._shown.stamp) + self._unchanged_s
 
     def diagnose(self) -> Report:
-        """Age, rate and trouble; STALE when the picture on screen is old."""
+        """Age, rate and trouble; STALE when the image on screen is old."""
         now = time.monotonic()
         level, message = OK, 'decoding'
         if not self.active:
             message = 'not active'
         elif now - self._last_frame > self.values.stale_after_s:
-            level, message = STALE, 'no frames: the picture on screen is old'
+            level, message = STALE, 'no frames: the image on screen is old'
         elif self._drops.recent():
             level, message = WARN, f'frames were dropped: {self._drops.last}'
         elif self._infos.newest is None:

@@ -1,5 +1,5 @@
 """
-The robot's end: pictures in, semantic frames out, as many as the link can take.
+The robot's end: images in, semantic frames out, as many as the link can take.
 
 Takes a camera's topics (see camera_input.py), link/status, camera/key_wanted and
 camera/roi_wanted; publishes camera/image/gsc.
@@ -32,7 +32,7 @@ from gsc_ros.ros.worker import NewestWorker
 
 STATUS_TIMEOUT_S = 10.0
 _NAP_S = 0.002
-_FORGET = 0.9  # of a slow picture at each one after it
+_FORGET = 0.9  # of a slow image at each one after it
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,7 @@ class EncoderParameters(CameraInputParameters, FreshnessParameters):
     roi_timeout_s: float = parameter(
         60.0, 'A region of interest counts for so long after it was asked for', 0.0, 1e5
     )
-    stale_after_s: float = parameter(
-        3.0, 'Say STALE when no picture came for so long', 0.1, 3600.0
-    )
+    stale_after_s: float = parameter(3.0, 'Say STALE when no image came for so long', 0.1, 3600.0)
     threads: int = parameter(1, 'CPU threads of the networks', 1, 64, read_only=True)
     weights: str = parameter(
         '', "Folder of weights; empty for the shipped ones, 'random' for untrained (tests)",
@@ -71,7 +69,7 @@ class EncoderParameters(CameraInputParameters, FreshnessParameters):
 
 
 class Encoder(lifecycle.GscNode[EncoderParameters]):
-    """Encodes the newest picture whenever the link has room for it."""
+    """Encodes the newest image whenever the link has room for it."""
 
     Parameters = EncoderParameters
 
@@ -98,7 +96,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
             'partly_lost': 0,
             'blank': 0,
         }
-        self._drops, self._troubles = Drops(self, 'picture'), Troubles(self)
+        self._drops, self._troubles = Drops(self, 'image'), Troubles(self)
         self._camera = CameraInput(self, self._drops, self._on_image)
         self._region: RegionOfInterest | None = None
         self._region_at = -np.inf
@@ -107,7 +105,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         self._status_at = self._last_image = -np.inf
         self._encode_ms = float('nan')
         self._encode_s = 0.0  # what coding is expected to take
-        self._budget_bytes = self.values.budget_bytes  # of the last picture
+        self._budget_bytes = self.values.budget_bytes  # of the last image
         self._bits = Rate()
         self._frames = Rate()
 
@@ -153,12 +151,12 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         self._region, self._region_at = message, self._clock_s()
 
     def _interest(self, now: float, size: tuple[int, int]) -> Region | None:
-        """Return the part of pictures of a size (W, H) that is to be told most of."""
+        """Return the part of images of a size (W, H) that is to be told most of."""
         if self._region is None or not 0 <= now - self._region_at <= self.values.roi_timeout_s:
             return None
         try:
             region = convert.to_region(self._region, size)
-        except ValueError as error:  # of pictures of another size
+        except ValueError as error:  # of images of another size
             self._drops.note(error)
             self._region = None
             return None

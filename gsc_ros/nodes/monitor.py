@@ -1,5 +1,5 @@
 """
-Watch the link: a status line every second, and on request pictures, a bag and a summary.
+Watch the link: a status line every second, and on request images, a bag and a summary.
 
 Subscribes the decoded topics, the camera and its truth, link/status and /diagnostics; publishes
 nothing.
@@ -31,7 +31,7 @@ from gsc_ros.ros import convert, lifecycle, topics
 from gsc_ros.ros.parameters import Parameters, parameter
 from gsc_ros.ros.worker import NewestWorker
 
-# Originals that wait for their decoded picture to come down the link, and their bytes in all.
+# Originals that wait for their decoded image to come down the link, and their bytes in all.
 _KEPT = 256
 _KEPT_BYTES = 256 * 2**20
 
@@ -44,10 +44,8 @@ _STOPS = {LinkStatus.STOP_SENT: 'STOP on its way | ', LinkStatus.STOP_HELD: 'STO
 class MonitorParameters(Parameters):
     """What the monitor can be told."""
 
-    output: str = parameter(
-        '', 'Folder for pictures, bag and summary; empty: none', read_only=True
-    )
-    picture_every_s: float = parameter(2.0, 'Seconds between pictures', 0.1, 3600.0)
+    output: str = parameter('', 'Folder for images, bag and summary; empty: none', read_only=True)
+    picture_every_s: float = parameter(2.0, 'Seconds between images', 0.1, 3600.0)
     bag: bool = parameter(True, 'Write an MCAP bag into output', read_only=True)
     truth: bool = parameter(
         True, "Compare with the simulator's depth and segmentation", read_only=True
@@ -80,18 +78,18 @@ class Monitor(lifecycle.GscNode[MonitorParameters]):
         self._shown: Stamp | None = None
         self._last_bytes = 0
         self._frames = 0
-        self._pictures = 0
-        self._next_picture = 0.0
+        self._images = 0
+        self._next_image = 0.0
 
     def start(self) -> None:
         """Subscribe."""
         self._worker = NewestWorker(self._compare, self._failed)
         parts = [
             (topics.IMAGE, Image, topics.SENSOR),
-            (topics.DECODED, Image, topics.PICTURES),
-            (topics.DECODED_DEPTH, Image, topics.PICTURES),
-            (topics.DECODED_SEGMENTATION, Image, topics.PICTURES),
-            (topics.TRUST, Image, topics.PICTURES),
+            (topics.DECODED, Image, topics.IMAGES),
+            (topics.DECODED_DEPTH, Image, topics.IMAGES),
+            (topics.DECODED_SEGMENTATION, Image, topics.IMAGES),
+            (topics.TRUST, Image, topics.IMAGES),
             (topics.RECEIVED, SemanticFrame, topics.NEWEST),
         ]
         if self.values.truth:
@@ -107,8 +105,8 @@ class Monitor(lifecycle.GscNode[MonitorParameters]):
         ]
         others = [
             (topics.STATUS, LinkStatus, topics.LATCHED),
-            (topics.DECODED_INFO, CameraInfo, topics.PICTURES),
-            (topics.CAPTION, String, topics.PICTURES),
+            (topics.DECODED_INFO, CameraInfo, topics.IMAGES),
+            (topics.CAPTION, String, topics.IMAGES),
         ]
         self._inputs += [
             self.create_subscription(
@@ -174,7 +172,7 @@ class Monitor(lifecycle.GscNode[MonitorParameters]):
         )
         if topic in decoded and all(t in parts for t in decoded):
             self._shown = stamp
-            for part, kept in parts.items():  # of the pictures, those that belong to a shown frame
+            for part, kept in parts.items():  # of the images, those that belong to a shown frame
                 self._record(part, kept)
             self._worker.offer({**parts, topics.CAPTION: self._caption})
             for old in [s for s in self._sets if s <= stamp]:
@@ -185,7 +183,7 @@ class Monitor(lifecycle.GscNode[MonitorParameters]):
         return sum(len(m.data) for parts in self._sets.values() for m in parts.values())
 
     def _compare(self, parts: dict[str, Any]) -> None:
-        """Measure a shown frame against the truth and, now and then, keep its picture."""
+        """Measure a shown frame against the truth and, now and then, keep its image."""
         depth = convert.to_array(parts[topics.DECODED_DEPTH])
         classes = convert.to_array(parts[topics.DECODED_SEGMENTATION])
         true_depth, true_classes = (
@@ -194,11 +192,11 @@ class Monitor(lifecycle.GscNode[MonitorParameters]):
         )
         self._figures.add(truth_errors(depth, classes, true_depth, true_classes))
         now = time.monotonic()
-        if self._folder is None or topics.IMAGE not in parts or now < self._next_picture:
+        if self._folder is None or topics.IMAGE not in parts or now < self._next_image:
             return
-        self._next_picture = now + self.values.picture_every_s
+        self._next_image = now + self.values.picture_every_s
         frame = parts[topics.RECEIVED]
-        picture = side_by_side(
+        image = side_by_side(
             convert.to_rgb(parts[topics.IMAGE]),
             convert.to_rgb(parts[topics.DECODED]),
             depth,
@@ -207,9 +205,9 @@ class Monitor(lifecycle.GscNode[MonitorParameters]):
             len(frame.data),
             parts[topics.CAPTION],
         )
-        self._pictures += 1
-        path = self._folder / f'frame_{self._pictures:04d}.png'
-        cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        self._images += 1
+        path = self._folder / f'frame_{self._images:04d}.png'
+        cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
 
     def _failed(self, error: Exception) -> None:
         if self.context.ok():
@@ -255,7 +253,7 @@ class Monitor(lifecycle.GscNode[MonitorParameters]):
             'link rate bps': status.rate_bps if status else None,
             'link delay s': status.delay_s if status else None,
             'frames received': self._frames,
-            'pictures': self._pictures,
+            'images': self._images,
         }
         table = {'facts': facts, 'figures': self._figures.table()}
         (folder / 'summary.json').write_text(json.dumps(table, indent=2) + '\n')

@@ -1,1 +1,1 @@
-"""What the robot's own networks see in a picture: classes, depth, objects."""
+"""What the robot's own networks see in an image: classes, depth, objects."""

@@ -69,7 +69,7 @@ class _Band:
     colour: NDArray[np.int64]
 
 
-def find_loss(picture: NDArray[np.uint8]) -> Loss | None:
+def find_loss(image: NDArray[np.uint8]) -> Loss | None:
     """
     Find what of an image uint8 (H, W, 3) is lost, its sides multiples of 16; None for nothing.
 
@@ -77,35 +77,35 @@ def find_loss(picture: NDArray[np.uint8]) -> Loss | None:
     place of data (inside the image: in any one colour), and all of an image whose other cells
     differ by no more than a camera's noise.
     """
-    rows, columns = picture.shape[0] // CELL, picture.shape[1] // CELL
+    rows, columns = image.shape[0] // CELL, image.shape[1] // CELL
     lost = np.zeros((rows, columns), bool)
-    turned = picture.transpose(1, 0, 2)
+    turned = image.transpose(1, 0, 2)
     kinds = [
-        *(_mark(lost, picture, band) for band in _bands(picture)),
+        *(_mark(lost, image, band) for band in _bands(image)),
         *(_mark(lost.T, turned, band) for band in _bands(turned, across=True)),
     ]
-    rest = None if lost.all() else _nothing(picture, ~lost)
+    rest = None if lost.all() else _nothing(image, ~lost)
     if rest is not None:
         return Loss(kinds[0] if kinds else rest, np.ones_like(lost))
     return Loss(kinds[0], lost) if kinds else None
 
 
-def _nothing(picture: NDArray[np.uint8], where: NDArray[np.bool_]) -> int | None:
+def _nothing(image: NDArray[np.uint8], where: NDArray[np.bool_]) -> int | None:
     """Tell why the cells ``where`` show nothing; None where they show something."""
     size = (where.shape[1], where.shape[0])
     # Hot pixels are no content.
-    means = cv2.resize(cv2.medianBlur(picture, 3), size, interpolation=cv2.INTER_AREA)[where]
+    means = cv2.resize(cv2.medianBlur(image, 3), size, interpolation=cv2.INTER_AREA)[where]
     low, high = np.percentile(means, (1, 99), axis=0)
     if (high - low).max() <= _SPREAD:
         return _kind_of(np.median(means, axis=0).astype(np.int64))
-    if where.all() and where.size >= _NOISE_CELLS and _is_noise(picture, size):
+    if where.all() and where.size >= _NOISE_CELLS and _is_noise(image, size):
         return NOISE
     return None
 
 
-def _is_noise(picture: NDArray[np.uint8], size: tuple[int, int]) -> bool:
+def _is_noise(image: NDArray[np.uint8], size: tuple[int, int]) -> bool:
     """Tell whether neither pixels nor cells tell anything of their neighbours."""
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     means = cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     (_, deviation), variance = cv2.meanStdDev(grey), float(means.var())
     if variance > _NOISE_VARIANCE * float(deviation[0, 0]) ** 2:
@@ -134,12 +134,12 @@ def _runs(flags: NDArray[np.bool_], least: int) -> list[tuple[int, int]]:
     return [(a, b) for a, b in edges.reshape(-1, 2).tolist() if b - a >= least]
 
 
-def _plain(picture: NDArray[np.uint8], least: int) -> list[tuple[int, int]]:
+def _plain(image: NDArray[np.uint8], least: int) -> list[tuple[int, int]]:
     """Find ``least`` rows and more of one and the same colour: first, and behind the last."""
-    colours = picture[:, 0].astype(np.int64)
+    colours = image[:, 0].astype(np.int64)
     changes = np.abs(np.diff(colours, axis=0)).max(1) > _FLAT
     found = []
-    for first, last in _runs(_flat_rows(picture), least):
+    for first, last in _runs(_flat_rows(image), least):
         cuts = first + 1 + np.flatnonzero(changes[first : last - 1])
         edges = [first, *cuts.tolist(), last]
         found += [
@@ -150,29 +150,29 @@ def _plain(picture: NDArray[np.uint8], least: int) -> list[tuple[int, int]]:
     return found
 
 
-def _flat_rows(picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def _flat_rows(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Find the rows of one colour: bool (H)."""
-    flat = np.ones(len(picture), bool)
+    flat = np.ones(len(image), bool)
     for step in (_SAMPLED, 1):  # most rows are known by a few of their pixels
-        columns = np.ascontiguousarray(picture[flat, ::step].swapaxes(0, 1))
+        columns = np.ascontiguousarray(image[flat, ::step].swapaxes(0, 1))
         flat[flat] = (columns.max(0).astype(np.int64) - columns.min(0)).max(1) <= _FLAT
     return flat
 
 
-def _bands(picture: NDArray[np.uint8], across: bool = False) -> list[_Band]:
+def _bands(image: NDArray[np.uint8], across: bool = False) -> list[_Band]:
     """Find the lost rows of an image, or (``across``) of one that was turned on its side."""
-    length = len(picture)
+    length = len(image)
     least = max(2, round(_LEAST_BAND * length))
-    middle = picture[:, picture.shape[1] // 2].astype(np.int64)
+    middle = image[:, image.shape[1] // 2].astype(np.int64)
     found = []
-    for first, last in _plain(picture, least):
+    for first, last in _plain(image, least):
         colour = np.median(middle[first:last], axis=0).astype(np.int64)
         kind = _kind_of(colour)
         inside = first > 0 and last < length
         # Above, white may be the sky; at a border, one colour may be a wall.
         stands_for_loss = kind != COLOUR and (kind != WHITE or across or first > 0)
         band = _Band(first, last, kind, colour)
-        if (inside or stands_for_loss) and _straight(picture, band):
+        if (inside or stands_for_loss) and _straight(image, band):
             found.append(band)
     return found
 
@@ -181,15 +181,15 @@ def _of_colour(rows: NDArray[np.uint8], colour: NDArray[np.int64]) -> NDArray[np
     return np.asarray(np.abs(rows.astype(np.int64) - colour).max(-1) <= _FLAT)
 
 
-def _straight(picture: NDArray[np.uint8], band: _Band) -> bool:
+def _straight(image: NDArray[np.uint8], band: _Band) -> bool:
     """
     Tell whether a band ends in straight lines.
 
     At each end all but a few columns go on in its colour equally far, or, where a decoder stopped
     amid a row of blocks, so far or so far.
     """
-    before = picture[max(band.first - _BEYOND, 0) : band.first][::-1]
-    for beyond in (before, picture[band.last : band.last + _BEYOND]):
+    before = image[max(band.first - _BEYOND, 0) : band.first][::-1]
+    for beyond in (before, image[band.last : band.last + _BEYOND]):
         if len(beyond) == _BEYOND:
             far = np.logical_and.accumulate(_of_colour(beyond, band.colour)).sum(0)
             counts = np.bincount(far, minlength=_BEYOND + 1)[:_BEYOND]
@@ -199,17 +199,17 @@ def _straight(picture: NDArray[np.uint8], band: _Band) -> bool:
                 most = int(near.argmax())
                 ends += near[most]
                 counts[max(most - 1, 0) : most + 2] = 0
-            if ends < _STRAIGHT * picture.shape[1]:
+            if ends < _STRAIGHT * image.shape[1]:
                 return False
     return True
 
 
-def _mark(lost: NDArray[np.bool_], picture: NDArray[np.uint8], band: _Band) -> int:
+def _mark(lost: NDArray[np.bool_], image: NDArray[np.uint8], band: _Band) -> int:
     """Mark a band's cells, and those around it that go on in its colour; returns its kind."""
     first, last = band.first // CELL, -(-band.last // CELL)
     lost[first:last] = True
     for row in (first - 1, last):
         if 0 <= row < len(lost):
-            cells = _of_colour(picture[row * CELL : (row + 1) * CELL], band.colour)
+            cells = _of_colour(image[row * CELL : (row + 1) * CELL], band.colour)
             lost[row] |= cells.reshape(CELL, -1, CELL).mean((0, 2)) > 0.5
     return band.kind

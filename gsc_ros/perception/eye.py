@@ -1,4 +1,4 @@
-"""The robot's own view of a picture: what is where, and how far."""
+"""The robot's own view of an image: what is where, and how far."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ _SKY_WEIGHTS, _SKY_CERTAIN = (1.25, 2.7, 8.0), 32.7
 @dataclass(frozen=True)
 class Seen:
     """
-    What the eye makes of a picture (H, W).
+    What the eye makes of an image (H, W).
 
     ``classes``: ids uint8 (H/8, W/8); ``metres``: depth float32 (H/8, W/8), +inf where the class
     is sky; ``sky_doubtful``: what is classed as sky may be something else.
@@ -70,7 +70,7 @@ def _sky_doubtful(
 
 
 class Eye:
-    """Segmentation and metric depth of a picture by the small network."""
+    """Segmentation and metric depth of an image by the small network."""
 
     def __init__(self, net: PerceptionNet) -> None:
         self.net = net
@@ -90,7 +90,7 @@ class Eye:
 
     @torch.inference_mode()
     def look(self, rgb: NDArray[np.uint8]) -> Seen:
-        """Segment and range a picture uint8 (H, W, 3), sides multiples of 32."""
+        """Segment and range an image uint8 (H, W, 3), sides multiples of 32."""
         logits, code = self.net(to_tensor(torch.from_numpy(np.ascontiguousarray(rgb))[None]))
         classes = logits[0].argmax(0).numpy().astype(np.uint8)
         depth = log_to_depth(code.float())[0, 0].numpy()

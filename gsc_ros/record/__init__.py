@@ -1,1 +1,1 @@
-"""A run on record: pictures side by side, figures against the truth, a summary."""
+"""A run on record: images side by side, figures against the truth, a summary."""

@@ -1,4 +1,4 @@
-"""Original, decoded picture, depth, segmentation and trust side by side."""
+"""Original, decoded image, depth, segmentation and trust side by side."""
 
 import cv2
 import numpy as np
@@ -22,7 +22,7 @@ def colour_depth(metres: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def captioned(rgb: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
-    """Put a line of text under a picture."""
+    """Put a line of text under an image."""
     bar = np.full((_BAR, rgb.shape[1], 3), 24, np.uint8)
     cv2.putText(
         bar, text, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.43, (235, 235, 235), 1, cv2.LINE_AA
@@ -42,7 +42,7 @@ def side_by_side(
     """
     Lay out one frame: uint8 (H', W', 3).
 
-    All are of one size: pictures uint8 (H, W, 3), depth float32 (H, W), ids and trust uint8 (H,
+    All are of one size: images uint8 (H, W, 3), depth float32 (H, W), ids and trust uint8 (H,
     W).
     """
     grey = cv2.cvtColor(trust, cv2.COLOR_GRAY2RGB)

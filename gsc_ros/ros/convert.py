@@ -105,7 +105,7 @@ def seconds(stamp: Time) -> float:
 
 def to_region(message: RegionOfInterest, size: tuple[int, int]) -> Region:
     """
-    Return a part of pictures of a size (W, H) in shares of it; without width or height the whole.
+    Return a part of images of a size (W, H) in shares of it; without width or height the whole.
 
     Raises ValueError for what does not lie within.
     """
@@ -113,13 +113,13 @@ def to_region(message: RegionOfInterest, size: tuple[int, int]) -> Region:
         return WHOLE
     right, bottom = message.x_offset + message.width, message.y_offset + message.height
     if right > size[0] or bottom > size[1]:
-        raise ValueError(f'{right}x{bottom} is outside of a picture of {size[0]}x{size[1]}')
+        raise ValueError(f'{right}x{bottom} is outside of an image of {size[0]}x{size[1]}')
     left, top = message.x_offset / size[0], message.y_offset / size[1]
     return left, top, right / size[0], bottom / size[1]
 
 
 def to_roi(region: Region, size: tuple[int, int]) -> RegionOfInterest:
-    """Return the pixels of a part of a picture of a size (W, H), its edges rounded outwards."""
+    """Return the pixels of a part of an image of a size (W, H), its edges rounded outwards."""
     left, top, right, bottom = region
     x, y = math.floor(left * size[0]), math.floor(top * size[1])
     return RegionOfInterest(

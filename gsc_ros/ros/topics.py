@@ -51,7 +51,7 @@ NEWEST = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_LAST, depth=1
 )
 # Reliable, so that RViz's reliable and navigation's best-effort subscribers both match.
-PICTURES = QoSProfile(
+IMAGES = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_LAST, depth=5
 )
 LATCHED = QoSProfile(

@@ -63,10 +63,10 @@ class Scene:
     _moving_labels: dict[str, list[int]] = field(default_factory=dict)
 
     def material(
-        self, name: str, picture: bytes, cube: bool = False, repeat: tuple[float, float] = (1, 1)
+        self, name: str, image: bytes, cube: bool = False, repeat: tuple[float, float] = (1, 1)
     ) -> None:
         """Add a textured material; ``cube`` wraps it around boxes, else it lies flat."""
-        self.assets[f'{name}.png'] = picture
+        self.assets[f'{name}.png'] = image
         kind = 'cube' if cube else '2d'
         self._assets_xml.append(
             f'<texture name="{name}" type="{kind}" file="{name}.png"/>'

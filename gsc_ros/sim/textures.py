@@ -1,4 +1,4 @@
-"""Surfaces of the simulated worlds, drawn from noise: no third-party pictures ship."""
+"""Surfaces of the simulated worlds, drawn from noise: no third-party images ship."""
 
 import cv2
 import numpy as np
@@ -23,8 +23,8 @@ def noise(
 
 
 def _png(rgb: NDArray[np.float32]) -> bytes:
-    picture = (np.clip(rgb, 0, 1) * 255).astype(np.uint8)
-    return cv2.imencode('.png', picture[..., ::-1])[1].tobytes()
+    image = (np.clip(rgb, 0, 1) * 255).astype(np.uint8)
+    return cv2.imencode('.png', image[..., ::-1])[1].tobytes()
 
 
 def mottled(

@@ -89,7 +89,7 @@ class World:
         self._rng = np.random.default_rng(seed + 1)
         focal = width / 2 / np.tan(np.radians(hfov_deg) / 2)
         fovy = 2 * np.degrees(np.arctan(height / 2 / focal))
-        # The centre of the picture lies between pixels whose centres are whole numbers.
+        # The centre of the image lies between pixels whose centres are whole numbers.
         self.k = np.array(
             [[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]], np.float64
         )

@@ -1,4 +1,4 @@
-"""Where pictures come from: simulator, folder or film, as plain Python."""
+"""Where images come from: simulator, folder or film, as plain Python."""
 
 from gsc_ros.sources.source import CameraFrame, Source
 

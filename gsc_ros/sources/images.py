@@ -1,5 +1,5 @@
 """
-Pictures of a folder, in natural order.
+Images of a folder, in natural order.
 
 A KITTI raw drive (``image_02/data`` with ``calib_cam_to_cam.txt`` in the drive's or the day's
 folder) is recognised and brings its calibration.
@@ -26,13 +26,13 @@ def natural(path: Path) -> list[int | str]:
 
 @dataclass(frozen=True)
 class Calibration:
-    """A camera matrix (3, 3) in pixels, and the (width, height) of its pictures."""
+    """A camera matrix (3, 3) in pixels, and the (width, height) of its images."""
 
     k: NDArray[np.float64]
     size: tuple[float, float]
 
     def at(self, width: int, height: int) -> NDArray[np.float64]:
-        """Return K for pictures that were resized to another size."""
+        """Return K for images that were resized to another size."""
         factors = np.array([width / self.size[0], height / self.size[1], 1.0])
         return self.k * factors[:, None]
 
@@ -53,11 +53,11 @@ def kitti_calibration(folder: Path) -> Calibration | None:
 
 class Images:
     """
-    The pictures of a folder.
+    The images of a folder.
 
     ``loop`` starts again at the end. A file that is damaged or no image is left out, counted each
     time in ``skipped`` and named once in ``log``. Raises ``ValueError`` when the folder holds no
-    pictures.
+    images.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Images:
     ) -> None:
         folder = Path(path).expanduser()
         if not folder.is_dir():
-            raise ValueError(f'path {str(path)!r} is not a folder: give one that holds pictures')
+            raise ValueError(f'path {str(path)!r} is not a folder: give one that holds images')
         if (folder / _KITTI).is_dir():
             folder = folder / _KITTI
         self.files = sorted(
@@ -77,7 +77,7 @@ class Images:
         )
         if not self.files:
             raise ValueError(
-                f'path {str(path)!r} holds no pictures: give a folder of {", ".join(SUFFIXES)}'
+                f'path {str(path)!r} holds no images: give a folder of {", ".join(SUFFIXES)}'
             )
         self.skipped = 0
         self._loop, self._hfov, self._log = loop, hfov_deg, log
@@ -89,7 +89,7 @@ class Images:
     def frame(
         self, seconds: float, command: tuple[float, float] | None, truth: bool
     ) -> CameraFrame | None:
-        """Read the next picture that can be read; None at the end, or when none can be."""
+        """Read the next image that can be read; None at the end, or when none can be."""
         for _ in range(len(self.files)):
             if self._next >= len(self.files):
                 if not self._loop:

@@ -1,4 +1,4 @@
-"""What every source of pictures gives."""
+"""What every source of images gives."""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 @dataclass(frozen=True)
 class CameraFrame:
     """
-    A picture with its camera.
+    An image with its camera.
 
     ``rgb`` uint8 (H, W, 3); ``k`` float64 (3, 3), pixels; ``depth`` float32 (H, W) in metres,
     +inf for nothing in range, and ``segmentation`` uint8 (H, W) where the source knows the truth.
@@ -32,13 +32,13 @@ class CameraFrame:
 class Source(Protocol):
     """A camera."""
 
-    skipped: int  # pictures that could not be read, packets that are damaged
+    skipped: int  # images that could not be read, packets that are damaged
 
     def frame(
         self, seconds: float, command: tuple[float, float] | None, truth: bool
     ) -> CameraFrame | None:
         """
-        Give the next picture, ``seconds`` after the last; None at the end.
+        Give the next image, ``seconds`` after the last; None at the end.
 
         ``command``: velocity (m/s ahead, rad/s to the left), None for the source's own will;
         ``truth``: whether depth and segmentation are wanted.
@@ -54,7 +54,7 @@ def guessed_k(width: int, height: int, hfov_deg: float) -> NDArray[np.float64]:
     """
     Guess the camera matrix of an unknown camera by its horizontal field of view.
 
-    The principal point is the picture's centre and pixels are square. Raises ``ValueError`` for a
+    The principal point is the image's centre and pixels are square. Raises ``ValueError`` for a
     field of view outside 10..170 degrees.
     """
     if not 10 <= hfov_deg <= 170:

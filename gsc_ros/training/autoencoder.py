@@ -1,4 +1,4 @@
-"""Stage `autoencoder`: the continuous latent on the 1/16 grid and its picture."""
+"""Stage `autoencoder`: the continuous latent on the 1/16 grid and its image."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from gsc_ros.models.autoencoder import Autoencoder
 from gsc_ros.models.layers import channels_last
 from gsc_ros.models.weights import save
 from gsc_ros.training import corpus, critics, loop
-from gsc_ros.training.critics import picture_losses
+from gsc_ros.training.critics import image_losses
 from gsc_ros.training.crops import Crops
 
 _NOISE = 0.15  # on the latent: what the generator draws will be off by about as much
@@ -44,7 +44,7 @@ def train(
 
     def step() -> dict[str, Tensor]:
         x, _, _ = crops.cut(crops.rng.integers(len(samples), size=batch))
-        return picture_losses(model(x).float(), x, judges)
+        return image_losses(model(x).float(), x, judges)
 
     state = loop.run(model, step, settings)
     state = {k.removeprefix('net.'): v for k, v in state.items()}

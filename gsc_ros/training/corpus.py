@@ -1,8 +1,8 @@
 """
-Training pictures and their labels, held in memory at the codec's working size.
+Training images and their labels, held in memory at the codec's working size.
 
 A corpus folder holds ``manifest.csv`` (columns ``file`` and, where there are labels,
-``teacher_seg``, ``teacher_depth``, ``seg_file`` + ``has_seg``), or just pictures in any tree of
+``teacher_seg``, ``teacher_depth``, ``seg_file`` + ``has_seg``), or just images in any tree of
 folders. Frames of the package's own simulator (``*_rgb.png`` with ``*_seg.png``, ``*_depth.npy``
 beside them) are read too.
 """
@@ -32,14 +32,14 @@ T = TypeVar('T')
 
 @dataclass
 class Sample:
-    """One picture: rgb uint8 (H, W, 3); labels at a quarter of that, or None where unknown."""
+    """One image: rgb uint8 (H, W, 3); labels at a quarter of that, or None where unknown."""
 
     name: str
     kind: str
     rgb: NDArray[np.uint8]
     segmentation: NDArray[np.uint8] | None = None  # 255 unknown
     log_depth: NDArray[np.float16] | None = None  # 0..1 (see depth_to_log), -1 unknown
-    sequence: str = ''  # the film that the picture is a frame of, in order
+    sequence: str = ''  # the film that the image is a frame of, in order
 
 
 def _log_depth(metres: NDArray[np.float32]) -> NDArray[np.float16]:
@@ -130,8 +130,8 @@ def load_simulated(root: Path) -> list[Sample]:
     return _read(read, sorted(root.rglob('*_rgb.png')))
 
 
-def load_pictures(root: Path) -> list[Sample]:
-    """Read every picture below ``root``, without labels."""
+def load_images(root: Path) -> list[Sample]:
+    """Read every image below ``root``, without labels."""
     found = [p for p in sorted(root.rglob('*')) if p.suffix.lower() in SUFFIXES]
     return _read(lambda path: _load(path, 'general'), found)
 
@@ -145,13 +145,12 @@ def load(root: Path, split: str = 'train', simulated: Path | None = None) -> lis
     samples = (
         load_manifest(root, split)
         if (root / split / 'manifest.csv').is_file()
-        else load_pictures(root)
+        else load_images(root)
     )
     if simulated is not None:
         samples += load_simulated(simulated)
     if not samples:
         raise ValueError(
-            f'{root}: no pictures found; give a folder of pictures or one with '
-            f'{split}/manifest.csv'
+            f'{root}: no images found; give a folder of images or one with {split}/manifest.csv'
         )
     return samples

@@ -1,15 +1,15 @@
 """
-The networks that judge pictures while the codec trains, taken from a Python file of the user's.
+The networks that judge images while the codec trains, taken from a Python file of the user's.
 
-It defines, all differentiable, of float pictures (N, 3, H, W) in [0, 1]::
+It defines, all differentiable, of float images (N, 3, H, W) in [0, 1]::
 
     distance(a, b) -> (N,), the less the more alike
     segment(x) -> class logits (N, K, h, w)
     depth(x) -> log depth (N, 1, h, w), in nats
 
-They follow the pictures to their device, and see both pictures of a pair moved, mirrored and
+They follow the images to their device, and see both images of a pair moved, mirrored and
 scaled alike at random (:mod:`gsc_ros.training.augment`): what they see of a pair must not hang on
-where their grids lie. The decoded picture is to look the same to them as the
+where their grids lie. The decoded image is to look the same to them as the
 original, so that a network on the ground sees what it would have seen at the robot.
 """
 
@@ -40,9 +40,9 @@ def load(path: Path | None) -> Any:
     return module
 
 
-def picture_losses(made: Tensor, true: Tensor, critics: Any) -> dict[str, Tensor]:
+def image_losses(made: Tensor, true: Tensor, critics: Any) -> dict[str, Tensor]:
     """
-    Compare pictures in [-1, 1]: L1, also of their tones, and feature distance.
+    Compare images in [-1, 1]: L1, also of their tones, and feature distance.
 
     ``loss`` is their weighted sum. Tones are means over 32 pixels: in L1 alone the texture that
     nobody can foretell drowns a grey sky.
@@ -67,7 +67,7 @@ def shortened(slope: Tensor, most: Tensor) -> Tensor:
 
 
 def _shown(x: Tensor) -> Tensor:
-    """Picture in [-1, 1] -> what a screen shows of it in [0, 1]; gradients pass the clamp."""
+    """Image in [-1, 1] -> what a screen shows of it in [0, 1]; gradients pass the clamp."""
     shown = x * 0.5 + 0.5
     return shown + (shown.clamp(0, 1) - shown).detach()
 

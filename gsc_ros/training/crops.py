@@ -1,4 +1,4 @@
-"""Random windows of training pictures, cut and recoloured where the training runs."""
+"""Random windows of training images, cut and recoloured where the training runs."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -26,19 +26,19 @@ class Window:
 
 
 def window(
-    picture: tuple[int, int], size: tuple[int, int], rng: np.random.Generator, zoom: float
+    image: tuple[int, int], size: tuple[int, int], rng: np.random.Generator, zoom: float
 ) -> Window:
     """
-    Draw a window of a picture (W, H) that is to be scaled to ``size`` (w, h).
+    Draw a window of an image (W, H) that is to be scaled to ``size`` (w, h).
 
-    It has that aspect and is up to ``zoom`` times as large, or smaller where the picture is.
+    It has that aspect and is up to ``zoom`` times as large, or smaller where the image is.
     """
-    width, height = picture
+    width, height = image
     most = min(zoom, width / size[0], height / size[1])
     scale = rng.uniform(min(1.0, most), most)
     w, h = (
         max(16, min(side, round(wanted * scale / _CELL) * _CELL))
-        for side, wanted in zip(picture, size, strict=True)
+        for side, wanted in zip(image, size, strict=True)
     )
     x = int(rng.integers(0, (width - w) // _CELL + 1)) * _CELL
     y = int(rng.integers(0, (height - h) // _CELL + 1)) * _CELL
@@ -46,7 +46,7 @@ def window(
 
 
 def _cut(values: Tensor, at: Window, scale: int, size: tuple[int, int], mode: str) -> Tensor:
-    """Cut (C, H, W) of 1/scale the picture's size, and bring it to ``size`` (w, h) over that."""
+    """Cut (C, H, W) of 1/scale the image's size, and bring it to ``size`` (w, h) over that."""
     x, y, w, h = (side // scale for side in (at.x, at.y, at.width, at.height))
     part = values[None, :, y : y + h, x : x + w].float()
     wanted = (size[1] // scale, size[0] // scale)
@@ -57,7 +57,7 @@ def _cut(values: Tensor, at: Window, scale: int, size: tuple[int, int], mode: st
 
 
 def recoloured(x: Tensor, rng: np.random.Generator) -> Tensor:
-    """Vary exposure, contrast, gamma and colour balance of pictures (N, 3, h, w) in [0, 1]."""
+    """Vary exposure, contrast, gamma and colour balance of images (N, 3, h, w) in [0, 1]."""
     n = len(x)
     gain = rng.uniform(0.75, 1.25, (n, 1)) * rng.uniform(0.93, 1.07, (n, 3))
     shift, power = rng.uniform(-0.08, 0.08, (n, 1)), rng.uniform(0.75, 1.35, (n, 1))
@@ -72,7 +72,7 @@ def recoloured(x: Tensor, rng: np.random.Generator) -> Tensor:
 
 class Crops:
     """
-    Pictures and labels on the device ``place``, and random windows of them.
+    Images and labels on the device ``place``, and random windows of them.
 
     ``size``: (w, h) of the windows, multiples of 16.
     """
@@ -97,9 +97,9 @@ class Crops:
 
     def cut(self, indices: Iterable[int]) -> tuple[Tensor, Tensor, Tensor]:
         """
-        Cut a window of each picture, flip and recolour it.
+        Cut a window of each image, flip and recolour it.
 
-        Returns pictures float32 (N, 3, h, w) in [-1, 1], channels last; classes int64 (N, h/4,
+        Returns images float32 (N, 3, h, w) in [-1, 1], channels last; classes int64 (N, h/4,
         w/4), 255 unknown; log depth float32 (N, h/4, w/4) in [0, 1], -1 unknown.
         """
         small = (1, 1, self.size[1] // LABEL_SCALE, self.size[0] // LABEL_SCALE)
@@ -107,9 +107,9 @@ class Crops:
         classes: list[Tensor] = []
         depth: list[Tensor] = []
         for i in indices:
-            picture = self._rgb[i]
-            at = window((picture.shape[2], picture.shape[1]), self.size, self.rng, self.zoom)
-            rgb.append(_cut(picture, at, 1, self.size, 'bilinear'))
+            image = self._rgb[i]
+            at = window((image.shape[2], image.shape[1]), self.size, self.rng, self.zoom)
+            rgb.append(_cut(image, at, 1, self.size, 'bilinear'))
             for labels, nothing, out in (
                 (self._segmentation[i], UNLABELLED, classes),
                 (self._log_depth[i], float(NO_DEPTH), depth),

@@ -13,12 +13,12 @@ from gsc_ros.models.perception import log_to_depth
 from gsc_ros.models.tokenizer import Tokenizer
 from gsc_ros.models.weights import frozen, load, save
 from gsc_ros.training import corpus, critics, loop
-from gsc_ros.training.critics import picture_losses
+from gsc_ros.training.critics import image_losses
 from gsc_ros.training.tokens import SIZE, Batch, Robot
 
 
 def captions(batch: Batch) -> Tensor:
-    """Describe what the robot saw of each picture: int64 (N, K, fields)."""
+    """Describe what the robot saw of each image: int64 (N, K, fields)."""
     metres = log_to_depth(batch.seen_depth)[:, 0].cpu().numpy().astype(np.float32)
     classes = batch.seen_classes.cpu().numpy().astype(np.uint8)
     pairs = zip(classes, metres, strict=True)
@@ -73,12 +73,12 @@ def train(
         error = (velocity - (start - true)).square().mean()
         drawn = (x - at * velocity) * tokenizer.spread
         made = robot.autoencoder.decoder(drawn, given.features, given.maps).float()
-        look = picture_losses(made, seen.x, judges)
+        look = image_losses(made, seen.x, judges)
         return {
             'velocity': error,
             'l1': look['l1'],
             'feature': look['feature'],
-            # What the picture looks like is the point of this stage; L1 keeps the colours.
+            # What the image looks like is the point of this stage; L1 keeps the colours.
             'loss': error + 2.0 * look['l1'] + 2.0 * look['feature'],
         }
 

@@ -1,7 +1,7 @@
 """
 A corpus made small, to be carried to where the training runs: `gsc train pack`.
 
-Pictures are brought to the codec's working size and labels to a quarter of it, as the other stages
+Images are brought to the codec's working size and labels to a quarter of it, as the other stages
 would on loading them; frames of a film that hardly differ are left out. What comes out is a corpus
 folder itself.
 """
@@ -20,8 +20,8 @@ from gsc_ros.training import corpus
 _ALIKE = 0.985  # correlation of two frames seen from afar
 _AFAR = (24, 16)
 _QUALITIES = range(92, 49, -3)
-_TRIED = 60  # pictures, to tell how large all will be
-_LABEL_BYTES = 6000  # of a labelled picture, about
+_TRIED = 60  # images, to tell how large all will be
+_LABEL_BYTES = 6000  # of a labelled image, about
 
 
 def _afar(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -56,7 +56,7 @@ def _quality(samples: list[corpus.Sample], most_bytes: float) -> int:
         if size * len(samples) <= most_bytes:
             return quality
     raise ValueError(
-        f'{len(samples)} pictures do not fit {most_bytes / 1e6:.0f} MB at quality '
+        f'{len(samples)} images do not fit {most_bytes / 1e6:.0f} MB at quality '
         f'{_QUALITIES[-1]}: allow more'
     )
 
@@ -74,7 +74,7 @@ def export(
     """
     Write a corpus of at most about ``megabytes`` into ``output``; returns it.
 
-    Raises ``ValueError`` when that is too little for the pictures there are.
+    Raises ``ValueError`` when that is too little for the images there are.
     """
     samples = thinned(corpus.load(data, simulated=simulated))
     labelled = sum(sample.segmentation is not None for sample in samples)
@@ -85,7 +85,7 @@ def export(
     with open(folder / 'manifest.csv', 'w', newline='') as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
-        for number, sample in enumerate(tqdm(samples, unit='picture')):
+        for number, sample in enumerate(tqdm(samples, unit='image')):
             stem = f'train/{number:05d}'
             row = {'file': f'{stem}.webp', 'kind': sample.kind, 'sequence': sample.sequence}
             (output / row['file']).write_bytes(_webp(sample.rgb, quality))

@@ -72,7 +72,7 @@ def train(
     ]
     if not samples:
         raise ValueError(
-            f'{data}: no labelled pictures; the stage needs teacher_seg, teacher_depth '
+            f'{data}: no labelled images; the stage needs teacher_seg, teacher_depth '
             'or simulator frames'
         )
     place = settings.place

@@ -202,7 +202,7 @@ def look(
     data: Path, weights: Path, simulated: Path | None
 ) -> tuple[list[FrameSymbols], list[int | None]]:
     """
-    Analyse a corpus, each picture and its mirror image.
+    Analyse a corpus, each image and its mirror image.
 
     Returns symbols, and for each the index of the one before it in its film (None: there is none).
     """
@@ -211,7 +211,7 @@ def look(
     before: list[int | None] = []
     for mirrored in (False, True):
         film = None
-        for sample in tqdm(corpus.load(data, simulated=simulated), unit='picture'):
+        for sample in tqdm(corpus.load(data, simulated=simulated), unit='image'):
             rgb = sample.rgb[:, ::-1] if mirrored else sample.rgb
             with autocast(fast_bfloat16()):  # as the codec does
                 symbols.append(robot.analyse(np.ascontiguousarray(rgb)).symbols)

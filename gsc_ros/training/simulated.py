@@ -1,4 +1,4 @@
-"""Frames of the simulator with their truth, as pictures for training: `gsc train simulated`."""
+"""Frames of the simulator with their truth, as images for training: `gsc train simulated`."""
 
 from pathlib import Path
 

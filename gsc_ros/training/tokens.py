@@ -1,4 +1,4 @@
-"""Stage `tokens`: what to send of the latent, and the deterministic picture of it."""
+"""Stage `tokens`: what to send of the latent, and the deterministic image of it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +16,14 @@ from gsc_ros.models.perception import PerceptionNet, log_to_depth
 from gsc_ros.models.tokenizer import UNKNOWN_CLASS, UNKNOWN_RELIEF, Synthesis, Tokenizer
 from gsc_ros.models.weights import frozen, load, save
 from gsc_ros.training import corpus, critics, loop
-from gsc_ros.training.critics import class_loss, depth_loss, picture_losses, shortened
+from gsc_ros.training.critics import class_loss, depth_loss, image_losses, shortened
 from gsc_ros.training.crops import Crops
 from gsc_ros.training.perception import class_weights
 from gsc_ros.training.perception import losses as task_losses
 
-# Most of a picture: depth and layout hang on where in the picture a thing is.
+# Most of an image: depth and layout hang on where in the image a thing is.
 SIZE = (448, 320)
-# Of a batch: driving and simulated pictures, on which the critics of classes and depth are at
+# Of a batch: driving and simulated images, on which the critics of classes and depth are at
 # home; and those of them that each is asked about, since it costs as much as all else.
 LABELLED = 0.45
 ASKED = {'classes': 0.14, 'range': 0.15}
@@ -32,7 +32,7 @@ PULL = {'classes': 0.6, 'range': 0.6}
 # How often a frame is cut in each level of tokens, or not at all: a frame of 130 bytes ends where
 # the third begins, one of 350 where it ends, a delta frame of 75 in the second.
 CUTS = (0.05, 0.27, 0.48, 0.13, 0.07)
-# How often the picture is drawn from the latent itself, so that this stays what tokens aim at.
+# How often the image is drawn from the latent itself, so that this stays what tokens aim at.
 WHOLE = 0.06
 # Left alone tokens grow until tanh makes two levels of seven: nothing punishes it, no slope
 # leads back, and what they say is no longer learnt. Beyond this they are drawn back.
@@ -44,7 +44,7 @@ class Batch:
     """
     One batch as the robot sees it: x (N, 3, H, W), labels and depth at a quarter, layouts.
 
-    The first ``labelled`` pictures have labels.
+    The first ``labelled`` images have labels.
     """
 
     x: Tensor
@@ -83,7 +83,7 @@ class Robot:
         self.labelled = np.flatnonzero([s.segmentation is not None for s in samples])
 
     def some(self, share: float) -> int:
-        """Return a share of the batch in whole pictures, right on average."""
+        """Return a share of the batch in whole images, right on average."""
         return int(share * self.batch + self.crops.rng.random())
 
     @torch.no_grad()
@@ -195,9 +195,9 @@ def train(
         heads = seen_losses(out, seen, weight)
         # The judges look at a copy, so that their slopes can be weighed before they go on.
         shown = made.detach().requires_grad_()
-        picture = picture_losses(shown, seen.x, judges)
-        (slope,) = torch.autograd.grad(picture.pop('loss'), shown)
-        losses = {'latent': error, **picture, 'heads': heads['loss'], 'beyond': beyond}
+        image = image_losses(shown, seen.x, judges)
+        (slope,) = torch.autograd.grad(image.pop('loss'), shown)
+        losses = {'latent': error, **image, 'heads': heads['loss'], 'beyond': beyond}
         likeness, first = slope, 0
         for name, share in ASKED.items():
             asked = slice(first, min(first + robot.some(share), seen.labelled))

@@ -68,7 +68,7 @@ def open_dataset(root: Path, layout: str = 'auto', split: str = 'val') -> list[F
     frames = read(root, split)
     if not frames:
         raise ValueError(
-            f'{root}: no frames of layout {layout}, split {split!r}; give a folder of pictures, '
+            f'{root}: no frames of layout {layout}, split {split!r}; give a folder of images, '
             'or another split'
         )
     return _distinct(frames)

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gsc_ros.evaluation.datasets.frame import Frame, pictures, read_ids, read_rgb
+from gsc_ros.evaluation.datasets.frame import Frame, images, read_ids, read_rgb
 from gsc_ros.labels import CAMVID11, LABELS, UNLABELLED
 
 _FILM_FPS = 30.0
@@ -74,20 +74,20 @@ def read_camvid(root: Path, split: str) -> list[Frame]:
     frames: list[Frame] = []
     films: dict[str, list[int]] = {}
     full = (root / _STILLS).is_dir()
-    for picture in pictures(root / _STILLS if full else root / split):
-        film, _, number = picture.stem.partition('_')
+    for image in images(root / _STILLS if full else root / split):
+        film, _, number = image.stem.partition('_')
         number = number.removeprefix('f')  # as in Seq05VD_f00030
         sequence = film if number.isdecimal() else ''
         if sequence:
             films.setdefault(film, []).append(int(number))
         segmentation: Callable[[], NDArray[np.uint8]]
         if full:
-            truth = root / _TRUTH / f'{picture.stem}_L.png'
+            truth = root / _TRUTH / f'{image.stem}_L.png'
             segmentation = partial(read_colours, truth)
         else:
-            truth = root / f'{split}annot' / f'{picture.stem}.png'
+            truth = root / f'{split}annot' / f'{image.stem}.png'
             segmentation = partial(read_ids, truth, CAMVID11)
         known = segmentation if truth.is_file() else None
-        frames.append(Frame(picture.stem, picture, sequence, segmentation=known))
+        frames.append(Frame(image.stem, image, sequence, segmentation=known))
     rates = {film: _rate(numbers) for film, numbers in films.items()}
     return [replace(f, fps=rates.get(f.sequence, 0.0)) for f in frames]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gsc_ros.evaluation.datasets.frame import Frame, pictures, read_ids
+from gsc_ros.evaluation.datasets.frame import Frame, images, read_ids
 from gsc_ros.labels import OTHER, UNLABELLED
 
 FPS = 17.0
@@ -33,20 +33,20 @@ def _source(root: Path) -> Path | None:
 
 
 def is_cityscapes(root: Path) -> bool:
-    """Tell whether there are left pictures."""
+    """Tell whether there are left images."""
     return _source(root) is not None
 
 
 def read_cityscapes(root: Path, split: str) -> list[Frame]:
-    """List a split's pictures, with their classes where gtFine has them."""
+    """List a split's images, with their classes where gtFine has them."""
     source = _source(root)
     if source is None:
         return []
     film = source.name == _FILMS
     frames: list[Frame] = []
     sequence, last = '', ('', -1)
-    for picture in pictures(source / split, '*/*_leftImg8bit.*'):
-        match = _NAME.fullmatch(picture.stem)
+    for image in images(source / split, '*/*_leftImg8bit.*'):
+        match = _NAME.fullmatch(image.stem)
         if match is None:
             continue
         group, number = match[1], int(match[2])
@@ -54,12 +54,12 @@ def read_cityscapes(root: Path, split: str) -> list[Frame]:
             sequence = f'{group}_{match[2]}'
         last = (group, number)
         stem = f'{group}_{match[2]}_gtFine'
-        folder = source.parent / 'gtFine' / split / picture.parent.name
+        folder = source.parent / 'gtFine' / split / image.parent.name
         segmentation = None
         for tail, table in (('labelTrainIds', _TRAIN_IDS), ('labelIds', _LABEL_IDS)):
             if (truth := folder / f'{stem}_{tail}.png').is_file():
                 segmentation = partial(read_ids, truth, table)
                 break
         name = f'{group}_{match[2]}'
-        frames.append(Frame(name, picture, sequence, FPS if film else 0.0, segmentation))
+        frames.append(Frame(name, image, sequence, FPS if film else 0.0, segmentation))
     return frames

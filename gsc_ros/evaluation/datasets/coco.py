@@ -11,7 +11,7 @@ import json
 from functools import cache, partial
 from pathlib import Path
 
-from gsc_ros.evaluation.datasets.frame import Frame, pictures
+from gsc_ros.evaluation.datasets.frame import Frame, images
 from gsc_ros.evaluation.metrics import Box
 
 _UNUSED = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
@@ -24,13 +24,13 @@ def _folder(root: Path, split: str) -> Path | None:
 
 
 def is_coco2017(root: Path) -> bool:
-    """Tell whether there are pictures of 2017."""
+    """Tell whether there are images of 2017."""
     return any(_folder(root, split) for split in ('val', 'train', 'test'))
 
 
 @cache
 def _instances(path: Path) -> dict[str, list[Box]]:
-    """Read a file of instances: the boxes of each picture's file name."""
+    """Read a file of instances: the boxes of each image's file name."""
     try:
         content = json.loads(path.read_text())
         names = {image['id']: image['file_name'] for image in content['images']}
@@ -56,7 +56,7 @@ def _boxes(path: Path, name: str) -> list[Box]:
 
 
 def read_coco2017(root: Path, split: str) -> list[Frame]:
-    """List a split's pictures; the file of instances is read when boxes are first asked for."""
+    """List a split's images; the file of instances is read when boxes are first asked for."""
     folder = _folder(root, split)
     if folder is None:
         return []
@@ -64,5 +64,5 @@ def read_coco2017(root: Path, split: str) -> list[Frame]:
     known = path.is_file()
     return [
         Frame(p.stem, p, boxes=partial(_boxes, path, p.name) if known else None)
-        for p in pictures(folder)
+        for p in images(folder)
     ]

@@ -1,7 +1,7 @@
 """
-Pictures without truth.
+Images without truth.
 
-* ``folder``: any tree of pictures; each is a still.
+* ``folder``: any tree of images; each is a still.
 * ``kodak``: ``kodim01.png`` ... ``kodim24.png``, the Kodak lossless true colour image suite
   (https://r0k.us/graphics/kodak/).
 * ``div2k``: ``DIV2K_valid_HR/0801.png`` ..., ``DIV2K_train_HR/0001.png`` ... (Agustsson and
@@ -11,7 +11,7 @@ Pictures without truth.
 
 from pathlib import Path
 
-from gsc_ros.evaluation.datasets.frame import Frame, pictures, stills
+from gsc_ros.evaluation.datasets.frame import Frame, images, stills
 
 _DIV2K = {'val': 'DIV2K_valid_HR', 'train': 'DIV2K_train_HR'}
 
@@ -22,18 +22,18 @@ def is_folder(root: Path) -> bool:
 
 
 def read_folder(root: Path, split: str) -> list[Frame]:
-    """List every picture below ``root``; there are no splits."""
-    return stills(pictures(root, '**/*'), root)
+    """List every image below ``root``; there are no splits."""
+    return stills(images(root, '**/*'), root)
 
 
 def is_kodak(root: Path) -> bool:
-    """Tell whether the suite's pictures are here."""
-    return bool(pictures(root, 'kodim[0-9][0-9].*'))
+    """Tell whether the suite's images are here."""
+    return bool(images(root, 'kodim[0-9][0-9].*'))
 
 
 def read_kodak(root: Path, split: str) -> list[Frame]:
-    """List the suite's pictures; there are no splits."""
-    return stills(pictures(root, 'kodim[0-9][0-9].*'), root)
+    """List the suite's images; there are no splits."""
+    return stills(images(root, 'kodim[0-9][0-9].*'), root)
 
 
 def is_div2k(root: Path) -> bool:
@@ -42,6 +42,6 @@ def is_div2k(root: Path) -> bool:
 
 
 def read_div2k(root: Path, split: str) -> list[Frame]:
-    """List the high-resolution pictures of ``val`` or ``train``."""
+    """List the high-resolution images of ``val`` or ``train``."""
     folder = root if root.name in _DIV2K.values() else root / _DIV2K.get(split, split)
-    return stills(pictures(folder), folder)
+    return stills(images(folder), folder)

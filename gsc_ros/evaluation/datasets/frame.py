@@ -14,7 +14,7 @@ from gsc_ros.evaluation.metrics import Box
 @dataclass(frozen=True)
 class Frame:
     """
-    A picture and the truth there is about it, each truth a callable that loads, or None.
+    An image and the truth there is about it, each truth a callable that loads, or None.
 
     ``segmentation``: uint8 (H, W) train ids of ``perception.labels``, 255 unlabelled or ignored.
     ``depth``: float32 (H, W) metres along the optical axis, NaN unknown.
@@ -23,7 +23,7 @@ class Frame:
     """
 
     name: str  # unique in the dataset, without slashes: a file name's stem
-    picture: Path
+    image: Path
     sequence: str = ''  # frames of one film share it and follow one another; '' a still
     fps: float = 0.0  # of the sequence; 0 unknown
     segmentation: Callable[[], NDArray[np.uint8]] | None = None
@@ -31,12 +31,12 @@ class Frame:
     boxes: Callable[[], list[Box]] | None = None
 
     def rgb(self) -> NDArray[np.uint8]:
-        """Read the picture as uint8 (H, W, 3); ``ValueError`` when it cannot be read whole."""
-        return read_rgb(self.picture)
+        """Read the image as uint8 (H, W, 3); ``ValueError`` when it cannot be read whole."""
+        return read_rgb(self.image)
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """Read a picture as `image_files.read_rgb` does; ``ValueError`` when it is missing."""
+    """Read an image as `image_files.read_rgb` does; ``ValueError`` when it is missing."""
     try:
         return image_files.read_rgb(path)
     except OSError as error:
@@ -68,16 +68,16 @@ def read_depth(path: Path, per_metre: float) -> NDArray[np.float32]:
     return metres / np.float32(per_metre)
 
 
-def pictures(folder: Path, pattern: str = '*') -> list[Path]:
-    """List the picture files of a folder that match, sorted; hidden ones are left out."""
+def images(folder: Path, pattern: str = '*') -> list[Path]:
+    """List the image files of a folder that match, sorted; hidden ones are left out."""
     found = folder.glob(pattern)
     suffixes = image_files.SUFFIXES
     return sorted(p for p in found if p.suffix.lower() in suffixes and not p.name.startswith('.'))
 
 
-def name_of(picture: Path, root: Path) -> str:
-    """Name a picture by its path below ``root``, without slashes and suffix."""
-    return '_'.join(picture.relative_to(root).with_suffix('').parts)
+def name_of(image: Path, root: Path) -> str:
+    """Name an image by its path below ``root``, without slashes and suffix."""
+    return '_'.join(image.relative_to(root).with_suffix('').parts)
 
 
 def stills(files: Iterable[Path], root: Path) -> list[Frame]:

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gsc_ros.evaluation.datasets.frame import Frame, pictures
+from gsc_ros.evaluation.datasets.frame import Frame, images
 
 _ACROSS = math.radians(60)
 _PREVIEW, _GEOMETRY = '_final_preview', '_geometry_hdf5'
-_PICTURES = f'ai_*/images/scene_cam_*{_PREVIEW}/frame.*.tonemap.jpg'
+_IMAGES = f'ai_*/images/scene_cam_*{_PREVIEW}/frame.*.tonemap.jpg'
 
 
 def is_hypersim(root: Path) -> bool:
@@ -57,12 +57,12 @@ def read_distance(path: Path) -> NDArray[np.float32]:
 def read_hypersim(root: Path, split: str) -> list[Frame]:
     """List the tone-mapped previews of every scene."""
     frames = []
-    for picture in pictures(root, _PICTURES):
-        camera = picture.parent.name.removesuffix(_PREVIEW)
-        number = picture.name.split('.')[1]
-        geometry = picture.parents[1] / f'{camera}{_GEOMETRY}'
+    for image in images(root, _IMAGES):
+        camera = image.parent.name.removesuffix(_PREVIEW)
+        number = image.name.split('.')[1]
+        geometry = image.parents[1] / f'{camera}{_GEOMETRY}'
         truth = geometry / f'frame.{number}.depth_meters.hdf5'
         depth = partial(read_distance, truth) if truth.is_file() else None
-        name = f'{picture.parents[2].name}_{camera}_{number}'
-        frames.append(Frame(name, picture, depth=depth))
+        name = f'{image.parents[2].name}_{camera}_{number}'
+        frames.append(Frame(name, image, depth=depth))
     return frames

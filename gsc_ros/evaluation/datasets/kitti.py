@@ -13,7 +13,7 @@ KITTI (Geiger et al., IJRR 2013; Uhrig et al., 3DV 2017; https://www.cvlibs.net/
 from functools import partial
 from pathlib import Path
 
-from gsc_ros.evaluation.datasets.frame import Frame, name_of, pictures, read_depth, stills
+from gsc_ros.evaluation.datasets.frame import Frame, images, name_of, read_depth, stills
 
 FPS = 10.0
 _PER_METRE = 256.0
@@ -32,11 +32,11 @@ def is_kitti_raw(root: Path) -> bool:
 
 
 def read_kitti_raw(root: Path, split: str) -> list[Frame]:
-    """List the drives' pictures of camera 2, a film each."""
+    """List the drives' images of camera 2, a film each."""
     frames = []
     for folder in _raw(root):
         drive = folder.parent.parent.resolve().name
-        frames += [Frame(f'{drive}_{p.stem}', p, drive, FPS) for p in pictures(folder)]
+        frames += [Frame(f'{drive}_{p.stem}', p, drive, FPS) for p in images(folder)]
     return frames
 
 
@@ -55,8 +55,8 @@ def is_kitti_depth(root: Path) -> bool:
     return any(_annotated(root).glob(f'*/*/{_TRUTH}')) or _selection(root) is not None
 
 
-def _pictures_of(drive: str, root: Path, split: str) -> Path:
-    """Find the folder of a drive's raw pictures."""
+def _images_of(drive: str, root: Path, split: str) -> Path:
+    """Find the folder of a drive's raw images."""
     places = [root, *sorted(p for p in root.iterdir() if p.is_dir()), root.resolve().parent]
     tails = (f'{drive[:10]}/{drive}', drive, f'{split}/{drive}')
     for place in places:
@@ -65,7 +65,7 @@ def _pictures_of(drive: str, root: Path, split: str) -> Path:
             if folder.is_dir():
                 return folder
     raise ValueError(
-        f'{root}: annotated depth of {drive} but not its pictures; put the raw drive there as '
+        f'{root}: annotated depth of {drive} but not its images; put the raw drive there as '
         f'{tails[0]}/image_02/data'
     )
 
@@ -79,20 +79,20 @@ def read_kitti_depth(root: Path, split: str) -> list[Frame]:
     frames = []
     for folder in truths:
         drive = folder.parents[2].name
-        source = _pictures_of(drive, root, split)
-        for truth in pictures(folder, '*.png'):
-            picture = next(iter(pictures(source, f'{truth.stem}.*')), source / truth.name)
+        source = _images_of(drive, root, split)
+        for truth in images(folder, '*.png'):
+            image = next(iter(images(source, f'{truth.stem}.*')), source / truth.name)
             depth = partial(read_depth, truth, _PER_METRE)
-            frames.append(Frame(f'{drive}_{truth.stem}', picture, drive, FPS, depth=depth))
+            frames.append(Frame(f'{drive}_{truth.stem}', image, drive, FPS, depth=depth))
     return frames
 
 
 def _selected(folder: Path) -> list[Frame]:
     frames = []
-    for still in stills(pictures(folder / 'image', '*.png'), folder / 'image'):
-        name = still.picture.name.replace('_sync_image_', '_sync_groundtruth_depth_')
+    for still in stills(images(folder / 'image', '*.png'), folder / 'image'):
+        name = still.image.name.replace('_sync_image_', '_sync_groundtruth_depth_')
         truth = folder / 'groundtruth_depth' / name
         depth = partial(read_depth, truth, _PER_METRE) if truth.is_file() else None
-        name = name_of(still.picture, folder / 'image')
-        frames.append(Frame(name, still.picture, depth=depth))
+        name = name_of(still.image, folder / 'image')
+        frames.append(Frame(name, still.image, depth=depth))
     return frames

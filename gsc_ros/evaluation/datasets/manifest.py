@@ -1,7 +1,7 @@
 """
 The package's own layout: ``root/<split>/manifest.csv``, as ``gsc_ros.training.corpus`` reads it.
 
-A row a picture, in frame order. ``file`` is its path below ``root``; optional are ``sequence`` and
+A row an image, in frame order. ``file`` is its path below ``root``; optional are ``sequence`` and
 ``fps``, ``has_seg`` with ``seg_file``, ``has_depth`` with ``depth_file``. ``has_seg`` is
 ``gt:camvid11`` or ``gt:cityscapes19`` (8-bit ids), ``has_depth`` is ``gt:lidar_sparse_u16_m*256``
 or ``gt:kinect_u16_mm`` (16 bits, 0 unknown). Labels by teacher networks are no truth and are left.
@@ -35,16 +35,16 @@ def _fps(text: str | None) -> float:
 
 
 def _frame(root: Path, split: str, row: dict[str, str]) -> Frame:
-    picture = root / row['file']
+    image = root / row['file']
     base = root / split
     segmentation = depth = None
     if kind := row.get('has_seg'):
         segmentation = partial(read_ids, root / row['seg_file'], _SEGMENTATION[kind])
     if kind := row.get('has_depth'):
         depth = partial(read_depth, root / row['depth_file'], _DEPTH[kind])
-    name = name_of(picture, base if picture.is_relative_to(base) else root)
+    name = name_of(image, base if image.is_relative_to(base) else root)
     sequence = row.get('sequence') or ''
-    return Frame(name, picture, sequence, _fps(row.get('fps')), segmentation, depth)
+    return Frame(name, image, sequence, _fps(row.get('fps')), segmentation, depth)
 
 
 def read_manifest(root: Path, split: str) -> list[Frame]:

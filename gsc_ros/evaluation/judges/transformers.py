@@ -9,7 +9,7 @@ uncalibrated.
 
 Other models of these kinds, or folders of them, are named by the environment variables
 ``GSC_JUDGE_CLASSES`` (a SegFormer of Cityscapes' 19 classes), ``GSC_JUDGE_DEPTH`` and
-``GSC_JUDGE_BOXES`` (COCO's 80 classes, a sigmoid each, pictures of 640 x 640 in [0, 1]).
+``GSC_JUDGE_BOXES`` (COCO's 80 classes, a sigmoid each, images of 640 x 640 in [0, 1]).
 ``name@revision`` pins a model of the hub to a revision.
 """
 
@@ -42,7 +42,7 @@ DEFAULTS = {
     'GSC_JUDGE_BOXES': 'PekingU/rtdetr_r18vd_coco_o365',
 }
 SCORE = 0.35
-_LONG_SIDE = 1024  # of pictures that SegFormer sees
+_LONG_SIDE = 1024  # of images that SegFormer sees
 _DEPTH_SIDE, _PATCH = 518, 14
 _BOX_SIDE = 640
 _MEAN, _STD = (
@@ -137,7 +137,7 @@ def detect(rgb: NDArray[np.uint8]) -> list[Box]:
 
 @torch.inference_mode()
 def distances(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> dict[str, float]:
-    """Distance of two pictures."""
+    """Distance of two images."""
     encoder = _model('GSC_JUDGE_CLASSES').segformer
     features = [encoder(_for_classes(p), output_hidden_states=True).hidden_states for p in (a, b)]
     found = [

@@ -340,7 +340,7 @@ class Stop:
         return cls(_stamp_us(high, low, now_us), number, bool(stop), robot)
 
 
-# Left, top, right, bottom of a part of the picture, in shares of its width and height, 0..1.
+# Left, top, right, bottom of a part of the image, in shares of its width and height, 0..1.
 Region = tuple[float, float, float, float]
 WHOLE: Region = (0.0, 0.0, 1.0, 1.0)
 
@@ -350,7 +350,7 @@ class Request:
     """
     What the ground asks of the robot: one byte, and four for a region in steps of 1/255.
 
-    ``key_frame``: send one that stands alone; ``region``: tell most of this part of the picture,
+    ``key_frame``: send one that stands alone; ``region``: tell most of this part of the image,
     of `WHOLE` for no part; None: as before; ``setup``: send the setup before the next frame.
     """
 

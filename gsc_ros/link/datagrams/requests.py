@@ -1,7 +1,7 @@
 """
 What the ground asks of the robot, and how often it may ask.
 
-Requests for key frames that are repeated whenever a picture fails drown a thin link at the very
+Requests for key frames that are repeated whenever an image fails drown a thin link at the very
 moment it is weak: so every request waits for an answer to the one before, twice as long each time,
 and none comes sooner than its share of the air allows, answered or not.
 """

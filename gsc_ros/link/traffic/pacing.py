@@ -1,8 +1,8 @@
 """
-The robot's pace: when to code a picture, and how many bytes it has; in explicit time.
+The robot's pace: when to code an image, and how many bytes it has; in explicit time.
 
-The link should not wait for pictures, nor pictures for the link. So coding begins so late that the
-frame is ready when the link is free, with the newest picture that there is then: the next frame
+The link should not wait for images, nor images for the link. So coding begins so late that the
+frame is ready when the link is free, with the newest image that there is then: the next frame
 out is always as young as it can be.
 """
 

@@ -104,7 +104,7 @@ class CameraInput:
         self._outputs = []
         if node.values.rectify:
             self._outputs.append(
-                node.create_publisher(CameraInfo, topics.CODED_INFO, topics.PICTURES)
+                node.create_publisher(CameraInfo, topics.CODED_INFO, topics.IMAGES)
             )
 
     def start(self) -> None:
@@ -117,7 +117,7 @@ class CameraInput:
             (kind, topic), (_, self._other_topic) = compressed, raw
         else:
             (kind, topic), (_, self._other_topic) = raw, compressed
-        qos = topics.PICTURES if values.image_qos == 'reliable' else topics.SENSOR
+        qos = topics.IMAGES if values.image_qos == 'reliable' else topics.SENSOR
         images = node.create_subscription(kind, topic, self._on_image, qos)
         self._topic, self._inputs = images.topic_name, [images]
         if values.rectify:

@@ -271,7 +271,7 @@ def decompress(data: bytes, form: str) -> tuple[NDArray, str]:
     """
     if 'compresseddepth' in form.lower():
         raise ValueError(
-            f'format {form!r} is depth, not a picture: decompress it with image_transport'
+            f'format {form!r} is depth, not an image: decompress it with image_transport'
         )
     source, _, rest = (part.strip() for part in form.partition(';'))
     codec, _, target = (part.strip() for part in rest.partition(' '))

@@ -80,7 +80,7 @@ class GroundSide:
         self._reports = ReportTimes()
         self._region_at = 0.0
         self._region: Region | None = None  # to be asked for
-        self._size = (0, 0)  # of the last picture
+        self._size = (0, 0)  # of the last image
         self.key_requests, self.setup_requests = Backoff(), Backoff()
         self._setup_missing = True  # until the robot has answered
         self._robot_session = 0
@@ -348,7 +348,7 @@ class GroundSide:
             self._node.set_alarm(now)
 
     def _on_region(self, message: RegionOfInterest) -> None:
-        """Ask for a part of the picture, the newest one wanted."""
+        """Ask for a part of the image, the newest one wanted."""
         try:
             self._region = convert.to_region(message, self._size)
         except ValueError as error:

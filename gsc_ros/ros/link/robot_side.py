@@ -88,7 +88,7 @@ class RobotSide:
             RegionOfInterest, topics.REGION_WANTED, topics.NEWEST
         )
         self._infos, self._coded_infos = CameraInfos(), CameraInfos()
-        self._size = (0, 0)  # of the last picture
+        self._size = (0, 0)  # of the last image
 
     def begin(self, down: Outlet, up: Outlet) -> None:
         """Begin with nothing on its way and nothing counted; a robot that moves is stopped."""
@@ -114,7 +114,7 @@ class RobotSide:
             CameraInfo,
             topics.CODED_INFO,
             lambda m: self._on_camera(m, self._coded_infos),
-            topics.PICTURES,
+            topics.IMAGES,
         )
         frames = node.create_subscription(
             SemanticFrame, topics.CODED, self._on_frame, topics.NEWEST

@@ -1,4 +1,4 @@
-"""Pictures and maps as the commands write them, and depth as they read it."""
+"""Images and maps as the commands write them, and depth as they read it."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def write(path: Path, pixels: NDArray) -> None:
     try:
         good = cv2.imwrite(str(path), pixels)
     except cv2.error as error:
-        raise ValueError(f'{path}: no picture format of that name (try .png)') from error
+        raise ValueError(f'{path}: no image format of that name (try .png)') from error
     if not good:
         raise ValueError(f'{path}: cannot be written')
 
