@@ -40,7 +40,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 
 from gsc_ros.__main__ import environment
-from gsc_ros.link.datagrams import keys
+from gsc_ros.link.datagrams import key_file
 from gsc_ros.ros import topics
 
 # Other runs on this machine are to have others; above 101 ports may be taken.
@@ -229,7 +229,7 @@ class Field:
         for side in DOMAINS:
             path = self.folder / side / 'link.key'
             if not self.keys:
-                keys.create(path)
+                key_file.create(path)
             else:
                 path.parent.mkdir(mode=0o700)
                 first = next(iter(self.keys.values()))

@@ -17,10 +17,11 @@ import tracemalloc
 from collections import deque
 from functools import cache
 
-from gsc_ros.link.datagrams import framing
+from gsc_ros.link.datagrams import framing, seals
 from gsc_ros.link.datagrams.ccsds import seal_for
-from gsc_ros.link.datagrams.framing import Class, Reassembler
-from gsc_ros.link.datagrams.payloads import FRAME_OVERHEAD
+from gsc_ros.link.datagrams.frames import FRAME_OVERHEAD
+from gsc_ros.link.datagrams.framing import Class
+from gsc_ros.link.datagrams.reassembly import Reassembler
 from gsc_ros.link.datagrams.security import Sealed
 from gsc_ros.link.radio import budget, profiles, units
 from gsc_ros.link.radio.losses import GilbertElliott, GilbertElliottModel
@@ -114,7 +115,7 @@ def throughput() -> None:
     """Print what gets through of a million datagrams against the theory."""
     model = GilbertElliottModel(0.05, 0.10)
     channel = Channel(1e6, mtu=200, loss=model, seed=3)
-    payload = bytes(200 - framing.OVERHEAD)
+    payload = bytes(200 - seals.OVERHEAD)
     step_s = 1.0001 * channel.frame_s(len(payload))
     for number in range(PACKETS):
         channel.offer(payload, number * step_s)
@@ -384,7 +385,7 @@ def processor() -> None:
     print(f'  {"":<12}{"pack":>8}{"read and reassemble":>22}{"the whole channel":>20}')
     count = 20_000
     sealed = Sealed([bytes(32)], 'down', itertools.count())
-    for label, seal in (('CRC-32', framing.CHECKSUM), ('AES-256-CCM', sealed)):
+    for label, seal in (('CRC-32', seals.CHECKSUM), ('AES-256-CCM', sealed)):
         payload = bytes(200 - seal.overhead)
         begin = time.process_time()
         packets = [

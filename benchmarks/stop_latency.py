@@ -30,7 +30,7 @@ from rclpy.executors import SingleThreadedExecutor
 
 from gsc_ros import start
 from gsc_ros.graph import dds_environment
-from gsc_ros.link.datagrams import keys
+from gsc_ros.link.datagrams import key_file
 from gsc_ros.ros import topics
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,7 +84,7 @@ class Rig:
         self._own = tempfile.TemporaryDirectory()
         self.fault, self.log = (Path(self._own.name) / name for name in ('fault', 'log.txt'))
         if not self.key.exists():
-            keys.create(self.key)
+            key_file.create(self.key)
         self.came: list[tuple[float, bool]] = []
         self.driving = False
         self._open = True

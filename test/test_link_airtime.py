@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsc_ros.commands import link_budget
-from gsc_ros.link.datagrams.framing import CHECKSUM, Class
-from gsc_ros.link.datagrams.payloads import FRAME_OVERHEAD
+from gsc_ros.link.datagrams.frames import FRAME_OVERHEAD
+from gsc_ros.link.datagrams.framing import Class
+from gsc_ros.link.datagrams.seals import CHECKSUM
 from gsc_ros.link.radio import budget, profiles, schedule, units
 from gsc_ros.link.radio.airtime import PLAIN, OnAir, lora, lora_rate_bps
 from gsc_ros.link.traffic.channel import Channel

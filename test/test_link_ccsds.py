@@ -11,7 +11,9 @@ from test_link_channel import frame
 
 from gsc_ros.link.datagrams import ccsds
 from gsc_ros.link.datagrams.ccsds import SpacePackets, seal_for
-from gsc_ros.link.datagrams.framing import CHECKSUM, Class, Datagram, FramingError, Reassembler
+from gsc_ros.link.datagrams.framing import Class, Datagram
+from gsc_ros.link.datagrams.reassembly import Reassembler
+from gsc_ros.link.datagrams.seals import CHECKSUM, FramingError
 from gsc_ros.link.datagrams.security import Sealed
 from gsc_ros.link.radio import profiles
 from gsc_ros.link.traffic.channel import Channel

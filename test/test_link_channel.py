@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gsc_ros.link.datagrams import framing
+from gsc_ros.link.datagrams import framing, seals
 from gsc_ros.link.datagrams.framing import Class
 from gsc_ros.link.radio import budget, profiles
 from gsc_ros.link.radio.losses import GilbertElliott, GilbertElliottModel
@@ -127,7 +127,7 @@ def test_nothing_waits_through_an_outage():
     channel.offer(bytes(1000), 0.0, Class.COMMAND)
     for step in range(80):
         channel.offer(frame(step * 0.1, 100), step * 0.1, Class.FRAME)
-    busy_until = (1000 + framing.OVERHEAD) * 8 / 1000
+    busy_until = (1000 + seals.OVERHEAD) * 8 / 1000
     received = [r for _, r in run(channel, [], 20.0) if r.klass is Class.FRAME]
     assert [stamp_of(r) for r in received] == [7.9]
     assert channel.statistics(20.0).stale == 79
@@ -149,7 +149,7 @@ def test_commands_go_between_the_fragments_of_a_frame():
     channel.offer(b'stop', 0.1, Class.COMMAND)
     order = [(now, r.klass) for now, r in run(channel, [], 20.0)]
     assert [klass for _, klass in order] == [Class.COMMAND, Class.FRAME]
-    assert order[0][0] == pytest.approx((50 + 4 + framing.OVERHEAD) * 8 / 1000)
+    assert order[0][0] == pytest.approx((50 + 4 + seals.OVERHEAD) * 8 / 1000)
 
 
 def test_a_tail_that_would_come_too_late_is_left_off_when_a_newer_frame_waits():
@@ -262,7 +262,7 @@ def test_an_overloaded_profile_uses_its_air(name):
     stats = channel.statistics(until + 2 * frame_s)
     assert channel.sender.sent_s >= 0.95 * until
     payload = sum(len(r.payload) for _, r in arrivals)
-    assert payload == stats.sent_bytes - framing.OVERHEAD * stats.packets_sent
+    assert payload == stats.sent_bytes - seals.OVERHEAD * stats.packets_sent
 
 
 @settings(deadline=None)

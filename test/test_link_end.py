@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from gsc_ros.link.datagrams import erasure
 from gsc_ros.link.datagrams.framing import Class
 from gsc_ros.link.datagrams.payloads import NO_FRAME, PayloadError, Report
-from gsc_ros.link.datagrams.reports import Feedback, Hearing, LossSeen, ReportTimes
 from gsc_ros.link.radio.losses import GilbertElliott, GilbertElliottModel
 from gsc_ros.link.radio.schedule import Schedule
 from gsc_ros.link.traffic.end import End
+from gsc_ros.link.traffic.reports import Feedback, Hearing, LossSeen, ReportTimes
 from gsc_ros.link.traffic.transports.udp import UdpTransport
 
 FRAME = bytes(range(200))

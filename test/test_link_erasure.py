@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 from test_link_channel import frame, greatest_age, run, stream
 
 from gsc_ros.link.datagrams import erasure, framing
-from gsc_ros.link.datagrams.framing import Class, Datagram, FramingError, Reassembler
-from gsc_ros.link.datagrams.reports import Hearing
+from gsc_ros.link.datagrams.framing import Class, Datagram
+from gsc_ros.link.datagrams.reassembly import Reassembler
+from gsc_ros.link.datagrams.seals import FramingError
 from gsc_ros.link.radio.losses import GilbertElliott, GilbertElliottModel
 from gsc_ros.link.traffic.channel import Channel
+from gsc_ros.link.traffic.reports import Hearing
 from gsc_ros.link.traffic.sender import Sender, TokenBucket
 
 

@@ -8,12 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gsc_ros.link.datagrams import framing
-from gsc_ros.link.datagrams.framing import CHECKSUM, Class, Datagram, FramingError, Reassembler
+from gsc_ros.link.datagrams import framing, seals
+from gsc_ros.link.datagrams.framing import Class, Datagram
+from gsc_ros.link.datagrams.reassembly import Reassembler
+from gsc_ros.link.datagrams.seals import CHECKSUM, FramingError
 from gsc_ros.link.datagrams.security import Sealed
+from gsc_ros.link.radio import airtime
 
 payloads = st.binary(min_size=1, max_size=3000)
-mtus = st.integers(framing.MIN_MTU, 1500)
+mtus = st.integers(airtime.MIN_MTU, 1500)
 
 
 def cut_up(payload, mtu, number=0, klass=Class.FRAME, session=1):
@@ -26,7 +29,7 @@ def test_what_goes_in_comes_out(payload, mtu, klass, number):
     packets = cut_up(payload, mtu, number, klass)
     assert all(len(packet) <= mtu for packet in packets)
     assert sum(map(len, packets)) == framing.air_bytes(len(payload), mtu)
-    assert framing.OVERHEAD == 11
+    assert seals.OVERHEAD == 11
     receiver = Reassembler(1.0)
     out = [received for packet in packets for received in receiver.push(packet, 0.0)]
     assert [(r.klass, r.number, r.payload, r.truncated) for r in out] == [
@@ -45,7 +48,7 @@ def test_losses_leave_the_longest_unbroken_beginning(payload, mtu, lost):
             out += receiver.push(packet, 0.0)
     out += receiver.expire(1.0)
     first = min((i for i in lost if i < len(packets)), default=len(packets))
-    expected = payload[: first * (mtu - framing.OVERHEAD)]
+    expected = payload[: first * (mtu - seals.OVERHEAD)]
     assert [r.payload for r in out] == ([expected] if expected else [])
     assert all(r.truncated == (first < len(packets)) for r in out)
     assert receiver.headless == (
@@ -169,7 +172,7 @@ def test_every_damaged_bit_is_seen(payload, data):
 
 def packet_with(head):
     body = head + b'x'
-    return body + zlib.crc32(body, framing._CRC_SEED).to_bytes(4, 'big')
+    return body + zlib.crc32(body, seals.CRC_SEED).to_bytes(4, 'big')
 
 
 @pytest.mark.parametrize(
@@ -205,7 +208,7 @@ def test_an_older_release_is_counted_apart_from_damage():
     receiver = Reassembler(1.0)
     # Frame, number 7, one fragment: as version 1 had it.
     body = b'\x32\0\7\0hello'
-    old = body + zlib.crc32(body, framing._CRC_SEED).to_bytes(4, 'big')
+    old = body + zlib.crc32(body, seals.CRC_SEED).to_bytes(4, 'big')
     assert receiver.push(old, 0.0) == []
     assert (receiver.older, receiver.malformed, receiver.refused) == (1, 0, 1)
 

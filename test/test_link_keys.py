@@ -21,17 +21,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsc_ros.cli import main
-from gsc_ros.link.datagrams import count_file, framing, keys, security, trusted_files
+from gsc_ros.link.datagrams import count_file, framing, key_file, keys, security, trusted_files
 from gsc_ros.link.datagrams.count_file import MARGIN, SESSIONS
-from gsc_ros.link.datagrams.framing import Class, Datagram, FramingError, ReplayError, SealError
-from gsc_ros.link.datagrams.keys import KeyFileError, KeyRing
+from gsc_ros.link.datagrams.framing import Class, Datagram
+from gsc_ros.link.datagrams.keys import KeyRing
+from gsc_ros.link.datagrams.seals import FramingError, ReplayError, SealError
+from gsc_ros.link.datagrams.trusted_files import KeyFileError
 
 DATAGRAM = Datagram(Class.FRAME, 700, 3, b'what the robot sees')
 
 
 @pytest.fixture
 def file(tmp_path):
-    keys.create(tmp_path / 'link.key')
+    key_file.create(tmp_path / 'link.key')
     return tmp_path / 'link.key'
 
 
@@ -65,16 +67,16 @@ def test_a_made_key_is_its_owner_s_alone(tmp_path, capsys):
     path = tmp_path / 'new' / 'link.key'
     assert main(['key', str(path)]) == 0
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    (key,) = keys.read(path)
+    (key,) = key_file.read(path)
     assert len(key) == 32
     counts_of(path).write_text('{"a": 1}')
     assert main(['key', str(path)]) == 2
     assert 'already' in capsys.readouterr().err
-    assert keys.read(path) == [key] and counts_of(path).read_text() == '{"a": 1}'
+    assert key_file.read(path) == [key] and counts_of(path).read_text() == '{"a": 1}'
     assert main(['key', '--line']) == 0
     line = capsys.readouterr().out
     path.write_text(f'# old and new\n{key.hex()}  # old\n{line}')
-    assert keys.read(path) == [key, bytes.fromhex(line)]
+    assert key_file.read(path) == [key, bytes.fromhex(line)]
 
 
 def test_a_file_that_holds_no_key_is_refused(file, tmp_path):
@@ -201,9 +203,9 @@ def test_planted_links_are_not_followed(file, tmp_path):
 def test_a_key_that_cannot_be_made_leaves_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.setattr(os, 'fsync', fail(errno.ENOSPC))
     with pytest.raises(KeyFileError, match='No space'):
-        keys.create(tmp_path / 'link.key')
+        key_file.create(tmp_path / 'link.key')
     monkeypatch.undo()
-    keys.create(tmp_path / 'link.key')
+    key_file.create(tmp_path / 'link.key')
 
 
 def test_counts_outlive_a_power_cut(ring, monkeypatch):
@@ -560,7 +562,7 @@ class Machine:
 
     def __init__(self, folder):
         self.path = folder / 'link.key'
-        keys.create(self.path)
+        key_file.create(self.path)
         self.steps_left = None
         self.sent = {'down': [], 'up': []}
         self.rings = {}
@@ -829,7 +831,7 @@ def test_a_lock_of_others_is_refused(file):
 
 
 def test_a_stranger_cannot_read(file, ring, tmp_path):
-    keys.create(tmp_path / 'other.key')
+    key_file.create(tmp_path / 'other.key')
     other = KeyRing(tmp_path / 'other.key')
     with pytest.raises(FramingError):
         Datagram.unpack(DATAGRAM.pack(ring.seal('up')), other.seal('up', closes=False))

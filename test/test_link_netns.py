@@ -17,7 +17,7 @@ CODE = """
 import json, sys, time
 from gsc_ros.link.traffic.end import End
 from gsc_ros.link.datagrams.framing import Class
-from gsc_ros.link.datagrams.reports import Hearing
+from gsc_ros.link.traffic.reports import Hearing
 from gsc_ros.link.radio.schedule import Schedule
 from gsc_ros.link.traffic.transports.udp import UdpTransport
 

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_link_channel import frame
 
-from gsc_ros.link.datagrams.payloads import FRAME_OVERHEAD
+from gsc_ros.link.datagrams.frames import FRAME_OVERHEAD
 from gsc_ros.link.traffic.channel import Channel
 from gsc_ros.link.traffic.pacing import Carrier, Pace, budget
 

@@ -8,18 +8,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gsc_ros.link.datagrams.framing import Class
-from gsc_ros.link.datagrams.payloads import (
+from gsc_ros.link.datagrams.frames import (
     MAX_STAMP_NS,
     Camera,
-    Command,
     Frame,
     FrameReceiver,
     FrameSender,
+    Setup,
+)
+from gsc_ros.link.datagrams.framing import Class
+from gsc_ros.link.datagrams.payloads import (
+    Command,
     PayloadError,
     Report,
     RobotReport,
-    Setup,
     Stop,
     unwrap,
 )

@@ -5,8 +5,9 @@ import math
 
 import pytest
 
-from gsc_ros.link.datagrams import framing
-from gsc_ros.link.datagrams.framing import Class, Datagram, Reassembler
+from gsc_ros.link.datagrams import seals
+from gsc_ros.link.datagrams.framing import Class, Datagram
+from gsc_ros.link.datagrams.reassembly import Reassembler
 from gsc_ros.link.datagrams.security import Sealed
 from gsc_ros.link.traffic.peer import Peer, received_ago, silent_after_s
 
@@ -22,7 +23,7 @@ class End:
 
     def __init__(self, into):
         self.receiver = Reassembler(1.0, into)
-        self.peer = Peer(self.receiver, into is not framing.CHECKSUM)
+        self.peer = Peer(self.receiver, into is not seals.CHECKSUM)
         self.now, self.number = 0.0, 0
 
     def come(self, *packets):
@@ -87,8 +88,8 @@ def test_keys_that_differ_are_named_and_damage_is_not_taken_for_that():
 
 
 def test_security_at_one_end_only_is_named():
-    sealed, plain = End(seal()), End(framing.CHECKSUM)
-    sealed.come(*sealed.frames(10, framing.CHECKSUM))
+    sealed, plain = End(seal()), End(seals.CHECKSUM)
+    sealed.come(*sealed.frames(10, seals.CHECKSUM))
     assert 'security' in sealed.trouble
     plain.come(*plain.frames(10, seal()))
     assert 'security' in plain.trouble

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsc_ros.link.datagrams.payloads import WHOLE, PayloadError, Request
-from gsc_ros.link.datagrams.requests import MOST_WAITS, Backoff
+from gsc_ros.link.traffic.requests import MOST_WAITS, Backoff
 
 shares = st.floats(0, 1)
 regions = st.tuples(shares, shares, shares, shares).filter(lambda r: r[0] < r[2] and r[1] < r[3])

@@ -7,15 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gsc_ros.link.datagrams import framing, security
-from gsc_ros.link.datagrams.framing import (
-    Class,
-    Datagram,
-    FramingError,
-    Reassembler,
-    ReplayError,
-    SealError,
-)
+from gsc_ros.link.datagrams import framing, seals, security
+from gsc_ros.link.datagrams.framing import Class, Datagram
+from gsc_ros.link.datagrams.reassembly import Reassembler
+from gsc_ros.link.datagrams.seals import FramingError, ReplayError, SealError
 from gsc_ros.link.datagrams.security import WINDOW, ReplayWindow, Sealed
 from gsc_ros.link.radio.losses import GilbertElliottModel
 from gsc_ros.link.traffic.channel import Channel
@@ -67,7 +62,7 @@ def test_every_changed_bit_and_every_missing_byte_is_seen(data):
     assert Datagram.unpack(bytes(packet), seal()) == DATAGRAM
 
 
-@pytest.mark.parametrize('opener', [seal(OTHER), seal(direction='up'), framing.CHECKSUM])
+@pytest.mark.parametrize('opener', [seal(OTHER), seal(direction='up'), seals.CHECKSUM])
 def test_others_and_the_other_direction_cannot_read_it(opener):
     with pytest.raises(FramingError):
         Datagram.unpack(DATAGRAM.pack(seal()), opener)
@@ -162,7 +157,7 @@ def test_a_session_is_followed_again_where_its_order_shows_that_it_goes_on():
 
 def test_a_stop_of_a_session_that_is_over_is_handed_up():
     for sealed in (False, True):
-        near, far = (seal(), seal()) if sealed else (framing.CHECKSUM, framing.CHECKSUM)
+        near, far = (seal(), seal()) if sealed else (seals.CHECKSUM, seals.CHECKSUM)
         stop = Datagram(Class.STOP, 3, 0, b'stop', end=True, session=11).pack(near)
         receiver = Reassembler(1.0, far)
         for number, session in enumerate((11, 12)):

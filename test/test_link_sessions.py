@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gsc_ros.link.datagrams.framing import CHECKSUM, Class, Reassembler
-from gsc_ros.link.datagrams.payloads import Camera, Frame, FrameReceiver, FrameSender
+from gsc_ros.link.datagrams.frames import Camera, Frame, FrameReceiver, FrameSender
+from gsc_ros.link.datagrams.framing import Class
+from gsc_ros.link.datagrams.reassembly import Reassembler
+from gsc_ros.link.datagrams.seals import CHECKSUM
 from gsc_ros.link.datagrams.security import Sealed
 from gsc_ros.link.radio.schedule import Schedule
 from gsc_ros.link.traffic.end import End

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from gsc_ros.link.datagrams.framing import Class
 from gsc_ros.link.datagrams.payloads import Command, RobotReport, Stop
-from gsc_ros.link.datagrams.reports import CommandLoss, Reporting, pause_s
 from gsc_ros.link.radio.losses import GilbertElliottModel
 from gsc_ros.link.traffic.channel import Channel
+from gsc_ros.link.traffic.reports import CommandLoss, Reporting, pause_s
 from gsc_ros.link.traffic.teleop import CommandSender, StopSender, StopState, repeats
 
 RATE = 16_000.0

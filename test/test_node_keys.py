@@ -14,7 +14,7 @@ from test_link_keys import copy, counts_of, removed, stalled, wait  # noqa: E402
 from test_node_link import frame  # noqa: E402
 from test_node_link_ends import Host, Pair  # noqa: E402
 
-from gsc_ros.link.datagrams import keys  # noqa: E402
+from gsc_ros.link.datagrams import key_file, keys  # noqa: E402
 from gsc_ros.link.datagrams.count_file import MARGIN, session_of  # noqa: E402
 from gsc_ros.link.datagrams.framing import Class  # noqa: E402
 from gsc_ros.nodes.link import LinkNode  # noqa: E402
@@ -27,7 +27,7 @@ from gsc_ros.ros.diagnostics import ERROR, WARN  # noqa: E402
 def file(tmp_path, monkeypatch):
     monkeypatch.setattr(keys, 'BLOCK', 50)
     monkeypatch.setattr(keys, '_STUCK_S', 0.2)
-    keys.create(tmp_path / 'link.key')
+    key_file.create(tmp_path / 'link.key')
     return tmp_path / 'link.key'
 
 
@@ -118,7 +118,7 @@ class Restarted:
     """A robot and a ground; the robot begins again when its files were changed."""
 
     def __init__(self, tmp_path):
-        keys.create(tmp_path / 'link.key')
+        key_file.create(tmp_path / 'link.key')
         self.files = [copy(tmp_path / 'link.key', tmp_path / end) for end in ('robot', 'ground')]
         self.pair = None
 
@@ -186,7 +186,7 @@ def test_counts_that_were_set_back_are_found_out_over_the_link(restarted):
 def test_a_key_is_changed_without_a_false_alarm(restarted):
     """The robot begins again with another first key, of which nothing was sent."""
     key = restarted.files[0].read_text()
-    new = keys.new_key()
+    new = key_file.new_key()
     for file in restarted.files:
         file.write_text(f'{key}{new}\n')
     restarted.begin()

@@ -23,8 +23,9 @@ from sensor_msgs.msg import CameraInfo, RegionOfInterest  # noqa: E402
 from std_msgs.msg import Bool, Empty  # noqa: E402
 
 from gsc_ros.codec import bitstream  # noqa: E402
+from gsc_ros.link.datagrams.frames import FRAME_OVERHEAD  # noqa: E402
 from gsc_ros.link.datagrams.framing import Class  # noqa: E402
-from gsc_ros.link.datagrams.payloads import FRAME_OVERHEAD, Command  # noqa: E402
+from gsc_ros.link.datagrams.payloads import Command  # noqa: E402
 from gsc_ros.link.radio import budget, profiles  # noqa: E402
 from gsc_ros.link.traffic.pacing import Carrier  # noqa: E402
 from gsc_ros.nodes.link import LinkNode  # noqa: E402

@@ -17,9 +17,10 @@ from std_msgs.msg import Empty  # noqa: E402
 from test_link_end import Line  # noqa: E402
 from test_node_link import camera, drive, frame, refused  # noqa: E402
 
-from gsc_ros.link.datagrams import keys  # noqa: E402
+from gsc_ros.link.datagrams import key_file  # noqa: E402
+from gsc_ros.link.datagrams.frames import FRAME_OVERHEAD, Camera, Setup  # noqa: E402
 from gsc_ros.link.datagrams.framing import Class  # noqa: E402
-from gsc_ros.link.datagrams.payloads import FRAME_OVERHEAD, Camera, Command, Setup  # noqa: E402
+from gsc_ros.link.datagrams.payloads import Command  # noqa: E402
 from gsc_ros.link.radio import profiles, schedule  # noqa: E402
 from gsc_ros.link.traffic.sender import Sender, TokenBucket  # noqa: E402
 from gsc_ros.link.traffic.transports.caller import HOLD_S  # noqa: E402
@@ -109,7 +110,7 @@ class Pair:
 def key_files(tmp_path):
     """The key of the link, once for each end."""
     paths = [tmp_path / end / 'link.key' for end in ('robot', 'ground')]
-    keys.create(paths[0])
+    key_file.create(paths[0])
     paths[1].parent.mkdir()
     for name in ('link.key', 'link.key.counts'):
         (paths[1].parent / name).write_text((paths[0].parent / name).read_text())

@@ -18,7 +18,7 @@ from test_node_link import camera, drive, frame  # noqa: E402
 from test_node_link_ends import Host  # noqa: E402
 from test_node_link_ends import key_files as _key_files  # noqa: E402
 
-from gsc_ros.link.datagrams import keys  # noqa: E402
+from gsc_ros.link.datagrams import key_file  # noqa: E402
 from gsc_ros.nodes.link_ground import LinkGround  # noqa: E402
 from gsc_ros.nodes.link_robot import LinkRobot  # noqa: E402
 from gsc_ros.ros import topics  # noqa: E402
@@ -220,7 +220,7 @@ def test_a_key_that_is_changed_costs_three_frames(field):
     field.start_ground()
     field.start_robot()
     field.send()
-    line, paths = keys.new_key(), [Path(path) for path in field.files]
+    line, paths = key_file.new_key(), [Path(path) for path in field.files]
     before = paths[0].read_text()
     for path in paths:
         path.write_text(f'{before}{line}\n')
@@ -325,7 +325,7 @@ def test_both_ends_say_when_the_other_was_last_received(field):
 
 def test_keys_that_differ_are_named(field, tmp_path):
     other = tmp_path / 'other' / 'link.key'
-    keys.create(other)
+    key_file.create(other)
     field.start_ground(key_file=str(other))
     field.start_robot()
     for _ in range(5):

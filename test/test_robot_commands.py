@@ -308,12 +308,12 @@ class Middle:
 
 def through_the_middle(security, tmp_path, count, seed=1):
     """Send commands of rising speed; returns when each was sent and what came out when."""
-    from gsc_ros.link.datagrams import keys
+    from gsc_ros.link.datagrams import key_file
 
     common = {'profile': 'ideal', 'security': security, 'command_max_age_s': 0.3}
     files = [tmp_path / end / 'link.key' for end in ('robot', 'ground')]
     if security:
-        keys.create(files[0])
+        key_file.create(files[0])
         files[1].parent.mkdir(mode=0o700)
         for name in ('link.key', 'link.key.counts'):
             (files[1].parent / name).write_bytes((files[0].parent / name).read_bytes())

@@ -15,13 +15,13 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
 
 def run(args: argparse.Namespace) -> int:
     """Make the file, or print a line of one."""
-    from gsc_ros.link.datagrams import keys
+    from gsc_ros.link.datagrams import key_file
 
     if args.line:
-        print(keys.new_key())
+        print(key_file.new_key())
         return 0
-    path = args.file or keys.default_path()
-    keys.create(path)
+    path = args.file or key_file.default_path()
+    key_file.create(path)
     print(
         f'{path}: made. Copy it and {path.name}.counts to the other end of the link, by a way '
         'that nobody overhears.'

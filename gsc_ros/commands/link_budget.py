@@ -4,7 +4,7 @@ import argparse
 import math
 import sys
 
-from gsc_ros.link.radio import budget, profiles, schedule, units
+from gsc_ros.link.radio import budget, profile, profiles, schedule, units
 
 
 def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]') -> None:
@@ -69,7 +69,7 @@ def _report(args: argparse.Namespace) -> str:
     return '\n\n'.join(parts)
 
 
-def _passes(profile: profiles.Profile) -> str:
+def _passes(profile: profile.Profile) -> str:
     times = schedule.of(profile)
     span = units.show(profile.orbit_span, 'time')
     rows = [
@@ -86,7 +86,7 @@ def _passes(profile: profiles.Profile) -> str:
 
 
 def _frame(result: budget.Budget, size: int) -> str:
-    from gsc_ros.link.datagrams import payloads
+    from gsc_ros.link.datagrams import frames
     from gsc_ros.link.datagrams.ccsds import seal_for
     from gsc_ros.link.traffic.channel import Channel
 
@@ -103,7 +103,7 @@ def _frame(result: budget.Budget, size: int) -> str:
         on_air=profile.on_air,
         seal=seal_for(profile.packets, 'down'),
     )
-    seconds = channel.frame_s(size + payloads.FRAME_OVERHEAD)
+    seconds = channel.frame_s(size + frames.FRAME_OVERHEAD)
     return (
         f'a frame of {size} B: {units.show(seconds, "time")} on air, shown '
         f'{units.show(seconds + result.delay_s, "time")} after it was offered'

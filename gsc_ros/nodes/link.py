@@ -14,7 +14,6 @@ if __name__ == '__main__':  # first, so that a signal finds its handler before s
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from gsc_ros.link.datagrams.counts import Statistics
 from gsc_ros.link.radio import schedule, units
 from gsc_ros.link.radio.codes import CODES
 from gsc_ros.link.radio.losses import GilbertElliottModel
@@ -22,6 +21,7 @@ from gsc_ros.link.traffic.channel import Channel
 from gsc_ros.link.traffic.duplex import HalfDuplex
 from gsc_ros.link.traffic.peer import Peer
 from gsc_ros.link.traffic.sender import Sender
+from gsc_ros.link.traffic.statistics import Statistics
 from gsc_ros.msg import LinkStatus
 from gsc_ros.ros import lifecycle
 from gsc_ros.ros.diagnostics import ERROR, OK, STALE, WARN, Report

@@ -13,8 +13,8 @@ if __name__ == '__main__':  # first, so that a signal finds its handler before s
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gsc_ros.link.datagrams.counts import Statistics
-from gsc_ros.link.datagrams.framing import Received
+from gsc_ros.link.datagrams.reassembly import Received
+from gsc_ros.link.traffic.statistics import Statistics
 from gsc_ros.msg import LinkStatus
 from gsc_ros.ros import lifecycle
 from gsc_ros.ros.diagnostics import OK, STALE, WARN, Report

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header
 
-from gsc_ros.link.datagrams.payloads import WHOLE, Camera, Region
+from gsc_ros.link.datagrams.frames import Camera
+from gsc_ros.link.datagrams.payloads import WHOLE, Region
 from gsc_ros.ros.images import encodings
 from gsc_ros.ros.images.encodings import Levels, full_range
 

@@ -20,7 +20,7 @@ right one.
 import binascii
 import struct
 
-from gsc_ros.link.datagrams.framing import (
+from gsc_ros.link.datagrams.seals import (
     CHECKED_VERSION,
     CHECKSUM,
     HEAD_BYTES,

@@ -1,14 +1,11 @@
 """
-Keys of the link on disk, and the counts that were given out under them.
+The keys of the link, and the counts that were given out under them.
 
-A key file is text: a key a line, 64 hexadecimal digits, `#` for comments. The first one seals, all
-of them open, so that a link can change keys without a pause: add the new one second at both ends,
-make it the first at both ends, take the old one away. Nobody but its owner may read the file.
-
-Beside it lies `<file>.counts`: of each key and direction the counts that may have been used and
-the greatest that was received. Counts are set aside in blocks that are noted there before their
-first is used, under a lock, so that no crash and no second process makes a count be used twice.
-Without that file a key would be used again from the beginning: one that is missing is an error.
+Beside a key file (`key_file.py`) lies `<file>.counts`: of each key and direction the counts that
+may have been used and the greatest that was received. Counts are set aside in blocks that are
+noted there before their first is used, under a lock, so that no crash and no second process makes
+a count be used twice. Without that file a key would be used again from the beginning: one that is
+missing is an error.
 
 A thread of its own reads and writes the file. What sends takes counts from memory and never waits
 for the disk; when the disk fails, sending goes on for as long as there are some.
@@ -16,7 +13,6 @@ for the disk; when the disk fails, sending goes on for as long as there are some
 
 import errno
 import hashlib
-import os
 import secrets
 import threading
 import time
@@ -25,10 +21,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gsc_ros.link.datagrams import count_file, trusted_files
+from gsc_ros.link.datagrams import count_file, key_file
 from gsc_ros.link.datagrams.count_file import CountFile
-from gsc_ros.link.datagrams.framing import SealError, random_session
-from gsc_ros.link.datagrams.security import KEY_BYTES, MAX_COUNT, Sealed
+from gsc_ros.link.datagrams.framing import random_session
+from gsc_ros.link.datagrams.seals import SealError
+from gsc_ros.link.datagrams.security import MAX_COUNT, Sealed
 from gsc_ros.link.datagrams.trusted_files import KeyFileError
 
 # Counts that are set aside at a time; so many at least are in memory, twice as many at most.
@@ -37,9 +34,7 @@ LEAST_LEFT = 1 << 28  # counts, at the start: 155 days of 20 datagrams a second
 _SESSIONS_AHEAD = 8
 _PATIENCE_S = 1.0  # at the start, for the first counts
 _STUCK_S = 5.0  # a disk that answers within this is merely slow
-_LOCK_S = 2.0
 _RETRY_S = 0.5
-
 _REMEDIES = {
     errno.ENOSPC: 'free some space',
     errno.EDQUOT: 'free some space',
@@ -48,64 +43,6 @@ _REMEDIES = {
     errno.EWOULDBLOCK: 'end or resume that process',
     errno.ELOOP: 'put the file itself in the place of the symbolic link',
 }
-
-
-def default_path() -> Path:
-    """Where the key of simulated links lies: `link.key` in `$ROS_HOME/gsc_ros`, else `~/.ros`."""
-    return Path(os.environ.get('ROS_HOME') or Path.home() / '.ros') / 'gsc_ros' / 'link.key'
-
-
-def new_key() -> str:
-    """Make the line of a new key."""
-    return secrets.token_hex(KEY_BYTES)
-
-
-def create(path: Path) -> None:
-    """Make a key file with a new key; raises :class:`KeyFileError` where it cannot."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        trusted_files.check_folder(path)
-        with trusted_files.locked(path, _LOCK_S):
-            if os.path.lexists(path):
-                raise FileExistsError
-            # The key comes last: whoever finds one finds its counts as well.
-            CountFile(path).make()
-            trusted_files.write(
-                path, f'# Copy this and its .counts to the other end only.\n{new_key()}\n'
-            )
-    except FileExistsError:
-        raise KeyFileError(f'{path}: there is a file already; remove it first') from None
-    except OSError as error:
-        raise KeyFileError(f'{path}: cannot be made ({error.strerror}); name another') from None
-
-
-def read(path: Path) -> list[bytes]:
-    """Read the keys of a file; raises :class:`KeyFileError` with the remedy."""
-    try:
-        lines = trusted_files.read(trusted_files.follow(path), secret=True).splitlines()
-    except KeyFileError:
-        raise
-    except (OSError, RuntimeError, UnicodeDecodeError) as error:
-        reason = getattr(error, 'strerror', None) or 'not text'
-        raise KeyFileError(f'{path}: cannot be read ({reason}); make one with `gsc key`') from None
-    keys = []
-    for number, line in enumerate(lines, start=1):
-        text = line.partition('#')[0].strip()
-        if not text:
-            continue
-        try:
-            keys.append(bytes.fromhex(text))
-        except ValueError:
-            keys.append(b'')
-        if len(keys[-1]) != KEY_BYTES:
-            raise KeyFileError(
-                f'{path}, line {number}: a key is {2 * KEY_BYTES} hexadecimal digits'
-            )
-    if not keys:
-        raise KeyFileError(f'{path}: holds no key; make one with `gsc key`')
-    if len(set(keys)) < len(keys):
-        raise KeyFileError(f'{path}: holds a key twice')
-    return keys
 
 
 class _Counts:
@@ -204,11 +141,11 @@ class KeyRing:
     def __init__(self, path: Path, make: bool = False) -> None:
         if make and not path.exists():
             try:
-                create(path)
+                key_file.create(path)
             except KeyFileError:
                 if not path.exists():  # else another process was quicker
                     raise
-        self._keys = read(path)
+        self._keys = key_file.read(path)
         self.path = path.resolve()
         self._names = [hashlib.sha256(key).hexdigest()[:16] for key in self._keys]
         self._file = CountFile(self.path)

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from gsc_ros.link.datagrams.framing import (
+from gsc_ros.link.datagrams.seals import (
     HEAD_BYTES,
     SEALED_VERSION,
     FramingError,

@@ -20,6 +20,8 @@ _HEADER_SYMBOLS = 8  # that every packet has: the header, and the first bits of 
 _HEADER_BITS, _CRC_BITS = 20, 16
 _LONG_SYMBOL_S = 16e-3  # above which the modem has to spend two bits of a symbol (DE)
 LORA_MAX_BYTES = 255
+# Bytes of a datagram: the least that framing leaves room in, and what UDP over IPv4 carries.
+MIN_MTU, MAX_MTU = 50, 65507
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from gsc_ros.link.radio import units
 from gsc_ros.link.radio.airtime import lora_rate_bps
-from gsc_ros.link.radio.profiles import Profile
+from gsc_ros.link.radio.profile import Profile
 
 BOLTZMANN_DB = 10 * math.log10(1.380649e-23)
 REFERENCE_TEMPERATURE_K = 290.0

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from gsc_ros.link.radio import budget
 from gsc_ros.link.radio.orbit import Pass
-from gsc_ros.link.radio.profiles import Profile
+from gsc_ros.link.radio.profile import Profile
 
 # Of a boundary this close (s) it is the later side that counts: floating-point times.
 _EPSILON_S = 1e-6

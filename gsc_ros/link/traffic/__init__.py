@@ -1,1 +1,1 @@
-"""What the payloads of a link are about: rules for the messages that go over it."""
+"""What goes over a link and when: pacing, priorities, rules for messages, reports, transports."""

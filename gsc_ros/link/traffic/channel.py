@@ -12,14 +12,16 @@ import math
 import random
 from collections import deque
 
-from gsc_ros.link.datagrams.counts import Statistics
-from gsc_ros.link.datagrams.framing import CHECKSUM, Class, Datagram, Reassembler, Received, Seal
+from gsc_ros.link.datagrams.framing import Class, Datagram
+from gsc_ros.link.datagrams.reassembly import Reassembler, Received
+from gsc_ros.link.datagrams.seals import CHECKSUM, Seal
 from gsc_ros.link.radio.airtime import PLAIN, OnAir
 from gsc_ros.link.radio.codes import WRONG_SHARE, Code
 from gsc_ros.link.radio.losses import GilbertElliott, GilbertElliottModel
 from gsc_ros.link.radio.schedule import Schedule, Stretch
 from gsc_ros.link.traffic.duplex import HalfDuplex
 from gsc_ros.link.traffic.sender import EPSILON_S, Sender, TokenBucket
+from gsc_ros.link.traffic.statistics import Statistics
 
 # The far end gives a payload up when it heard nothing of it for so many full datagrams' time.
 _QUIET_DATAGRAMS = 3

@@ -8,18 +8,13 @@ the transport now, `push` takes what came, `next_event` says when to look again.
 
 from collections.abc import Iterator
 
-from gsc_ros.link.datagrams.counts import Statistics
-from gsc_ros.link.datagrams.framing import (
-    CHECKSUM,
-    Class,
-    Reassembler,
-    Received,
-    Seal,
-    random_session,
-)
+from gsc_ros.link.datagrams.framing import Class, random_session
+from gsc_ros.link.datagrams.reassembly import Reassembler, Received
+from gsc_ros.link.datagrams.seals import CHECKSUM, Seal
 from gsc_ros.link.radio.airtime import PLAIN, OnAir
 from gsc_ros.link.radio.schedule import Schedule
 from gsc_ros.link.traffic.sender import Sender, TokenBucket
+from gsc_ros.link.traffic.statistics import Statistics
 
 # The far end gives a payload up when it heard nothing of it for so many full datagrams' time and
 # for what networks hold back.

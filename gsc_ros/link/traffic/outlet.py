@@ -2,7 +2,8 @@
 
 from typing import Protocol
 
-from gsc_ros.link.datagrams.framing import Class, Reassembler
+from gsc_ros.link.datagrams.framing import Class
+from gsc_ros.link.datagrams.reassembly import Reassembler
 from gsc_ros.link.traffic.sender import Sender
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import inf
 
 from gsc_ros.link.datagrams import framing
-from gsc_ros.link.datagrams.payloads import FRAME_OVERHEAD
+from gsc_ros.link.datagrams.frames import FRAME_OVERHEAD
 
 # A frame comes so much after the link is free, for clocks and wake-ups: share of its time, s. One
 # that came too soon would lose its end (`sender.py`).

@@ -4,7 +4,7 @@ import math
 from collections import deque
 from typing import NamedTuple
 
-from gsc_ros.link.datagrams.framing import Reassembler
+from gsc_ros.link.datagrams.reassembly import Reassembler
 
 # Trouble is what came in so many seconds.
 WINDOW_S = 30.0

@@ -35,10 +35,11 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from gsc_ros.link.datagrams import erasure, framing
-from gsc_ros.link.datagrams.counts import Count
-from gsc_ros.link.datagrams.framing import CHECKSUM, Class, Datagram, Seal, SealError
+from gsc_ros.link.datagrams.framing import Class, Datagram
+from gsc_ros.link.datagrams.seals import CHECKSUM, Seal, SealError
 from gsc_ros.link.radio.airtime import PLAIN, OnAir
 from gsc_ros.link.radio.schedule import Schedule
+from gsc_ros.link.traffic.statistics import Count
 
 # Smallest share of a frame that is worth sending.
 MIN_SHARE = 0.25

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from gsc_ros.link.datagrams.framing import Received
+from gsc_ros.link.datagrams.reassembly import Received
 from gsc_ros.link.radio import schedule, units
 from gsc_ros.link.radio.airtime import PLAIN
 from gsc_ros.link.radio.schedule import Schedule

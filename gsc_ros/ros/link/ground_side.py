@@ -18,19 +18,20 @@ from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Bool, Empty, Header
 
 from gsc_ros.codec import bitstream
-from gsc_ros.link.datagrams.framing import Class, Received
+from gsc_ros.link.datagrams.frames import FrameReceiver
+from gsc_ros.link.datagrams.framing import Class
 from gsc_ros.link.datagrams.payloads import (
     Command,
-    FrameReceiver,
     PayloadError,
     Region,
     Request,
     RobotReport,
     Velocity,
 )
-from gsc_ros.link.datagrams.reports import LEAST_PAUSE_S, Hearing, ReportTimes, pause_s
-from gsc_ros.link.datagrams.requests import Backoff
+from gsc_ros.link.datagrams.reassembly import Received
 from gsc_ros.link.traffic.outlet import Outlet
+from gsc_ros.link.traffic.reports import LEAST_PAUSE_S, Hearing, ReportTimes, pause_s
+from gsc_ros.link.traffic.requests import Backoff
 from gsc_ros.link.traffic.teleop import CommandSender, StopSender
 from gsc_ros.msg import LinkStatus, SemanticFrame
 from gsc_ros.ros import convert, topics

@@ -11,15 +11,17 @@ from builtin_interfaces.msg import Time
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
-from gsc_ros.link.datagrams import framing
 from gsc_ros.link.datagrams.ccsds import seal_for
-from gsc_ros.link.datagrams.counts import Statistics
-from gsc_ros.link.datagrams.framing import Received, Seal, random_session
-from gsc_ros.link.datagrams.keys import KeyRing, default_path
+from gsc_ros.link.datagrams.framing import random_session
+from gsc_ros.link.datagrams.key_file import default_path
+from gsc_ros.link.datagrams.keys import KeyRing
+from gsc_ros.link.datagrams.reassembly import Received
+from gsc_ros.link.datagrams.seals import Seal
 from gsc_ros.link.datagrams.security import Sealed
-from gsc_ros.link.radio import budget, profiles, units
+from gsc_ros.link.radio import airtime, budget, profiles, units
 from gsc_ros.link.traffic.peer import Peer, received_ago
 from gsc_ros.link.traffic.sender import Sender
+from gsc_ros.link.traffic.statistics import Statistics
 from gsc_ros.msg import LinkStatus
 from gsc_ros.ros import topics
 from gsc_ros.ros.diagnostics import ERROR, WARN, Report
@@ -51,7 +53,7 @@ class LinkBaseParameters(Parameters):
         0,
         'Datagram size in bytes, 50 or more; 0 keeps the profile',
         low=0,
-        high=framing.MAX_MTU,
+        high=airtime.MAX_MTU,
         read_only=True,
     )
     security: bool = parameter(

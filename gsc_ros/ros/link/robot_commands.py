@@ -19,8 +19,8 @@ from rclpy.clock import ROSClock
 from rclpy.duration import Duration
 from std_msgs.msg import Empty, Float32
 
-from gsc_ros.link.datagrams.framing import Received
 from gsc_ros.link.datagrams.payloads import Command, Stop
+from gsc_ros.link.datagrams.reassembly import Received
 from gsc_ros.link.traffic.command_gate import CommandGate, Now, Origin, Refusal
 from gsc_ros.ros import convert, topics
 from gsc_ros.ros.link.node import LOG_PERIOD_S, LinkBase

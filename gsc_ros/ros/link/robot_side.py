@@ -13,23 +13,21 @@ from std_msgs.msg import Empty
 
 from gsc_ros.codec import bitstream
 from gsc_ros.link.datagrams import payloads
-from gsc_ros.link.datagrams.framing import Class, Received
+from gsc_ros.link.datagrams.frames import FRAME_OVERHEAD, Camera, Frame, FrameSender
+from gsc_ros.link.datagrams.framing import Class
 from gsc_ros.link.datagrams.payloads import (
-    FRAME_OVERHEAD,
     REPORT_BYTES,
     ROBOT_REPORT_BYTES,
-    Camera,
     Command,
-    Frame,
-    FrameSender,
     PayloadError,
     Request,
     RobotReport,
     Stop,
 )
-from gsc_ros.link.datagrams.reports import LEAST_PAUSE_S, CommandLoss, Feedback, Reporting, pause_s
+from gsc_ros.link.datagrams.reassembly import Received
 from gsc_ros.link.traffic.command_gate import Refusal
 from gsc_ros.link.traffic.outlet import Outlet
+from gsc_ros.link.traffic.reports import LEAST_PAUSE_S, CommandLoss, Feedback, Reporting, pause_s
 from gsc_ros.msg import LinkStatus, SemanticFrame
 from gsc_ros.ros import convert, topics
 from gsc_ros.ros.diagnostics import OK, WARN, Report

@@ -8,8 +8,9 @@ The robot's report acknowledges stops, and tells the ground how many of its comm
 import math
 from collections import deque
 
-from gsc_ros.link.datagrams.framing import Class, Reassembler
+from gsc_ros.link.datagrams.framing import Class
 from gsc_ros.link.datagrams.payloads import NO_FRAME, Report, RobotReport
+from gsc_ros.link.datagrams.reassembly import Reassembler
 from gsc_ros.link.traffic.outlet import Outlet
 
 MEMORY = 200  # datagrams
