@@ -79,9 +79,9 @@ def overload(channel: Channel, factor: float, frames: int) -> tuple[float, float
             if shown is not None:
                 oldest = max(oldest, event - shown)
             shown = stamps[int.from_bytes(received.payload[:4], 'big')]
-    bucket = channel.sender.bucket
+    pacer = channel.sender.pacer
     # The last frame ends a little later.
-    seconds = max(until, bucket.free_at)
+    seconds = max(until, pacer.free_at)
     return received_bytes * 8 / seconds, channel.sender.sent_s / seconds, oldest
 
 
@@ -98,7 +98,7 @@ def goodput() -> None:
     )
     for name in profiles.known():
         plain, channel = channel_of(name, secure=False), channel_of(name)
-        computed = channel.sender.bucket.rate_bps
+        computed = channel.sender.pacer.rate_bps
         bare, _, _ = overload(plain, 10.0, 500)
         rate, used, oldest = overload(channel, 10.0, 500)
         frame_s = channel.frame_s(FRAME_BYTES)
@@ -287,10 +287,10 @@ def throttled(name: str, loss: float, seconds: float) -> tuple[float, float]:
     Returns frames shown a second, and their mean age when shown (s).
     """
     channel = channel_of(name)
-    size, bucket = cdr_bytes()[0], channel.sender.bucket
+    size, pacer = cdr_bytes()[0], channel.sender.pacer
     mtu = channel.sender.mtu
     count, rest = -(-size // mtu), (size - 1) % mtu + 1
-    air_s = bucket.air_s(mtu, count - 1) + bucket.air_s(rest)
+    air_s = pacer.air_s(mtu, count - 1) + pacer.air_s(rest)
     chain = GilbertElliott(GilbertElliottModel.from_mean(loss), seed=5)
     queue: deque[float] = deque(maxlen=10)
     ages, free, passed = [], 0.0, -math.inf

@@ -17,7 +17,7 @@ from gsc_ros.link.radio.airtime import PLAIN, OnAir, lora, lora_rate_bps
 from gsc_ros.link.traffic.channel import Channel
 from gsc_ros.link.traffic.end import End
 from gsc_ros.link.traffic.pacing import Carrier
-from gsc_ros.link.traffic.sender import Sender, TokenBucket
+from gsc_ros.link.traffic.sender import Pacer, Sender
 
 LORA = profiles.load('lora_915_fhss')
 
@@ -107,7 +107,7 @@ def test_all_state_the_same_time(size):
         assert float(value) / (1e3 if unit == 'ms' else 1) == pytest.approx(took, rel=1e-3)
         sender = channel().sender
         carrier = Carrier(
-            sender.rate_bps, sender.mtu, sender.seal.overhead, sender.bucket.fixed_s, 0.0
+            sender.rate_bps, sender.mtu, sender.seal.overhead, sender.pacer.fixed_s, 0.0
         )
         block_s = LORA.on_air.block_bits / link.rate_bps
         assert carrier.frame_s(payload - FRAME_OVERHEAD) == pytest.approx(took, abs=block_s)
@@ -116,7 +116,7 @@ def test_all_state_the_same_time(size):
     sender.offer(bytes(payload), 0.0, Class.FRAME)
     left = [at for at, _, _ in sender.advance(took)]
     assert left[-1] == pytest.approx(took - LORA.packet_gap)
-    assert sender.bucket.free_at == pytest.approx(took) == sender.sent_s
+    assert sender.pacer.free_at == pytest.approx(took) == sender.sent_s
 
 
 def test_all_state_the_same_rate():
@@ -129,7 +129,7 @@ def test_all_state_the_same_rate():
     assert re.search(r'a full datagram +161\.4\d? ms', said())
     assert re.search(rf'lora_915_fhss +{units.show(carried, "rate")}', link_budget._table())
     # An operator's own rate is what may go out.
-    own = Sender(TokenBucket(1000.0), 203)
+    own = Sender(Pacer(1000.0), 203)
     assert own.rate_bps == pytest.approx(1000.0)
 
 
@@ -141,7 +141,7 @@ def test_all_state_the_same_rate():
 )
 def test_no_two_datagrams_are_on_air_at_once(sizes, loss, block):
     on_air = OnAir(100.0, 16, block)
-    sender = Sender(TokenBucket(5000.0, 0.1, on_air), 203)
+    sender = Sender(Pacer(5000.0, 0.1, on_air), 203)
     sender.guard(loss)
     free, sent_s = 0.0, 0.0
     for number, size in enumerate(sizes):

@@ -25,7 +25,7 @@ def pair(turnaround_s=TURN, **more):
     for channel in (down, up):
 
         def launch(left, datagram, data, channel=channel, launch=channel.launch):
-            talks.append((left - channel.sender.bucket.air_s(len(data)), left, channel))
+            talks.append((left - channel.sender.pacer.air_s(len(data)), left, channel))
             launch(left, datagram, data)
 
         channel.launch = launch

@@ -14,7 +14,7 @@ from gsc_ros.link.datagrams.seals import FramingError
 from gsc_ros.link.radio.losses import GilbertElliott, GilbertElliottModel
 from gsc_ros.link.traffic.channel import Channel
 from gsc_ros.link.traffic.reports import Hearing
-from gsc_ros.link.traffic.sender import Sender, TokenBucket
+from gsc_ros.link.traffic.sender import Pacer, Sender
 
 
 @settings(max_examples=60, deadline=None)
@@ -80,7 +80,7 @@ def test_more_loss_asks_for_more_parity_and_none_for_none():
 
 def datagrams(payload, mtu, loss):
     """What a sender makes of one payload."""
-    sender = Sender(TokenBucket(1e6), mtu)
+    sender = Sender(Pacer(1e6), mtu)
     sender.guard(loss)
     sender.offer(payload, 0.0, Class.FRAME)
     return [(datagram, data) for _, datagram, data in sender.advance(100.0)]

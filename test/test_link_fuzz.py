@@ -10,7 +10,7 @@ from gsc_ros.link.datagrams.framing import MAX_FRAGMENTS, Class
 from gsc_ros.link.datagrams.security import Sealed
 from gsc_ros.link.radio.schedule import Schedule
 from gsc_ros.link.traffic.end import End
-from gsc_ros.link.traffic.sender import Sender, TokenBucket
+from gsc_ros.link.traffic.sender import Pacer, Sender
 
 COUNT = 100_000
 MTU = 120
@@ -20,7 +20,7 @@ KEY = bytes(range(32))
 def good(rng, seal, count):
     """Return the datagrams of payloads of all classes, some of the frames guarded by parity."""
     out = []
-    sender = Sender(TokenBucket(1e9), MTU, seal=seal)
+    sender = Sender(Pacer(1e9), MTU, seal=seal)
     for number in range(count):
         payload = rng.bytes(int(rng.integers(1, 900)))
         klass = list(Class)[int(rng.integers(len(Class)))]

@@ -15,7 +15,7 @@ from gsc_ros.link.traffic.pacing import Carrier, Pace, budget
 def carrier_of(channel):
     sender = channel.sender
     return Carrier(
-        channel.rate_bps, sender.mtu, sender.seal.overhead, sender.bucket.fixed_s, sender.parity
+        channel.rate_bps, sender.mtu, sender.seal.overhead, sender.pacer.fixed_s, sender.parity
     )
 
 

@@ -13,7 +13,7 @@ from gsc_ros.link.datagrams.payloads import Command, Report, Request, Stop
 from gsc_ros.link.radio import budget, profiles
 from gsc_ros.link.traffic.channel import Channel
 from gsc_ros.link.traffic.duplex import HalfDuplex
-from gsc_ros.link.traffic.sender import BACKGROUND, Sender, TokenBucket
+from gsc_ros.link.traffic.sender import BACKGROUND, Pacer, Sender
 
 COMMAND = Command(10**15, (0.5, 0.0, 0.0, 0.0, 0.0, 0.1), 7).pack()
 STOP = Stop(10**15, 3, True, 7).pack()
@@ -27,7 +27,7 @@ def order(sender, now=1e3):
 
 def test_a_stop_goes_before_everything_and_between_fragments():
     for begun in Class:
-        sender = Sender(TokenBucket(8000.0), 50)
+        sender = Sender(Pacer(8000.0), 50)
         sender.offer(bytes(200), 0.0, begun)
         assert [one[1].klass for one in sender.advance(0.0)] == [begun]
         for klass in Class:
@@ -42,7 +42,7 @@ def test_a_stop_goes_before_everything_and_between_fragments():
 def test_a_stop_waits_for_one_datagram_and_no_longer():
     source = random.Random(4)
     for _ in range(200):
-        sender = Sender(TokenBucket(2400.0), 128)
+        sender = Sender(Pacer(2400.0), 128)
         for klass in (Class.COMMAND, Class.FRAME, Class.REQUEST, Class.REPORT):
             sender.offer(bytes(source.randint(1, 400)), 0.0, klass)
         at = source.uniform(0.0, 3.0)
@@ -50,11 +50,11 @@ def test_a_stop_waits_for_one_datagram_and_no_longer():
         sender.offer(STOP, at, Class.STOP)
         left, datagram, _ = sender.step(10.0)
         assert datagram.klass is Class.STOP
-        assert left - at <= sender.bucket.air_s(128) + sender.air_s(len(STOP), Class.STOP) + 1e-6
+        assert left - at <= sender.pacer.air_s(128) + sender.air_s(len(STOP), Class.STOP) + 1e-6
 
 
 def test_commands_still_go_between_the_fragments_of_a_frame_and_are_never_two():
-    sender = Sender(TokenBucket(8000.0), 50)
+    sender = Sender(Pacer(8000.0), 50)
     sender.offer(bytes(200), 0.0, Class.FRAME)
     assert order(sender, 0.0) == [Class.FRAME]
     for _ in range(3):
@@ -108,7 +108,7 @@ def test_half_of_the_air_is_theirs_while_they_wait_and_no_more():
 
 def test_nothing_is_saved_for_later():
     """Commands that nobody waited behind give no credit to a crowd that comes after."""
-    sender = Sender(TokenBucket(8000.0), 128)
+    sender = Sender(Pacer(8000.0), 128)
     for step in range(200):
         sender.offer(COMMAND, step * 0.01, Class.COMMAND)
         list(sender.advance(step * 0.01))

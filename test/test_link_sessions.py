@@ -13,7 +13,7 @@ from gsc_ros.link.datagrams.seals import CHECKSUM
 from gsc_ros.link.datagrams.security import Sealed
 from gsc_ros.link.radio.schedule import Schedule
 from gsc_ros.link.traffic.end import End
-from gsc_ros.link.traffic.sender import Sender, TokenBucket
+from gsc_ros.link.traffic.sender import Pacer, Sender
 
 KEY = bytes(range(32))
 MTU = 60
@@ -22,7 +22,7 @@ CAMERAS = Camera('front', 640, 480), Camera('rear', 320, 240), Camera('mast', 64
 
 def a_run(session, camera, seal, frames, loss, begin=0):
     """The datagrams of one run of a robot: setups and frames, some with parity."""
-    robot, sender = Sender(TokenBucket(1e9), MTU, seal=seal, session=session), FrameSender(5)
+    robot, sender = Sender(Pacer(1e9), MTU, seal=seal, session=session), FrameSender(5)
     robot.guard(loss)
     out = []
     for number in range(frames):

@@ -496,7 +496,7 @@ def test_a_command_that_is_too_late_is_not_executed(bench):
     link = bench(profile='moon_dte_s_13m', delay_scale=0.0, rate_scale=0.02, command_max_age_s=0.2)
     link.know_the_robot()
     up = link.node.up.sender
-    link.wait(lambda: up.next_start is None and up.bucket.free_at < link.node.now())
+    link.wait(lambda: up.next_start is None and up.pacer.free_at < link.node.now())
     link.teleop.publish(drive(0.1))
     link.wait(lambda: up.counts[Class.COMMAND].sent == 1)
     link.teleop.publish(drive(0.2))
@@ -508,7 +508,7 @@ def test_a_stop_takes_the_place_of_a_command_that_waits(bench):
     link = bench(profile='moon_dte_s_13m', delay_scale=0.0, rate_scale=0.02, command_max_age_s=9.0)
     link.know_the_robot()
     up, ran = link.node.up.sender, link.node.robot.commands.gate
-    link.wait(lambda: up.next_start is None and up.bucket.free_at < link.node.now())
+    link.wait(lambda: up.next_start is None and up.pacer.free_at < link.node.now())
     stopping = link.peer.create_publisher(Bool, topics.STOP, topics.NEWEST)
     link.wait(stopping.get_subscription_count)
     link.teleop.publish(drive(0.1))

@@ -22,7 +22,7 @@ from gsc_ros.link.datagrams.frames import FRAME_OVERHEAD, Camera, Setup  # noqa:
 from gsc_ros.link.datagrams.framing import Class  # noqa: E402
 from gsc_ros.link.datagrams.payloads import Command  # noqa: E402
 from gsc_ros.link.radio import profiles, schedule  # noqa: E402
-from gsc_ros.link.traffic.sender import Sender, TokenBucket  # noqa: E402
+from gsc_ros.link.traffic.sender import Pacer, Sender  # noqa: E402
 from gsc_ros.link.traffic.transports.caller import HOLD_S  # noqa: E402
 from gsc_ros.nodes.link_ground import LinkGround  # noqa: E402
 from gsc_ros.nodes.link_robot import LinkRobot  # noqa: E402
@@ -144,7 +144,7 @@ def test_frames_commands_requests_and_reports_cross(pair):
     sent = [frame(2 * number) for number in range(3)]
     for number, message in enumerate(sent):
         # A frame that waits for the air may be cut.
-        pair.wait(lambda: robot.node.end.sender.bucket.free_at < robot.node.now())
+        pair.wait(lambda: robot.node.end.sender.pacer.free_at < robot.node.now())
         robot.says[topics.CODED].publish(message)
         pair.wait(lambda n=number: min(map(len, images)) > n)
     assert [m.sequence for m in ground.got[topics.RECEIVED]] == [0, 2, 4]
@@ -199,7 +199,7 @@ class Flood(deque):
 def test_a_flood_does_not_keep_the_robot_from_being_stopped(ros):
     robot = active(LinkRobot, ros, security=False, local='127.0.0.1:0', command_timeout_s=0.05)
     try:
-        sender = Sender(TokenBucket(1e9), 1400)
+        sender = Sender(Pacer(1e9), 1400)
         stamp_us, address = robot.get_clock().now().nanoseconds // 1000, robot.session & 0xFF
         command = Command(stamp_us, (0.5, 0.0, 0.0, 0.0, 0.0, 0.0), address)
         sender.offer(command.pack(), 0.0, Class.COMMAND)
@@ -242,7 +242,7 @@ def crafted(rng, number):
 def test_no_payload_ends_a_node(ros, kind):
     node = active(kind, ros, security=False, local='127.0.0.1:0')
     try:
-        rng, sender = np.random.default_rng(3), Sender(TokenBucket(1e9), 1400)
+        rng, sender = np.random.default_rng(3), Sender(Pacer(1e9), 1400)
         for number in range(2000):
             klass, payload = crafted(rng, number)
             sender.offer(payload, number, klass)
@@ -455,7 +455,7 @@ def test_a_ground_calls_a_robot_that_has_no_remote(key_files):
 def test_an_end_follows_the_other_to_a_new_address(ros):
     ground = active(LinkGround, ros, security=False, local='127.0.0.1:0')
     try:
-        transport, sender = ground._transport, Sender(TokenBucket(1e9), 1400)
+        transport, sender = ground._transport, Sender(Pacer(1e9), 1400)
 
         def call(port):
             sender.offer(b'frame', 0.0, Class.FRAME)

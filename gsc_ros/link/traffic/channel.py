@@ -20,7 +20,7 @@ from gsc_ros.link.radio.codes import WRONG_SHARE, Code
 from gsc_ros.link.radio.losses import GilbertElliott, GilbertElliottModel
 from gsc_ros.link.radio.schedule import Schedule, Stretch
 from gsc_ros.link.traffic.duplex import HalfDuplex
-from gsc_ros.link.traffic.sender import EPSILON_S, Sender, TokenBucket
+from gsc_ros.link.traffic.sender import EPSILON_S, Pacer, Sender
 from gsc_ros.link.traffic.statistics import Statistics
 
 # The far end gives a payload up when it heard nothing of it for so many full datagrams' time.
@@ -64,12 +64,12 @@ class Channel:
         rates = schedule.rates if schedule else []
         delays = [one.delay_s for one in schedule.stretches if one.rate_bps] if schedule else []
         self._least_delay_s = min((d for d in delays if d is not None), default=delay_s)
-        bucket = TokenBucket(rates[0] if rates else rate_bps, gap_s, on_air)
+        pacer = Pacer(rates[0] if rates else rate_bps, gap_s, on_air)
         self._delay_s = delay_s
         self.fade_db = 0.0
         self.medium: HalfDuplex | None = None  # that others share
-        self.sender = Sender(bucket, mtu, max_age_s, schedule, seal, session)
-        quiet = _QUIET_DATAGRAMS * bucket.air_s(mtu) if bucket.rate_bps else 1.0
+        self.sender = Sender(pacer, mtu, max_age_s, schedule, seal, session)
+        quiet = _QUIET_DATAGRAMS * pacer.air_s(mtu) if pacer.rate_bps else 1.0
         self.receiver = Reassembler(quiet + EPSILON_S, seal)
         self._loss = GilbertElliott(loss or GilbertElliottModel(), seed)
         self._code = code

@@ -41,16 +41,16 @@ class HalfDuplex:
             sent = talker.sender.step(now)
             if sent is not None:
                 talker.launch(*sent)
-                self._free_at = talker.sender.bucket.free_at
+                self._free_at = talker.sender.pacer.free_at
             if not talker.sender.under_way:
                 self._talker, self._last = None, talker
         for channel in self._channels:
-            bucket = channel.sender.bucket
-            bucket.free_at = max(bucket.free_at, self._busy_until)
+            pacer = channel.sender.pacer
+            pacer.free_at = max(pacer.free_at, self._busy_until)
 
     @property
     def _busy_until(self) -> float:
-        return self._talker.sender.bucket.free_at if self._talker else self._free_at
+        return self._talker.sender.pacer.free_at if self._talker else self._free_at
 
     def _turn(self, now: float) -> 'Channel | None':
         """Whose turn it is at `now`; None when nobody can send yet."""

@@ -13,7 +13,7 @@ from gsc_ros.link.datagrams.reassembly import Reassembler, Received
 from gsc_ros.link.datagrams.seals import CHECKSUM, Seal
 from gsc_ros.link.radio.airtime import PLAIN, OnAir
 from gsc_ros.link.radio.schedule import Schedule
-from gsc_ros.link.traffic.sender import Sender, TokenBucket
+from gsc_ros.link.traffic.sender import Pacer, Sender
 from gsc_ros.link.traffic.statistics import Statistics
 
 # The far end gives a payload up when it heard nothing of it for so many full datagrams' time and
@@ -31,7 +31,7 @@ class End:
     schedule: bits a second that may go out over time, the same at both ends; mtu: bytes a
     datagram; delay_s: how long a datagram is on its way when nothing holds it up, where the
     schedule does not say; turn_s: how long the radio takes to get the air, where both directions
-    share it; gap_s, on_air: see `TokenBucket`; max_age_s: see `Sender`; out, into: how datagrams
+    share it; gap_s, on_air: see `Pacer`; max_age_s: see `Sender`; out, into: how datagrams
     are proven that go out and come in; session: of this end, None for a random one. Raises
     ValueError for values out of range.
     """
@@ -50,12 +50,12 @@ class End:
         into: Seal = CHECKSUM,
         session: int | None = None,
     ) -> None:
-        bucket = TokenBucket(min(schedule.rates, default=0.0), gap_s, on_air)
+        pacer = Pacer(min(schedule.rates, default=0.0), gap_s, on_air)
         self._delay_s, self.turn_s = delay_s, turn_s
         self._now = 0.0
         session = random_session() if session is None else session
-        self.sender = Sender(bucket, mtu, max_age_s, schedule, out, session)
-        quiet = _QUIET_DATAGRAMS * bucket.air_s(mtu) if bucket.rate_bps else 0.0
+        self.sender = Sender(pacer, mtu, max_age_s, schedule, out, session)
+        quiet = _QUIET_DATAGRAMS * pacer.air_s(mtu) if pacer.rate_bps else 0.0
         self.receiver = Reassembler(quiet + _JITTER_S, into)
         self.sent = self.heard_bytes = 0
 
@@ -82,8 +82,8 @@ class End:
     def outgoing(self, now: float) -> Iterator[bytes]:
         """Yield the datagrams whose turn it is at `now`."""
         self._now = now
-        bucket = self.sender.bucket
-        bucket.free_at = max(bucket.free_at, now - _CATCH_UP_S)
+        pacer = self.sender.pacer
+        pacer.free_at = max(pacer.free_at, now - _CATCH_UP_S)
         for _, _, data in self.sender.advance(now):
             self.sent += 1
             yield data

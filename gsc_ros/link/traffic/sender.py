@@ -53,12 +53,12 @@ _Load = list[tuple[int, int]]  # sizes of datagrams in bytes, and how many there
 
 
 @dataclass
-class TokenBucket:
+class Pacer:
     """
     Bytes a second, in explicit time.
 
     rate_bps: of the bits; on_air: what datagrams take besides their bytes; gap_s: silence behind
-    each. The bucket holds no credit: a datagram may go when the debt of the one before is paid,
+    each. The pacer holds no credit: a datagram may go when the debt of the one before is paid,
     and its own is paid exactly when its last bit has left. So the radio never bursts above its
     rate.
     """
@@ -88,7 +88,7 @@ class TokenBucket:
             return self.gap_s
         return self.on_air.fixed_bits / self.rate_bps + self.gap_s
 
-    def spend(self, size: int, start: float) -> float:
+    def send(self, size: int, start: float) -> float:
         """Send `size` bytes from `start` on; returns when the last bit leaves."""
         self.free_at = start + self.air_s(size)
         return self.free_at - self.gap_s
@@ -117,14 +117,14 @@ class Sender:
     The sending end: what goes out next, and when. Bounded: one waiting payload per class.
 
     mtu: bytes a datagram at most; max_age_s: a payload that waited longer is stale (None: no limit
-    but the frame-time rule above); schedule: the rate over time (None: the bucket's for ever);
+    but the frame-time rule above); schedule: the rate over time (None: the pacer's for ever);
     seal: how datagrams are proven; session: of this end, see `framing.py`. `guard` says against
     what losses. Raises ValueError for values out of range.
     """
 
     def __init__(
         self,
-        bucket: TokenBucket,
+        pacer: Pacer,
         mtu: int,
         max_age_s: float | None = None,
         schedule: Schedule | None = None,
@@ -136,14 +136,14 @@ class Sender:
             raise ValueError(f'session must be 1 to 65535, its low byte not 0, got {session}')
         if max_age_s is not None and not max_age_s > 0:
             raise ValueError(f'max_age_s must be above 0 s, got {max_age_s}')
-        self.bucket = bucket
+        self.pacer = pacer
         self.mtu = mtu
         self.seal = seal
         self.session = session
         self._loss, self._burst = 0.0, 1.0
         self.parity = 0.0  # share of the last frame's bytes on air
         self.max_age_s = max_age_s
-        self.schedule = schedule or Schedule.constant(bucket.rate_bps)
+        self.schedule = schedule or Schedule.constant(pacer.rate_bps)
         self._check_windows()
         self._turn_at = float('-inf')
         self._opens: float | None = None  # of a closed link that traffic waits for
@@ -187,11 +187,11 @@ class Sender:
         elif klass not in self._sending and self._left[klass] <= now:
             self._left[klass] = float('inf')
         self._waiting[klass] = _Waiting(payload, now, firm)
-        self.bucket.free_at = max(self.bucket.free_at, now)
+        self.pacer.free_at = max(self.pacer.free_at, now)
 
     def take_turn(self, start: float) -> None:
         """Begin at `start` (s), after others had the air: waiting for them cuts no frame."""
-        self.bucket.free_at = self._turn_at = start
+        self.pacer.free_at = self._turn_at = start
 
     def advance(self, now: float) -> Iterator[tuple[float, Datagram, bytes]]:
         """Yield datagrams whose turn comes up to `now`: when the last bit leaves, and bytes."""
@@ -200,8 +200,8 @@ class Sender:
 
     def step(self, now: float) -> tuple[float, Datagram, bytes] | None:
         """Return the next of :meth:`advance`, or None."""
-        while self._busy and self.bucket.free_at <= now:
-            start = self.bucket.free_at
+        while self._busy and self.pacer.free_at <= now:
+            start = self.pacer.free_at
             if not self._open(start):
                 continue
             datagram = self._next(start)
@@ -214,10 +214,10 @@ class Sender:
                 self.trouble = str(error)
                 continue
             self.sent_bytes += len(data)
-            left = self.bucket.spend(len(data), start)
-            self.sent_s += self.bucket.free_at - start
-            self._account(datagram.klass, self.bucket.free_at - start)
-            self._left[datagram.klass] = self.bucket.free_at
+            left = self.pacer.send(len(data), start)
+            self.sent_s += self.pacer.free_at - start
+            self._account(datagram.klass, self.pacer.free_at - start)
+            self._left[datagram.klass] = self.pacer.free_at
             return left, datagram, data
         return None
 
@@ -241,7 +241,7 @@ class Sender:
         return self._seconds(self._fragments(size, step))
 
     def _seconds(self, load: _Load) -> float:
-        return sum(self.bucket.air_s(size, count) for size, count in load if count)
+        return sum(self.pacer.air_s(size, count) for size, count in load if count)
 
     def _guard(self, payload_bytes: int, klass: Class) -> tuple[int, int]:
         """Bytes of a fragment, and how many of parity follow."""
@@ -257,12 +257,12 @@ class Sender:
     @property
     def rate_bps(self) -> float:
         """Bits a second on air with full datagrams: the last computed rate less the gaps."""
-        return self.mtu * 8 / self.bucket.air_s(self.mtu)
+        return self.mtu * 8 / self.pacer.air_s(self.mtu)
 
     def rate_at(self, now: float) -> tuple[float, float]:
         """Return `rate_bps` at a time (0: closed), and when it changes (s; infinite: never)."""
         rate, end = self.schedule.at(now)
-        return self.mtu * 8 / replace(self.bucket, rate_bps=rate).air_s(self.mtu), end
+        return self.mtu * 8 / replace(self.pacer, rate_bps=rate).air_s(self.mtu), end
 
     @property
     def max_payload(self) -> int:
@@ -272,7 +272,7 @@ class Sender:
     @property
     def next_start(self) -> float | None:
         """When the next datagram may go (s), or None when there is nothing to send."""
-        return self.bucket.free_at if self._busy else None
+        return self.pacer.free_at if self._busy else None
 
     def waits(self, klass: Class) -> bytes | None:
         """Return the payload of a class that waits, if there is one."""
@@ -299,7 +299,7 @@ class Sender:
         """Raise ValueError when no window is long enough for a datagram."""
         if not self.schedule.rates:
             return
-        slowest = replace(self.bucket, rate_bps=self.schedule.rates[0])
+        slowest = replace(self.pacer, rate_bps=self.schedule.rates[0])
         least = min(one.seconds for one in self.schedule.stretches if one.rate_bps)
         if math.isfinite(self.schedule.closes(0.0)) and slowest.air_s(self.mtu) > least:
             raise ValueError(
@@ -310,14 +310,14 @@ class Sender:
         """Whether a datagram can go at `start`; else wait for the window that it can go in."""
         rate = self.schedule.stretch(start).rate_bps
         if rate:
-            self.bucket.rate_bps = rate
+            self.pacer.rate_bps = rate
             closes = self.schedule.closes(start)
-            if start + self.bucket.air_s(self.mtu) <= closes + EPSILON_S:
+            if start + self.pacer.air_s(self.mtu) <= closes + EPSILON_S:
                 if self._opens is not None and start >= self._opens - EPSILON_S:
                     self._reopen(start)
                 return bool(self._sending or self._waiting)
             start = closes
-        self._opens = self.bucket.free_at = self.schedule.opens(start)
+        self._opens = self.pacer.free_at = self.schedule.opens(start)
         return False
 
     def _reopen(self, start: float) -> None:
@@ -371,7 +371,7 @@ class Sender:
         """Note who had the air, for what is owed to those in the background that wait."""
         if klass in BACKGROUND:
             self._owed_s = max(0.0, self._owed_s - air_s)
-            self._went_at[klass] = self.bucket.free_at
+            self._went_at[klass] = self.pacer.free_at
         elif klass is not Class.STOP:
             self._owed_s += air_s
         if not any(waiting in BACKGROUND for waiting in self._waiting):

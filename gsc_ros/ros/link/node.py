@@ -267,7 +267,7 @@ class LinkBase(GscNode[P]):
             open=rate > 0,
             mtu=self.downlink.mtu,
             overhead=self.downlink.seal.overhead,
-            gap_s=self.downlink.bucket.fixed_s,
+            gap_s=self.downlink.pacer.fixed_s,
             parity=self.downlink.parity,
             frames_sent=stats.sent,
             frames_delivered=stats.delivered,
