@@ -157,7 +157,7 @@ def losses() -> None:
 
 
 def crossing(
-    model: GilbertElliottModel, mtu: int, frames: int, guarded: bool
+    model: GilbertElliottModel, mtu: int, frames: int, with_parity: bool
 ) -> tuple[Channel, float]:
     """
     Send a steady stream of frames over a lossy link, as many as it can take.
@@ -165,8 +165,8 @@ def crossing(
     Returns the channel, and the bytes shown for each byte sent.
     """
     channel = Channel(9600.0, 0.05, mtu, loss=model, seed=3)
-    if guarded:
-        channel.sender.guard(model.mean_loss, max(1.0, model.mean_burst))
+    if with_parity:
+        channel.sender.set_fec(model.mean_loss, max(1.0, model.mean_burst))
     step = 1.01 * channel.frame_s(FRAME_BYTES)
     out = []
     for number in range(frames):
@@ -194,8 +194,8 @@ def lost() -> None:
         for tenths in range(7):
             model = GilbertElliottModel.from_mean(tenths / 10, burst if tenths else None)
             row = f'  {tenths / 10:>6.0%}'
-            for guarded in (False, True):
-                channel, air = crossing(model, mtu, frames, guarded)
+            for with_parity in (False, True):
+                channel, air = crossing(model, mtu, frames, with_parity)
                 s = channel.statistics(0.0)
                 whole = (s.delivered - s.truncated) / frames
                 row += f'{whole:>9.1%}{s.truncated / frames:>9.1%}{air:>9.1%}'
@@ -310,7 +310,7 @@ def throttled(name: str, loss: float, seconds: float) -> tuple[float, float]:
 def ours(name: str, loss: float, seconds: float) -> tuple[float, float, float]:
     """Send the same frames over this link; also returns the mean share of them shown."""
     channel, size = channel_of(name, loss=loss), FRAME_BYTES + FRAME_OVERHEAD
-    channel.sender.guard(loss)
+    channel.sender.set_fec(loss)
     ages, shares, tick = [], [], 0
     while tick * 0.2 < seconds:
         event = channel.next_event()

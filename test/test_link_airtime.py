@@ -142,7 +142,7 @@ def test_all_state_the_same_rate():
 def test_no_two_datagrams_are_on_air_at_once(sizes, loss, block):
     on_air = OnAir(100.0, 16, block)
     sender = Sender(Pacer(5000.0, 0.1, on_air), 203)
-    sender.guard(loss)
+    sender.set_fec(loss)
     free, sent_s = 0.0, 0.0
     for number, size in enumerate(sizes):
         sender.offer(bytes(size), 0.2 * number, Class.FRAME)

@@ -352,7 +352,7 @@ def test_a_key_frame_that_waits_keeps_its_place_while_it_is_fresh():
     first, key, delta, other = (frame(float(n), 300) for n in range(4))
     channel.offer(first, 0.0)
     channel.poll(0.0)
-    channel.offer(key, 0.1 * frame_s, firm=True)
+    channel.offer(key, 0.1 * frame_s, is_keyframe=True)
     channel.offer(delta, 0.2 * frame_s)
     assert channel.statistics(0.2 * frame_s).stale == 1
     out = [r for _, r in run(channel, [], 5.0)]
@@ -362,8 +362,8 @@ def test_a_key_frame_that_waits_keeps_its_place_while_it_is_fresh():
         channel = Channel(8000.0, mtu=1115)
         channel.offer(first, 0.0)
         channel.poll(0.0)
-        channel.offer(key, 0.05 * frame_s, firm=True)
-        channel.offer(other, later * frame_s, firm=newer_is_firm)
+        channel.offer(key, 0.05 * frame_s, is_keyframe=True)
+        channel.offer(other, later * frame_s, is_keyframe=newer_is_firm)
         out = [r for _, r in run(channel, [], 5.0)]
         assert [stamp_of(r) for r in out] == [0.0, shown]
         stats = channel.statistics(5.0)

@@ -72,7 +72,7 @@ def both(down, up, frames, commands):
 )
 def test_they_never_talk_at_once_and_both_get_through(size, every, command_every, turn, loss):
     down, up, talks = pair(turn)
-    down.sender.guard(loss)
+    down.sender.set_fec(loss)
     until = 20.0
     frames = stream(size, every, until)
     commands = stream(20, command_every, until, Class.COMMAND)

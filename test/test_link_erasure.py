@@ -81,7 +81,7 @@ def test_more_loss_asks_for_more_parity_and_none_for_none():
 def datagrams(payload, mtu, loss):
     """What a sender makes of one payload."""
     sender = Sender(Pacer(1e6), mtu)
-    sender.guard(loss)
+    sender.set_fec(loss)
     sender.offer(payload, 0.0, Class.FRAME)
     return [(datagram, data) for _, datagram, data in sender.advance(100.0)]
 
@@ -139,7 +139,7 @@ def test_parity_of_another_payload_is_counted_and_kept_out():
 def test_the_loss_is_seen_rightly_behind_parity(burst):
     model = GilbertElliottModel.from_mean(0.2, burst)
     channel = Channel(9600.0, 0.0, 60, loss=model, seed=5)
-    channel.sender.guard(0.2)
+    channel.sender.set_fec(0.2)
     hearing, step = Hearing(channel.receiver), 1.01 * channel.frame_s(300)
     seen = []
     for number in range(4000):
@@ -163,7 +163,7 @@ def test_the_loss_is_seen_rightly_behind_parity(burst):
 )
 def test_parity_makes_no_frame_older(size, rate, mtu, overload, loss, setups):
     channel = Channel(rate, 0.1, mtu)
-    channel.sender.guard(loss)
+    channel.sender.set_fec(loss)
     frame_s = channel.frame_s(size)
     until = 30 * frame_s
     offers = stream(size, frame_s / overload, until)
@@ -177,11 +177,11 @@ def test_parity_makes_no_frame_older(size, rate, mtu, overload, loss, setups):
     assert sum(r.klass is Class.FRAME for _, r in arrivals) >= 20
 
 
-def goodput(guarded, model, frames=3000):
+def goodput(protected, model, frames=3000):
     """Bytes of frames that are of use, for each byte that went on air, as a steady stream."""
     channel = Channel(9600.0, 0.0, 63, loss=model, seed=11)
-    if guarded:
-        channel.sender.guard(model.mean_loss, max(1.0, model.mean_burst))
+    if protected:
+        channel.sender.set_fec(model.mean_loss, max(1.0, model.mean_burst))
     step = 1.01 * channel.frame_s(300)
     out = []
     for number in range(frames):

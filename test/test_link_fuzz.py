@@ -18,13 +18,13 @@ KEY = bytes(range(32))
 
 
 def good(rng, seal, count):
-    """Return the datagrams of payloads of all classes, some of the frames guarded by parity."""
+    """Return the datagrams of payloads of all classes, some of the frames protected by parity."""
     out = []
     sender = Sender(Pacer(1e9), MTU, seal=seal)
     for number in range(count):
         payload = rng.bytes(int(rng.integers(1, 900)))
         klass = list(Class)[int(rng.integers(len(Class)))]
-        sender.guard(0.3 * int(rng.integers(2)))
+        sender.set_fec(0.3 * int(rng.integers(2)))
         sender.offer(payload, number, klass)
         out += [data for _, _, data in sender.advance(number + 0.5)]
     return out

@@ -32,10 +32,10 @@ def test_it_knows_how_long_a_frame_is_on_air(size, rate, mtu, gap):
     assert carrier.frame_s(size) == pytest.approx(frame_s, rel=1e-6)
     assert carrier.fitting(frame_s * 1.000001, 4000) == size
     assert carrier.fitting(frame_s * 1.000001, size - 10) == size - 10
-    channel.sender.guard(0.2)
+    channel.sender.set_fec(0.2)
     channel.offer(bytes(size + FRAME_OVERHEAD), 0.0)
-    guarded = carrier_of(channel).frame_s(size)
-    assert guarded == pytest.approx(channel.frame_s(size + FRAME_OVERHEAD), rel=0.2)
+    protected = carrier_of(channel).frame_s(size)
+    assert protected == pytest.approx(channel.frame_s(size + FRAME_OVERHEAD), rel=0.2)
 
 
 def drive(channel, period, encode_s, seconds, max_rate=60.0, jitter=0.0):

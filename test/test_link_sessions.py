@@ -23,7 +23,7 @@ CAMERAS = Camera('front', 640, 480), Camera('rear', 320, 240), Camera('mast', 64
 def a_run(session, camera, seal, frames, loss, begin=0):
     """The datagrams of one run of a robot: setups and frames, some with parity."""
     robot, sender = Sender(Pacer(1e9), MTU, seal=seal, session=session), FrameSender(5)
-    robot.guard(loss)
+    robot.set_fec(loss)
     out = []
     for number in range(frames):
         stamp = 10**18 + number * 10**8

@@ -25,11 +25,11 @@ last fragment says so (`end`), and whether the sender left off a tail (`cut`): t
 because a sender may decide to stop while a payload is on its way. Order is kept on a radio: a
 datagram of a newer payload means that no more of an older one will come.
 
-A frame may be *guarded*: behind its last fragment comes parity (`erasure.py`), from which lost
+A frame may be *protected*: behind its last fragment comes parity (`erasure.py`), from which lost
 fragments are restored. Two more traffic classes say so: 4 is a frame's last fragment that has
-parity behind it, 5 is parity. Fragments of a guarded frame are equally long but for the last.
+parity behind it, 5 is parity. Fragments of a protected frame are equally long but for the last.
 Parity has an index of its own, `end` on the last of it, `cut` as the frame's end has it, and the
-number of bytes that it protects (uint16) before its own. A guarded frame waits for its parity
+number of bytes that it protects (uint16) before its own. A protected frame waits for its parity
 when something is missing; any other is handed up as soon as its end came.
 """
 
@@ -56,10 +56,10 @@ MAX_SESSION = 0xFFFF
 MAX_CAMERA = 7
 _CLASS = 0x1F
 _END, _CUT, _CAMERA_SHIFT, _SPARE = 0x80, 0x40, 3, 0x07
-_GUARDED, _PARITY = 4, 5  # traffic classes, both of frames
+_PROTECTED, _PARITY = 4, 5  # traffic classes, both of frames
 SIZE = struct.Struct('>H')
 PARITY_HEAD_BYTES = SIZE.size
-MAX_GUARDED = 0xFFFF  # bytes of a payload that parity can tell
+MAX_PROTECTED_BYTES = 0xFFFF  # bytes of a payload that parity can tell
 
 
 class Class(IntEnum):
@@ -92,7 +92,7 @@ class Datagram:
     """
     One fragment and its place; `end`: it is the last; `cut`: a tail was left off behind it.
 
-    guarded: parity comes behind this end; parity: it is some (both of frames only). session: of
+    protected: parity comes behind this end; parity: it is some (both of frames only). session: of
     the sender; camera: 0 to 7.
     """
 
@@ -102,18 +102,18 @@ class Datagram:
     fragment: bytes
     end: bool = False
     cut: bool = False
-    guarded: bool = False
+    protected: bool = False
     parity: bool = False
     session: int = 1
     camera: int = 0
 
     def __post_init__(self) -> None:
-        if (self.guarded or self.parity) and self.klass is not Class.FRAME:
+        if (self.protected or self.parity) and self.klass is not Class.FRAME:
             raise ValueError(f'only frames have parity, not {self.klass.name}')
 
     def pack(self, seal: Seal = CHECKSUM) -> bytes:
         """Return the bytes for the air."""
-        traffic_class = _PARITY if self.parity else _GUARDED if self.guarded else self.klass
+        traffic_class = _PARITY if self.parity else _PROTECTED if self.protected else self.klass
         first = seal.version << VERSION_SHIFT | traffic_class
         flags = _END * self.end | _CUT * self.cut | self.camera << _CAMERA_SHIFT
         place = PLACE.pack(self.session, self.number, flags, self.index)
@@ -130,12 +130,12 @@ class Datagram:
         if len(opened.rest) <= PLACE.size:
             raise FramingError('a datagram needs a fragment')
         traffic_class = opened.first[0] & _CLASS
-        guarded, parity = traffic_class == _GUARDED, traffic_class == _PARITY
+        protected, parity = traffic_class == _PROTECTED, traffic_class == _PARITY
         if traffic_class in RESERVED:
             raise FramingError(f'class {RESERVED[traffic_class]} is not used yet')
-        if not (guarded or parity or traffic_class in Class._value2member_map_):
+        if not (protected or parity or traffic_class in Class._value2member_map_):
             raise FramingError(f'unknown class {traffic_class}')
-        klass = Class.FRAME if guarded or parity else Class(traffic_class)
+        klass = Class.FRAME if protected or parity else Class(traffic_class)
         session, number, flags, index = PLACE.unpack_from(opened.rest)
         fragment = bytes(opened.rest[PLACE.size :])
         if flags & _SPARE:
@@ -151,7 +151,7 @@ class Datagram:
             fragment,
             end=bool(flags & _END),
             cut=bool(flags & _CUT),
-            guarded=guarded,
+            protected=protected,
             parity=parity,
             session=session,
             camera=flags >> _CAMERA_SHIFT & MAX_CAMERA,
@@ -242,7 +242,7 @@ def parity(payload: bytes, step: int, count: int) -> list[bytes]:
     Each has `step` + 2 bytes. Raises ValueError for a payload above 65535 bytes, and for more
     parity than there is.
     """
-    if len(payload) > MAX_GUARDED:
-        raise ValueError(f'parity protects up to {MAX_GUARDED} bytes, got {len(payload)}')
+    if len(payload) > MAX_PROTECTED_BYTES:
+        raise ValueError(f'parity protects up to {MAX_PROTECTED_BYTES} bytes, got {len(payload)}')
     data = [payload[at : at + step] for at in range(0, len(payload), step)]
     return [SIZE.pack(len(payload)) + part for part in erasure.parity(data, count)]

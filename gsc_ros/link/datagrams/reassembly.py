@@ -57,7 +57,7 @@ class _Partial:
     parts: dict[int, bytes] = field(default_factory=dict)
     end: int | None = None
     cut: bool = False
-    guard: ProtectedPayload | None = None
+    protected: ProtectedPayload | None = None
     parity: dict[int, bytes] = field(default_factory=dict)
     restored: bytes | None = None
 
@@ -68,8 +68,8 @@ class _Partial:
     @property
     def count(self) -> int | None:
         """How many fragments of data there are, once it is known."""
-        if self.guard is not None:
-            return self.guard.count
+        if self.protected is not None:
+            return self.protected.count
         return None if self.end is None else 1 + self.end
 
     @property
@@ -80,32 +80,32 @@ class _Partial:
         """Keep a datagram's part; False for one that does not belong to those before."""
         index, fragment = datagram.index, datagram.fragment
         if datagram.parity:
-            guard = ProtectedPayload.of(fragment)
-            known = self.guard or (guard if self._agrees(guard) else None)
-            if guard != known:
+            protected = ProtectedPayload.of(fragment)
+            known = self.protected or (protected if self._agrees(protected) else None)
+            if protected != known:
                 return False
-            self.guard, self.cut = guard, datagram.cut
+            self.protected, self.cut = protected, datagram.cut
             self.parity[index] = fragment[SIZE.size :]
             return True
         if self.end is not None and index > self.end:
             return False
-        if self.guard is not None and not self.guard.fits(index, fragment, datagram.end):
+        if self.protected is not None and not self.protected.fits(index, fragment, datagram.end):
             return False
         self.parts[index] = fragment
         if datagram.end:
             self.end, self.cut = index, datagram.cut
         return True
 
-    def _agrees(self, guard: ProtectedPayload) -> bool:
-        return all(guard.fits(i, part, i == self.end) for i, part in self.parts.items())
+    def _agrees(self, protected: ProtectedPayload) -> bool:
+        return all(protected.fits(i, part, i == self.end) for i, part in self.parts.items())
 
     def restore(self) -> bool:
         """Make it whole from its parity, if there is enough of it."""
-        guard = self.guard
-        if guard is None or len(self.parts) + len(self.parity) < guard.count:
+        protected = self.protected
+        if protected is None or len(self.parts) + len(self.parity) < protected.count:
             return False
-        known = self.parts | {guard.count + j: part for j, part in self.parity.items()}
-        self.restored = b''.join(erasure.restore(known, guard.count))[: guard.size]
+        known = self.parts | {protected.count + j: part for j, part in self.parity.items()}
+        self.restored = b''.join(erasure.restore(known, protected.count))[: protected.size]
         return True
 
     def received(self) -> Received | None:
@@ -251,7 +251,7 @@ class Reassembler:
         partial.heard = now
         restored = not partial.whole and partial.restore()
         self.restored += restored
-        if restored or partial.whole or (datagram.end and not datagram.guarded):
+        if restored or partial.whole or (datagram.end and not datagram.protected):
             ready += self._finish(klass)
         return ready
 

@@ -105,7 +105,7 @@ class Channel:
         return self.sender.air_s(payload_bytes)
 
     def offer(
-        self, payload: bytes, now: float, klass: Class = Class.FRAME, firm: bool = False
+        self, payload: bytes, now: float, klass: Class = Class.FRAME, is_keyframe: bool = False
     ) -> None:
         """
         Offer a payload at time `now`; see `Sender.offer`.
@@ -113,7 +113,7 @@ class Channel:
         Raises ValueError when it is empty or too large for the MTU.
         """
         self._advance(now)
-        self.sender.offer(payload, now, klass, firm)
+        self.sender.offer(payload, now, klass, is_keyframe)
 
     def poll(self, now: float) -> list[Received]:
         """Return what has come out at the far end up to `now`, in order."""

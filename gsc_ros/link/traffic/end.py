@@ -66,14 +66,14 @@ class End:
         return self._delay_s if delay_s is None else delay_s
 
     def offer(
-        self, payload: bytes, now: float, klass: Class = Class.FRAME, firm: bool = False
+        self, payload: bytes, now: float, klass: Class = Class.FRAME, is_keyframe: bool = False
     ) -> None:
         """
         Offer a payload at time `now`; see `Sender.offer`.
 
         Raises ValueError when it is empty or too large for the MTU.
         """
-        self.sender.offer(payload, now, klass, firm)
+        self.sender.offer(payload, now, klass, is_keyframe)
 
     def frame_s(self, payload_bytes: int) -> float:
         """Time that a payload of so many bytes takes on air, s."""

@@ -21,9 +21,9 @@ class Outlet(Protocol):
     def turn_s(self) -> float:
         """Time that it takes to get the air when nobody talks, s."""
 
-    def offer(self, payload: bytes, now: float, klass: Class, firm: bool = False) -> None:
+    def offer(self, payload: bytes, now: float, klass: Class, is_keyframe: bool = False) -> None:
         """
-        Offer a payload; ``firm``: others lean on it.
+        Offer a payload; ``is_keyframe``: delta frames need it.
 
         Raises ValueError when it is empty or too large for the MTU.
         """

@@ -11,10 +11,10 @@ the frame on the screen is never older than two frame times + delay, however muc
 quarter is reached only when offers pause for most of a frame time, or urgent traffic takes as
 much: then the newest frame is still the best there is.) A link with room to spare cuts nothing.
 
-Where later frames lean on one (`offer(firm=True)`: a key frame), it keeps its place against those
-that lean on it for as long as it is not stale.
+A key frame (`offer(is_keyframe=True)`) that waits is not replaced by a delta frame, which needs
+it, for as long as the key frame is not stale.
 
-With losses to guard against (`Sender.guard`) parity goes behind a frame (`erasure.py`). Its own
+With losses (`Sender.set_fec`) parity goes behind a frame (`erasure.py`). Its own
 time on air includes that, so the rule stays. A frame that is held up on its way loses its parity
 first, from the end.
 
@@ -98,7 +98,7 @@ class Pacer:
 class _Waiting:
     payload: bytes
     offered_at: float
-    firm: bool
+    is_keyframe: bool
 
 
 @dataclass
@@ -118,8 +118,8 @@ class Sender:
 
     mtu: bytes a datagram at most; max_age_s: a payload that waited longer is stale (None: no limit
     but the frame-time rule above); schedule: the rate over time (None: the pacer's for ever);
-    seal: how datagrams are proven; session: of this end, see `framing.py`. `guard` says against
-    what losses. Raises ValueError for values out of range.
+    seal: how datagrams are proven; session: of this end, see `framing.py`. `set_fec` sets
+    the losses that parity is for. Raises ValueError for values out of range.
     """
 
     def __init__(
@@ -161,16 +161,16 @@ class Sender:
         # and so does not wait for it.
         self._left = dict.fromkeys(Class, float('-inf'))
 
-    def guard(self, loss: float, burst: float = 1.0) -> None:
+    def set_fec(self, loss: float, burst: float = 1.0) -> None:
         """Put parity behind the frames that follow, against losses as in `erasure.how_many`."""
         # A change of a hundredth is no reason to compute anew.
         self._loss, self._burst = round(loss, 2), round(burst, 1)
 
-    def offer(self, payload: bytes, now: float, klass: Class, firm: bool = False) -> None:
+    def offer(self, payload: bytes, now: float, klass: Class, is_keyframe: bool = False) -> None:
         """
         Let a payload wait for the air, in the place of an older one of its class.
 
-        ``firm``: others lean on it, so that only a firm one takes its place, until it is stale.
+        ``is_keyframe``: only another key frame takes its place, until it is stale.
         """
         framing.check_payload(len(payload), self.mtu, self.seal.overhead)
         self.offered_bytes += _bytes(self._air(len(payload), klass))
@@ -182,11 +182,11 @@ class Sender:
         waiting = self._waiting.get(klass)
         if waiting is not None:
             self.counts[klass].stale += 1
-            if waiting.firm and not firm and self._fresh(waiting, now):
+            if waiting.is_keyframe and not is_keyframe and self._fresh(waiting, now):
                 return
         elif klass not in self._sending and self._left[klass] <= now:
             self._left[klass] = float('inf')
-        self._waiting[klass] = _Waiting(payload, now, firm)
+        self._waiting[klass] = _Waiting(payload, now, is_keyframe)
         self.pacer.free_at = max(self.pacer.free_at, now)
 
     def take_turn(self, start: float) -> None:
@@ -227,7 +227,7 @@ class Sender:
 
     def _air(self, payload_bytes: int, klass: Class) -> _Load:
         """Say what a payload puts on air."""
-        step, parity = self._guard(payload_bytes, klass)
+        step, parity = self._fec(payload_bytes, klass)
         size = step + framing.PARITY_HEAD_BYTES + self.seal.overhead
         return [*self._fragments(payload_bytes, step), (size, parity)]
 
@@ -243,10 +243,10 @@ class Sender:
     def _seconds(self, load: _Load) -> float:
         return sum(self.pacer.air_s(size, count) for size, count in load if count)
 
-    def _guard(self, payload_bytes: int, klass: Class) -> tuple[int, int]:
+    def _fec(self, payload_bytes: int, klass: Class) -> tuple[int, int]:
         """Bytes of a fragment, and how many of parity follow."""
         room = self.mtu - self.seal.overhead
-        if klass is Class.FRAME and self._loss and payload_bytes <= framing.MAX_GUARDED:
+        if klass is Class.FRAME and self._loss and payload_bytes <= framing.MAX_PROTECTED_BYTES:
             count = -(-payload_bytes // (room - framing.PARITY_HEAD_BYTES))
             parity = erasure.how_many(count, self._loss, self._burst)
             if parity:
@@ -387,12 +387,12 @@ class Sender:
             fragment, sending.rest = sending.rest[: sending.step], sending.rest[sending.step :]
             end = not sending.rest
         index, sending.index = sending.index, sending.index + 1
-        guarded = end and not parity and bool(sending.parity)
-        if guarded:
+        protected = end and not parity and bool(sending.parity)
+        if protected:
             sending.index = 0  # parity has its own
         cut = (end or parity) and sending.cut
         return Datagram(
-            klass, sending.number, index, fragment, end, cut, guarded, parity, self.session
+            klass, sending.number, index, fragment, end, cut, protected, parity, self.session
         )
 
     def _begin(self, klass: Class, start: float) -> _Sending | None:
@@ -413,7 +413,7 @@ class Sender:
             fitting = _longest(size, deadline - start, self.air_s)
             keep = max(fitting, math.ceil(MIN_SHARE * size))
         data = waiting.payload[:keep]
-        step, parity = self._guard(keep, klass)
+        step, parity = self._fec(keep, klass)
         sending = _Sending(data, count.sent & 0xFFFF, deadline, step, cut=keep < size)
         if parity:
             sending.parity = framing.parity(data, step, parity)

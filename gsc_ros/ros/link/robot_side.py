@@ -263,14 +263,14 @@ class RobotSide:
         frame = Frame(nanoseconds(message.header.stamp), message.sequence, camera, data)
         sender = self._down.sender
         if self._node.values.protection == 'auto':
-            sender.guard(self.feedback.loss, self.feedback.burst)
+            sender.set_fec(self.feedback.loss, self.feedback.burst)
         else:
-            sender.guard(0.0)
+            sender.set_fec(0.0)
         sent = sender.counts[Class.FRAME].sent
         for klass, payload in self._sender.pack(frame, sent):
             # A key frame that waits is not given up for a delta frame that leans on it.
-            firm = klass is Class.FRAME and header.frame_type == bitstream.KEY
-            self._down.offer(payload, now, klass, firm)
+            is_keyframe = klass is Class.FRAME and header.frame_type == bitstream.KEY
+            self._down.offer(payload, now, klass, is_keyframe)
         self.offered_at = now
         self._node.set_alarm(now)
 
