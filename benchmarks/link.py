@@ -20,7 +20,7 @@ from functools import cache
 from gsc_ros.link.datagrams import framing, seals
 from gsc_ros.link.datagrams.ccsds import seal_for
 from gsc_ros.link.datagrams.frames import FRAME_OVERHEAD
-from gsc_ros.link.datagrams.framing import Class
+from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.datagrams.reassembly import Reassembler
 from gsc_ros.link.datagrams.security import Sealed
 from gsc_ros.link.radio import budget, profiles, units
@@ -391,7 +391,9 @@ def processor() -> None:
         packets = [
             datagram.pack(seal)
             for number in range(count)
-            for datagram in framing.fragments(payload, Class.FRAME, number, 200, seal.overhead)
+            for datagram in framing.fragments(
+                payload, TrafficClass.FRAME, number, 200, seal.overhead
+            )
         ]
         packed = time.process_time()
         receiver = Reassembler(1.0, seal)

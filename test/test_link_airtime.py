@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gsc_ros.commands import link_budget
 from gsc_ros.link.datagrams.frames import FRAME_OVERHEAD
-from gsc_ros.link.datagrams.framing import Class
+from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.datagrams.seals import CHECKSUM
 from gsc_ros.link.radio import budget, profiles, schedule, units
 from gsc_ros.link.radio.airtime import PLAIN, OnAir, lora, lora_rate_bps
@@ -113,7 +113,7 @@ def test_all_state_the_same_time(size):
         assert carrier.frame_s(payload - FRAME_OVERHEAD) == pytest.approx(took, abs=block_s)
     # On air.
     sender = channel().sender
-    sender.offer(bytes(payload), 0.0, Class.FRAME)
+    sender.offer(bytes(payload), 0.0, TrafficClass.FRAME)
     left = [at for at, _, _ in sender.advance(took)]
     assert left[-1] == pytest.approx(took - LORA.packet_gap)
     assert sender.pacer.free_at == pytest.approx(took) == sender.sent_s
@@ -145,7 +145,7 @@ def test_no_two_datagrams_are_on_air_at_once(sizes, loss, block):
     sender.set_fec(loss)
     free, sent_s = 0.0, 0.0
     for number, size in enumerate(sizes):
-        sender.offer(bytes(size), 0.2 * number, Class.FRAME)
+        sender.offer(bytes(size), 0.2 * number, TrafficClass.FRAME)
         for left, _, data in sender.advance(0.2 * (number + 1)):
             took = on_air.bits(len(data)) / 5000.0
             assert left - took >= free - 1e-9

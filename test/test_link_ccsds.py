@@ -11,7 +11,7 @@ from test_link_channel import frame
 
 from gsc_ros.link.datagrams import ccsds
 from gsc_ros.link.datagrams.ccsds import SpacePackets, seal_for
-from gsc_ros.link.datagrams.framing import Class, Datagram
+from gsc_ros.link.datagrams.framing import Datagram, TrafficClass
 from gsc_ros.link.datagrams.reassembly import Reassembler
 from gsc_ros.link.datagrams.seals import CHECKSUM, FramingError
 from gsc_ros.link.datagrams.security import Sealed
@@ -20,11 +20,11 @@ from gsc_ros.link.traffic.channel import Channel
 
 spacepackets = pytest.importorskip('spacepackets')
 KEY = bytes(range(32))
-DATAGRAM = Datagram(Class.FRAME, 0x1234, 2, b'fragment', end=True)
+DATAGRAM = Datagram(TrafficClass.FRAME, 0x1234, 2, b'fragment', end=True)
 
 datagrams = st.builds(
     Datagram,
-    st.sampled_from(Class),
+    st.sampled_from(TrafficClass),
     st.integers(0, 0xFFFF),
     st.integers(0, 255),
     st.binary(min_size=1, max_size=300),

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsc_ros.link.datagrams import framing, seals
-from gsc_ros.link.datagrams.framing import Class
+from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.radio import budget, profiles
 from gsc_ros.link.radio.losses import GilbertElliott, GilbertElliottModel
 from gsc_ros.link.traffic.channel import Channel
@@ -25,20 +25,20 @@ def stamp_of(received):
 
 def run(channel, offers, until):
     """Drive a channel by its own events; yields (arrival time, what was received)."""
-    for when, payload, klass in [*offers, (until, b'', None)]:
+    for when, payload, traffic_class in [*offers, (until, b'', None)]:
         while (event := channel.next_event()) is not None and event <= when:
             now = max(event, channel._now)
             for received in channel.poll(now):
                 yield now, received
-        if klass is not None:
-            channel.offer(payload, when, klass)
+        if traffic_class is not None:
+            channel.offer(payload, when, traffic_class)
 
 
-def stream(size, period, until, klass=Class.FRAME, begin=0.0):
+def stream(size, period, until, traffic_class=TrafficClass.FRAME, begin=0.0):
     times = itertools.takewhile(
         lambda t: t < until, (begin + i * period for i in itertools.count())
     )
-    return [(t, frame(t, size), klass) for t in times]
+    return [(t, frame(t, size), traffic_class) for t in times]
 
 
 def greatest_age(arrivals, after):
@@ -46,7 +46,7 @@ def greatest_age(arrivals, after):
     ages = []
     shown = None
     for now, received in arrivals:
-        if received.klass is not Class.FRAME:
+        if received.traffic_class is not TrafficClass.FRAME:
             continue
         if shown is not None and now > after:
             ages.append(now - shown)
@@ -74,12 +74,12 @@ def test_the_shown_frame_stays_under_two_frame_times(
     offers = stream(size, frame_s / overload, until)
     if setups:
         offers = sorted(
-            offers + stream(max(8, size // 3), 7.3 * frame_s, until, Class.SETUP),
+            offers + stream(max(8, size // 3), 7.3 * frame_s, until, TrafficClass.SETUP),
             key=lambda offer: offer[0],
         )
     arrivals = list(run(channel, offers, until + delay + 2 * frame_s))
     assert greatest_age(arrivals, 0.0) < 2 * frame_s + delay
-    frames = [r for _, r in arrivals if r.klass is Class.FRAME]
+    frames = [r for _, r in arrivals if r.traffic_class is TrafficClass.FRAME]
     assert len(frames) >= 25
     assert all(len(r.payload) >= size * 0.25 for r in frames)
 
@@ -112,23 +112,23 @@ def test_an_unloaded_link_cuts_nothing():
 
 def test_a_setup_in_front_does_not_cut_the_frame_behind_it():
     channel = Channel(1000.0, mtu=1115)
-    channel.offer(bytes(50), 0.0, Class.SETUP)
+    channel.offer(bytes(50), 0.0, TrafficClass.SETUP)
     channel.offer(frame(0.0, 200), 0.0)
     received = [r for _, r in run(channel, [], 20.0)]
-    assert [(r.klass, len(r.payload), r.truncated) for r in received] == [
-        (Class.SETUP, 50, False),
-        (Class.FRAME, 200, False),
+    assert [(r.traffic_class, len(r.payload), r.truncated) for r in received] == [
+        (TrafficClass.SETUP, 50, False),
+        (TrafficClass.FRAME, 200, False),
     ]
 
 
 def test_nothing_waits_through_an_outage():
     """After a long hold by urgent traffic the first frame is the newest, the others are stale."""
     channel = Channel(1000.0, mtu=1115)
-    channel.offer(bytes(1000), 0.0, Class.COMMAND)
+    channel.offer(bytes(1000), 0.0, TrafficClass.COMMAND)
     for step in range(80):
-        channel.offer(frame(step * 0.1, 100), step * 0.1, Class.FRAME)
+        channel.offer(frame(step * 0.1, 100), step * 0.1, TrafficClass.FRAME)
     busy_until = (1000 + seals.OVERHEAD) * 8 / 1000
-    received = [r for _, r in run(channel, [], 20.0) if r.klass is Class.FRAME]
+    received = [r for _, r in run(channel, [], 20.0) if r.traffic_class is TrafficClass.FRAME]
     assert [stamp_of(r) for r in received] == [7.9]
     assert channel.statistics(20.0).stale == 79
     assert busy_until == pytest.approx(8.088)
@@ -136,9 +136,9 @@ def test_nothing_waits_through_an_outage():
 
 def test_a_frame_that_waited_longer_than_max_age_is_stale():
     channel = Channel(1000.0, mtu=1115, max_age_s=0.1)
-    channel.offer(bytes(50), 0.0, Class.COMMAND)
+    channel.offer(bytes(50), 0.0, TrafficClass.COMMAND)
     channel.offer(frame(0.0, 200), 0.0)
-    assert [r.klass for _, r in run(channel, [], 20.0)] == [Class.COMMAND]
+    assert [r.traffic_class for _, r in run(channel, [], 20.0)] == [TrafficClass.COMMAND]
     assert channel.statistics(20.0).stale == 1
 
 
@@ -146,9 +146,12 @@ def test_commands_go_between_the_fragments_of_a_frame():
     channel = Channel(1000.0, mtu=50)
     channel.offer(frame(0.0, 400), 0.0)
     assert channel.poll(0.1) == []
-    channel.offer(b'stop', 0.1, Class.COMMAND)
-    order = [(now, r.klass) for now, r in run(channel, [], 20.0)]
-    assert [klass for _, klass in order] == [Class.COMMAND, Class.FRAME]
+    channel.offer(b'stop', 0.1, TrafficClass.COMMAND)
+    order = [(now, r.traffic_class) for now, r in run(channel, [], 20.0)]
+    assert [traffic_class for _, traffic_class in order] == [
+        TrafficClass.COMMAND,
+        TrafficClass.FRAME,
+    ]
     assert order[0][0] == pytest.approx((50 + 4 + seals.OVERHEAD) * 8 / 1000)
 
 
@@ -157,9 +160,9 @@ def test_a_tail_that_would_come_too_late_is_left_off_when_a_newer_frame_waits():
     frame_s = channel.frame_s(400)
     channel.offer(frame(0.0, 400), 0.0)
     channel.poll(0.1)
-    channel.offer(bytes(200), 0.1, Class.COMMAND)
+    channel.offer(bytes(200), 0.1, TrafficClass.COMMAND)
     channel.offer(frame(0.2, 400), 0.2)
-    frames = [(t, r) for t, r in run(channel, [], 20.0) if r.klass is Class.FRAME]
+    frames = [(t, r) for t, r in run(channel, [], 20.0) if r.traffic_class is TrafficClass.FRAME]
     assert frames[0][1].truncated and 0 < len(frames[0][1].payload) < 400
     # Having waited for so long, the newer one is cut to the quarter that is always sent.
     assert frames[0][0] <= frame_s + 1e-6
@@ -182,12 +185,12 @@ def test_polling_late_changes_nothing():
     def outcome(polls):
         channel = Channel(16_000.0, 0.3, 60, loss=model, seed=4)
         out = []
-        for when, payload, klass in sorted([*offers, *((t, None, None) for t in polls)],
+        for when, payload, traffic_class in sorted([*offers, *((t, None, None) for t in polls)],
                                            key=lambda o: o[0]):  # fmt: skip
-            if klass is None:
+            if traffic_class is None:
                 out += channel.poll(when)
             else:
-                channel.offer(payload, when, klass)
+                channel.offer(payload, when, traffic_class)
         return out + channel.poll(30.0)
 
     assert outcome([]) == outcome([0.01 * i for i in range(2000)])

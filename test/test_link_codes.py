@@ -5,7 +5,7 @@ import math
 import pytest
 from test_link_channel import frame, run, stream
 
-from gsc_ros.link.datagrams.framing import Class
+from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.radio import budget, codes, profiles, schedule
 from gsc_ros.link.radio.codes import CODES
 from gsc_ros.link.radio.schedule import Schedule
@@ -174,6 +174,6 @@ def test_an_unknown_code_is_refused():
 def test_classes_have_errors_alike():
     channel = noisy('uncoded', -3.0)
     for number in range(500):
-        channel.offer(bytes(100), number * 0.01, Class.COMMAND)
+        channel.offer(bytes(100), number * 0.01, TrafficClass.COMMAND)
         channel.poll(number * 0.01)
-    assert channel.statistics(5.0, Class.COMMAND).delivered < 400
+    assert channel.statistics(5.0, TrafficClass.COMMAND).delivered < 400

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_link_channel import frame, greatest_age, stamp_of, stream
 
-from gsc_ros.link.datagrams.framing import Class
+from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.radio import profiles
 from gsc_ros.link.radio.schedule import Schedule
 from gsc_ros.link.traffic.channel import Channel
@@ -40,7 +40,7 @@ def drive(down, up, offers, until):
         for channel in (down, up):
             came.extend((now, channel, received) for received in channel.poll(now))
 
-    for when, channel, payload, klass in [
+    for when, channel, payload, traffic_class in [
         *sorted(offers, key=lambda o: o[0]),
         (until, *3 * [None]),
     ]:
@@ -54,7 +54,7 @@ def drive(down, up, offers, until):
             raise AssertionError('the channels ask to be polled for ever')
         poll(when)
         if channel is not None:
-            channel.offer(payload, when, klass)
+            channel.offer(payload, when, traffic_class)
     return came
 
 
@@ -75,7 +75,7 @@ def test_they_never_talk_at_once_and_both_get_through(size, every, command_every
     down.sender.set_fec(loss)
     until = 20.0
     frames = stream(size, every, until)
-    commands = stream(20, command_every, until, Class.COMMAND)
+    commands = stream(20, command_every, until, TrafficClass.COMMAND)
     came = drive(down, up, both(down, up, frames, commands), until + 3)
     for (_, end, before), (start, _, after) in itertools.pairwise(talks):
         assert start >= end + (turn if before is not after else 0.0) - 1e-6
@@ -94,7 +94,7 @@ def test_they_never_talk_at_once_and_both_get_through(size, every, command_every
 
 def test_a_turn_costs_its_time_once():
     down, up, talks = pair()
-    drive(down, up, both(down, up, [(1.0, frame(1.0, 240), Class.FRAME)], []), 5.0)
+    drive(down, up, both(down, up, [(1.0, frame(1.0, 240), TrafficClass.FRAME)], []), 5.0)
     assert talks[0][0] == pytest.approx(1.0 + TURN)
     assert talks[-1][1] == pytest.approx(1.0 + TURN + down.frame_s(240))
     # A busy talker keeps the air, and an overloaded link carries all it can.
@@ -107,14 +107,16 @@ def test_a_turn_costs_its_time_once():
 
 def test_a_command_waits_for_one_payload_and_one_turn():
     down, up, _ = pair()
-    offers = both(down, up, stream(900, 0.05, 20.0), [(10.0, frame(10.0, 20), Class.COMMAND)])
+    offers = both(
+        down, up, stream(900, 0.05, 20.0), [(10.0, frame(10.0, 20), TrafficClass.COMMAND)]
+    )
     ((arrival, _, _),) = [one for one in drive(down, up, offers, 25.0) if one[1] is up]
     assert arrival - 10.0 < down.frame_s(900) + TURN + up.frame_s(20) + 1e-3
 
 
 def test_frames_are_whole_though_they_wait_for_their_turn():
     down, up, _ = pair()
-    offers = both(down, up, stream(300, 0.2, 30.0), stream(20, 0.1, 30.0, Class.COMMAND))
+    offers = both(down, up, stream(300, 0.2, 30.0), stream(20, 0.1, 30.0, TrafficClass.COMMAND))
     frames = [r for _, c, r in drive(down, up, offers, 35.0) if c is down]
     assert len(frames) > 25 and not any(r.truncated for r in frames[1:])
 
@@ -122,7 +124,7 @@ def test_frames_are_whole_though_they_wait_for_their_turn():
 def test_windows_close_both_ways():
     times = Schedule([(2.0, RATE), (5.0, 0.0)])
     down, up, talks = pair(schedule=times)
-    offers = both(down, up, stream(200, 0.3, 20.0), stream(20, 0.25, 20.0, Class.COMMAND))
+    offers = both(down, up, stream(200, 0.3, 20.0), stream(20, 0.25, 20.0, TrafficClass.COMMAND))
     drive(down, up, offers, 22.0)
     assert len(talks) >= 15
     assert all(start % 7.0 < 2.0 and end % 7.0 <= 2.0 + 1e-6 for start, end, _ in talks)
@@ -143,7 +145,7 @@ def test_what_is_not_possible_is_refused():
 def test_reports_that_count_their_turns_leave_the_air_to_frames():
     def frames_with_reports(every):
         down, up, _ = pair()
-        reports = stream(14, every, 40.0, Class.REPORT) if every else []
+        reports = stream(14, every, 40.0, TrafficClass.REPORT) if every else []
         came = drive(down, up, both(down, up, stream(300, 0.05, 40.0), reports), 42.0)
         return sum(channel is down for _, channel, _ in came)
 

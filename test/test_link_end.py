@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gsc_ros.link.datagrams import erasure
-from gsc_ros.link.datagrams.framing import Class
+from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.datagrams.payloads import NO_FRAME, PayloadError, Report
 from gsc_ros.link.radio.losses import GilbertElliott, GilbertElliottModel
 from gsc_ros.link.radio.schedule import Schedule
@@ -81,7 +81,7 @@ def test_an_end_keeps_the_windows_of_its_schedule():
 
 def test_what_is_not_ours_is_told_from_what_is():
     robot, ground = pair()
-    robot.offer(b'x', 0.0, Class.COMMAND)
+    robot.offer(b'x', 0.0, TrafficClass.COMMAND)
     (data,) = robot.outgoing(0.0)
     assert ground.push(b'?' + data, 0.0) == (False, [])
     ours, (received,) = ground.push(data, 0.0)

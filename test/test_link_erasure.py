@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from test_link_channel import frame, greatest_age, run, stream
 
 from gsc_ros.link.datagrams import erasure, framing
-from gsc_ros.link.datagrams.framing import Class, Datagram
+from gsc_ros.link.datagrams.framing import Datagram, TrafficClass
 from gsc_ros.link.datagrams.reassembly import Reassembler
 from gsc_ros.link.datagrams.seals import FramingError
 from gsc_ros.link.radio.losses import GilbertElliott, GilbertElliottModel
@@ -82,7 +82,7 @@ def datagrams(payload, mtu, loss):
     """What a sender makes of one payload."""
     sender = Sender(Pacer(1e6), mtu)
     sender.set_fec(loss)
-    sender.offer(payload, 0.0, Class.FRAME)
+    sender.offer(payload, 0.0, TrafficClass.FRAME)
     return [(datagram, data) for _, datagram, data in sender.advance(100.0)]
 
 
@@ -110,18 +110,18 @@ def test_a_guarded_frame_comes_whole_or_as_its_beginning(data):
 
 def test_a_frame_without_losses_has_the_same_bytes_as_before():
     payload = bytes(range(200))
-    plain = [d.pack() for d in framing.fragments(payload, Class.FRAME, 0, 60)]
+    plain = [d.pack() for d in framing.fragments(payload, TrafficClass.FRAME, 0, 60)]
     assert [packet for _, packet in datagrams(payload, 60, 0.0)] == plain
 
 
 def test_only_frames_have_parity():
     with pytest.raises(ValueError, match='only frames'):
-        Datagram(Class.COMMAND, 0, 0, b'x', parity=True)
+        Datagram(TrafficClass.COMMAND, 0, 0, b'x', parity=True)
 
 
 @pytest.mark.parametrize('fragment', [b'', b'\0', b'\0\1', b'\0\0x', b'\xff\xffx', b'\0\1x'])
 def test_parity_that_cannot_be_is_refused(fragment):
-    packet = Datagram(Class.FRAME, 0, 0, fragment, parity=True).pack()
+    packet = Datagram(TrafficClass.FRAME, 0, 0, fragment, parity=True).pack()
     with pytest.raises(FramingError):
         Datagram.unpack(packet)
 
@@ -169,12 +169,12 @@ def test_parity_makes_no_frame_older(size, rate, mtu, overload, loss, setups):
     offers = stream(size, frame_s / overload, until)
     if setups:
         offers = sorted(
-            offers + stream(max(8, size // 3), 7.3 * frame_s, until, Class.SETUP),
+            offers + stream(max(8, size // 3), 7.3 * frame_s, until, TrafficClass.SETUP),
             key=lambda offer: offer[0],
         )
     arrivals = list(run(channel, offers, until + 2 * frame_s))
     assert greatest_age(arrivals, 0.0) < 2 * frame_s + channel.delay_s
-    assert sum(r.klass is Class.FRAME for _, r in arrivals) >= 20
+    assert sum(r.traffic_class is TrafficClass.FRAME for _, r in arrivals) >= 20
 
 
 def goodput(protected, model, frames=3000):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsc_ros.link.datagrams import framing, seals
-from gsc_ros.link.datagrams.framing import Class, Datagram
+from gsc_ros.link.datagrams.framing import Datagram, TrafficClass
 from gsc_ros.link.datagrams.reassembly import Reassembler
 from gsc_ros.link.datagrams.seals import CHECKSUM, FramingError
 from gsc_ros.link.datagrams.security import Sealed
@@ -19,21 +19,21 @@ payloads = st.binary(min_size=1, max_size=3000)
 mtus = st.integers(airtime.MIN_MTU, 1500)
 
 
-def cut_up(payload, mtu, number=0, klass=Class.FRAME, session=1):
-    parts = framing.fragments(payload, klass, number, mtu, session=session)
+def cut_up(payload, mtu, number=0, traffic_class=TrafficClass.FRAME, session=1):
+    parts = framing.fragments(payload, traffic_class, number, mtu, session=session)
     return [datagram.pack() for datagram in parts]
 
 
-@given(payloads, mtus, st.sampled_from(Class), st.integers(0, 0xFFFF))
-def test_what_goes_in_comes_out(payload, mtu, klass, number):
-    packets = cut_up(payload, mtu, number, klass)
+@given(payloads, mtus, st.sampled_from(TrafficClass), st.integers(0, 0xFFFF))
+def test_what_goes_in_comes_out(payload, mtu, traffic_class, number):
+    packets = cut_up(payload, mtu, number, traffic_class)
     assert all(len(packet) <= mtu for packet in packets)
     assert sum(map(len, packets)) == framing.air_bytes(len(payload), mtu)
     assert seals.OVERHEAD == 11
     receiver = Reassembler(1.0)
     out = [received for packet in packets for received in receiver.push(packet, 0.0)]
-    assert [(r.klass, r.number, r.payload, r.truncated) for r in out] == [
-        (klass, number, payload, False)
+    assert [(r.traffic_class, r.number, r.payload, r.truncated) for r in out] == [
+        (traffic_class, number, payload, False)
     ]
     assert receiver.held_bytes == 0
 
@@ -70,8 +70,8 @@ def test_classes_do_not_disturb_each_other():
     receiver = Reassembler(10.0)
     frame = cut_up(b'a' * 60, 50, 7)
     assert receiver.push(frame[0], 0.0) == []
-    (command,) = receiver.push(cut_up(b'c', 50, 9, Class.COMMAND)[0], 0.0)
-    assert command.klass is Class.COMMAND
+    (command,) = receiver.push(cut_up(b'c', 50, 9, TrafficClass.COMMAND)[0], 0.0)
+    assert command.traffic_class is TrafficClass.COMMAND
     assert receiver.push(frame[1], 0.0)[0].payload == b'a' * 60
 
 
@@ -102,7 +102,7 @@ def test_after_an_outage_of_any_length_the_next_payload_is_taken(sealed, skipped
 
     def datagram(number):
         (one,) = framing.fragments(
-            b'frame', Class.FRAME, number % 65536, 100, seal.overhead, session=9
+            b'frame', TrafficClass.FRAME, number % 65536, 100, seal.overhead, session=9
         )
         return one.pack(seal)
 
@@ -196,10 +196,12 @@ def test_headers_of_another_format_are_refused(head, message):
 
 
 def test_the_bytes_are_those_of_the_document():
-    made = Datagram(Class.FRAME, 0x1234, 2, b'xyz', end=True, cut=True, session=0xABCD, camera=5)
+    made = Datagram(
+        TrafficClass.FRAME, 0x1234, 2, b'xyz', end=True, cut=True, session=0xABCD, camera=5
+    )
     assert made.pack()[:-4] == bytes.fromhex('63 abcd 1234 e8 02') + b'xyz'
     assert Datagram.unpack(made.pack()) == made
-    assert [(klass.name, klass.value) for klass in Class] == [
+    assert [(traffic_class.name, traffic_class.value) for traffic_class in TrafficClass] == [
         ('STOP', 0), ('COMMAND', 1), ('SETUP', 2), ('FRAME', 3), ('REQUEST', 6), ('REPORT', 7),
     ]  # fmt: skip
 
@@ -215,7 +217,7 @@ def test_an_older_release_is_counted_apart_from_damage():
 
 def test_another_camera_is_counted_and_dropped():
     receiver = Reassembler(1.0)
-    data = Datagram(Class.FRAME, 1, 0, b'x', end=True, camera=1).pack()
+    data = Datagram(TrafficClass.FRAME, 1, 0, b'x', end=True, camera=1).pack()
     assert receiver.push(data, 0.0) == []
     assert (receiver.other_camera, receiver.refused) == (1, 0)
 
@@ -228,8 +230,10 @@ def test_a_plain_crc_32_is_foreign():
 
 def test_a_cut_payload_is_whole_but_truncated():
     receiver = Reassembler(1.0)
-    assert receiver.push(Datagram(Class.FRAME, 1, 0, b'a').pack(), 0.0) == []
-    (received,) = receiver.push(Datagram(Class.FRAME, 1, 1, b'b', end=True, cut=True).pack(), 0.0)
+    assert receiver.push(Datagram(TrafficClass.FRAME, 1, 0, b'a').pack(), 0.0) == []
+    (received,) = receiver.push(
+        Datagram(TrafficClass.FRAME, 1, 1, b'b', end=True, cut=True).pack(), 0.0
+    )
     assert (received.payload, received.truncated) == (b'ab', True)
 
 
@@ -238,7 +242,7 @@ def test_a_cut_payload_is_whole_but_truncated():
 )
 def test_impossible_payloads_are_refused(size, mtu):
     with pytest.raises(ValueError, match=r'payload|mtu'):
-        list(framing.fragments(bytes(size), Class.FRAME, 0, mtu))
+        list(framing.fragments(bytes(size), TrafficClass.FRAME, 0, mtu))
 
 
 @pytest.mark.parametrize('quiet', [0.0, -1.0, float('nan')])
@@ -254,11 +258,11 @@ def test_20000_random_and_mutated_datagrams():
     truth = {}
     pool = []
     for number in range(40):
-        klass = rng.choice(list(Class))
+        traffic_class = rng.choice(list(TrafficClass))
         payload = rng.randbytes(rng.randint(1, 600))
-        truth[klass, number] = payload
-        pool += cut_up(payload, 60, number, klass)
-    bound = len(Class) * framing.max_payload(60)
+        truth[traffic_class, number] = payload
+        pool += cut_up(payload, 60, number, traffic_class)
+    bound = len(TrafficClass) * framing.max_payload(60)
     for step in range(20_000):
         kind = rng.randrange(4)
         packet = bytearray(rng.choice(pool))
@@ -270,7 +274,7 @@ def test_20000_random_and_mutated_datagrams():
             packet = packet[: rng.randrange(len(packet))]
         now = step * 1e-3
         for received in receiver.expire(now) + receiver.push(bytes(packet), now):
-            assert truth[received.klass, received.number].startswith(received.payload)
+            assert truth[received.traffic_class, received.number].startswith(received.payload)
         assert receiver.held_bytes <= bound
     # Three kinds in four are damaged and every one of those was counted.
     assert 14_000 < receiver.malformed + receiver.older < 16_000

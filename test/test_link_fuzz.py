@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gsc_ros.link.datagrams.ccsds import seal_for
-from gsc_ros.link.datagrams.framing import MAX_FRAGMENTS, Class
+from gsc_ros.link.datagrams.framing import MAX_FRAGMENTS, TrafficClass
 from gsc_ros.link.datagrams.security import Sealed
 from gsc_ros.link.radio.schedule import Schedule
 from gsc_ros.link.traffic.end import End
@@ -23,9 +23,9 @@ def good(rng, seal, count):
     sender = Sender(Pacer(1e9), MTU, seal=seal)
     for number in range(count):
         payload = rng.bytes(int(rng.integers(1, 900)))
-        klass = list(Class)[int(rng.integers(len(Class)))]
+        traffic_class = list(TrafficClass)[int(rng.integers(len(TrafficClass)))]
         sender.set_fec(0.3 * int(rng.integers(2)))
-        sender.offer(payload, number, klass)
+        sender.offer(payload, number, traffic_class)
         out += [data for _, _, data in sender.advance(number + 0.5)]
     return out
 
@@ -67,7 +67,7 @@ def test_nothing_that_comes_harms_the_receiver(sealed, packets):
         complete += len(end.expire(step / 100))
         most = max(most, receiver.held_bytes)
     assert complete > 100
-    assert most <= len(Class) * MAX_FRAGMENTS * MTU
+    assert most <= len(TrafficClass) * MAX_FRAGMENTS * MTU
     assert receiver.malformed + receiver.older > COUNT / 2
     if sealed:
         # What was played back came late or was known: nothing is taken twice.

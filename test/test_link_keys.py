@@ -23,12 +23,12 @@ from hypothesis import strategies as st
 from gsc_ros.cli import main
 from gsc_ros.link.datagrams import count_file, framing, key_file, keys, security, trusted_files
 from gsc_ros.link.datagrams.count_file import MARGIN, SESSIONS
-from gsc_ros.link.datagrams.framing import Class, Datagram
+from gsc_ros.link.datagrams.framing import Datagram, TrafficClass
 from gsc_ros.link.datagrams.keys import KeyRing
 from gsc_ros.link.datagrams.seals import FramingError, ReplayError, SealError
 from gsc_ros.link.datagrams.trusted_files import KeyFileError
 
-DATAGRAM = Datagram(Class.FRAME, 700, 3, b'what the robot sees')
+DATAGRAM = Datagram(TrafficClass.FRAME, 700, 3, b'what the robot sees')
 
 
 @pytest.fixture

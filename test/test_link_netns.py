@@ -16,7 +16,7 @@ FRAMES = 60
 CODE = """
 import json, sys, time
 from gsc_ros.link.traffic.end import End
-from gsc_ros.link.datagrams.framing import Class
+from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.traffic.reports import Hearing
 from gsc_ros.link.radio.schedule import Schedule
 from gsc_ros.link.traffic.transports.udp import UdpTransport
@@ -37,18 +37,18 @@ while (now := time.monotonic() - begin) < seconds:
         if ours:
             transport.answer(source)
         for one in received:
-            if one.klass is Class.COMMAND:
+            if one.traffic_class is TrafficClass.COMMAND:
                 commands += 1
                 continue
             assert one.payload == one.payload[:1] * len(one.payload)
             hearing.came_up(one.number)
             whole += not one.truncated
-            end.offer(b'go', now, Class.COMMAND)
+            end.offer(b'go', now, TrafficClass.COMMAND)
     end.expire(now)
     for data in end.outgoing(now):
         transport.send(data)
 print(json.dumps({'came': hearing.came, 'whole': whole, 'loss': hearing.seen.loss,
-                  'frames': end.sender.counts[Class.FRAME].sent,
+                  'frames': end.sender.counts[TrafficClass.FRAME].sent,
                   'sent': end.sent, 'commands': commands, 'malformed': end.receiver.malformed}))
 """
 

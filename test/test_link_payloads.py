@@ -16,7 +16,7 @@ from gsc_ros.link.datagrams.frames import (
     FrameSender,
     Setup,
 )
-from gsc_ros.link.datagrams.framing import Class
+from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.datagrams.payloads import (
     Command,
     PayloadError,
@@ -59,8 +59,8 @@ cameras = st.builds(
 
 
 def carry(sender, receiver, frame, sent):
-    for klass, payload in sender.pack(frame, sent):
-        if klass is Class.SETUP:
+    for traffic_class, payload in sender.pack(frame, sent):
+        if traffic_class is TrafficClass.SETUP:
             receiver.setup(payload)
         else:
             return receiver.frame(payload)
@@ -135,7 +135,7 @@ def test_setups_come_seldom_and_again_after_a_change():
 
     def setups(camera, sent):
         payloads = sender.pack(Frame(0, 0, camera, b'd'), sent)
-        return [klass for klass, _ in payloads].count(Class.SETUP)
+        return [traffic_class for traffic_class, _ in payloads].count(TrafficClass.SETUP)
 
     assert [sent for sent in range(100) if setups(CAMERA, sent)] == [0, 2, 8, 32, 64, 96]
     assert setups(replace(CAMERA, width=640), 100) == 1
@@ -155,7 +155,9 @@ def test_a_setup_goes_again_when_it_is_asked_for():
     def setups(sent):
         payloads = sender.pack(Frame(0, 0, CAMERA, b'd'), sent)
         return [
-            Setup.unpack(payload).number for klass, payload in payloads if klass is Class.SETUP
+            Setup.unpack(payload).number
+            for traffic_class, payload in payloads
+            if traffic_class is TrafficClass.SETUP
         ]
 
     assert [setups(sent) for sent in range(4)] == [[127], [], [127], []]
@@ -182,8 +184,8 @@ def test_no_frame_is_shown_with_a_setup_of_another_session(steps):
     senders, receiver, sent = (FrameSender(5), FrameSender(5)), FrameReceiver(), [0, 0]
     for run, lost in steps:
         frame = Frame(10**18 + sent[run], sent[run], cameras[run], b'd')
-        for klass, payload in senders[run].pack(frame, sent[run]):
-            if klass is Class.FRAME:
+        for traffic_class, payload in senders[run].pack(frame, sent[run]):
+            if traffic_class is TrafficClass.FRAME:
                 assert receiver.frame(payload, 1 + run) in (None, frame)
             elif not lost:
                 receiver.setup(payload, 1 + run)

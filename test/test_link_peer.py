@@ -6,7 +6,7 @@ import math
 import pytest
 
 from gsc_ros.link.datagrams import seals
-from gsc_ros.link.datagrams.framing import Class, Datagram
+from gsc_ros.link.datagrams.framing import Datagram, TrafficClass
 from gsc_ros.link.datagrams.reassembly import Reassembler
 from gsc_ros.link.datagrams.security import Sealed
 from gsc_ros.link.traffic.peer import Peer, received_ago, silent_after_s
@@ -36,7 +36,9 @@ class End:
         made = []
         for _ in range(count):
             self.number += 1
-            datagram = Datagram(Class.FRAME, self.number, 0, b'x', end=True, session=session)
+            datagram = Datagram(
+                TrafficClass.FRAME, self.number, 0, b'x', end=True, session=session
+            )
             made.append(datagram.pack(near))
         return made
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_link_channel import frame, greatest_age, run, stamp_of, stream
 
-from gsc_ros.link.datagrams.framing import Class
+from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.radio import profiles, schedule
 from gsc_ros.link.radio.schedule import Schedule
 from gsc_ros.link.traffic.channel import Channel
@@ -96,7 +96,7 @@ def test_nothing_passes_outside_the_windows_and_the_first_frame_after_is_fresh(p
 
 def test_a_frame_that_waits_for_a_window_is_the_newest():
     channel = Channel(0.0, schedule=Schedule(((10.0, 8000.0), (10.0, 0.0))), mtu=200)
-    offers = [(t, frame(t, 150), Class.FRAME) for t in (11.0, 15.0, 19.95)]
+    offers = [(t, frame(t, 150), TrafficClass.FRAME) for t in (11.0, 15.0, 19.95)]
     ((now, received),) = run(channel, offers, 40.0)
     assert stamp_of(received) == 19.95
     # It waited for 0.05 s: of the tail so much is left off.
@@ -107,8 +107,8 @@ def test_a_frame_that_waits_for_a_window_is_the_newest():
 
 def test_commands_wait_for_the_window():
     channel = Channel(0.0, schedule=Schedule(((10.0, 8000.0), (10.0, 0.0))), mtu=200)
-    ((now, received),) = run(channel, [(12.0, frame(12.0, 20), Class.COMMAND)], 40.0)
-    assert received.klass is Class.COMMAND
+    ((now, received),) = run(channel, [(12.0, frame(12.0, 20), TrafficClass.COMMAND)], 40.0)
+    assert received.traffic_class is TrafficClass.COMMAND
     assert now == pytest.approx(20.0 + channel.frame_s(20))
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsc_ros.link.datagrams import framing, seals, security
-from gsc_ros.link.datagrams.framing import Class, Datagram
+from gsc_ros.link.datagrams.framing import Datagram, TrafficClass
 from gsc_ros.link.datagrams.reassembly import Reassembler
 from gsc_ros.link.datagrams.seals import FramingError, ReplayError, SealError
 from gsc_ros.link.datagrams.security import WINDOW, ReplayWindow, Sealed
@@ -23,13 +23,13 @@ def seal(*used, direction='down', start=0, heard=()):
 
 
 sessions = st.integers(1, 0xFFFF).filter(framing.is_session)
-DATAGRAM = Datagram(Class.FRAME, 700, 3, b'what the robot sees', end=True, cut=True)
+DATAGRAM = Datagram(TrafficClass.FRAME, 700, 3, b'what the robot sees', end=True, cut=True)
 
 
 @given(
     st.builds(
         Datagram,
-        st.sampled_from(Class),
+        st.sampled_from(TrafficClass),
         st.integers(0, 0xFFFF),
         st.integers(0, 255),
         st.binary(min_size=1, max_size=300),
@@ -87,7 +87,7 @@ def test_each_count_is_taken_once(counts, newest):
 
 def test_played_back_datagrams_are_counted_and_dropped():
     sender, receiver = seal(), Reassembler(1.0, seal())
-    packets = [d.pack(sender) for d in framing.fragments(bytes(90), Class.FRAME, 1, 50, 19)]
+    packets = [d.pack(sender) for d in framing.fragments(bytes(90), TrafficClass.FRAME, 1, 50, 19)]
     received = [r for p in packets for r in receiver.push(p, 0.0)]
     assert [r.payload for r in received] == [bytes(90)]
     for packet in packets:
@@ -131,7 +131,7 @@ def test_keys_and_orders_are_told_and_a_key_that_was_replaced_stays_so():
     receiver = Reassembler(1.0, seal(KEY, OTHER))
 
     def push(key, count, session, number=0):
-        made = Datagram(Class.FRAME, number, 0, b'x', end=True, session=session)
+        made = Datagram(TrafficClass.FRAME, number, 0, b'x', end=True, session=session)
         return receiver.push(made.pack(seal(key, start=count)), 0.0)
 
     (received,) = push(KEY, 100, 11)
@@ -150,7 +150,7 @@ def test_a_session_is_followed_again_where_its_order_shows_that_it_goes_on():
     receiver = Reassembler(1.0, seal())
     shown = []
     for session, count in ((11, 5), (12, 9), (11, 7), (11, 12), (12, 10), (12, 13)):
-        made = Datagram(Class.FRAME, count, 0, b'x', end=True, session=session)
+        made = Datagram(TrafficClass.FRAME, count, 0, b'x', end=True, session=session)
         shown += [r.order for r in receiver.push(made.pack(seal(start=count)), 0.0)]
     assert shown == [5, 9, 12, 13] and receiver.retired == 2
 
@@ -158,13 +158,17 @@ def test_a_session_is_followed_again_where_its_order_shows_that_it_goes_on():
 def test_a_stop_of_a_session_that_is_over_is_handed_up():
     for sealed in (False, True):
         near, far = (seal(), seal()) if sealed else (seals.CHECKSUM, seals.CHECKSUM)
-        stop = Datagram(Class.STOP, 3, 0, b'stop', end=True, session=11).pack(near)
+        stop = Datagram(TrafficClass.STOP, 3, 0, b'stop', end=True, session=11).pack(near)
         receiver = Reassembler(1.0, far)
         for number, session in enumerate((11, 12)):
-            frame = Datagram(Class.FRAME, number, 0, b'x', end=True, session=session)
+            frame = Datagram(TrafficClass.FRAME, number, 0, b'x', end=True, session=session)
             receiver.push(frame.pack(near), 0.0)
         (received,) = receiver.push(stop, 0.0)
-        assert (received.klass, received.session, received.payload) == (Class.STOP, 11, b'stop')
+        assert (received.traffic_class, received.session, received.payload) == (
+            TrafficClass.STOP,
+            11,
+            b'stop',
+        )
         assert received.order == (0 if sealed else None)
         assert (receiver.retired, receiver.session) == (1, 12)
         assert len(receiver.push(stop, 0.0)) == (0 if sealed else 1)  # played back

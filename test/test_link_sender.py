@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from test_link_channel import frame, run, stream
 from test_link_duplex import drive
 
-from gsc_ros.link.datagrams.framing import Class
+from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.datagrams.payloads import Command, Report, Request, Stop
 from gsc_ros.link.radio import budget, profiles
 from gsc_ros.link.traffic.channel import Channel
@@ -22,45 +22,53 @@ REQUEST = Request(key_frame=True, region=(0.0, 0.0, 0.5, 0.5)).pack()
 
 
 def order(sender, now=1e3):
-    return [datagram.klass for _, datagram, _ in sender.advance(now)]
+    return [datagram.traffic_class for _, datagram, _ in sender.advance(now)]
 
 
 def test_a_stop_goes_before_everything_and_between_fragments():
-    for begun in Class:
+    for begun in TrafficClass:
         sender = Sender(Pacer(8000.0), 50)
         sender.offer(bytes(200), 0.0, begun)
-        assert [one[1].klass for one in sender.advance(0.0)] == [begun]
-        for klass in Class:
-            sender.offer(bytes(20), 0.0, klass)
+        assert [one[1].traffic_class for one in sender.advance(0.0)] == [begun]
+        for traffic_class in TrafficClass:
+            sender.offer(bytes(20), 0.0, traffic_class)
         sent = order(sender)
-        if begun is Class.STOP:  # the newer one waits for the end of the older one
-            assert sent[:6] == [Class.STOP] * 6
+        if begun is TrafficClass.STOP:  # the newer one waits for the end of the older one
+            assert sent[:6] == [TrafficClass.STOP] * 6
         else:
-            assert sent[0] is Class.STOP and sent.count(Class.STOP) == 1
+            assert sent[0] is TrafficClass.STOP and sent.count(TrafficClass.STOP) == 1
 
 
 def test_a_stop_waits_for_one_datagram_and_no_longer():
     source = random.Random(4)
     for _ in range(200):
         sender = Sender(Pacer(2400.0), 128)
-        for klass in (Class.COMMAND, Class.FRAME, Class.REQUEST, Class.REPORT):
-            sender.offer(bytes(source.randint(1, 400)), 0.0, klass)
+        for traffic_class in (
+            TrafficClass.COMMAND,
+            TrafficClass.FRAME,
+            TrafficClass.REQUEST,
+            TrafficClass.REPORT,
+        ):
+            sender.offer(bytes(source.randint(1, 400)), 0.0, traffic_class)
         at = source.uniform(0.0, 3.0)
         list(sender.advance(at))
-        sender.offer(STOP, at, Class.STOP)
+        sender.offer(STOP, at, TrafficClass.STOP)
         left, datagram, _ = sender.step(10.0)
-        assert datagram.klass is Class.STOP
-        assert left - at <= sender.pacer.air_s(128) + sender.air_s(len(STOP), Class.STOP) + 1e-6
+        assert datagram.traffic_class is TrafficClass.STOP
+        assert (
+            left - at
+            <= sender.pacer.air_s(128) + sender.air_s(len(STOP), TrafficClass.STOP) + 1e-6
+        )
 
 
 def test_commands_still_go_between_the_fragments_of_a_frame_and_are_never_two():
     sender = Sender(Pacer(8000.0), 50)
-    sender.offer(bytes(200), 0.0, Class.FRAME)
-    assert order(sender, 0.0) == [Class.FRAME]
+    sender.offer(bytes(200), 0.0, TrafficClass.FRAME)
+    assert order(sender, 0.0) == [TrafficClass.FRAME]
     for _ in range(3):
-        sender.offer(COMMAND, 0.0, Class.COMMAND)
-    assert order(sender)[:3] == [Class.COMMAND, Class.FRAME, Class.FRAME]
-    count = sender.counts[Class.COMMAND]
+        sender.offer(COMMAND, 0.0, TrafficClass.COMMAND)
+    assert order(sender)[:3] == [TrafficClass.COMMAND, TrafficClass.FRAME, TrafficClass.FRAME]
+    count = sender.counts[TrafficClass.COMMAND]
     assert (count.offered, count.sent, count.stale) == (3, 1, 2)
 
 
@@ -69,40 +77,42 @@ def test_commands_still_go_between_the_fragments_of_a_frame_and_are_never_two():
     rate=st.sampled_from([300.0, 2400.0, 16_000.0]),
     gap=st.sampled_from([0.0, 0.13]),
     every=st.floats(0.05, 3.0),
-    klass=st.sampled_from([Class.COMMAND, Class.FRAME]),
+    traffic_class=st.sampled_from([TrafficClass.COMMAND, TrafficClass.FRAME]),
     size=st.integers(19, 600),
     background=st.lists(
-        st.tuples(st.floats(0.0, 60.0), st.sampled_from([Class.REQUEST, Class.REPORT])),
+        st.tuples(
+            st.floats(0.0, 60.0), st.sampled_from([TrafficClass.REQUEST, TrafficClass.REPORT])
+        ),
         max_size=12,
     ),
 )
-def test_nothing_in_the_background_waits_long(rate, gap, every, klass, size, background):
+def test_nothing_in_the_background_waits_long(rate, gap, every, traffic_class, size, background):
     """Behind what is on air, as much of others as its own air and a payload; so the one before."""
     channel = Channel(rate, mtu=128, gap_s=gap)
-    small = {Class.REQUEST: REQUEST, Class.REPORT: REPORT}
-    offers = stream(size, every, 60.0, klass)
+    small = {TrafficClass.REQUEST: REQUEST, TrafficClass.REPORT: REPORT}
+    offers = stream(size, every, 60.0, traffic_class)
     offers += [(when, small[kind], kind) for when, kind in background]
     own = max(channel.sender.air_s(len(data), kind) for kind, data in small.items())
-    most = 3 * channel.sender.air_s(size, klass) + 4 * own + 1e-6
+    most = 3 * channel.sender.air_s(size, traffic_class) + 4 * own + 1e-6
     waiting = {}
     for now, received in run(channel, sorted(offers, key=lambda o: o[0]), 60.0 + most):
-        if received.klass in BACKGROUND:
-            waiting.setdefault(received.klass, []).append(now)
+        if received.traffic_class in BACKGROUND:
+            waiting.setdefault(received.traffic_class, []).append(now)
     for when, kind in background:
         assert any(when <= now <= when + most for now in waiting[kind])
 
 
 def test_half_of_the_air_is_theirs_while_they_wait_and_no_more():
     channel = Channel(8000.0, mtu=128)
-    offers = stream(19, 0.01, 60.0, Class.COMMAND) + [
-        (when, frame(when, 19), Class.REPORT) for when, _, _ in stream(19, 0.01, 60.0)
+    offers = stream(19, 0.01, 60.0, TrafficClass.COMMAND) + [
+        (when, frame(when, 19), TrafficClass.REPORT) for when, _, _ in stream(19, 0.01, 60.0)
     ]
     list(run(channel, sorted(offers, key=lambda o: o[0]), 60.0))
     counts = channel.sender.counts
-    commands, reports = counts[Class.COMMAND].sent, counts[Class.REPORT].sent
+    commands, reports = counts[TrafficClass.COMMAND].sent, counts[TrafficClass.REPORT].sent
     assert commands / (commands + reports) == pytest.approx(0.5, abs=0.01)
     # What did not fit is known.
-    count = counts[Class.COMMAND]
+    count = counts[TrafficClass.COMMAND]
     assert 0 <= count.offered - count.sent - count.stale <= 1 < 1000 < count.stale
 
 
@@ -110,11 +120,11 @@ def test_nothing_is_saved_for_later():
     """Commands that nobody waited behind give no credit to a crowd that comes after."""
     sender = Sender(Pacer(8000.0), 128)
     for step in range(200):
-        sender.offer(COMMAND, step * 0.01, Class.COMMAND)
+        sender.offer(COMMAND, step * 0.01, TrafficClass.COMMAND)
         list(sender.advance(step * 0.01))
-    for klass in (Class.COMMAND, Class.REQUEST, Class.REPORT):
-        sender.offer(COMMAND, 2.5, klass)
-    assert order(sender) == [Class.COMMAND, Class.REQUEST, Class.REPORT]
+    for traffic_class in (TrafficClass.COMMAND, TrafficClass.REQUEST, TrafficClass.REPORT):
+        sender.offer(COMMAND, 2.5, traffic_class)
+    assert order(sender) == [TrafficClass.COMMAND, TrafficClass.REQUEST, TrafficClass.REPORT]
 
 
 @pytest.mark.parametrize(
@@ -132,20 +142,28 @@ def test_requests_and_reports_get_through_while_the_operator_drives(
     if half:
         HalfDuplex((down, up), profile.turnaround)
     until = 120.0
-    offers = [(t, up, COMMAND, Class.COMMAND) for t, _, _ in stream(8, 1 / commands_s, until)]
-    for klass, payload in ((Class.REQUEST, REQUEST), (Class.REPORT, REPORT)):
-        offers += [(t, up, payload, klass) for t, _, _ in stream(8, every_s, until, begin=2.0)]
+    offers = [
+        (t, up, COMMAND, TrafficClass.COMMAND) for t, _, _ in stream(8, 1 / commands_s, until)
+    ]
+    for traffic_class, payload in ((TrafficClass.REQUEST, REQUEST), (TrafficClass.REPORT, REPORT)):
+        offers += [
+            (t, up, payload, traffic_class) for t, _, _ in stream(8, every_s, until, begin=2.0)
+        ]
     offers += [(t, down, p, k) for t, p, k in stream(300, 0.05, until)]
-    offers += [(t, down, REPORT, Class.REPORT) for t, _, _ in stream(8, every_s, until)]
+    offers += [(t, down, REPORT, TrafficClass.REPORT) for t, _, _ in stream(8, every_s, until)]
     came = drive(down, up, offers, until + 10.0)
-    for channel, klass in ((up, Class.REQUEST), (up, Class.REPORT), (down, Class.REPORT)):
-        offered = [t for t, c, _, k in offers if (c, k) == (channel, klass)]
-        arrived = [t for t, c, r in came if (c, r.klass) == (channel, klass)]
+    for channel, traffic_class in (
+        (up, TrafficClass.REQUEST),
+        (up, TrafficClass.REPORT),
+        (down, TrafficClass.REPORT),
+    ):
+        offered = [t for t, c, _, k in offers if (c, k) == (channel, traffic_class)]
+        arrived = [t for t, c, r in came if (c, r.traffic_class) == (channel, traffic_class)]
         assert len(arrived) == len(offered)
         waits = [then - when for when, then in zip(offered, arrived, strict=True)]
         assert max(waits) < 3.5
     # The rest goes to commands, the newest each time.
-    commands = [t for t, c, r in came if r.klass is Class.COMMAND]
-    count = up.sender.counts[Class.COMMAND]
+    commands = [t for t, c, r in came if r.traffic_class is TrafficClass.COMMAND]
+    count = up.sender.counts[TrafficClass.COMMAND]
     assert count.stale == count.offered - len(commands)
     assert len(commands) > 0.6 * until * min(commands_s, 1.2 if half else commands_s / 2)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsc_ros.link.datagrams.frames import Camera, Frame, FrameReceiver, FrameSender
-from gsc_ros.link.datagrams.framing import Class
+from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.datagrams.reassembly import Reassembler
 from gsc_ros.link.datagrams.seals import CHECKSUM
 from gsc_ros.link.datagrams.security import Sealed
@@ -28,8 +28,8 @@ def a_run(session, camera, seal, frames, loss, begin=0):
     for number in range(frames):
         stamp = 10**18 + number * 10**8
         frame = Frame(stamp, number, camera, bytes([camera.width % 256]) * 150)
-        for klass, payload in sender.pack(frame, robot.counts[Class.FRAME].sent):
-            robot.offer(payload, begin + number, klass)
+        for traffic_class, payload in sender.pack(frame, robot.counts[TrafficClass.FRAME].sent):
+            robot.offer(payload, begin + number, traffic_class)
         out += [data for *_, data in robot.advance(begin + number + 0.5)]
     return out
 
@@ -41,9 +41,9 @@ class Ground:
 
     def push(self, data, now):
         for received in self.receiver.push(data, now) + self.receiver.expire(now):
-            if received.klass is Class.SETUP and not received.truncated:
+            if received.traffic_class is TrafficClass.SETUP and not received.truncated:
                 self.frames.setup(received.payload, received.session)
-            elif received.klass is Class.FRAME:
+            elif received.traffic_class is TrafficClass.FRAME:
                 frame = self.frames.frame(received.payload, received.session)
                 if frame is not None:
                     self.shown.append((received.session, frame))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gsc_ros.link.datagrams.framing import Class
+from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.datagrams.payloads import Command, RobotReport, Stop
 from gsc_ros.link.radio.losses import GilbertElliottModel
 from gsc_ros.link.traffic.channel import Channel
@@ -71,15 +71,15 @@ def test_a_newer_command_ends_the_repeats_of_an_older_one():
         sender.give(command(number), number * 0.05)
         sender.work(number * 0.05)
         up.poll(number * 0.05)
-    assert up.sender.counts[Class.COMMAND].offered == 20  # ten a second are repeats enough
+    assert up.sender.counts[TrafficClass.COMMAND].offered == 20  # ten a second are repeats enough
     for step in range(300):
         sender.work(1.0 + step * 0.01)
         up.poll(1.0 + step * 0.01)
-    assert up.sender.counts[Class.COMMAND].offered == 20 + repeats(0.3)
+    assert up.sender.counts[TrafficClass.COMMAND].offered == 20 + repeats(0.3)
     sender.give(command(99), 5.0)
     sender.forget()
     sender.work(9.0)
-    assert up.sender.counts[Class.COMMAND].offered == 21 + repeats(0.3)
+    assert up.sender.counts[TrafficClass.COMMAND].offered == 21 + repeats(0.3)
 
 
 def test_what_does_not_fit_is_counted_and_the_operator_is_told_what_does():
@@ -127,13 +127,13 @@ class Robot:
 
     def work(self, now):
         for received in self.up.poll(now):
-            if received.klass is Class.STOP:
+            if received.traffic_class is TrafficClass.STOP:
                 stop = Stop.unpack(received.payload, 10**15)
                 self.number, self.held = stop.number, stop.stop
                 self.reporting.stop_came()
         report = RobotReport(self.number, self.held)
         if now >= self.reporting.due(report, pause_s(self.down, self.up, 7)):
-            self.down.offer(report.pack(), now, Class.REPORT)
+            self.down.offer(report.pack(), now, TrafficClass.REPORT)
             self.reporting.went(report, now)
             self.reports += 1
 
@@ -174,16 +174,16 @@ def test_a_stop_gets_through_and_is_acknowledged_whatever_is_lost(loss, seed, nu
 
 def test_a_lost_stop_is_repeated_quickly_and_then_in_an_eighth_of_the_air():
     up = Channel(1600.0, mtu=128, loss=GilbertElliottModel.from_mean(1.0))
-    air_s = up.sender.air_s(9, Class.STOP)
+    air_s = up.sender.air_s(9, TrafficClass.STOP)
     sender = StopSender(up, lambda: 0.0, 3)
     sender.want(True, 0.0)
     at = []
     for step in range(6000):
         now = step / 100
-        before = up.sender.counts[Class.STOP].offered
+        before = up.sender.counts[TrafficClass.STOP].offered
         sender.work(now, 10**15, 7)
         up.poll(now)
-        at += [now] * (up.sender.counts[Class.STOP].offered - before)
+        at += [now] * (up.sender.counts[TrafficClass.STOP].offered - before)
     gaps = [b - a for a, b in itertools.pairwise(at)]
     assert max(gaps[:18]) == pytest.approx(2 * air_s, abs=0.011)
     assert min(gaps[20:]) == pytest.approx(8 * air_s, abs=0.011)

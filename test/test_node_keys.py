@@ -16,7 +16,7 @@ from test_node_link_ends import Host, Pair  # noqa: E402
 
 from gsc_ros.link.datagrams import key_file, keys  # noqa: E402
 from gsc_ros.link.datagrams.count_file import MARGIN, session_of  # noqa: E402
-from gsc_ros.link.datagrams.framing import Class  # noqa: E402
+from gsc_ros.link.datagrams.framing import TrafficClass  # noqa: E402
 from gsc_ros.nodes.link import LinkNode  # noqa: E402
 from gsc_ros.nodes.link_robot import LinkRobot  # noqa: E402
 from gsc_ros.ros import topics  # noqa: E402
@@ -48,7 +48,7 @@ def send(node, count):
     slowest = 0.0
     for _ in range(count):
         began = time.monotonic()
-        out.offer(b'frame', node.now(), Class.FRAME)
+        out.offer(b'frame', node.now(), TrafficClass.FRAME)
         node.wake()
         node._publish_status()
         slowest = max(slowest, time.monotonic() - began)

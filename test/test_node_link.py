@@ -24,7 +24,7 @@ from std_msgs.msg import Bool, Empty  # noqa: E402
 
 from gsc_ros.codec import bitstream  # noqa: E402
 from gsc_ros.link.datagrams.frames import FRAME_OVERHEAD  # noqa: E402
-from gsc_ros.link.datagrams.framing import Class  # noqa: E402
+from gsc_ros.link.datagrams.framing import TrafficClass  # noqa: E402
 from gsc_ros.link.datagrams.payloads import Command  # noqa: E402
 from gsc_ros.link.radio import budget, profiles  # noqa: E402
 from gsc_ros.link.traffic.pacing import Carrier  # noqa: E402
@@ -106,7 +106,7 @@ class Bench:
             self.wait(lambda before=before: self.taken() > before)
 
     def taken(self):
-        return self.node.down.sender.counts[Class.FRAME].offered + self.node.refused
+        return self.node.down.sender.counts[TrafficClass.FRAME].offered + self.node.refused
 
     def status(self, condition):
         self.wait(lambda: condition(self.got[topics.STATUS][-1]))
@@ -458,7 +458,7 @@ def test_reports_and_requests_take_a_twentieth_of_the_air_turns_included(bench):
         assert ground._pause_s(bytes(size)) == pytest.approx(20 * (0.6 + up.frame_s(size)))
     link.send(frame())
     link.wait(lambda: link.got[topics.RECEIVED])
-    link.wait(lambda: up.sender.counts[Class.REPORT].offered)
+    link.wait(lambda: up.sender.counts[TrafficClass.REPORT].offered)
     assert ground.due > 3.0  # a quarter of the pause, at the cost of the next report
 
 
@@ -498,7 +498,7 @@ def test_a_command_that_is_too_late_is_not_executed(bench):
     up = link.node.up.sender
     link.wait(lambda: up.next_start is None and up.pacer.free_at < link.node.now())
     link.teleop.publish(drive(0.1))
-    link.wait(lambda: up.counts[Class.COMMAND].sent == 1)
+    link.wait(lambda: up.counts[TrafficClass.COMMAND].sent == 1)
     link.teleop.publish(drive(0.2))
     link.wait(lambda: link.node.robot.commands.late == 1)
     assert 0.2 not in [round(m.linear.x, 3) for m in link.got[topics.LINK_CMD_VEL]]
@@ -512,12 +512,12 @@ def test_a_stop_takes_the_place_of_a_command_that_waits(bench):
     stopping = link.peer.create_publisher(Bool, topics.STOP, topics.NEWEST)
     link.wait(stopping.get_subscription_count)
     link.teleop.publish(drive(0.1))
-    link.wait(lambda: up.counts[Class.COMMAND].sent == 1)
+    link.wait(lambda: up.counts[TrafficClass.COMMAND].sent == 1)
     link.teleop.publish(drive(0.2))
-    link.wait(lambda: up.waits(Class.COMMAND) is not None)
+    link.wait(lambda: up.waits(TrafficClass.COMMAND) is not None)
     stopping.publish(Bool(data=True))
-    link.wait(lambda: up.counts[Class.STOP].offered)
-    waiting = Command.unpack(up.waits(Class.COMMAND), 0)
+    link.wait(lambda: up.counts[TrafficClass.STOP].offered)
+    waiting = Command.unpack(up.waits(TrafficClass.COMMAND), 0)
     assert not any(waiting.velocity)
     link.status(lambda s: s.stop == LinkStatus.STOP_HELD)
     assert ran.held and ran.ran == 1

@@ -19,7 +19,7 @@ from test_node_link import camera, drive, frame, refused  # noqa: E402
 
 from gsc_ros.link.datagrams import key_file  # noqa: E402
 from gsc_ros.link.datagrams.frames import FRAME_OVERHEAD, Camera, Setup  # noqa: E402
-from gsc_ros.link.datagrams.framing import Class  # noqa: E402
+from gsc_ros.link.datagrams.framing import TrafficClass  # noqa: E402
 from gsc_ros.link.datagrams.payloads import Command  # noqa: E402
 from gsc_ros.link.radio import profiles, schedule  # noqa: E402
 from gsc_ros.link.traffic.sender import Pacer, Sender  # noqa: E402
@@ -178,7 +178,7 @@ def test_a_command_whose_age_is_wrong_is_not_executed(pair):
         stamp = ground.node.get_clock().now().nanoseconds // 1000 + round(away_s * 1e6)
         address = robot.node.session & 0xFF
         payload = Command(stamp, (0.5, 0.0, 0.0, 0.0, 0.0, 0.0), address).pack()
-        ground.node.end.offer(payload, ground.node.now(), Class.COMMAND)
+        ground.node.end.offer(payload, ground.node.now(), TrafficClass.COMMAND)
         ground.node.wake()
         pair.wait(lambda n=number: robot.node.robot.commands.late == n)
     assert not robot.got[topics.LINK_CMD_VEL]
@@ -202,7 +202,7 @@ def test_a_flood_does_not_keep_the_robot_from_being_stopped(ros):
         sender = Sender(Pacer(1e9), 1400)
         stamp_us, address = robot.get_clock().now().nanoseconds // 1000, robot.session & 0xFF
         command = Command(stamp_us, (0.5, 0.0, 0.0, 0.0, 0.0, 0.0), address)
-        sender.offer(command.pack(), 0.0, Class.COMMAND)
+        sender.offer(command.pack(), 0.0, TrafficClass.COMMAND)
         ((_, _, data),) = sender.advance(1.0)
         robot._inbox.append((data, ('127.0.0.1', 9)))
         robot.wake()
@@ -224,18 +224,18 @@ def crafted(rng, number):
     if kind == 0:
         stamp = int.from_bytes(rng.bytes(8), 'big', signed=True) >> int(rng.integers(0, 40))
         image = Camera('c', *(int(n) for n in rng.integers(0, 65536, 2)))
-        return Class.SETUP, Setup(0, stamp, int(rng.integers(2**32)), image).pack()
+        return TrafficClass.SETUP, Setup(0, stamp, int(rng.integers(2**32)), image).pack()
     if kind == 1:
         stream = bytes(frame(number % 200).data)
         head = b'\0' + rng.bytes(FRAME_OVERHEAD - 1)
-        return Class.FRAME, head + stream[: int(rng.integers(1, len(stream)))]
+        return TrafficClass.FRAME, head + stream[: int(rng.integers(1, len(stream)))]
     if kind == 2:
         spoilt = bytearray(Setup(0, 10**18, 5, Camera('cam', 480, 360)).pack())
         spoilt[int(rng.integers(len(spoilt)))] ^= 1 << int(rng.integers(8))
-        return Class.SETUP, bytes(spoilt)
+        return TrafficClass.SETUP, bytes(spoilt)
     if kind == 3:
-        return Class.COMMAND, Command(int(rng.integers(2**62)), (1.0,) * 6).pack()[:-1]
-    return list(Class)[int(rng.integers(len(Class)))], payload
+        return TrafficClass.COMMAND, Command(int(rng.integers(2**62)), (1.0,) * 6).pack()[:-1]
+    return list(TrafficClass)[int(rng.integers(len(TrafficClass)))], payload
 
 
 @pytest.mark.parametrize('kind', [LinkRobot, LinkGround])
@@ -244,8 +244,8 @@ def test_no_payload_ends_a_node(ros, kind):
     try:
         rng, sender = np.random.default_rng(3), Sender(Pacer(1e9), 1400)
         for number in range(2000):
-            klass, payload = crafted(rng, number)
-            sender.offer(payload, number, klass)
+            traffic_class, payload = crafted(rng, number)
+            sender.offer(payload, number, traffic_class)
             for _, _, data in sender.advance(number + 0.5):
                 node._inbox.append((data, ('127.0.0.1', 9)))
             node.wake()
@@ -410,7 +410,7 @@ def test_a_link_comes_up_before_its_network(ros, monkeypatch, tmp_path):
     nodes = [active(LinkRobot, ros, security=False, **values) for values in (udp, modem)]
     try:
         for node, reason in zip(nodes, ('Temporary failure', 'No such file'), strict=True):
-            node.end.offer(b'x', node.now(), Class.FRAME)
+            node.end.offer(b'x', node.now(), TrafficClass.FRAME)
             node.wake()
             report = node.diagnose()
             assert report.level == WARN and reason in report.message
@@ -422,7 +422,7 @@ def test_a_link_comes_up_before_its_network(ros, monkeypatch, tmp_path):
             while node.trouble:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
-            node.end.offer(b'x', node.now(), Class.FRAME)
+            node.end.offer(b'x', node.now(), TrafficClass.FRAME)
             node.wake()
             assert node.transport_figures()['not sent'] == 1
     finally:
@@ -458,7 +458,7 @@ def test_an_end_follows_the_other_to_a_new_address(ros):
         transport, sender = ground._transport, Sender(Pacer(1e9), 1400)
 
         def call(port):
-            sender.offer(b'frame', 0.0, Class.FRAME)
+            sender.offer(b'frame', 0.0, TrafficClass.FRAME)
             ((_, _, data),) = sender.advance(1.0)
             ground._inbox.append((data, ('127.0.0.1', port)))
             ground.wake()

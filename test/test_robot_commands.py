@@ -17,7 +17,7 @@ from gsc_ros.msg import LinkStatus  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
 
-from gsc_ros.link.datagrams.framing import Class  # noqa: E402
+from gsc_ros.link.datagrams.framing import TrafficClass  # noqa: E402
 from gsc_ros.link.datagrams.payloads import Command, Stop  # noqa: E402
 from gsc_ros.link.traffic.command_gate import Refusal  # noqa: E402
 from gsc_ros.nodes.guard import Guard  # noqa: E402
@@ -66,11 +66,11 @@ class Driven:
         self.teleop.publish(drive(speed))
         self.bench.wait(lambda: speed in self.speeds(topic)[before:], f'{speed} comes out')
 
-    def offer(self, message, klass):
+    def offer(self, message, traffic_class):
         """Let the ground send a message."""
 
         def send():
-            self.node.up.offer(message.pack(), self.node.now(), klass)
+            self.node.up.offer(message.pack(), self.node.now(), traffic_class)
             self.node.wake()
 
         self.bench.executor.create_task(send)
@@ -79,7 +79,7 @@ class Driven:
         self.number += 1
         stamp_us = self.node.get_clock().now().nanoseconds // 1000 - round(age_s * 1e6)
         robot = self.node.session & 0xFF if robot is None else robot
-        self.offer(Stop(stamp_us, self.number, stop, robot), Class.STOP)
+        self.offer(Stop(stamp_us, self.number, stop, robot), TrafficClass.STOP)
         return self.number
 
 
@@ -93,7 +93,7 @@ def test_a_stop_holds_until_its_release_and_the_ground_knows(bench):
     halts, halt = [], driven.commands.halt
     driven.commands.halt = lambda reason: (halts.append(reason), halt(reason))
     repeated = driven.node.up.receiver.accepted
-    driven.offer(Stop(0, number), Class.STOP)  # until the acknowledgement has arrived
+    driven.offer(Stop(0, number), TrafficClass.STOP)  # until the acknowledgement has arrived
     bench.wait(lambda: driven.node.up.receiver.accepted > repeated)
     bench.wait(lambda: driven.node.ground.robot_report.stop == number, 'an acknowledgement')
     assert gate.held and not halts  # which is no news
@@ -104,7 +104,7 @@ def test_a_stop_holds_until_its_release_and_the_ground_knows(bench):
     bench.wait(lambda: driven.node.ground.commands.dropped == 1)
     stamp_us = driven.node.get_clock().now().nanoseconds // 1000
     forward = (0.5, 0.0, 0.0, 0.0, 0.0, 0.0)
-    driven.offer(Command(stamp_us, forward, driven.node.session & 0xFF), Class.COMMAND)
+    driven.offer(Command(stamp_us, forward, driven.node.session & 0xFF), TrafficClass.COMMAND)
     bench.wait(lambda: gate.refused[Refusal.STOP] == 1)
     count = len(driven.speeds())
     bench.wait(lambda: len(driven.speeds()) > count + 3, 'it is said again and again')
@@ -358,7 +358,7 @@ def through_the_middle(security, tmp_path, count, seed=1):
             stamp_us = ground.get_clock().now().nanoseconds // 1000
             address = ground.end.receiver.session & 0xFF
             payload = Command(stamp_us, (number / 1000, 0, 0, 0, 0, 0), address).pack()
-            ground.end.offer(payload, ground.now(), Class.COMMAND)
+            ground.end.offer(payload, ground.now(), TrafficClass.COMMAND)
             ground.wake()
 
         def acquainted():

@@ -14,7 +14,7 @@ import struct
 import zlib
 from dataclasses import dataclass, replace
 
-from gsc_ros.link.datagrams.framing import Class
+from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.datagrams.payloads import PayloadError, unwrap
 
 STAMP_BITS = 48
@@ -156,7 +156,7 @@ class FrameSender:
         self._begun_at = 0
         self._shown_at = -1
 
-    def pack(self, frame: Frame, frames_sent: int) -> list[tuple[Class, bytes]]:
+    def pack(self, frame: Frame, frames_sent: int) -> list[tuple[TrafficClass, bytes]]:
         """
         Payloads for a frame in the order to offer them.
 
@@ -173,12 +173,12 @@ class FrameSender:
             self._repeat = False
             self._shown_at = since
             fresh = replace(self._setup, stamp_ns=frame.stamp_ns, sequence=frame.sequence)
-            payloads.append((Class.SETUP, fresh.pack()))
+            payloads.append((TrafficClass.SETUP, fresh.pack()))
         low = frame.stamp_ns & ((1 << STAMP_BITS) - 1)
         head = _FRAME.pack(
             self._setup.number, low >> 32, low & 0xFFFFFFFF, frame.sequence & 0xFFFF
         )
-        return [*payloads, (Class.FRAME, head + frame.data)]
+        return [*payloads, (TrafficClass.FRAME, head + frame.data)]
 
     def repeat_setup(self) -> None:
         """Let the next frame go behind its setup: the far end may not have it."""

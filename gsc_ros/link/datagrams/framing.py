@@ -62,7 +62,7 @@ PARITY_HEAD_BYTES = SIZE.size
 MAX_PROTECTED_BYTES = 0xFFFF  # bytes of a payload that parity can tell
 
 
-class Class(IntEnum):
+class TrafficClass(IntEnum):
     """Kinds of payload, most urgent first."""
 
     STOP = 0
@@ -96,7 +96,7 @@ class Datagram:
     the sender; camera: 0 to 7.
     """
 
-    klass: Class
+    traffic_class: TrafficClass
     number: int
     index: int
     fragment: bytes
@@ -108,13 +108,13 @@ class Datagram:
     camera: int = 0
 
     def __post_init__(self) -> None:
-        if (self.protected or self.parity) and self.klass is not Class.FRAME:
-            raise ValueError(f'only frames have parity, not {self.klass.name}')
+        if (self.protected or self.parity) and self.traffic_class is not TrafficClass.FRAME:
+            raise ValueError(f'only frames have parity, not {self.traffic_class.name}')
 
     def pack(self, seal: Seal = CHECKSUM) -> bytes:
         """Return the bytes for the air."""
-        traffic_class = _PARITY if self.parity else _PROTECTED if self.protected else self.klass
-        first = seal.version << VERSION_SHIFT | traffic_class
+        code = _PARITY if self.parity else _PROTECTED if self.protected else self.traffic_class
+        first = seal.version << VERSION_SHIFT | code
         flags = _END * self.end | _CUT * self.cut | self.camera << _CAMERA_SHIFT
         place = PLACE.pack(self.session, self.number, flags, self.index)
         return seal.close(bytes([first]), place + self.fragment)
@@ -129,13 +129,13 @@ class Datagram:
         """Read a datagram that was proven; raises FramingError for one that cannot be."""
         if len(opened.rest) <= PLACE.size:
             raise FramingError('a datagram needs a fragment')
-        traffic_class = opened.first[0] & _CLASS
-        protected, parity = traffic_class == _PROTECTED, traffic_class == _PARITY
-        if traffic_class in RESERVED:
-            raise FramingError(f'class {RESERVED[traffic_class]} is not used yet')
-        if not (protected or parity or traffic_class in Class._value2member_map_):
-            raise FramingError(f'unknown class {traffic_class}')
-        klass = Class.FRAME if protected or parity else Class(traffic_class)
+        code = opened.first[0] & _CLASS
+        protected, parity = code == _PROTECTED, code == _PARITY
+        if code in RESERVED:
+            raise FramingError(f'class {RESERVED[code]} is not used yet')
+        if not (protected or parity or code in TrafficClass._value2member_map_):
+            raise FramingError(f'unknown class {code}')
+        traffic_class = TrafficClass.FRAME if protected or parity else TrafficClass(code)
         session, number, flags, index = PLACE.unpack_from(opened.rest)
         fragment = bytes(opened.rest[PLACE.size :])
         if flags & _SPARE:
@@ -145,7 +145,7 @@ class Datagram:
         if parity and index >= erasure.max_parity(ProtectedPayload.of(fragment).count):
             raise FramingError(f'there is no parity {index} of such a payload')
         return cls(
-            klass,
+            traffic_class,
             number,
             index,
             fragment,
@@ -216,7 +216,7 @@ def fragment_count(payload_bytes: int, mtu: int, overhead: int = OVERHEAD) -> in
 
 def fragments(
     payload: bytes,
-    klass: Class,
+    traffic_class: TrafficClass,
     number: int,
     mtu: int,
     overhead: int = OVERHEAD,
@@ -232,7 +232,7 @@ def fragments(
     for at in range(0, len(payload), step):
         end = at + step >= len(payload)
         part = payload[at : at + step]
-        yield Datagram(klass, number & 0xFFFF, at // step, part, end, session=session)
+        yield Datagram(traffic_class, number & 0xFFFF, at // step, part, end, session=session)
 
 
 def parity(payload: bytes, step: int, count: int) -> list[bytes]:

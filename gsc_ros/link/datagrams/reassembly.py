@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from gsc_ros.link.datagrams import erasure
-from gsc_ros.link.datagrams.framing import SIZE, Class, Datagram, ProtectedPayload
+from gsc_ros.link.datagrams.framing import SIZE, Datagram, ProtectedPayload, TrafficClass
 from gsc_ros.link.datagrams.seals import (
     CHECKSUM,
     FramingError,
@@ -39,7 +39,7 @@ class Received:
     in :class:`Opened`.
     """
 
-    klass: Class
+    traffic_class: TrafficClass
     number: int
     payload: bytes
     truncated: bool
@@ -122,7 +122,7 @@ class _Partial:
 
 def _received(first: Datagram, opened: Opened, payload: bytes, truncated: bool) -> Received:
     return Received(
-        first.klass,
+        first.traffic_class,
         first.number,
         payload,
         truncated,
@@ -186,11 +186,11 @@ class Reassembler:
         self._key, self._order = 0, -1  # of the session, and its greatest order
         self._over: deque[int] = deque(maxlen=_RETIRED_KEPT)
         self._over_keys: set[int] = set()
-        self._partial: dict[Class, _Partial] = {}
-        self._done: dict[Class, int] = {}
+        self._partial: dict[TrafficClass, _Partial] = {}
+        self._done: dict[TrafficClass, int] = {}
         # Of each class the greatest order, and when its last datagram came (s).
-        self._recent: dict[Class, tuple[int, float]] = {}
-        self._last: dict[Class, _Last] = {}
+        self._recent: dict[TrafficClass, tuple[int, float]] = {}
+        self._last: dict[TrafficClass, _Last] = {}
 
     @property
     def refused(self) -> int:
@@ -223,25 +223,27 @@ class Reassembler:
             return []
         if not self._follow(datagram.session, opened):
             self.retired += 1
-            whole = datagram.klass is Class.STOP and datagram.end and not datagram.index
+            whole = (
+                datagram.traffic_class is TrafficClass.STOP and datagram.end and not datagram.index
+            )
             return [_received(datagram, opened, datagram.fragment, datagram.cut)] if whole else []
         self.accepted += 1
         if datagram.camera:
             self.other_camera += 1
             return []
-        klass = datagram.klass
-        partial = self._partial.get(klass)
+        traffic_class = datagram.traffic_class
+        partial = self._partial.get(traffic_class)
         ready: list[Received] = []
         if partial is None or partial.number != datagram.number:
-            newest = partial.number if partial else self._done.get(klass)
+            newest = partial.number if partial else self._done.get(traffic_class)
             if newest is not None and self._is_late(datagram, opened.order, newest, now):
                 self.spare += datagram.parity
                 self.late += not datagram.parity
                 return []
-            ready = self._finish(klass)
-            partial = self._partial[klass] = _Partial(datagram, opened, now)
-        order, _ = self._recent.get(klass, (-1, now))
-        self._recent[klass] = max(order, -1 if opened.order is None else opened.order), now
+            ready = self._finish(traffic_class)
+            partial = self._partial[traffic_class] = _Partial(datagram, opened, now)
+        order, _ = self._recent.get(traffic_class, (-1, now))
+        self._recent[traffic_class] = max(order, -1 if opened.order is None else opened.order), now
         if datagram.index in (partial.parity if datagram.parity else partial.parts):
             self.late += 1
             return ready
@@ -252,14 +254,14 @@ class Reassembler:
         restored = not partial.whole and partial.restore()
         self.restored += restored
         if restored or partial.whole or (datagram.end and not datagram.protected):
-            ready += self._finish(klass)
+            ready += self._finish(traffic_class)
         return ready
 
     def _is_late(self, datagram: Datagram, order: int | None, newest: int, now: float) -> bool:
         """Whether a datagram is of no later payload; an outage may skip any number of them."""
         if datagram.number == newest:
             return True
-        last, at = self._recent[datagram.klass]
+        last, at = self._recent[datagram.traffic_class]
         if order is not None:
             return order < last
         return (newest - datagram.number) % 0x10000 < _HALF and now <= at + _NUMBERS_S
@@ -287,7 +289,7 @@ class Reassembler:
     def expire(self, now: float) -> list[Received]:
         """Hand up what has been quiet for too long at time `now` (s)."""
         quiet = [k for k, p in self._partial.items() if now >= p.heard + self.quiet_s]
-        return [received for klass in quiet for received in self._finish(klass)]
+        return [received for traffic_class in quiet for received in self._finish(traffic_class)]
 
     @property
     def next_expiry(self) -> float | None:
@@ -300,18 +302,20 @@ class Reassembler:
         held = (parts for p in self._partial.values() for parts in (p.parts, p.parity))
         return sum(len(part) for parts in held for part in parts.values())
 
-    def unfinished(self, klass: Class) -> int | None:
+    def unfinished(self, traffic_class: TrafficClass) -> int | None:
         """Return the number of the unfinished payload of this class, or None."""
-        partial = self._partial.get(klass)
+        partial = self._partial.get(traffic_class)
         return partial.number if partial else None
 
-    def _finish(self, klass: Class) -> list[Received]:
-        partial = self._partial.pop(klass, None)
+    def _finish(self, traffic_class: TrafficClass) -> list[Received]:
+        partial = self._partial.pop(traffic_class, None)
         if partial is None:
             return []
-        skipped = (partial.number - self._done.get(klass, partial.number - 1) - 1) % 0x10000
+        skipped = (
+            partial.number - self._done.get(traffic_class, partial.number - 1) - 1
+        ) % 0x10000
         skipped = skipped if skipped < _MOST_SKIPPED else 0
-        before = self._last.get(klass, _Last(1, False))
+        before = self._last.get(traffic_class, _Last(1, False))
         # A payload whose end did not come is taken to be like the one before.
         count = partial.count or max(before.count, 1 + max(partial.parts))
         lost = [i not in partial.parts for i in range(count)]
@@ -319,8 +323,8 @@ class Reassembler:
         self.expected += count * (1 + skipped)
         fates = pairwise([before.lost, *[True] * skipped, *lost])
         self.gaps += sum(now and not then for then, now in fates)
-        self._last[klass] = _Last(count, lost[-1] and not partial.parity)
-        self._done[klass] = partial.number
+        self._last[traffic_class] = _Last(count, lost[-1] and not partial.parity)
+        self._done[traffic_class] = partial.number
         received = partial.received()
         if received is None:
             self.headless += 1

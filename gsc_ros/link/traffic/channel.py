@@ -12,7 +12,7 @@ import math
 import random
 from collections import deque
 
-from gsc_ros.link.datagrams.framing import Class, Datagram
+from gsc_ros.link.datagrams.framing import Datagram, TrafficClass
 from gsc_ros.link.datagrams.reassembly import Reassembler, Received
 from gsc_ros.link.datagrams.seals import CHECKSUM, Seal
 from gsc_ros.link.radio.airtime import PLAIN, OnAir
@@ -74,8 +74,8 @@ class Channel:
         self._loss = GilbertElliott(loss or GilbertElliottModel(), seed)
         self._code = code
         self._noise = random.Random(f'noise {seed}')
-        self._air: deque[tuple[float, tuple[Class, int], bytes]] = deque()
-        self._open: set[tuple[Class, int]] = set()
+        self._air: deque[tuple[float, tuple[TrafficClass, int], bytes]] = deque()
+        self._open: set[tuple[TrafficClass, int]] = set()
         self._settle_at = 1000
         self._now = self._arrived = float('-inf')
         self._packets_sent = self._packets_lost = 0
@@ -105,7 +105,11 @@ class Channel:
         return self.sender.air_s(payload_bytes)
 
     def offer(
-        self, payload: bytes, now: float, klass: Class = Class.FRAME, is_keyframe: bool = False
+        self,
+        payload: bytes,
+        now: float,
+        traffic_class: TrafficClass = TrafficClass.FRAME,
+        is_keyframe: bool = False,
     ) -> None:
         """
         Offer a payload at time `now`; see `Sender.offer`.
@@ -113,7 +117,7 @@ class Channel:
         Raises ValueError when it is empty or too large for the MTU.
         """
         self._advance(now)
-        self.sender.offer(payload, now, klass, is_keyframe)
+        self.sender.offer(payload, now, traffic_class, is_keyframe)
 
     def poll(self, now: float) -> list[Received]:
         """Return what has come out at the far end up to `now`, in order."""
@@ -125,8 +129,8 @@ class Channel:
             out += self.receiver.push(data, arrival)
         out += self.receiver.expire(now)
         for received in out:
-            self._open.discard((received.klass, received.number))
-            count = self.sender.counts[received.klass]
+            self._open.discard((received.traffic_class, received.number))
+            count = self.sender.counts[received.traffic_class]
             count.delivered += 1
             count.truncated += received.truncated
         if len(self._open) > self._settle_at:
@@ -144,13 +148,15 @@ class Channel:
         )
         return min((t for t in times if t is not None), default=None)
 
-    def statistics(self, now: float, klass: Class = Class.FRAME) -> Statistics:
+    def statistics(
+        self, now: float, traffic_class: TrafficClass = TrafficClass.FRAME
+    ) -> Statistics:
         """Return the counters up to the last `poll` and the queue at `now`."""
         self._settle()
         sender = self.sender
         queue_bytes, queue_age = sender.queue(now)
         return Statistics(
-            **vars(sender.counts[klass]),
+            **vars(sender.counts[traffic_class]),
             packets_sent=self._packets_sent,
             packets_lost=self._packets_lost,
             packets_malformed=self.receiver.unreadable,
@@ -173,7 +179,7 @@ class Channel:
 
     def launch(self, left: float, datagram: Datagram, data: bytes) -> None:
         """Take a datagram on its way whose last bit left at a time (s)."""
-        key = (datagram.klass, datagram.number)
+        key = (datagram.traffic_class, datagram.number)
         self._packets_sent += 1
         if datagram.index == 0:
             self._open.add(key)
@@ -206,11 +212,11 @@ class Channel:
     def _settle(self) -> None:
         """Count as lost what was sent, was not delivered and has nothing left under way."""
         alive = self.sender.under_way | {key for _, key, _ in self._air}
-        for klass in Class:
-            number = self.receiver.unfinished(klass)
+        for traffic_class in TrafficClass:
+            number = self.receiver.unfinished(traffic_class)
             if number is not None:
-                alive.add((klass, number))
+                alive.add((traffic_class, number))
         gone = self._open - alive
-        for klass, _ in gone:
-            self.sender.counts[klass].lost += 1
+        for traffic_class, _ in gone:
+            self.sender.counts[traffic_class].lost += 1
         self._open -= gone

@@ -8,7 +8,7 @@ the transport now, `push` takes what came, `next_event` says when to look again.
 
 from collections.abc import Iterator
 
-from gsc_ros.link.datagrams.framing import Class, random_session
+from gsc_ros.link.datagrams.framing import TrafficClass, random_session
 from gsc_ros.link.datagrams.reassembly import Reassembler, Received
 from gsc_ros.link.datagrams.seals import CHECKSUM, Seal
 from gsc_ros.link.radio.airtime import PLAIN, OnAir
@@ -66,14 +66,18 @@ class End:
         return self._delay_s if delay_s is None else delay_s
 
     def offer(
-        self, payload: bytes, now: float, klass: Class = Class.FRAME, is_keyframe: bool = False
+        self,
+        payload: bytes,
+        now: float,
+        traffic_class: TrafficClass = TrafficClass.FRAME,
+        is_keyframe: bool = False,
     ) -> None:
         """
         Offer a payload at time `now`; see `Sender.offer`.
 
         Raises ValueError when it is empty or too large for the MTU.
         """
-        self.sender.offer(payload, now, klass, is_keyframe)
+        self.sender.offer(payload, now, traffic_class, is_keyframe)
 
     def frame_s(self, payload_bytes: int) -> float:
         """Time that a payload of so many bytes takes on air, s."""
@@ -109,7 +113,7 @@ class End:
     def sent_statistics(self, now: float, delivered: int, lost: int) -> Statistics:
         """Return the counters of frames sent; the far end has told what came of them."""
         sender = self.sender
-        count = sender.counts[Class.FRAME]
+        count = sender.counts[TrafficClass.FRAME]
         queue_bytes, queue_age = sender.queue(now)
         return Statistics(
             offered=count.offered,

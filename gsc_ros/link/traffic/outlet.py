@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from gsc_ros.link.datagrams.framing import Class
+from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.datagrams.reassembly import Reassembler
 from gsc_ros.link.traffic.sender import Sender
 
@@ -21,7 +21,9 @@ class Outlet(Protocol):
     def turn_s(self) -> float:
         """Time that it takes to get the air when nobody talks, s."""
 
-    def offer(self, payload: bytes, now: float, klass: Class, is_keyframe: bool = False) -> None:
+    def offer(
+        self, payload: bytes, now: float, traffic_class: TrafficClass, is_keyframe: bool = False
+    ) -> None:
         """
         Offer a payload; ``is_keyframe``: delta frames need it.
 

@@ -8,7 +8,7 @@ The robot's report acknowledges stops, and tells the ground how many of its comm
 import math
 from collections import deque
 
-from gsc_ros.link.datagrams.framing import Class
+from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.datagrams.payloads import NO_FRAME, Report, RobotReport
 from gsc_ros.link.datagrams.reassembly import Reassembler
 from gsc_ros.link.traffic.outlet import Outlet
@@ -35,7 +35,7 @@ def pause_s(out: Outlet, back: Outlet, size: int) -> float:
     ``out``: where it goes; ``back``: the other direction: where both share the air, a payload
     takes it there and back.
     """
-    return (out.sender.air_s(size, Class.REPORT) + out.turn_s + back.turn_s) / SHARE
+    return (out.sender.air_s(size, TrafficClass.REPORT) + out.turn_s + back.turn_s) / SHARE
 
 
 class LossSeen:

@@ -35,7 +35,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from gsc_ros.link.datagrams import erasure, framing
-from gsc_ros.link.datagrams.framing import Class, Datagram
+from gsc_ros.link.datagrams.framing import Datagram, TrafficClass
 from gsc_ros.link.datagrams.seals import CHECKSUM, Seal, SealError
 from gsc_ros.link.radio.airtime import PLAIN, OnAir
 from gsc_ros.link.radio.schedule import Schedule
@@ -45,7 +45,7 @@ from gsc_ros.link.traffic.statistics import Count
 MIN_SHARE = 0.25
 # Share of a frame time that a frame which waited may take: the rest is for late wake-ups.
 SLOT = 0.98
-BACKGROUND = frozenset((Class.REQUEST, Class.REPORT))
+BACKGROUND = frozenset((TrafficClass.REQUEST, TrafficClass.REPORT))
 # Slack for sums of floating-point times, in seconds.
 EPSILON_S = 1e-6
 
@@ -147,46 +147,48 @@ class Sender:
         self._check_windows()
         self._turn_at = float('-inf')
         self._opens: float | None = None  # of a closed link that traffic waits for
-        self.counts = {klass: Count() for klass in Class}
+        self.counts = {traffic_class: Count() for traffic_class in TrafficClass}
         self.offered_bytes = self.sent_bytes = 0
         self.sent_s = 0.0  # of air that datagrams took, with the gaps behind them
         self.unsealed = 0  # datagrams that could not be proven, and did not go out
         self.trouble = ''
-        self._waiting: dict[Class, _Waiting] = {}
-        self._sending: dict[Class, _Sending] = {}
+        self._waiting: dict[TrafficClass, _Waiting] = {}
+        self._sending: dict[TrafficClass, _Sending] = {}
         # Air that others had while something in the background waited, and who went there when.
         self._owed_s = 0.0
         self._went_at = dict.fromkeys(BACKGROUND, float('-inf'))
         # When the last payload of a class leaves; infinite when the next one came only after that,
         # and so does not wait for it.
-        self._left = dict.fromkeys(Class, float('-inf'))
+        self._left = dict.fromkeys(TrafficClass, float('-inf'))
 
     def set_fec(self, loss: float, burst: float = 1.0) -> None:
         """Put parity behind the frames that follow, against losses as in `erasure.how_many`."""
         # A change of a hundredth is no reason to compute anew.
         self._loss, self._burst = round(loss, 2), round(burst, 1)
 
-    def offer(self, payload: bytes, now: float, klass: Class, is_keyframe: bool = False) -> None:
+    def offer(
+        self, payload: bytes, now: float, traffic_class: TrafficClass, is_keyframe: bool = False
+    ) -> None:
         """
         Let a payload wait for the air, in the place of an older one of its class.
 
         ``is_keyframe``: only another key frame takes its place, until it is stale.
         """
         framing.check_payload(len(payload), self.mtu, self.seal.overhead)
-        self.offered_bytes += _bytes(self._air(len(payload), klass))
-        if klass is Class.FRAME:
+        self.offered_bytes += _bytes(self._air(len(payload), traffic_class))
+        if traffic_class is TrafficClass.FRAME:
             room = self.mtu - self.seal.overhead
             plain_s = self._fragments_s(len(payload), room)
             self.parity = 1 - min(1.0, plain_s / self.air_s(len(payload)))
-        self.counts[klass].offered += 1
-        waiting = self._waiting.get(klass)
+        self.counts[traffic_class].offered += 1
+        waiting = self._waiting.get(traffic_class)
         if waiting is not None:
-            self.counts[klass].stale += 1
+            self.counts[traffic_class].stale += 1
             if waiting.is_keyframe and not is_keyframe and self._fresh(waiting, now):
                 return
-        elif klass not in self._sending and self._left[klass] <= now:
-            self._left[klass] = float('inf')
-        self._waiting[klass] = _Waiting(payload, now, is_keyframe)
+        elif traffic_class not in self._sending and self._left[traffic_class] <= now:
+            self._left[traffic_class] = float('inf')
+        self._waiting[traffic_class] = _Waiting(payload, now, is_keyframe)
         self.pacer.free_at = max(self.pacer.free_at, now)
 
     def take_turn(self, start: float) -> None:
@@ -216,18 +218,18 @@ class Sender:
             self.sent_bytes += len(data)
             left = self.pacer.send(len(data), start)
             self.sent_s += self.pacer.free_at - start
-            self._account(datagram.klass, self.pacer.free_at - start)
-            self._left[datagram.klass] = self.pacer.free_at
+            self._account(datagram.traffic_class, self.pacer.free_at - start)
+            self._left[datagram.traffic_class] = self.pacer.free_at
             return left, datagram, data
         return None
 
-    def air_s(self, payload_bytes: int, klass: Class = Class.FRAME) -> float:
+    def air_s(self, payload_bytes: int, traffic_class: TrafficClass = TrafficClass.FRAME) -> float:
         """Time that a payload of so many bytes takes on air with its parity, s."""
-        return self._seconds(self._air(payload_bytes, klass))
+        return self._seconds(self._air(payload_bytes, traffic_class))
 
-    def _air(self, payload_bytes: int, klass: Class) -> _Load:
+    def _air(self, payload_bytes: int, traffic_class: TrafficClass) -> _Load:
         """Say what a payload puts on air."""
-        step, parity = self._fec(payload_bytes, klass)
+        step, parity = self._fec(payload_bytes, traffic_class)
         size = step + framing.PARITY_HEAD_BYTES + self.seal.overhead
         return [*self._fragments(payload_bytes, step), (size, parity)]
 
@@ -243,10 +245,14 @@ class Sender:
     def _seconds(self, load: _Load) -> float:
         return sum(self.pacer.air_s(size, count) for size, count in load if count)
 
-    def _fec(self, payload_bytes: int, klass: Class) -> tuple[int, int]:
+    def _fec(self, payload_bytes: int, traffic_class: TrafficClass) -> tuple[int, int]:
         """Bytes of a fragment, and how many of parity follow."""
         room = self.mtu - self.seal.overhead
-        if klass is Class.FRAME and self._loss and payload_bytes <= framing.MAX_PROTECTED_BYTES:
+        if (
+            traffic_class is TrafficClass.FRAME
+            and self._loss
+            and payload_bytes <= framing.MAX_PROTECTED_BYTES
+        ):
             count = -(-payload_bytes // (room - framing.PARITY_HEAD_BYTES))
             parity = erasure.how_many(count, self._loss, self._burst)
             if parity:
@@ -274,19 +280,24 @@ class Sender:
         """When the next datagram may go (s), or None when there is nothing to send."""
         return self.pacer.free_at if self._busy else None
 
-    def waits(self, klass: Class) -> bytes | None:
+    def waits(self, traffic_class: TrafficClass) -> bytes | None:
         """Return the payload of a class that waits, if there is one."""
-        waiting = self._waiting.get(klass)
+        waiting = self._waiting.get(traffic_class)
         return waiting.payload if waiting else None
 
     @property
-    def under_way(self) -> set[tuple[Class, int]]:
-        """Class and number of payloads that are partly sent."""
-        return {(klass, sending.number) for klass, sending in self._sending.items()}
+    def under_way(self) -> set[tuple[TrafficClass, int]]:
+        """TrafficClass and number of payloads that are partly sent."""
+        return {
+            (traffic_class, sending.number) for traffic_class, sending in self._sending.items()
+        }
 
     def queue(self, now: float) -> tuple[int, float]:
         """Bytes that have yet to go on air, and the age of the oldest waiting payload (s)."""
-        rests = [_bytes(self._air(len(w.payload), klass)) for klass, w in self._waiting.items()]
+        rests = [
+            _bytes(self._air(len(w.payload), traffic_class))
+            for traffic_class, w in self._waiting.items()
+        ]
         rests += [_bytes(self._rest(sending)) for sending in self._sending.values()]
         age = max((now - w.offered_at for w in self._waiting.values()), default=0.0)
         return sum(rests), age
@@ -323,14 +334,14 @@ class Sender:
     def _reopen(self, start: float) -> None:
         """Drop frames that the outage has made old."""
         self._opens = None
-        self._sending.pop(Class.FRAME, None)
-        self._left[Class.FRAME] = start  # what waits now waits for this
-        waiting = self._waiting.get(Class.FRAME)
+        self._sending.pop(TrafficClass.FRAME, None)
+        self._left[TrafficClass.FRAME] = start  # what waits now waits for this
+        waiting = self._waiting.get(TrafficClass.FRAME)
         if waiting is None:
             return
         if not self._fresh(waiting, start):
-            del self._waiting[Class.FRAME]
-            self.counts[Class.FRAME].stale += 1
+            del self._waiting[TrafficClass.FRAME]
+            self.counts[TrafficClass.FRAME].stale += 1
 
     def _fresh(self, waiting: _Waiting, now: float) -> bool:
         """Whether enough of a frame leaves within its own time on air of when it was offered."""
@@ -339,45 +350,47 @@ class Sender:
 
     def _next(self, start: float) -> Datagram | None:
         """Choose the datagram that goes at `start`; None when a payload was dropped instead."""
-        klass = self._choose()
-        sending = self._sending.get(klass)
+        traffic_class = self._choose()
+        sending = self._sending.get(traffic_class)
         if sending is None:
-            sending = self._begin(klass, start)
+            sending = self._begin(traffic_class, start)
             if sending is None:
                 return None
-            self._sending[klass] = sending
-        elif klass is Class.FRAME and klass in self._waiting:
+            self._sending[traffic_class] = sending
+        elif traffic_class is TrafficClass.FRAME and traffic_class in self._waiting:
             # Urgent traffic may have come between; then the tail would delay the newer payload.
             self._cut(sending, start)
-        datagram = self._take(sending, klass) if sending.rest or sending.parity else None
+        datagram = self._take(sending, traffic_class) if sending.rest or sending.parity else None
         if not (sending.rest or sending.parity):
-            del self._sending[klass]
+            del self._sending[traffic_class]
         return datagram
 
-    def _choose(self) -> Class:
+    def _choose(self) -> TrafficClass:
         """Return whose turn it is among what has begun and what waits."""
         first = min({*self._sending, *self._waiting})
-        if first is Class.STOP or first in self._sending:
+        if first is TrafficClass.STOP or first in self._sending:
             return first
-        if self._sending and first is not Class.COMMAND:
+        if self._sending and first is not TrafficClass.COMMAND:
             return min(self._sending)
         # A payload begins now.
-        waiting = (klass for klass in self._waiting if klass in BACKGROUND)
-        klass = min(waiting, key=lambda k: (self._went_at[k], k), default=first)
-        size = len(self._waiting[klass].payload)
-        return klass if self._owed_s >= self.air_s(size, klass) - EPSILON_S else first
+        waiting = (traffic_class for traffic_class in self._waiting if traffic_class in BACKGROUND)
+        traffic_class = min(waiting, key=lambda k: (self._went_at[k], k), default=first)
+        size = len(self._waiting[traffic_class].payload)
+        return (
+            traffic_class if self._owed_s >= self.air_s(size, traffic_class) - EPSILON_S else first
+        )
 
-    def _account(self, klass: Class, air_s: float) -> None:
+    def _account(self, traffic_class: TrafficClass, air_s: float) -> None:
         """Note who had the air, for what is owed to those in the background that wait."""
-        if klass in BACKGROUND:
+        if traffic_class in BACKGROUND:
             self._owed_s = max(0.0, self._owed_s - air_s)
-            self._went_at[klass] = self.pacer.free_at
-        elif klass is not Class.STOP:
+            self._went_at[traffic_class] = self.pacer.free_at
+        elif traffic_class is not TrafficClass.STOP:
             self._owed_s += air_s
         if not any(waiting in BACKGROUND for waiting in self._waiting):
             self._owed_s = 0.0
 
-    def _take(self, sending: _Sending, klass: Class) -> Datagram:
+    def _take(self, sending: _Sending, traffic_class: TrafficClass) -> Datagram:
         """Take the next datagram of a payload: its data, then its parity."""
         parity = not sending.rest
         if parity:
@@ -392,28 +405,36 @@ class Sender:
             sending.index = 0  # parity has its own
         cut = (end or parity) and sending.cut
         return Datagram(
-            klass, sending.number, index, fragment, end, cut, protected, parity, self.session
+            traffic_class,
+            sending.number,
+            index,
+            fragment,
+            end,
+            cut,
+            protected,
+            parity,
+            self.session,
         )
 
-    def _begin(self, klass: Class, start: float) -> _Sending | None:
-        waiting = self._waiting.pop(klass)
-        count = self.counts[klass]
+    def _begin(self, traffic_class: TrafficClass, start: float) -> _Sending | None:
+        waiting = self._waiting.pop(traffic_class)
+        count = self.counts[traffic_class]
         if self.max_age_s is not None and start - waiting.offered_at > self.max_age_s:
             count.stale += 1
             return None
         size = len(waiting.payload)
-        backlog = math.isfinite(self._left[klass])
-        begin = min(waiting.offered_at, self._left[klass]) if backlog else start
+        backlog = math.isfinite(self._left[traffic_class])
+        begin = min(waiting.offered_at, self._left[traffic_class]) if backlog else start
         slot = SLOT if backlog else 1.0
         if begin <= self._turn_at:
             begin, slot = self._turn_at, 1.0
-        deadline = begin + self.air_s(size, klass) * slot
+        deadline = begin + self.air_s(size, traffic_class) * slot
         keep = size
-        if klass is Class.FRAME:
+        if traffic_class is TrafficClass.FRAME:
             fitting = _longest(size, deadline - start, self.air_s)
             keep = max(fitting, math.ceil(MIN_SHARE * size))
         data = waiting.payload[:keep]
-        step, parity = self._fec(keep, klass)
+        step, parity = self._fec(keep, traffic_class)
         sending = _Sending(data, count.sent & 0xFFFF, deadline, step, cut=keep < size)
         if parity:
             sending.parity = framing.parity(data, step, parity)

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from enum import Enum
 
-from gsc_ros.link.datagrams.framing import Class
+from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.datagrams.payloads import RobotReport, Stop
 from gsc_ros.link.traffic.outlet import Outlet
 
@@ -52,9 +52,9 @@ class CommandSender:
 
     def give(self, payload: bytes, now: float) -> None:
         """Send a command that the operator gives now."""
-        replaced = self._first and self._up.sender.waits(Class.COMMAND) == self._last
+        replaced = self._first and self._up.sender.waits(TrafficClass.COMMAND) == self._last
         self._note(now, replaced)
-        self._up.offer(payload, now, Class.COMMAND)
+        self._up.offer(payload, now, TrafficClass.COMMAND)
         self._last, self._first, self._given_at = payload, True, now
         self._left = repeats(self.loss)
         self._plan(now)
@@ -78,8 +78,8 @@ class CommandSender:
         """Repeat what is due."""
         if now < self._again_at:
             return
-        if self._up.sender.waits(Class.COMMAND) is None:
-            self._up.offer(self._last, now, Class.COMMAND)
+        if self._up.sender.waits(TrafficClass.COMMAND) is None:
+            self._up.offer(self._last, now, TrafficClass.COMMAND)
             self._first = False
             self._left -= 1
         self._plan(now)
@@ -98,7 +98,7 @@ class CommandSender:
 
     def _plan(self, now: float) -> None:
         """Choose when to repeat: spaced, so that one run of losses does not take them all."""
-        took_s = self._up.turn_s + self._up.sender.air_s(len(self._last), Class.COMMAND)
+        took_s = self._up.turn_s + self._up.sender.air_s(len(self._last), TrafficClass.COMMAND)
         at = now + max(_LEAST_SPACE_S, 2 * took_s)
         new = at <= self._given_at + _STILL_NEW_S
         self._again_at = at if self._left and new else math.inf
@@ -211,9 +211,9 @@ class StopSender:
         if now < self._at:
             return
         payload = Stop(stamp_us, self._number, self.wanted, robot).pack()
-        self._up.offer(payload, now, Class.STOP)
+        self._up.offer(payload, now, TrafficClass.STOP)
         self._tries += 1
-        took_s = self._up.sender.air_s(len(payload), Class.STOP) + self._turns_s()
+        took_s = self._up.sender.air_s(len(payload), TrafficClass.STOP) + self._turns_s()
         share = _QUICK_SHARE if self._tries < _QUICK_STOPS else _SHARE
         self._at = now + max(_LEAST_SPACE_S, took_s / share)
 

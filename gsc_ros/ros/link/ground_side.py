@@ -19,7 +19,7 @@ from std_msgs.msg import Bool, Empty, Header
 
 from gsc_ros.codec import bitstream
 from gsc_ros.link.datagrams.frames import FrameReceiver
-from gsc_ros.link.datagrams.framing import Class
+from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.datagrams.payloads import (
     Command,
     PayloadError,
@@ -156,7 +156,7 @@ class GroundSide:
         known = self._down.receiver.session or count is not None
         payload = self.hearing.report(count).pack() if known else b''
         if known:
-            self._up.offer(payload, now, Class.REPORT)
+            self._up.offer(payload, now, TrafficClass.REPORT)
         pause = max(LEAST_PAUSE_S, self._pause_s(payload) if known else 0.0)
         self._reports.went(now, pause, self.hearing.seen.loss)
 
@@ -180,18 +180,22 @@ class GroundSide:
 
     def take(self, received: Received, now: float) -> None:
         """Publish what came down the link."""
-        if received.klass not in (Class.FRAME, Class.SETUP, Class.REPORT):
-            self._node.refuse(f'{received.klass.name} does not come down the link')
+        if received.traffic_class not in (
+            TrafficClass.FRAME,
+            TrafficClass.SETUP,
+            TrafficClass.REPORT,
+        ):
+            self._node.refuse(f'{received.traffic_class.name} does not come down the link')
             return
         if received.session != self._robot_session:
             self._robot_began(received.session, now)
-        if received.klass is Class.FRAME:
+        if received.traffic_class is TrafficClass.FRAME:
             self.hearing.came_up(received.number, received.session)
         try:
-            if received.klass is Class.REPORT:
+            if received.traffic_class is TrafficClass.REPORT:
                 self._take_report(received, now)
                 return
-            if received.klass is Class.SETUP:
+            if received.traffic_class is TrafficClass.SETUP:
                 if not received.truncated:
                     self._receiver.setup(received.payload, received.session)
                     self._setup_missing = False
@@ -203,7 +207,7 @@ class GroundSide:
             self.setup_requests.answered()
             header = bitstream.read_header(frame.data, received.truncated)
         except (PayloadError, bitstream.BitstreamError) as error:
-            self._node.refuse(f'{received.klass.name.lower()} lost: {error}')
+            self._node.refuse(f'{received.traffic_class.name.lower()} lost: {error}')
             return
         stamp = Header(stamp=time_of(frame.stamp_ns), frame_id=frame.camera.frame_id)
         self._cameras.publish(convert.from_camera(frame.camera, stamp))
@@ -332,7 +336,7 @@ class GroundSide:
         now = self._node.now()
         self._stopped = message.data
         self.stops.want(message.data, now)
-        if message.data and self._up.sender.waits(Class.COMMAND) is not None:
+        if message.data and self._up.sender.waits(TrafficClass.COMMAND) is not None:
             # Takes the place of a command that waits and would move the robot if the STOP is lost.
             self._command(self._node.last_ns, (0.0,) * 6, now)
         elif message.data:
@@ -359,7 +363,7 @@ class GroundSide:
 
     def _request(self, request: Request, now: float) -> bytes:
         """Let a request wait for the air, with one that waits already."""
-        waiting = self._up.sender.waits(Class.REQUEST)
+        waiting = self._up.sender.waits(TrafficClass.REQUEST)
         payload = (Request.unpack(waiting).also(request) if waiting else request).pack()
-        self._up.offer(payload, now, Class.REQUEST)
+        self._up.offer(payload, now, TrafficClass.REQUEST)
         return payload

@@ -14,7 +14,7 @@ from std_msgs.msg import Empty
 from gsc_ros.codec import bitstream
 from gsc_ros.link.datagrams import payloads
 from gsc_ros.link.datagrams.frames import FRAME_OVERHEAD, Camera, Frame, FrameSender
-from gsc_ros.link.datagrams.framing import Class
+from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.datagrams.payloads import (
     REPORT_BYTES,
     ROBOT_REPORT_BYTES,
@@ -148,7 +148,7 @@ class RobotSide:
             self._sender.repeat_setup()
         report = self._report()
         if now >= self._reporting.due(report, self._pause_s):
-            self._down.offer(report.pack(), now, Class.REPORT)
+            self._down.offer(report.pack(), now, TrafficClass.REPORT)
             self._reporting.went(report, now)
 
     def _report(self) -> RobotReport:
@@ -163,14 +163,14 @@ class RobotSide:
 
     def take(self, received: Received, now: float) -> None:
         """Do what came up the link."""
-        if received.klass is Class.REQUEST:
+        if received.traffic_class is TrafficClass.REQUEST:
             self._ask(received)
-        elif received.klass in (Class.COMMAND, Class.STOP):
+        elif received.traffic_class in (TrafficClass.COMMAND, TrafficClass.STOP):
             self._command(received, now)
-        elif received.klass is Class.REPORT:
+        elif received.traffic_class is TrafficClass.REPORT:
             self._hear(received)
         else:
-            self._node.refuse(f'{received.klass.name} does not go up the link')
+            self._node.refuse(f'{received.traffic_class.name} does not go up the link')
 
     def figures(self) -> dict[str, object]:
         """Return what diagnostics show of this side."""
@@ -266,16 +266,20 @@ class RobotSide:
             sender.set_fec(self.feedback.loss, self.feedback.burst)
         else:
             sender.set_fec(0.0)
-        sent = sender.counts[Class.FRAME].sent
-        for klass, payload in self._sender.pack(frame, sent):
+        sent = sender.counts[TrafficClass.FRAME].sent
+        for traffic_class, payload in self._sender.pack(frame, sent):
             # A key frame that waits is not given up for a delta frame that leans on it.
-            is_keyframe = klass is Class.FRAME and header.frame_type == bitstream.KEY
-            self._down.offer(payload, now, klass, is_keyframe)
+            is_keyframe = (
+                traffic_class is TrafficClass.FRAME and header.frame_type == bitstream.KEY
+            )
+            self._down.offer(payload, now, traffic_class, is_keyframe)
         self.offered_at = now
         self._node.set_alarm(now)
 
     def _command(self, received: Received, now: float) -> None:
-        kind: type[Command] | type[Stop] = Command if received.klass is Class.COMMAND else Stop
+        kind: type[Command] | type[Stop] = (
+            Command if received.traffic_class is TrafficClass.COMMAND else Stop
+        )
         try:
             message = kind.unpack(received.payload, self._node.last_ns // 1000)
         except PayloadError as error:
