@@ -119,9 +119,9 @@ def test_the_delay_follows_the_range_and_order_is_kept():
 
 def test_an_orbit_has_shorter_ways_overhead():
     times = schedule.of(profiles.load('mars_uhf_relay_orbit'), delay_scale=2.0)
-    delays = [one.delay_s for one in times.stretches if one.rate_bps]
+    delays = [one.delay_s for one in times.intervals if one.rate_bps]
     assert 2 * 250e3 / 3e8 <= min(delays) < 0.75 * max(delays)
-    assert all(one.excess_db >= 3.0 for one in times.stretches if one.rate_bps)
+    assert all(one.excess_db >= 3.0 for one in times.intervals if one.rate_bps)
 
 
 # Windows from a table

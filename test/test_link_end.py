@@ -19,7 +19,7 @@ from gsc_ros.link.datagrams.payloads import NO_FRAME, PayloadError, Report
 from gsc_ros.link.radio.losses import GilbertElliott, GilbertElliottModel
 from gsc_ros.link.radio.schedule import Schedule
 from gsc_ros.link.traffic.end import End
-from gsc_ros.link.traffic.reports import Feedback, Hearing, LossSeen, ReportTimes
+from gsc_ros.link.traffic.reports import Feedback, LossSeen, ReceiverStats, ReportTimes
 from gsc_ros.link.traffic.transports.udp import UdpTransport
 
 FRAME = bytes(range(200))
@@ -92,7 +92,10 @@ def test_what_is_not_ours_is_told_from_what_is():
 def test_both_ends_learn_the_loss_and_what_became_of_the_frames():
     rng = np.random.default_rng(5)
     robot, ground = pair(rate_bps=80_000.0)
-    hearing, feedback = Hearing(ground.receiver), Feedback(robot.sender.session & 0xFF)
+    receiver_stats, feedback = (
+        ReceiverStats(ground.receiver),
+        Feedback(robot.sender.session & 0xFF),
+    )
     lost = sent = 0
 
     def fate():
@@ -105,15 +108,15 @@ def test_both_ends_learn_the_loss_and_what_became_of_the_frames():
         now = step / 20
         robot.offer(FRAME, now)
         for received in carry(robot, ground, now, fate):
-            hearing.came_up(received.number, received.session)
+            receiver_stats.came_up(received.number, received.session)
         if step % 100 == 99:
-            feedback.take(Report.unpack(hearing.report().pack()))
-    assert feedback.loss == pytest.approx(hearing.seen.loss, abs=0.005)
-    assert hearing.seen.loss == pytest.approx(lost / sent, abs=0.12)
+            feedback.take(Report.unpack(receiver_stats.report().pack()))
+    assert feedback.loss == pytest.approx(receiver_stats.seen.loss, abs=0.005)
+    assert receiver_stats.seen.loss == pytest.approx(lost / sent, abs=0.12)
     stats = robot.sent_statistics(now, feedback.delivered, feedback.lost)
     # The frame that is on its way is neither.
     assert 0 <= stats.sent - stats.delivered - stats.lost <= 2
-    assert stats.delivered == hearing.came
+    assert stats.delivered == receiver_stats.came
 
 
 def test_a_ground_that_starts_anew_is_counted_on():
@@ -133,20 +136,22 @@ def test_a_ground_that_starts_anew_is_counted_on():
 
 def test_frames_of_a_robot_that_starts_anew_are_counted_on():
     _, ground = pair()
-    hearing = Hearing(ground.receiver)
+    receiver_stats = ReceiverStats(ground.receiver)
     robot = End(Schedule.constant(1e6), 60, session=0x0107)
-    assert hearing.report() == Report(NO_FRAME, 0, 0.0)
+    assert receiver_stats.report() == Report(NO_FRAME, 0, 0.0)
     for step in range(20):
         now = float(step)
         if step == 10:
             robot = End(Schedule.constant(1e6), 60, session=0x0209)
         robot.offer(FRAME[:30], now)
         for received in carry(robot, ground, now, lambda step=step: step in (3, 13)):
-            hearing.came_up(received.number, received.session)
+            receiver_stats.came_up(received.number, received.session)
         if step == 10:
-            assert hearing.report(5) == Report(0, 1, pytest.approx(0.1, abs=0.01), 1.0, 9, 5)
-    report = hearing.report()
-    assert (hearing.came, hearing.lost) == (18, 2)
+            assert receiver_stats.report(5) == Report(
+                0, 1, pytest.approx(0.1, abs=0.01), 1.0, 9, 5
+            )
+    report = receiver_stats.report()
+    assert (receiver_stats.came, receiver_stats.lost) == (18, 2)
     assert (report.newest, report.shown, report.robot) == (9, 9, 9)
 
 
@@ -194,13 +199,13 @@ def test_parity_follows_a_loss_that_begins():
     for seed in range(20):
         chain = GilbertElliott(GilbertElliottModel.from_mean(0.35), seed)
         robot, ground = pair(rate_bps=80_000.0, mtu=128)
-        hearing = Hearing(ground.receiver)
+        receiver_stats = ReceiverStats(ground.receiver)
         for step in range(160):
             now = step / 10
             robot.offer(bytes(309), now)
             for _ in range(3):
                 carry(robot, ground, now, chain.lost if step >= 100 else lambda: False)
-            seen = hearing.seen
+            seen = receiver_stats.seen
             if erasure.how_many(3, round(seen.loss, 2), round(seen.burst, 1)):
                 begun.append(step - 100)
                 break

@@ -13,7 +13,7 @@ from gsc_ros.link.datagrams.reassembly import Reassembler
 from gsc_ros.link.datagrams.seals import FramingError
 from gsc_ros.link.radio.losses import GilbertElliott, GilbertElliottModel
 from gsc_ros.link.traffic.channel import Channel
-from gsc_ros.link.traffic.reports import Hearing
+from gsc_ros.link.traffic.reports import ReceiverStats
 from gsc_ros.link.traffic.sender import Pacer, Sender
 
 
@@ -140,12 +140,12 @@ def test_the_loss_is_seen_rightly_behind_parity(burst):
     model = GilbertElliottModel.from_mean(0.2, burst)
     channel = Channel(9600.0, 0.0, 60, loss=model, seed=5)
     channel.sender.set_fec(0.2)
-    hearing, step = Hearing(channel.receiver), 1.01 * channel.frame_s(300)
+    receiver_stats, step = ReceiverStats(channel.receiver), 1.01 * channel.frame_s(300)
     seen = []
     for number in range(4000):
         channel.offer(frame(0.0, 300), number * step)
         channel.poll(number * step)
-        seen.append((hearing.seen.loss, hearing.seen.burst))
+        seen.append((receiver_stats.seen.loss, receiver_stats.seen.burst))
     assert channel.receiver.restored > 500
     loss, length = (sum(column) / len(seen) for column in zip(*seen, strict=True))
     assert loss == pytest.approx(0.2, abs=0.02)

@@ -17,13 +17,13 @@ CODE = """
 import json, sys, time
 from gsc_ros.link.traffic.end import End
 from gsc_ros.link.datagrams.framing import TrafficClass
-from gsc_ros.link.traffic.reports import Hearing
+from gsc_ros.link.traffic.reports import ReceiverStats
 from gsc_ros.link.radio.schedule import Schedule
 from gsc_ros.link.traffic.transports.udp import UdpTransport
 
 local, remote, frames, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
 transport, end = UdpTransport(local, remote), End(Schedule.constant(80_000.0), 100)
-hearing = Hearing(end.receiver)
+receiver_stats = ReceiverStats(end.receiver)
 print('ready', flush=True)
 sys.stdin.readline()  # until both are
 begin = time.monotonic()
@@ -41,13 +41,13 @@ while (now := time.monotonic() - begin) < seconds:
                 commands += 1
                 continue
             assert one.payload == one.payload[:1] * len(one.payload)
-            hearing.came_up(one.number)
+            receiver_stats.came_up(one.number)
             whole += not one.truncated
             end.offer(b'go', now, TrafficClass.COMMAND)
     end.expire(now)
     for data in end.outgoing(now):
         transport.send(data)
-print(json.dumps({'came': hearing.came, 'whole': whole, 'loss': hearing.seen.loss,
+print(json.dumps({'came': receiver_stats.came, 'whole': whole, 'loss': receiver_stats.seen.loss,
                   'frames': end.sender.counts[TrafficClass.FRAME].sent,
                   'sent': end.sent, 'commands': commands, 'malformed': end.receiver.malformed}))
 """

@@ -160,7 +160,7 @@ def test_the_rate_goes_up_and_down_within_a_pass_and_is_never_beyond_the_physics
 def test_a_pass_carries_what_its_stretches_add_up_to():
     times = schedule.of(RELAY)
     assert schedule.carried_bytes(times, 0.0, RELAY.orbit_span) == pytest.approx(
-        sum(one.seconds * one.rate_bps for one in times.stretches) / 8
+        sum(one.seconds * one.rate_bps for one in times.intervals) / 8
     )
     constant = schedule.Schedule.constant(800.0)
     assert schedule.carried_bytes(constant, 5.0, 15.0) == pytest.approx(1000.0)
@@ -176,7 +176,7 @@ def test_a_channel_takes_the_stretches_of_an_orbit():
 
 def test_a_table_of_ranges_is_linear_in_between():
     times = schedule.of(TABLE)
-    assert sum(one.seconds for one in times.stretches) == pytest.approx(3000.0)
+    assert sum(one.seconds for one in times.intervals) == pytest.approx(3000.0)
     near, far = (budget.compute(TABLE, d).rate_bps for d in (1e11, 2e11))
     assert min(times.rates) == pytest.approx(far)
     assert near * 0.9 < max(times.rates) <= near

@@ -20,10 +20,10 @@ JAMMED = Schedule(((40.0, 10_000.0), (20.0, 1000.0)))
 @settings(deadline=None)
 @given(st.floats(0, 1e7), st.sampled_from([PASSES, JAMMED]))
 def test_stretches_repeat_for_ever(now, times):
-    period = sum(one.seconds for one in times.stretches)
+    period = sum(one.seconds for one in times.intervals)
     rate, end = times.at(now)
     assert now < end <= now + period
-    assert rate in {one.rate_bps for one in times.stretches}
+    assert rate in {one.rate_bps for one in times.intervals}
     assert times.at(now + period)[0] == rate or end - now < 1e-3 or period - (end - now) < 1e-3
     opens = times.opens(now)
     assert now <= opens <= now + period
@@ -40,7 +40,7 @@ def test_a_constant_link_never_changes():
 
 @pytest.mark.parametrize('bad', [((0.0, 1.0),), ((1.0, -1.0),), ((1.0, math.nan),)])
 def test_impossible_stretches_are_refused(bad):
-    with pytest.raises(ValueError, match=r'stretch|rate_bps'):
+    with pytest.raises(ValueError, match=r'interval|rate_bps'):
         Schedule(bad)
 
 
@@ -141,13 +141,13 @@ def test_a_day_of_relay_passes_leaves_nothing_behind():
     st.floats(-1e4, 1e4),
     st.floats(0, 1e3),
 )
-def test_time_zero_can_be_moved(stretches, at, now):
-    times = Schedule(stretches)
+def test_time_zero_can_be_moved(intervals, at, now):
+    times = Schedule(intervals)
     moved = times.beginning(at)
-    period = sum(one.seconds for one in times.stretches)
-    assert sum(one.seconds for one in moved.stretches) == pytest.approx(period, abs=1e-6)
-    near = [times.stretch(at + now + by).rate_bps for by in (-1e-4, 0.0, 1e-4)]
-    assert moved.stretch(now).rate_bps in near
+    period = sum(one.seconds for one in times.intervals)
+    assert sum(one.seconds for one in moved.intervals) == pytest.approx(period, abs=1e-6)
+    near = [times.interval(at + now + by).rate_bps for by in (-1e-4, 0.0, 1e-4)]
+    assert moved.interval(now).rate_bps in near
 
 
 def test_a_constant_link_has_no_time_zero():

@@ -84,12 +84,12 @@ class LinkGround(LinkEnd[LinkGroundParameters]):
     def statistics(self, now: float) -> Statistics:
         """Return the counters of frames that came down."""
         ground = self.ground
-        lost = ground.hearing.lost + ground.undescribed
+        lost = ground.receiver_stats.lost + ground.undescribed
         return self.end.heard_statistics(ground.delivered, lost)
 
     def loss(self, stats: Statistics, old: Statistics) -> float:
         """Return the share of datagrams lost lately, 0..1."""
-        return self.ground.hearing.seen.loss
+        return self.ground.receiver_stats.seen.loss
 
     def diagnose(self) -> Report:
         """Say how the link fares."""

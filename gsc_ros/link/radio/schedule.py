@@ -24,7 +24,7 @@ _STEP_S = 10.0
 _STEPS = 64
 
 
-class Stretch(NamedTuple):
+class Interval(NamedTuple):
     """
     A time in which a link is always the same.
 
@@ -41,20 +41,20 @@ class Stretch(NamedTuple):
 @dataclass(frozen=True)
 class Schedule:
     """
-    A link over explicit time: stretches that repeat for ever from time zero on.
+    A link over explicit time: intervals that repeat for ever from time zero on.
 
-    Raises ValueError for stretches that are not longer than zero and rates that are not finite and
+    Raises ValueError for intervals that are not longer than zero and rates that are not finite and
     at least zero.
     """
 
-    stretches: tuple[Stretch, ...]
+    intervals: tuple[Interval, ...]
 
-    def __init__(self, stretches: Iterable[Iterable[Any]]) -> None:
-        object.__setattr__(self, 'stretches', tuple(Stretch(*one) for one in stretches))
-        for stretch in self.stretches:
-            seconds, rate = stretch.seconds, stretch.rate_bps
+    def __init__(self, intervals: Iterable[Iterable[Any]]) -> None:
+        object.__setattr__(self, 'intervals', tuple(Interval(*one) for one in intervals))
+        for interval in self.intervals:
+            seconds, rate = interval.seconds, interval.rate_bps
             if not seconds > _EPSILON_S:
-                raise ValueError(f'a stretch must be longer than {_EPSILON_S} s, got {seconds}')
+                raise ValueError(f'a interval must be longer than {_EPSILON_S} s, got {seconds}')
             if not 0.0 <= rate < float('inf'):
                 raise ValueError(f'rate_bps must be finite and at least 0, got {rate}')
 
@@ -66,72 +66,72 @@ class Schedule:
     @property
     def rates(self) -> list[float]:
         """All rates but zero, slowest first."""
-        return sorted({stretch.rate_bps for stretch in self.stretches if stretch.rate_bps})
+        return sorted({interval.rate_bps for interval in self.intervals if interval.rate_bps})
 
     def at(self, now: float) -> tuple[float, float]:
         """Return the rate (bit/s) at a time, and when it is another one (s; infinite: never)."""
-        rate, until = self.stretch(now).rate_bps, math.inf
-        if len(self.rates) + any(not one.rate_bps for one in self.stretches) > 1:
-            for stretch, end in self._from(now):
-                if stretch.rate_bps != rate:
+        rate, until = self.interval(now).rate_bps, math.inf
+        if len(self.rates) + any(not one.rate_bps for one in self.intervals) > 1:
+            for interval, end in self._from(now):
+                if interval.rate_bps != rate:
                     break
                 until = end
         return rate, until
 
-    def stretch(self, now: float) -> Stretch:
-        """Return the stretch at a time."""
+    def interval(self, now: float) -> Interval:
+        """Return the interval at a time."""
         return next(self._from(now))[0]
 
     def opens(self, now: float) -> float:
         """Return when the link is open next (s): now, or later; infinite for never."""
         if not self.rates:
             return math.inf
-        for stretch, end in self._from(now):
-            if stretch.rate_bps:
+        for interval, end in self._from(now):
+            if interval.rate_bps:
                 return now
             now = end
-        raise AssertionError('stretches repeat for ever')
+        raise AssertionError('intervals repeat for ever')
 
     def beginning(self, at: float) -> 'Schedule':
         """Return the same link with time zero at a time (s) of this one."""
-        period = sum(stretch.seconds for stretch in self.stretches)
+        period = sum(interval.seconds for interval in self.intervals)
         if math.isinf(period):
             return self
         at %= period
         end = 0.0
-        later: list[Stretch] = []
-        earlier: list[Stretch] = []
-        for stretch in self.stretches:
-            begin, end = end, end + stretch.seconds
+        later: list[Interval] = []
+        earlier: list[Interval] = []
+        for interval in self.intervals:
+            begin, end = end, end + interval.seconds
             if end - at > _EPSILON_S:
-                later.append(stretch._replace(seconds=end - max(begin, at)))
+                later.append(interval._replace(seconds=end - max(begin, at)))
             if at - begin > _EPSILON_S:
-                earlier.append(stretch._replace(seconds=min(end, at) - begin))
+                earlier.append(interval._replace(seconds=min(end, at) - begin))
         return Schedule([*later, *earlier])
 
     def closes(self, now: float) -> float:
         """Return when a link that is open closes (s); infinite for never."""
-        if all(stretch.rate_bps for stretch in self.stretches):
+        if all(interval.rate_bps for interval in self.intervals):
             return math.inf
-        for stretch, end in self._from(now):
-            if not stretch.rate_bps:
+        for interval, end in self._from(now):
+            if not interval.rate_bps:
                 return now
             now = end
-        raise AssertionError('stretches repeat for ever')
+        raise AssertionError('intervals repeat for ever')
 
-    def _from(self, now: float) -> Iterator[tuple[Stretch, float]]:
-        """Yield the stretch at a time and its end, and those that follow."""
-        if math.isinf(self.stretches[0].seconds):
-            yield self.stretches[0], math.inf
+    def _from(self, now: float) -> Iterator[tuple[Interval, float]]:
+        """Yield the interval at a time and its end, and those that follow."""
+        if math.isinf(self.intervals[0].seconds):
+            yield self.intervals[0], math.inf
             return
-        period = sum(stretch.seconds for stretch in self.stretches)
+        period = sum(interval.seconds for interval in self.intervals)
         turn = math.floor(now / period)
         while True:
             end = turn * period
-            for stretch in self.stretches:
-                end += stretch.seconds
+            for interval in self.intervals:
+                end += interval.seconds
                 if end > now + _EPSILON_S:
-                    yield stretch, end
+                    yield interval, end
             turn += 1
 
 
@@ -155,7 +155,7 @@ def of(profile: Profile, scale: float = 1.0, delay_scale: float = 1.0) -> Schedu
     Work out when a profile's link is open, and how it is then.
 
     The rate is times ``scale``, the delay times ``delay_scale``. Time zero is the beginning of a
-    pass, or of a jammer's silence, or that of the orbit or the table. In a stretch of a pass or
+    pass, or of a jammer's silence, or that of the orbit or the table. In a interval of a pass or
     table all is as at its farther end.
     """
     return Schedule(
@@ -163,11 +163,11 @@ def of(profile: Profile, scale: float = 1.0, delay_scale: float = 1.0) -> Schedu
             rate_bps=one.rate_bps * scale,
             delay_s=None if one.delay_s is None else one.delay_s * delay_scale,
         )
-        for one in _stretches(profile)
+        for one in _intervals(profile)
     )
 
 
-def _stretches(profile: Profile) -> Iterable[Stretch]:
+def _intervals(profile: Profile) -> Iterable[Interval]:
     orbit = profile.orbit
     if orbit is not None:
         windows = [(found.start, found.end) for found in passes(profile)]
@@ -180,7 +180,7 @@ def _stretches(profile: Profile) -> Iterable[Stretch]:
     if profile.jam_period:
         quiet = budget.compute(profile.without_jammer())
         return _windows(profile.jam_windows, profile.jam_period, link, quiet)
-    return [_stretch(math.inf, link)]
+    return [_interval(math.inf, link)]
 
 
 def passes(profile: Profile) -> list[Pass]:
@@ -214,11 +214,11 @@ def _table(profile: Profile) -> Callable[[float], float]:
     return at
 
 
-def _stretch(seconds: float, link: budget.Budget | None) -> Stretch:
-    """Return a stretch in which a link is what its budget says; None: closed."""
+def _interval(seconds: float, link: budget.Budget | None) -> Interval:
+    """Return a interval in which a link is what its budget says; None: closed."""
     if link is None or not link.closes:
-        return Stretch(seconds, 0.0)
-    return Stretch(seconds, link.rate_bps, link.delay_s, link.excess_db)
+        return Interval(seconds, 0.0)
+    return Interval(seconds, link.rate_bps, link.delay_s, link.excess_db)
 
 
 def _windows(
@@ -226,31 +226,31 @@ def _windows(
     period: float,
     within: budget.Budget,
     without: budget.Budget | None,
-) -> Iterator[Stretch]:
+) -> Iterator[Interval]:
     """Lay a link out over windows (s) in a period, and over the times between them."""
     now = 0.0
     for start, end in [*windows, (period, period)]:
         for seconds, link in ((start - now, without), (end - start, within)):
             if seconds > _EPSILON_S:
-                yield _stretch(seconds, link)
+                yield _interval(seconds, link)
         now = end
 
 
 def _over(
     profile: Profile, windows: list[tuple[float, float]], range_at: Callable[[float], float]
-) -> Iterator[Stretch]:
+) -> Iterator[Interval]:
     """Step through windows (s) as the range is in them; closed between them."""
     now = 0.0
     for start, end in windows:
         if start - now > _EPSILON_S:
-            yield Stretch(start - now, 0.0)
+            yield Interval(start - now, 0.0)
         count = max(1, min(_STEPS, int((end - start) / _STEP_S)))
         edges = [start + (end - start) * k / count for k in range(count + 1)]
         links = [budget.compute(profile, range_at(edge)) for edge in edges]
         for before, after in pairwise(range(count + 1)):
             farther = max(links[before], links[after], key=lambda link: link.delay_s)
-            yield _stretch(edges[after] - edges[before], farther)
+            yield _interval(edges[after] - edges[before], farther)
         now = end
     span = profile.orbit_span if profile.orbit else now
     if span - now > _EPSILON_S:
-        yield Stretch(span - now, 0.0)
+        yield Interval(span - now, 0.0)

@@ -18,7 +18,7 @@ from gsc_ros.link.datagrams.seals import CHECKSUM, Seal
 from gsc_ros.link.radio.airtime import PLAIN, OnAir
 from gsc_ros.link.radio.codes import WRONG_SHARE, Code
 from gsc_ros.link.radio.losses import GilbertElliott, GilbertElliottModel
-from gsc_ros.link.radio.schedule import Schedule, Stretch
+from gsc_ros.link.radio.schedule import Interval, Schedule
 from gsc_ros.link.traffic.duplex import HalfDuplex
 from gsc_ros.link.traffic.sender import EPSILON_S, Pacer, Sender
 from gsc_ros.link.traffic.statistics import Statistics
@@ -62,7 +62,7 @@ class Channel:
         if not 0.0 <= delay_s < float('inf'):
             raise ValueError(f'delay_s must be finite and at least 0, got {delay_s}')
         rates = schedule.rates if schedule else []
-        delays = [one.delay_s for one in schedule.stretches if one.rate_bps] if schedule else []
+        delays = [one.delay_s for one in schedule.intervals if one.rate_bps] if schedule else []
         self._least_delay_s = min((d for d in delays if d is not None), default=delay_s)
         pacer = Pacer(rates[0] if rates else rate_bps, gap_s, on_air)
         self._delay_s = delay_s
@@ -83,7 +83,7 @@ class Channel:
     @property
     def delay_s(self) -> float:
         """Propagation delay at the last time that was told, one way, s."""
-        return self._delay(self.sender.schedule.stretch(max(self._now, 0.0)))
+        return self._delay(self.sender.schedule.interval(max(self._now, 0.0)))
 
     @property
     def turn_s(self) -> float:
@@ -93,7 +93,7 @@ class Channel:
     @property
     def excess_db(self) -> float:
         """By how much the signal is above the code's threshold now, dB; infinite: not known."""
-        return self.sender.schedule.stretch(max(self._now, 0.0)).excess_db - self.fade_db
+        return self.sender.schedule.interval(max(self._now, 0.0)).excess_db - self.fade_db
 
     @property
     def rate_bps(self) -> float:
@@ -183,18 +183,18 @@ class Channel:
         self._packets_sent += 1
         if datagram.index == 0:
             self._open.add(key)
-        stretch = self.sender.schedule.stretch(left - EPSILON_S)
-        sound = self._received(data, stretch.excess_db - self.fade_db)
+        interval = self.sender.schedule.interval(left - EPSILON_S)
+        sound = self._received(data, interval.excess_db - self.fade_db)
         lost = self._loss.lost()
         self._packets_lost += lost or sound is not data
         if not lost:
             # Order is kept, also where the way grows shorter.
-            arrival = max(left + self._delay(stretch), self._arrived)
+            arrival = max(left + self._delay(interval), self._arrived)
             self._arrived = arrival
             self._air.append((arrival, key, sound))
 
-    def _delay(self, stretch: Stretch) -> float:
-        return self._delay_s if stretch.delay_s is None else stretch.delay_s
+    def _delay(self, interval: Interval) -> float:
+        return self._delay_s if interval.delay_s is None else interval.delay_s
 
     def _received(self, data: bytes, excess_db: float) -> bytes:
         """Return a datagram with the bits that the radio gets wrong."""

@@ -62,7 +62,7 @@ class End:
     @property
     def delay_s(self) -> float:
         """Propagation delay at the last time that was told, one way, s."""
-        delay_s = self.sender.schedule.stretch(self._now).delay_s
+        delay_s = self.sender.schedule.interval(self._now).delay_s
         return self._delay_s if delay_s is None else delay_s
 
     def offer(

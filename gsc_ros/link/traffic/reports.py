@@ -11,7 +11,7 @@ from collections import deque
 from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.datagrams.payloads import NO_FRAME, Report, RobotReport
 from gsc_ros.link.datagrams.reassembly import Reassembler
-from gsc_ros.link.traffic.outlet import Outlet
+from gsc_ros.link.traffic.port import LinkPort
 
 MEMORY = 200  # datagrams
 # Losses of two parts of the memory differ by more than chance when they do by so many standard
@@ -28,7 +28,7 @@ _EARLY = 0.75  # pauses
 _SELDOM = 10  # pauses
 
 
-def pause_s(out: Outlet, back: Outlet, size: int) -> float:
+def pause_s(out: LinkPort, back: LinkPort, size: int) -> float:
     """
     Return the time from one small payload of `size` bytes to the next of its kind, s.
 
@@ -94,7 +94,7 @@ class LossSeen:
         return older
 
 
-class Hearing:
+class ReceiverStats:
     """Ground's end: what came of the frames, worked out of the receiver's counters."""
 
     def __init__(self, receiver: Reassembler) -> None:

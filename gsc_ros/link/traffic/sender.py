@@ -311,7 +311,7 @@ class Sender:
         if not self.schedule.rates:
             return
         slowest = replace(self.pacer, rate_bps=self.schedule.rates[0])
-        least = min(one.seconds for one in self.schedule.stretches if one.rate_bps)
+        least = min(one.seconds for one in self.schedule.intervals if one.rate_bps)
         if math.isfinite(self.schedule.closes(0.0)) and slowest.air_s(self.mtu) > least:
             raise ValueError(
                 f'a window of {least:g} s is too short for a datagram of {self.mtu} bytes'
@@ -319,7 +319,7 @@ class Sender:
 
     def _open(self, start: float) -> bool:
         """Whether a datagram can go at `start`; else wait for the window that it can go in."""
-        rate = self.schedule.stretch(start).rate_bps
+        rate = self.schedule.interval(start).rate_bps
         if rate:
             self.pacer.rate_bps = rate
             closes = self.schedule.closes(start)

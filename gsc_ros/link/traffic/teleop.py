@@ -11,7 +11,7 @@ from enum import Enum
 
 from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.datagrams.payloads import RobotReport, Stop
-from gsc_ros.link.traffic.outlet import Outlet
+from gsc_ros.link.traffic.port import LinkPort
 
 WINDOW_S = 10.0
 # A command is repeated until it is lost less often than this, but not when it has become old.
@@ -33,7 +33,7 @@ class CommandSender:
     before they left, and that were not sent because the robot is stopped.
     """
 
-    def __init__(self, up: Outlet) -> None:
+    def __init__(self, up: LinkPort) -> None:
         self._up = up
         self.offered = self.dropped = 0
         self.loss = 0.0  # of commands, as the robot reports it
@@ -144,7 +144,7 @@ class StopSender:
     end had when it ran before, as the robot may still acknowledge that.
     """
 
-    def __init__(self, up: Outlet, turns_s: Callable[[], float], number: int) -> None:
+    def __init__(self, up: LinkPort, turns_s: Callable[[], float], number: int) -> None:
         self._up, self._turns_s = up, turns_s
         self._number = number
         self._wanted: bool | None = None  # a stop, or a release

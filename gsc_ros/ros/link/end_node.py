@@ -158,7 +158,7 @@ class LinkEnd(LinkBase[P]):
             one._replace(rate_bps=min(values.rate_bps or one.rate_bps, most))
             if one.rate_bps
             else one
-            for one in times.stretches
+            for one in times.intervals
         )
 
     def _make_end(self) -> None:

@@ -29,8 +29,8 @@ from gsc_ros.link.datagrams.payloads import (
     Velocity,
 )
 from gsc_ros.link.datagrams.reassembly import Received
-from gsc_ros.link.traffic.outlet import Outlet
-from gsc_ros.link.traffic.reports import LEAST_PAUSE_S, Hearing, ReportTimes, pause_s
+from gsc_ros.link.traffic.port import LinkPort
+from gsc_ros.link.traffic.reports import LEAST_PAUSE_S, ReceiverStats, ReportTimes, pause_s
 from gsc_ros.link.traffic.requests import Backoff
 from gsc_ros.link.traffic.teleop import CommandSender, StopSender
 from gsc_ros.msg import LinkStatus, SemanticFrame
@@ -73,11 +73,11 @@ class GroundSide:
         self._cameras = node.create_publisher(CameraInfo, topics.RECEIVED_INFO, topics.NEWEST)
         self._stopped = False  # by the operator, whatever begins anew
 
-    def begin(self, down: Outlet, up: Outlet) -> None:
+    def begin(self, down: LinkPort, up: LinkPort) -> None:
         """Begin with nothing on its way and nothing counted."""
         self._down, self._up = down, up
         self._receiver = FrameReceiver()
-        self.hearing = Hearing(down.receiver)
+        self.receiver_stats = ReceiverStats(down.receiver)
         self._reports = ReportTimes()
         self._region_at = 0.0
         self._region: Region | None = None  # to be asked for
@@ -151,14 +151,14 @@ class GroundSide:
     def _report(self, now: float) -> None:
         """Tell the robot what was received, also where all of it was refused as played back."""
         count = self._node.received_count('down')
-        if now < self._reports.due and not self._reports.early(now, self.hearing.seen.loss):
+        if now < self._reports.due and not self._reports.early(now, self.receiver_stats.seen.loss):
             return
         known = self._down.receiver.session or count is not None
-        payload = self.hearing.report(count).pack() if known else b''
+        payload = self.receiver_stats.report(count).pack() if known else b''
         if known:
             self._up.offer(payload, now, TrafficClass.REPORT)
         pause = max(LEAST_PAUSE_S, self._pause_s(payload) if known else 0.0)
-        self._reports.went(now, pause, self.hearing.seen.loss)
+        self._reports.went(now, pause, self.receiver_stats.seen.loss)
 
     def _ask_setup(self, now: float) -> None:
         """Call a robot that has not been received yet, or ask it for the setup of its frames."""
@@ -190,7 +190,7 @@ class GroundSide:
         if received.session != self._robot_session:
             self._robot_began(received.session, now)
         if received.traffic_class is TrafficClass.FRAME:
-            self.hearing.came_up(received.number, received.session)
+            self.receiver_stats.came_up(received.number, received.session)
         try:
             if received.traffic_class is TrafficClass.REPORT:
                 self._take_report(received, now)

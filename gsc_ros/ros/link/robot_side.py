@@ -26,7 +26,7 @@ from gsc_ros.link.datagrams.payloads import (
 )
 from gsc_ros.link.datagrams.reassembly import Received
 from gsc_ros.link.traffic.command_gate import Refusal
-from gsc_ros.link.traffic.outlet import Outlet
+from gsc_ros.link.traffic.port import LinkPort
 from gsc_ros.link.traffic.reports import LEAST_PAUSE_S, CommandLoss, Feedback, Reporting, pause_s
 from gsc_ros.msg import LinkStatus, SemanticFrame
 from gsc_ros.ros import convert, topics
@@ -88,7 +88,7 @@ class RobotSide:
         self._infos, self._coded_infos = CameraInfos(), CameraInfos()
         self._size = (0, 0)  # of the last image
 
-    def begin(self, down: Outlet, up: Outlet) -> None:
+    def begin(self, down: LinkPort, up: LinkPort) -> None:
         """Begin with nothing on its way and nothing counted; a robot that moves is stopped."""
         self._down, self._up = down, up
         self._sender = FrameSender()

@@ -7,7 +7,7 @@ from gsc_ros.link.datagrams.reassembly import Reassembler
 from gsc_ros.link.traffic.sender import Sender
 
 
-class Outlet(Protocol):
+class LinkPort(Protocol):
     """Takes payloads in explicit time (s); what came is put together by its receiver."""
 
     sender: Sender
