@@ -287,7 +287,7 @@ class Sender:
 
     @property
     def under_way(self) -> set[tuple[TrafficClass, int]]:
-        """TrafficClass and number of payloads that are partly sent."""
+        """Class and number of payloads that are partly sent."""
         return {
             (traffic_class, sending.number) for traffic_class, sending in self._sending.items()
         }
