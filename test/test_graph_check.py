@@ -14,7 +14,7 @@ from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import Image, RegionOfInterest  # noqa: E402
 from std_msgs.msg import Empty, String  # noqa: E402
 
-from gsc_ros.link.datagrams.framing import Class  # noqa: E402
+from gsc_ros.link.datagrams.framing import TrafficClass  # noqa: E402
 from gsc_ros.link.datagrams.payloads import Command  # noqa: E402
 from gsc_ros.nodes.camera import Camera  # noqa: E402
 from gsc_ros.nodes.encoder import Encoder  # noqa: E402
@@ -239,10 +239,10 @@ def test_an_old_stamp_is_refused_a_young_one_is_the_commands_time(bench, strange
     offered = []
     offer = link.ground._up.offer
 
-    def note(payload, now, klass, *rest):
-        if klass is Class.COMMAND:
+    def note(payload, now, traffic_class, *rest):
+        if traffic_class is TrafficClass.COMMAND:
             offered.append(payload)
-        return offer(payload, now, klass, *rest)
+        return offer(payload, now, traffic_class, *rest)
 
     link.ground._up.offer = note
     teleop = stranger.publishes(TwistStamped, topics.TELEOP)
