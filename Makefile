@@ -1,5 +1,6 @@
 # Two commands on a fresh machine: `make demo` runs the whole link, `make test` passes the tests;
-# `make test-slow` runs those that take long. All set up .venv first; a second call is quick.
+# `make test-slow` runs those that take long, `make docs` builds the documents as a site. All set up
+# .venv first; a second call is quick.
 # ROS_DISTRO_WHEELS=jazzy takes Jazzy's wheels.
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ SOURCES := setup.py setup.cfg package.xml $(wildcard msg/*) $(wildcard launch/*)
 export AMENT_PREFIX_PATH := $(abspath $(VENV))
 unexport PYTHONPATH
 
-.PHONY: setup demo test test-slow coverage lint types pytest clean
+.PHONY: setup demo test test-slow coverage docs lint types pytest clean
 
 setup: $(VENV)/.installed
 
@@ -36,7 +37,7 @@ $(VENV)/.wheels: $(VENV)/.system $(WHEELS) requirements/constraints.txt
 $(VENV)/.installed: $(VENV)/.wheels $(SOURCES)
 	rm -rf build
 	PATH="$(abspath $(BIN)):$$PATH" $(PIP) install --no-build-isolation \
-		-c requirements/constraints.txt '.[demo,evaluation,judge,test]'
+		-c requirements/constraints.txt '.[demo,docs,evaluation,judge,test]'
 	touch $@
 
 demo: setup
@@ -62,5 +63,9 @@ test-slow: setup
 coverage: setup
 	$(BIN)/python -m pytest -m '' --cov=gsc_ros --cov-report=term
 
+# The site in site/ opens from disk. The variable turns an advertisement of the theme off.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) build demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage
+	rm -rf $(VENV) build demo site *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gsc_ros import __main__ as runner
 from gsc_ros import paths
-from gsc_ros.graph import CLOCK_NODE, GRAPHS, GUARD_NODE, TOPIC, TRANSPORT, dds_environment
+from gsc_ros.graph import CLOCK_NODE, GRAPHS, GUARD_NODE, TOPIC, dds_environment
 
 NASTY = ('2024', '1e3', '0x10', 'true', 'null', '', '~', '[1]', 'a: b', '# a', 'a "b" \'c\'',
          'C:\\d\\n', 'straße/ 写真', '%s $HOME', '- a', '😀')  # fmt: skip
@@ -128,13 +128,12 @@ def test_respawn_is_on_unless_it_is_refused():
     assert TELEOP.resolve({})['respawn'] == 'true'
 
 
-def test_the_readme_lists_every_argument():
-    text = (paths.message_dir().parent / 'README.md').read_text()
-    table = text[text.index('| argument |') : text.index('**Your own camera**')]
+def test_the_documents_list_every_argument():
+    text = (paths.message_dir().parent / 'docs/launch.md').read_text()
+    table = text[text.index('## Arguments') : text.index('## Topics')]
     named = set(re.findall(r'`(\w+)`', table))
     for graph in GRAPHS.values():
-        own = {a.name for a in TRANSPORT}  # of real ends, in the paragraphs below
-        assert set(graph.defaults()) - own <= named
+        assert set(graph.defaults()) <= named
 
 
 # Controls and separators of lines are no part of any name of a file.
