@@ -37,7 +37,7 @@ def moved(symbols: FrameSymbols, seed: int, share: float) -> FrameSymbols:
     """Change a share of a frame's blocks, as motion does."""
     rng = np.random.default_rng(seed)
     other = random_symbols(seed + 1000, symbols.size)
-    change = rng.random(symbols.planes['relief'].shape[1:]) < share
+    change = rng.random(symbols.planes['coarse_depth'].shape[1:]) < share
     planes = {}
     for plane in PLANES:
         factor = 4 >> plane.halvings

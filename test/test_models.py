@@ -17,10 +17,10 @@ from gsc_ros.models.perception import (
     log_to_depth,
 )
 from gsc_ros.models.tokenizer import (
+    DEPTH_LEVELS,
     LEVELS,
-    RELIEF_LEVELS,
     UNKNOWN_CLASS,
-    UNKNOWN_RELIEF,
+    UNKNOWN_DEPTH,
     Tokenizer,
     from_symbols,
     quantise,
@@ -73,19 +73,21 @@ def test_prediction_ignores_tokens_that_were_not_received():
     ]  # fmt: skip
     masks = [torch.zeros(1, 1, *t.shape[2:]) for t in tokens]
     layout = torch.full((1, 8, 8), UNKNOWN_CLASS)
-    relief = torch.full((1, 2, 2), UNKNOWN_RELIEF)
-    one = net.predictor(tokens, masks, layout, relief)
-    other = net.predictor([-t for t in tokens], masks, layout, relief)
+    coarse_depth = torch.full((1, 2, 2), UNKNOWN_DEPTH)
+    one = net.predictor(tokens, masks, layout, coarse_depth)
+    other = net.predictor([-t for t in tokens], masks, layout, coarse_depth)
     assert torch.equal(one.latent, other.latent)
     assert one.segmentation.shape == (1, NUM_CLASSES, 16, 16)
-    # Depth follows the relief that was sent.
+    # Depth follows the coarse depth that was sent.
     near, far = (
         net.predictor(tokens, masks, layout, torch.full((1, 2, 2), level)).depth
-        for level in (2, RELIEF_LEVELS - 3)
+        for level in (2, DEPTH_LEVELS - 3)
     )
     assert float(near.max()) < float(far.min())
     masks[0] += 1
-    assert not torch.equal(net.predictor(tokens, masks, layout, relief).features, one.features)
+    assert not torch.equal(
+        net.predictor(tokens, masks, layout, coarse_depth).features, one.features
+    )
 
 
 def test_an_untrained_flow_returns_the_prediction_and_the_noise_decides_the_image():

@@ -110,7 +110,7 @@ def test_weights_are_checked(tmp_path):
     with pytest.raises(ValueError, match=r'coarse\.own\.bias'):
         Prior.of_weights(zeros() | {'coarse.own.bias': np.zeros(3, np.int16)})
     wild = zeros()
-    wild['relief.middle.weight'][:] = 30_000
+    wild['coarse_depth.middle.weight'][:] = 30_000
     with pytest.raises(ValueError, match='not exact'):
         Prior.of_weights(wild)
     with pytest.raises(FileNotFoundError, match='gsc train'):

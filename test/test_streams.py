@@ -172,7 +172,7 @@ def test_what_stands_still_is_not_sent():
 def test_a_camera_s_noise_is_still_and_a_change_is_not():
     reference = random_symbols(0, SIZE)
     symbols = moved(reference, 1, 0.0)
-    symbols.planes['relief'][0, 0, 0] ^= 1
+    symbols.planes['coarse_depth'][0, 0, 0] ^= 1
     symbols.planes['fine'][0, 0, :2] = (symbols.planes['fine'][0, 0, :2] + 1) % 20
     assert still_blocks(symbols, reference).all()
     symbols.planes['fine'][0, :3, 4] = (symbols.planes['fine'][0, :3, 4] + 1) % 20

@@ -16,7 +16,7 @@ from gsc_ros.codec import SemanticCodec
 from gsc_ros.labels import UNLABELLED
 from gsc_ros.models.autoencoder import Autoencoder
 from gsc_ros.models.precision import fast_bfloat16
-from gsc_ros.models.tokenizer import UNKNOWN_CLASS, UNKNOWN_RELIEF, Tokenizer
+from gsc_ros.models.tokenizer import UNKNOWN_CLASS, UNKNOWN_DEPTH, Tokenizer
 from gsc_ros.models.weights import load, save
 from gsc_ros.training import (
     autoencoder,
@@ -105,7 +105,7 @@ def test_all_stages_in_turn_make_a_codec(data, tmp_path):
     plain = SemanticCodec.load(weights='random')
     plain.networks.robot = codec.networks.robot
     before, after = plain.encode(rgb, 200).stream_bits, frame.stream_bits
-    for part in ('caption', 'coarse', 'relief', 'tokens0'):  # fit whole
+    for part in ('caption', 'coarse', 'coarse_depth', 'tokens0'):  # fit whole
         assert after[part] < before[part]
 
 
@@ -264,13 +264,13 @@ def test_a_part_of_a_batch_has_labels_and_a_receiver_has_less_than_was_sent(data
     assert batch.labelled == round(tokens.LABELLED * 40)
     assert (batch.labels[: batch.labelled] != 255).flatten(1).any(1).all()
     sent = Tokenizer().analyse(robot.autoencoder.encoder(batch.x))
-    masks, layout, relief = robot.received(batch, sent)
+    masks, layout, coarse_depth = robot.received(batch, sent)
     shares = torch.stack([mask.mean((1, 2, 3)) for mask in masks])
     # A level begins when the one before is whole.
     assert ((shares[:-1] == 1) | (shares[1:] == 0)).all()
     assert (shares == 1).any() and (shares == 0).any() and ((shares > 0) & (shares < 1)).any()
     known = layout != UNKNOWN_CLASS
-    assert ((relief != UNKNOWN_RELIEF).flatten(1).any(1) == known.flatten(1).any(1)).all()
+    assert ((coarse_depth != UNKNOWN_DEPTH).flatten(1).any(1) == known.flatten(1).any(1)).all()
     assert (layout == batch.layout).flatten(1).all(1).any()
 
 

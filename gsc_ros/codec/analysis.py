@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gsc_ros.codec.caption import Caption, describe, median_depth
+from gsc_ros.codec.coarse_depth import coarse_depth_of
 from gsc_ros.codec.grid import coding_size
 from gsc_ros.codec.layout import WEIGHTS, coarse_of, fine_of
 from gsc_ros.codec.notes import Notes, Timing
 from gsc_ros.codec.planes import TOKENS, FrameSymbols
-from gsc_ros.codec.relief import relief_of
 from gsc_ros.labels import UNLABELLED
 from gsc_ros.models.layers import to_tensor
 from gsc_ros.models.tokenizer import LEVELS, Tokenizer, to_symbols
@@ -65,7 +65,7 @@ class Analyser:
         fine = fine_of(seen)
         planes = {
             'coarse': coarse_of(fine).numpy(),
-            'relief': relief_of(torch.from_numpy(metres)[None], seen).numpy(),
+            'coarse_depth': coarse_depth_of(torch.from_numpy(metres)[None], seen).numpy(),
             'fine': fine.numpy(),
         }
         for name, tokens, levels in zip(

@@ -297,8 +297,8 @@ class SemanticCodec:
     def draw(self, out: Synthesis, latent: Tensor | None = None) -> NDArray[np.float32]:
         """Draw an image of the prediction, or of a latent near it: float32 (H, W, 3) 0..255."""
         latent = out.latent if latent is None else latent
-        spread = self.networks.robot.tokenizer.spread
-        image = self.networks.decoder(latent * spread, out.features, out.maps)[0]
+        latent_std = self.networks.robot.tokenizer.latent_std
+        image = self.networks.decoder(latent * latent_std, out.features, out.maps)[0]
         return (image.float() * 127.5 + 127.5).clamp(0, 255).permute(1, 2, 0).contiguous().numpy()
 
     def _generated(self, out: Synthesis, symbols: FrameSymbols, seed: int, steps: int) -> Tensor:

@@ -15,7 +15,7 @@ from gsc_ros.codec.caption import Caption
 from gsc_ros.codec.notes import Notes
 from gsc_ros.codec.residual import Residual
 from gsc_ros.labels import NUM_CLASSES
-from gsc_ros.models.tokenizer import HALVINGS, LEVELS, RELIEF_LEVELS
+from gsc_ros.models.tokenizer import DEPTH_LEVELS, HALVINGS, LEVELS
 
 LATENT_CELL = 16  # pixels of the working size a side, on the finest grid
 BLOCK = 4  # cells of the finest grid a side of a block, the unit of selection
@@ -45,8 +45,8 @@ class Plane:
 
 PLANES: tuple[Plane, ...] = (
     Plane('coarse', 1, (NUM_CLASSES,), True, hidden=48),
-    Plane('relief', 2, (RELIEF_LEVELS,), False, ('coarse',), 48),
-    Plane('tokens0', HALVINGS[0], LEVELS[0], False, ('coarse', 'relief'), 48),
+    Plane('coarse_depth', 2, (DEPTH_LEVELS,), False, ('coarse',), 48),
+    Plane('tokens0', HALVINGS[0], LEVELS[0], False, ('coarse', 'coarse_depth'), 48),
     Plane('fine', 0, (NUM_CLASSES,), True, ('coarse', 'tokens0'), selected=True),
     Plane('tokens1', HALVINGS[1], LEVELS[1], False, ('fine', 'tokens0'), 48, selected=True),
     Plane('tokens2', HALVINGS[2], LEVELS[2], False, ('fine', 'tokens1'), selected=True),

@@ -139,13 +139,13 @@ def quantise(
         units = np.ones(coefficients[1].shape[1:], bool)
     values = []
     for bands, step in zip(coefficients, _steps(code), strict=True):
-        size = np.floor(np.abs(bands) / step + _DEAD) * _spread(units, bands)
+        size = np.floor(np.abs(bands) / step + _DEAD) * _to_blocks(units, bands)
         values.append((np.sign(bands) * size).astype(np.int32))
     used = np.flatnonzero((values[0] != 0).mean((1, 2)) >= _SCATTERED * units.mean())
     return Residual(code, int(used[-1]) + 1 if len(used) else 1, values, units)
 
 
-def _spread(units: NDArray, bands: NDArray) -> NDArray:
+def _to_blocks(units: NDArray, bands: NDArray) -> NDArray:
     """Bring a map of units to the grid of a colour's blocks."""
     factor = bands.shape[1] // units.shape[0]
     return units.repeat(factor, 0).repeat(factor, 1)
@@ -231,7 +231,8 @@ def code(
     shapes = [(size[1] // SIDE // d, size[0] // SIDE // d) for d in (1, 2, 2)]
     out = Residual(step, bands, [np.zeros((BANDS, *shape), np.int32) for shape in shapes], units)
     places = [
-        [np.flatnonzero(row).tolist() for row in _spread(units, values)] for values in out.values
+        [np.flatnonzero(row).tolist() for row in _to_blocks(units, values)]
+        for values in out.values
     ]
     models: dict[tuple[int, ...], _Adaptive] = {}
     try:

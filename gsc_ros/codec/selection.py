@@ -57,7 +57,7 @@ def errors(
     """Compute weighted errors of what a receiver makes of frames, by block of the 1/64 grid."""
     fine = found.symbols.planes['fine'][0].astype(np.int64)
     out = synthesise(tokenizer, *frames)
-    true = found.latent / tokenizer.spread
+    true = found.latent / tokenizer.latent_std
     wrong = (out.latent - true).square().mean(1).double().numpy()
     classes = torch.nn.functional.avg_pool2d(out.segmentation, 2).argmax(1).numpy()
     wrong = (wrong + _WRONG_CLASS * (classes != fine)) * found.worth

@@ -8,7 +8,7 @@ from gsc_ros.codec.planes import BY_NAME, FrameSymbols, blocks_of, blocks_to
 # By how much the symbols of a block may differ from the reference's and still be called the same:
 # a camera's noise moves some. Differences do not add up: each frame is held against what was sent.
 _CLASS_CELLS = 2  # cells of the fine layout, of 16
-_LEVELS = 1  # of relief and of each coarse token
+_LEVELS = 1  # of coarse depth and of each coarse token
 _FINER = 0.3  # mean levels of a 1/32 token
 
 
@@ -18,7 +18,7 @@ def still_blocks(symbols: FrameSymbols, reference: FrameSymbols) -> NDArray[np.b
     fine = BY_NAME['fine']
     moved = blocks_of((planes['fine'] != before['fine'])[0] & (before['fine'] >= 0)[0], fine)
     still = moved <= _CLASS_CELLS
-    for name in ('relief', 'tokens0'):
+    for name in ('coarse_depth', 'tokens0'):
         change = np.abs(planes[name].astype(int) - before[name]).max(0)
         still &= (change <= _LEVELS) & reference.received(name)
     middle = BY_NAME['tokens1']

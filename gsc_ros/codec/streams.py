@@ -111,7 +111,7 @@ class _Walk:
         self.out.caption = words.code(self.coder, given, before, self.prior.words)
 
     def blocks(self, given: Blocks | None) -> Blocks:
-        return code_map(self.coder, given, self.out.planes['relief'].shape[1:])
+        return code_map(self.coder, given, self.out.planes['coarse_depth'].shape[1:])
 
     def still(self) -> None:
         """Code of which blocks a delta frame says nothing that is known."""
@@ -306,8 +306,8 @@ def completed(symbols: FrameSymbols, reference: FrameSymbols) -> FrameSymbols:
     """
     Fill what was not received of a delta frame from its reference.
 
-    Layout, relief and coarse tokens are taken where nothing newer came. Fine tokens draw a thing
-    where it was: of those only what stands still is kept, which the walk has seen to.
+    Layout, coarse depth and coarse tokens are taken where nothing newer came. Fine tokens draw a
+    thing where it was: of those only what stands still is kept, which the walk has seen to.
     """
     planes = {name: grid.copy() for name, grid in symbols.planes.items()}
     for name, grid in symbols.planes.items():

@@ -8,7 +8,7 @@ from gsc_ros.codec.planes import TOKENS, FrameSymbols
 from gsc_ros.models.tokenizer import (
     LEVELS,
     UNKNOWN_CLASS,
-    UNKNOWN_RELIEF,
+    UNKNOWN_DEPTH,
     Synthesis,
     Tokenizer,
     from_symbols,
@@ -26,8 +26,10 @@ def synthesise(tokenizer: Tokenizer, *frames: FrameSymbols) -> Synthesis:
         tokens.append(from_symbols(torch.from_numpy(grids(name)), n))
         received = np.stack([symbols.received(name) for symbols in frames])
         masks.append(torch.from_numpy(received).float()[:, None])
-    coarse, fine, relief = (grids(name)[:, 0] for name in ('coarse', 'fine', 'relief'))
+    coarse, fine, coarse_depth = (grids(name)[:, 0] for name in ('coarse', 'fine', 'coarse_depth'))
     layout = np.where(fine < 0, coarse.repeat(2, 1).repeat(2, 2), fine)
     layout[layout < 0] = UNKNOWN_CLASS
-    relief = np.where(relief < 0, UNKNOWN_RELIEF, relief)
-    return tokenizer.predictor(tokens, masks, torch.from_numpy(layout), torch.from_numpy(relief))
+    coarse_depth = np.where(coarse_depth < 0, UNKNOWN_DEPTH, coarse_depth)
+    return tokenizer.predictor(
+        tokens, masks, torch.from_numpy(layout), torch.from_numpy(coarse_depth)
+    )

@@ -53,7 +53,7 @@ class Decoder(nn.Module):
             nn.init.zeros_(guide.bias)  # type: ignore[arg-type]
         self.eighth = nn.Sequential(*blocks(b, 4))
         self.quarter = nn.Sequential(conv(b, a), *blocks(a, 3))
-        self.picture = nn.Sequential(conv(a, 48), nn.PixelShuffle(4))
+        self.image = nn.Sequential(conv(a, 48), nn.PixelShuffle(4))
 
     def forward(
         self, z: Tensor, features: Tensor | None = None, maps: Tensor | None = None
@@ -65,7 +65,7 @@ class Decoder(nn.Module):
         if maps is not None:
             y = y + self.maps(maps)
         y = self.eighth(y)
-        return self.picture(self.quarter(upsample(y)))
+        return self.image(self.quarter(upsample(y)))
 
 
 class Autoencoder(nn.Module):

@@ -17,8 +17,8 @@ from torch.nn import functional
 from gsc_ros.models.autoencoder import LATENT_CHANNELS
 from gsc_ros.models.layers import conv, upsample
 
-START_NOISE = 0.6  # of the latent's spread, around the prediction
-RESIDUAL = 0.5  # variance of the latent around the prediction, in squares of its spread
+START_NOISE = 0.6  # of the latent's standard deviation, around the prediction
+RESIDUAL = 0.5  # variance of the latent around the prediction, in units of its own variance
 
 
 def linear_velocity(x: Tensor, t: Tensor, prediction: Tensor) -> Tensor:
@@ -34,14 +34,14 @@ def linear_velocity(x: Tensor, t: Tensor, prediction: Tensor) -> Tensor:
     return share.view(-1, 1, 1, 1) * (x - prediction)
 
 
-def time_features(t: Tensor, count: int = 64) -> Tensor:
+def timestep_embedding(t: Tensor, count: int = 64) -> Tensor:
     """Sines and cosines of a time (N,) in [0, 1] at octave-spaced rates -> (N, count)."""
     rates = torch.exp(torch.linspace(0, math.log(1000.0), count // 2, device=t.device))
     angle = t[:, None] * rates
     return torch.cat([angle.sin(), angle.cos()], 1)
 
 
-class TimedBlock(nn.Module):
+class TimeConditionedResBlock(nn.Module):
     """A residual block whose middle is scaled and shifted by the time."""
 
     def __init__(self, channels: int, time: int) -> None:
@@ -59,7 +59,7 @@ class TimedBlock(nn.Module):
         return x + self.second(functional.silu(y * (1 + scale) + shift))
 
 
-class Reading(nn.Module):
+class CrossAttention(nn.Module):
     """Cross-attention of the image to the words; its output starts at zero."""
 
     def __init__(self, channels: int, words: int, heads: int = 4) -> None:
@@ -121,12 +121,12 @@ class FlowNet(nn.Module):
         for module in (self.guide, self.guide_deep):
             nn.init.zeros_(module.weight)
             nn.init.zeros_(module.bias)  # type: ignore[arg-type]
-        self.before = nn.ModuleList(TimedBlock(a, time) for _ in range(2))
+        self.before = nn.ModuleList(TimeConditionedResBlock(a, time) for _ in range(2))
         self.down = conv(a, b, stride=2)
-        self.deep = nn.ModuleList(TimedBlock(b, time) for _ in range(2))
-        self.reading = Reading(b, words)
+        self.deep = nn.ModuleList(TimeConditionedResBlock(b, time) for _ in range(2))
+        self.cross_attention = CrossAttention(b, words)
         self.up = conv(b, a)
-        self.after = nn.ModuleList(TimedBlock(a, time) for _ in range(2))
+        self.after = nn.ModuleList(TimeConditionedResBlock(a, time) for _ in range(2))
         self.exit = conv(a, LATENT_CHANNELS)
         nn.init.zeros_(self.exit.weight)
         nn.init.zeros_(self.exit.bias)  # type: ignore[arg-type]
@@ -137,10 +137,10 @@ class FlowNet(nn.Module):
         """
         Compute the velocity.
 
-        ``x``, ``prediction``: (N, 16, h, w) in units of the spread, h and w even; ``t``: (N,);
-        ``features``: (N, guidance, h, w); ``words``: int64 (N, K, fields).
+        ``x``, ``prediction``: (N, 16, h, w) in units of the latent's standard deviation, h and w
+        even; ``t``: (N,); ``features``: (N, guidance, h, w); ``words``: int64 (N, K, fields).
         """
-        time = self.time(time_features(t))
+        time = self.time(timestep_embedding(t))
         read = torch.stack([f(words[..., i]) for i, f in enumerate(self.fields)]).sum(0)
         y = self.enter(torch.cat([x, prediction], 1)) + self.guide(features)
         for block in self.before:
@@ -148,7 +148,7 @@ class FlowNet(nn.Module):
         deep = self.down(y) + self.guide_deep(features)
         for block in self.deep:
             deep = block(deep, time)
-        deep = self.reading(deep, read)
+        deep = self.cross_attention(deep, read)
         y = y + self.up(upsample(deep))
         for block in self.after:
             y = block(y, time)

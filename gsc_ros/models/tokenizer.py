@@ -22,8 +22,8 @@ LEVELS: tuple[tuple[int, ...], ...] = ((7, 7, 7, 7), (5, 5, 5), (3, 3), (5, 5, 5
 # How often the grid of a level is halved from the latent's 1/16.
 HALVINGS = (2, 1, 0, 0)
 UNKNOWN_CLASS = NUM_CLASSES  # the layout's id for "not received"
-RELIEF_LEVELS = 24  # of log depth, on the 1/64 grid
-UNKNOWN_RELIEF = RELIEF_LEVELS
+DEPTH_LEVELS = 24  # of log depth, on the 1/64 grid
+UNKNOWN_DEPTH = DEPTH_LEVELS
 
 
 def quantise(x: Tensor, levels: tuple[int, ...]) -> Tensor:
@@ -86,7 +86,7 @@ class Analysis(nn.Module):
 class Synthesis:
     """What the received symbols say, all on the 1/16 grid unless stated."""
 
-    latent: Tensor  # (N, 16, h, w), in units of the latent's spread
+    latent: Tensor  # (N, 16, h, w), in units of the latent's standard deviation
     features: Tensor  # (N, F, h, w), guidance for the generator
     segmentation: Tensor  # logits (N, classes, 2h, 2w)
     depth: Tensor  # log depth in [0, 1], (N, 1, 2h, 2w)
@@ -115,42 +115,46 @@ class Predictor(nn.Module):
         self.depth = nn.Sequential(nn.SiLU(), conv(a, 4, kernel=1), nn.PixelShuffle(2))
 
     def forward(
-        self, tokens: list[Tensor], masks: list[Tensor], layout: Tensor, relief: Tensor
+        self, tokens: list[Tensor], masks: list[Tensor], layout: Tensor, coarse_depth: Tensor
     ) -> Synthesis:
         """
         Predict.
 
         ``tokens``: as from :class:`Analysis`; ``masks``: float (N, 1, h, w) per level, 1 where the
         token was received; ``layout``: int64 (N, H/16, W/16) class ids, 20 where unknown;
-        ``relief``: int64 (N, H/64, W/64) levels of log depth, 24 where unknown.
+        ``coarse_depth``: int64 (N, H/64, W/64) levels of log depth, 24 where unknown.
         """
         seen = [torch.cat([t * m, m], 1) for t, m in zip(tokens, masks, strict=True)]
         classes = self.layout(layout).permute(0, 3, 1, 2).contiguous()
-        known = (relief != UNKNOWN_RELIEF).float()[:, None]
+        known = (coarse_depth != UNKNOWN_DEPTH).float()[:, None]
         # Logits of log depth; unknown cells are in the middle, at zero.
-        far = torch.logit((relief.float()[:, None] + 0.5) / RELIEF_LEVELS, 1e-6) * known
+        far = torch.logit((coarse_depth.float()[:, None] + 0.5) / DEPTH_LEVELS, 1e-6) * known
         y = torch.cat([seen[0], functional.avg_pool2d(classes, 4), far, known], 1)
         y = self.sixtyfourth(y)
         y = torch.cat([upsample(y), seen[1], functional.avg_pool2d(classes, 2)], 1)
         y = self.thirtysecond(y)
         y = self.sixteenth(torch.cat([upsample(y), seen[2], classes, seen[3]], 1))
-        # The relief is smoothed over its cells; the network adds what they are too coarse for.
+        # Smoothed over its cells; the network adds the detail that they are too coarse for.
         depth = torch.sigmoid(self.depth(y) + upsample(far, 8))
         return Synthesis(self.latent(y), y, self.segmentation(y), depth)
 
 
 class Tokenizer(nn.Module):
-    """Analysis at the robot and prediction at the ground; latents in units of their spread."""
+    """
+    Analysis at the robot and prediction at the ground.
 
-    spread: Tensor
+    Both work on latents divided by ``latent_std``, their standard deviation: (1, 16, 1, 1).
+    """
+
+    latent_std: Tensor
 
     def __init__(self, widths: tuple[int, int, int] = (128, 160, 192)) -> None:
         super().__init__()
         self.config = {'widths': list(widths)}
         self.analysis = Analysis(widths)
         self.predictor = Predictor(widths)
-        self.register_buffer('spread', torch.ones(1, LATENT_CHANNELS, 1, 1))
+        self.register_buffer('latent_std', torch.ones(1, LATENT_CHANNELS, 1, 1))
 
     def analyse(self, latent: Tensor) -> list[Tensor]:
         """Latent of the autoencoder -> token grids in [-1, 1]."""
-        return self.analysis(latent / self.spread)
+        return self.analysis(latent / self.latent_std)

@@ -59,7 +59,7 @@ def train(
             z = robot.autoencoder.encoder(seen.x)
             tokens = tokenizer.analyse(z)
             given = tokenizer.predictor(tokens, *robot.received(seen, tokens))
-            true = z / tokenizer.spread
+            true = z / tokenizer.latent_std
             start = given.latent + START_NOISE * torch.randn_like(true)
         words = captions(seen).to(settings.place)
         lost = torch.rand(len(words), 1, 1, device=words.device) < 0.1
@@ -71,7 +71,7 @@ def train(
         x = (1 - at) * true + at * start
         velocity = net(x, t, given.latent, given.features, words).float()
         error = (velocity - (start - true)).square().mean()
-        drawn = (x - at * velocity) * tokenizer.spread
+        drawn = (x - at * velocity) * tokenizer.latent_std
         made = robot.autoencoder.decoder(drawn, given.features, given.maps).float()
         look = image_losses(made, seen.x, judges)
         return {

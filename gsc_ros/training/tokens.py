@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gsc_ros.codec.coarse_depth import coarse_depth_of
 from gsc_ros.codec.layout import coarse_of, fine_of
-from gsc_ros.codec.relief import relief_of
 from gsc_ros.models.autoencoder import Autoencoder
 from gsc_ros.models.layers import channels_last, folded
 from gsc_ros.models.perception import PerceptionNet, log_to_depth
-from gsc_ros.models.tokenizer import UNKNOWN_CLASS, UNKNOWN_RELIEF, Synthesis, Tokenizer
+from gsc_ros.models.tokenizer import UNKNOWN_CLASS, UNKNOWN_DEPTH, Synthesis, Tokenizer
 from gsc_ros.models.weights import frozen, load, save
 from gsc_ros.training import corpus, critics, loop
 from gsc_ros.training.critics import class_loss, depth_loss, image_losses, shortened
@@ -51,7 +51,7 @@ class Batch:
     labels: Tensor
     depth: Tensor
     layout: Tensor  # int64 (N, H/16, W/16)
-    relief: Tensor  # int64 (N, H/64, W/64)
+    coarse_depth: Tensor  # int64 (N, H/64, W/64)
     seen_classes: Tensor  # the robot's own class map, int64 (N, H/8, W/8)
     seen_depth: Tensor  # its own log depth, (N, 1, H/8, W/8)
     labelled: int
@@ -97,12 +97,12 @@ class Robot:
         logits, seen_depth = self.perception(x)
         classes, seen_depth = logits.argmax(1), seen_depth.float()
         layout = fine_of(classes)
-        relief = relief_of(log_to_depth(seen_depth)[:, 0], classes).long()
-        return Batch(x, labels, depth, layout, relief, classes, seen_depth, labelled)
+        coarse_depth = coarse_depth_of(log_to_depth(seen_depth)[:, 0], classes).long()
+        return Batch(x, labels, depth, layout, coarse_depth, classes, seen_depth, labelled)
 
     def received(self, batch: Batch, tokens: list[Tensor]) -> tuple[list[Tensor], Tensor, Tensor]:
         """
-        Draw what a receiver may have: masks of the tokens, layout and relief.
+        Draw what a receiver may have: masks of the tokens, layout and coarse depth.
 
         A frame is cut somewhere in the order of its stream; the tokens of the level that is cut
         are there or not singly, or by cells of the 1/64 grid.
@@ -127,10 +127,10 @@ class Robot:
         roughly = early | (draw < 0.1)
         coarse = coarse_of(batch.layout).repeat_interleave(2, 1).repeat_interleave(2, 2)
         layout = torch.where(roughly, coarse, batch.layout).masked_fill(nothing, UNKNOWN_CLASS)
-        return masks, layout, batch.relief.masked_fill(nothing, UNKNOWN_RELIEF)
+        return masks, layout, batch.coarse_depth.masked_fill(nothing, UNKNOWN_DEPTH)
 
 
-def latent_spread(robot: Robot, batches: int = 8) -> Tensor:
+def measured_latent_std(robot: Robot, batches: int = 8) -> Tensor:
     """Measure the latent's standard deviation by channel, (1, 16, 1, 1)."""
     latents = [robot.autoencoder.encoder(robot.look().x) for _ in range(batches)]
     return torch.cat([z.transpose(0, 1).flatten(1) for z in latents], 1).std(1).view(1, -1, 1, 1)
@@ -175,7 +175,7 @@ def train(
     if (weights / 'tokenizer.safetensors').is_file():
         tokenizer.load_state_dict(load(weights / 'tokenizer.safetensors')[0])
     else:
-        tokenizer.spread.copy_(latent_spread(robot).cpu())
+        tokenizer.latent_std.copy_(measured_latent_std(robot).cpu())
     model = nn.ModuleDict({'tokenizer': tokenizer, 'autoencoder': robot.autoencoder})
     channels_last(model).train().requires_grad_(True).to(settings.place)
     if receiver_only:
@@ -184,13 +184,13 @@ def train(
 
     def step() -> dict[str, Tensor]:
         seen = robot.look()
-        z = robot.autoencoder.encoder(seen.x) / tokenizer.spread
+        z = robot.autoencoder.encoder(seen.x) / tokenizer.latent_std
         plain, tokens = tokenizer.analysis.levels(z)
         beyond = sum((x.abs() - REACH).relu().square().mean() for x in plain)
         out = tokenizer.predictor(tokens, *robot.received(seen, tokens))
         error = (out.latent.float() - z.detach()).square().mean()
         whole = torch.rand(len(z), 1, 1, 1, device=z.device) < WHOLE
-        latent = torch.where(whole, z, out.latent) * tokenizer.spread
+        latent = torch.where(whole, z, out.latent) * tokenizer.latent_std
         made = robot.autoencoder.decoder(latent, out.features, out.maps).float()
         heads = seen_losses(out, seen, weight)
         # The judges look at a copy, so that their slopes can be weighed before they go on.
