@@ -68,6 +68,11 @@ def test_links_lead_somewhere(page):
 
 
 @pages
+def test_merges_are_finished(page):
+    assert not re.search(r'^(<{7}|>{7}) ', page.read_text(), re.MULTILINE)
+
+
+@pages
 def test_paths_exist(page):
     """A path in backticks exists; `*` stands for any name, gsc_ros/Name for a message."""
     for span in re.findall(r'`([^`\n]+)`', without_blocks(page.read_text())):
