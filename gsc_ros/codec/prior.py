@@ -155,17 +155,17 @@ class PlanePrior:
         """
         Sum up what can be told of a plane before it is coded.
 
-        Returns the sums that :meth:`learn` adds to: (h + 2, w + 2, hidden), with a border.
+        Returns the sums that :meth:`update_context` adds to: (h + 2, w + 2, hidden), with a border.
         """
         x = _unfolded(context(self.plane, symbols, reference).transpose(1, 2, 0))
         sums = x @ self.weights['context.weight'] + self.weights['own.bias'] * ONE
         values = symbols.planes[self.plane.name]
         out = np.zeros((values.shape[1] + 2, values.shape[2] + 2, self.plane.hidden), np.float32)
         out[1:-1, 1:-1] = sums.reshape(*values.shape[1:], -1)
-        self.learn(out, values, np.flatnonzero(symbols.received(self.plane.name)))
+        self.update_context(out, values, np.flatnonzero(symbols.received(self.plane.name)))
         return out
 
-    def learn(self, sums: Floats, values: Grid, cells: NDArray[np.int64]) -> None:
+    def update_context(self, sums: Floats, values: Grid, cells: NDArray[np.int64]) -> None:
         """Add to the sums what ``cells`` (indices into the grid) have become known to hold."""
         if not len(cells):
             return

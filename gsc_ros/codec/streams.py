@@ -178,7 +178,7 @@ class _Walk:
                 cells = np.flatnonzero(tier & news & (phase == turn))
                 if len(cells):
                     self.cells(plane, cells, prior.logits(sums, cells))
-                    prior.learn(sums, values, cells)
+                    prior.update_context(sums, values, cells)
 
     def cells(self, plane: Plane, cells: NDArray[np.int64], logits: NDArray[np.int64]) -> None:
         """Walk the cells of one phase."""
