@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gsc_ros.codec import streams
-from gsc_ros.codec.odds import cumulative, cumulatives
+from gsc_ros.codec.cdf import cdf, cdfs
 from gsc_ros.codec.planes import BY_NAME, PLANES
 from gsc_ros.codec.prior import Prior, all_shapes, context, encoded, inputs, save
 from gsc_ros.training.prior import PlaneNet, example
@@ -88,19 +88,19 @@ def test_inputs_are_whole_numbers_within_one():
 
 def test_tables_give_every_symbol_a_chance():
     for logits in ([0, -4000, 4000], [7, 7, 7], [-176, 0], [-175, 0]):
-        row = cumulative(logits)
+        row = cdf(logits)
         assert row[0] == 0
         assert min(np.diff(row)) >= 1
         assert row[-1] <= 1 << 16
-    assert np.diff(cumulative([7, 7, 7])).tolist() == [2048, 2048, 2048]
-    assert np.diff(cumulative([0, 16])).tolist() == [1024, 2048]  # one bit
-    assert np.diff(cumulative([-175, 0])).tolist() == [1, 2048]
+    assert np.diff(cdf([7, 7, 7])).tolist() == [2048, 2048, 2048]
+    assert np.diff(cdf([0, 16])).tolist() == [1024, 2048]  # one bit
+    assert np.diff(cdf([-175, 0])).tolist() == [1, 2048]
 
 
 @given(st.integers(0, 5), st.integers(1, 24), st.integers(0, 400), st.integers(0, 2**32 - 1))
 def test_tables_are_the_same_one_by_one_and_all_at_once(rows, levels, spread, seed):
     logits = np.random.default_rng(seed).integers(-spread, spread + 1, (rows, levels))
-    assert cumulatives(logits) == [cumulative(row) for row in logits.tolist()]
+    assert cdfs(logits) == [cdf(row) for row in logits.tolist()]
 
 
 def test_weights_are_checked(tmp_path):

@@ -1,8 +1,8 @@
 """
 The masked-token prior: how likely every symbol is, given all that is known around it.
 
-A small network a plane, in whole numbers only, so that every machine computes the same odds and a
-range coder can rest on them (Balle, Johnston, Minnen, "Integer Networks for Data Compression with
+A small network a plane, in whole numbers only, so that every machine computes the same cdfs for
+the range coder (Balle, Johnston, Minnen, "Integer Networks for Data Compression with
 Latent-Variable Models", ICLR 2019). It looks at the cells already known, the coarser planes and,
 in a delta frame, the frame that the receiver has: one mechanism for coding, for filling what was
 lost and for saying nothing twice.
@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from gsc_ros.codec import words
-from gsc_ros.codec.odds import BIT, cumulative, cumulatives
+from gsc_ros.codec.cdf import BIT, cdf, cdfs
 from gsc_ros.codec.planes import BY_NAME, PLANES, FrameSymbols, Grid, Plane
 from gsc_ros.labels import NUM_CLASSES
 
@@ -155,7 +155,8 @@ class PlanePrior:
         """
         Sum up what can be told of a plane before it is coded.
 
-        Returns the sums that :meth:`update_context` adds to: (h + 2, w + 2, hidden), with a border.
+        Returns the sums that :meth:`update_context` adds to: (h + 2, w + 2, hidden), with a
+        border.
         """
         x = _unfolded(context(self.plane, symbols, reference).transpose(1, 2, 0))
         sums = x @ self.weights['context.weight'] + self.weights['own.bias'] * ONE
@@ -198,7 +199,7 @@ class PlanePrior:
 
     def first_tables(self, logits: NDArray[np.int64]) -> list[list[int]]:
         """Tables of the first channel of cells of these logits: nothing couples to it."""
-        return cumulatives(logits[:, : self.plane.levels[0]])
+        return cdfs(logits[:, : self.plane.levels[0]])
 
     def table(self, logits: list[int], before: Sequence[int]) -> list[int]:
         """Table of a cell's next channel, given its logits and the symbols of those before."""
@@ -210,7 +211,7 @@ class PlanePrior:
         for n, symbol in zip(levels, before, strict=False):
             mine = list(map(add, mine, self.couplings[channel][first + symbol]))
             first += n
-        return cumulative(mine)
+        return cdf(mine)
 
 
 def all_shapes() -> dict[str, tuple[int, ...]]:
@@ -227,7 +228,7 @@ def _checked(weights: dict[str, NDArray[np.int16]], name: str) -> NDArray[np.int
 
 
 class Prior(dict[str, PlanePrior]):
-    """The priors of all planes by name, and the odds of a caption's words."""
+    """The priors of all planes by name, and the tables of a caption's words."""
 
     words: words.Tables
 

@@ -21,18 +21,18 @@ class EndOfStream(Exception):
 
 
 class Encoder:
-    """Codes symbols; ``cumulative`` tables are [0, c1, c1 + c2, ..., total], every count >= 1."""
+    """Codes symbols; ``cdf`` tables are [0, c1, c1 + c2, ..., total], every count >= 1."""
 
     def __init__(self) -> None:
         self._low = 0
         self._range = _TOP - 1
         self._shifts = 0
 
-    def code(self, symbol: int, cumulative: Sequence[int]) -> int:
+    def code(self, symbol: int, cdf: Sequence[int]) -> int:
         """Code ``symbol`` and return it."""
-        unit = self._range // cumulative[-1]
-        self._low += unit * cumulative[symbol]
-        self._range = unit * (cumulative[symbol + 1] - cumulative[symbol])
+        unit = self._range // cdf[-1]
+        self._low += unit * cdf[symbol]
+        self._range = unit * (cdf[symbol + 1] - cdf[symbol])
         while self._range < _BOTTOM:
             self._low <<= 8
             self._range <<= 8
@@ -87,20 +87,20 @@ class Decoder:
             self._most = (self._most << 8) | 255
         self._next += 1
 
-    def code(self, symbol: int | None, cumulative: Sequence[int]) -> int:
+    def code(self, symbol: int | None, cdf: Sequence[int]) -> int:
         """
         Return the next symbol; the argument ``symbol`` is ignored.
 
         Raises :class:`EndOfStream` when the bytes at hand do not settle it, or are no encoder's.
         """
-        total = cumulative[-1]
+        total = cdf[-1]
         unit = self._range // total
         if self._least >= unit * total:
             # No encoder leaves a code here. Read on, all symbols would be the last ones, for ever.
             raise EndOfStream
         least = self._least // unit
-        found = bisect_right(cumulative, least) - 1
-        start, end = unit * cumulative[found], unit * cumulative[found + 1]
+        found = bisect_right(cdf, least) - 1
+        start, end = unit * cdf[found], unit * cdf[found + 1]
         # Of what lies beyond the last slot no encoder leaves anything: that is the last symbol's.
         if self._most >= end and end < unit * total:
             raise EndOfStream

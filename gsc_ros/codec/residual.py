@@ -177,11 +177,11 @@ class _Adaptive:
         self.counts = [8, 4, 2, 1, 1, 1, 1]
 
     def code(self, coder: Coder, symbol: int | None) -> int:
-        total, cumulative = 0, [0]
+        total, cdf = 0, [0]
         for count in self.counts:
             total += count
-            cumulative.append(total)
-        found = coder.code(symbol, cumulative)  # type: ignore[arg-type]
+            cdf.append(total)
+        found = coder.code(symbol, cdf)  # type: ignore[arg-type]
         self.counts[found] += _INCREMENT
         if total > _MOST:
             self.counts = [(count + 1) // 2 for count in self.counts]

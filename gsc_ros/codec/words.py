@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsc_ros.codec.caption import BEARINGS, DISTANCES, MAX_OBJECTS, SCENES, THINGS, Caption, Thing
-from gsc_ros.codec.odds import BIT, cumulative
+from gsc_ros.codec.cdf import BIT, cdf
 from gsc_ros.codec.rangecoder import Decoder, Encoder
 
 FIELDS = {
@@ -85,7 +85,7 @@ def code(
     return _spell(
         given,
         reference,
-        lambda field, row, symbol: coder.code(symbol, cumulative(tables[field][row].tolist())),  # type: ignore[arg-type]
+        lambda field, row, symbol: coder.code(symbol, cdf(tables[field][row].tolist())),  # type: ignore[arg-type]
     )
 
 

@@ -17,7 +17,7 @@ WEIGHTS = 'perception.safetensors'
 
 # The eye was taught on streets and takes pale walls and ceilings for sky. What speaks for the sky:
 # how sure the eye is of it, how sure of the lower third of the image, and how far away the things
-# are at which it ends. Weights of the logarithms of these odds and of the distance (m), and what
+# are at which it ends. Weights of the logits of these probabilities and of the distance (m), and what
 # their sum has to reach: by logistic regression on street scenes against rooms.
 _SKY_WEIGHTS, _SKY_CERTAIN = (1.25, 2.7, 8.0), 32.7
 

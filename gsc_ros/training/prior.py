@@ -1,9 +1,9 @@
 """
-Stage `prior`: the integer networks that tell the odds of every symbol.
+Stage `prior`: the integer networks that predict the cdf of every symbol.
 
 They train as they will run: weights and hidden units are rounded to whole numbers in every step
 and gradients pass the rounding straight through. The loss is the length of the stream in bits.
-The odds of a caption's words are counted.
+The tables of a caption's words are counted.
 """
 
 from dataclasses import replace
@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from gsc_ros.codec import words
 from gsc_ros.codec.caption import Caption
+from gsc_ros.codec.cdf import BIT
 from gsc_ros.codec.networks import load_robot
-from gsc_ros.codec.odds import BIT
 from gsc_ros.codec.planes import PLANES, FrameSymbols, Plane, phases
 from gsc_ros.codec.prior import (
     HIDDEN_MAX,

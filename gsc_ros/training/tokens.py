@@ -112,8 +112,8 @@ class Robot:
         def chance() -> Tensor:
             return torch.rand(n, 1, 1, 1, device=place)
 
-        odds = torch.tensor(CUTS, device=place)
-        cut = torch.multinomial(odds, n, replacement=True).view(n, 1, 1, 1)
+        shares = torch.tensor(CUTS, device=place)
+        cut = torch.multinomial(shares, n, replacement=True).view(n, 1, 1, 1)
         share, singly = chance(), chance() < 0.5
         cells = torch.rand(n, 1, *tokens[0].shape[2:], device=place)
         masks = []
