@@ -40,7 +40,7 @@ def moved(symbols: FrameSymbols, seed: int, share: float) -> FrameSymbols:
     change = rng.random(symbols.planes['coarse_depth'].shape[1:]) < share
     planes = {}
     for plane in PLANES:
-        factor = 4 >> plane.halvings
+        factor = 4 >> plane.log2_stride
         where = change.repeat(factor, 0).repeat(factor, 1)
         planes[plane.name] = np.where(
             where, other.planes[plane.name], symbols.planes[plane.name]

@@ -469,12 +469,12 @@ def _trust(symbols: FrameSymbols, size: tuple[int, int], noted: bool) -> NDArray
     coarse, middle = BY_NAME['tokens0'], BY_NAME['tokens1']
     known = symbols.received(middle.name)
     sent = symbols.sent.get(middle.name, known)
-    factor = 1 << (coarse.halvings - middle.halvings)
+    factor = 1 << (coarse.log2_stride - middle.log2_stride)
     guessed = symbols.received(coarse.name).repeat(factor, 0).repeat(factor, 1)
     trust = np.where(known | guessed, np.uint8(PREDICTED), np.uint8(GENERATED))
     trust[sent] = SENT
     if noted:
-        trust = trust.repeat(1 << middle.halvings, 0).repeat(1 << middle.halvings, 1)
+        trust = trust.repeat(1 << middle.log2_stride, 0).repeat(1 << middle.log2_stride, 1)
         trust[symbols.lost('fine')] = GENERATED
     return enlarge(trust, size)
 

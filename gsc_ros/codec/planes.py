@@ -15,7 +15,7 @@ from gsc_ros.codec.caption import Caption
 from gsc_ros.codec.notes import Notes
 from gsc_ros.codec.residual import Residual
 from gsc_ros.labels import NUM_CLASSES
-from gsc_ros.models.tokenizer import DEPTH_LEVELS, HALVINGS, LEVELS
+from gsc_ros.models.tokenizer import DEPTH_LEVELS, LEVELS, LOG2_STRIDES
 
 LATENT_CELL = 16  # pixels of the working size a side, on the finest grid
 BLOCK = 4  # cells of the finest grid a side of a block, the unit of selection
@@ -29,13 +29,13 @@ class Plane:
     """
     A grid of symbols.
 
-    ``halvings``: how often the 1/16 grid is halved; ``levels``: the alphabet of each channel;
+    ``log2_stride``: how often the 1/16 grid is halved; ``levels``: the alphabet of each channel;
     ``classes``: symbols are kinds, not amounts; ``given``: the earlier planes that tell something
     of this one; ``hidden``: width of its prior.
     """
 
     name: str
-    halvings: int
+    log2_stride: int
     levels: tuple[int, ...]
     classes: bool = False
     given: tuple[str, ...] = ()
@@ -46,11 +46,11 @@ class Plane:
 PLANES: tuple[Plane, ...] = (
     Plane('coarse', 1, (NUM_CLASSES,), True, hidden=48),
     Plane('coarse_depth', 2, (DEPTH_LEVELS,), False, ('coarse',), 48),
-    Plane('tokens0', HALVINGS[0], LEVELS[0], False, ('coarse', 'coarse_depth'), 48),
+    Plane('tokens0', LOG2_STRIDES[0], LEVELS[0], False, ('coarse', 'coarse_depth'), 48),
     Plane('fine', 0, (NUM_CLASSES,), True, ('coarse', 'tokens0'), selected=True),
-    Plane('tokens1', HALVINGS[1], LEVELS[1], False, ('fine', 'tokens0'), 48, selected=True),
-    Plane('tokens2', HALVINGS[2], LEVELS[2], False, ('fine', 'tokens1'), selected=True),
-    Plane('tokens3', HALVINGS[3], LEVELS[3], False, ('fine', 'tokens1', 'tokens2'), selected=True),
+    Plane('tokens1', LOG2_STRIDES[1], LEVELS[1], False, ('fine', 'tokens0'), 48, selected=True),
+    Plane('tokens2', LOG2_STRIDES[2], LEVELS[2], False, ('fine', 'tokens1'), selected=True),
+    Plane('tokens3', LOG2_STRIDES[3], LEVELS[3], False, ('fine', 'tokens1', 'tokens2'), selected=True),
 )  # fmt: skip
 BY_NAME = {plane.name: plane for plane in PLANES}
 TOKENS = tuple(f'tokens{level}' for level in range(len(LEVELS)))
@@ -112,7 +112,9 @@ class FrameSymbols:
             None,
             {
                 p.name: np.full(
-                    (len(p.levels), rows >> p.halvings, columns >> p.halvings), UNKNOWN, np.int8
+                    (len(p.levels), rows >> p.log2_stride, columns >> p.log2_stride),
+                    UNKNOWN,
+                    np.int8,
                 )
                 for p in PLANES
             },
@@ -121,12 +123,12 @@ class FrameSymbols:
 
 def blocks_to(grid: NDArray, plane: Plane) -> NDArray:
     """Spread a map of the 1/64 grid (rows, columns) over a plane's grid."""
-    factor = BLOCK >> plane.halvings
+    factor = BLOCK >> plane.log2_stride
     return grid.repeat(factor, 0).repeat(factor, 1)
 
 
 def blocks_of(cells: NDArray, plane: Plane) -> NDArray:
     """Sum a map (rows, columns) of a plane's grid over the blocks of the 1/64 grid."""
-    factor = BLOCK >> plane.halvings
+    factor = BLOCK >> plane.log2_stride
     rows, columns = cells.shape
     return cells.reshape(rows // factor, factor, columns // factor, factor).sum((1, 3))

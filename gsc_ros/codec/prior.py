@@ -46,13 +46,13 @@ def encoded(plane: Plane, values: Grid) -> Floats:
     return np.concatenate([parts, known[None] * ONE]).astype(np.float32)
 
 
-def _resampled(x: Floats, halvings: int, wanted: int) -> Floats:
+def _resampled(x: Floats, log2_stride: int, wanted: int) -> Floats:
     """Bring inputs (C, h, w) from one grid to another: repeated, or averaged (rounded down)."""
-    if wanted < halvings:
-        factor = 1 << (halvings - wanted)
+    if wanted < log2_stride:
+        factor = 1 << (log2_stride - wanted)
         return x.repeat(factor, 1).repeat(factor, 2)
-    if wanted > halvings:
-        factor = 1 << (wanted - halvings)
+    if wanted > log2_stride:
+        factor = 1 << (wanted - log2_stride)
         c, h, w = x.shape
         sums = x.reshape(c, h // factor, factor, w // factor, factor).sum((2, 4))
         return np.floor(sums / factor**2)
@@ -73,7 +73,7 @@ def context(plane: Plane, symbols: FrameSymbols, reference: FrameSymbols | None)
     for name in plane.given:
         other = BY_NAME[name]
         parts.append(
-            _resampled(encoded(other, symbols.planes[name]), other.halvings, plane.halvings)
+            _resampled(encoded(other, symbols.planes[name]), other.log2_stride, plane.log2_stride)
         )
     shape = symbols.planes[plane.name]
     before = reference.planes[plane.name] if reference else np.full_like(shape, -1)

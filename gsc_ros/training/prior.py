@@ -166,7 +166,7 @@ def example(
     values = symbols.planes[plane.name]
     turn = phases(*values.shape[1:]).copy()
     if plane.selected and rng.random() < 0.3:
-        factor = 4 >> plane.halvings
+        factor = 4 >> plane.log2_stride
         rows, columns = turn.shape
         first = rng.random((rows // factor, columns // factor)) < rng.random()
         turn = turn + 5 * ~first.repeat(factor, 0).repeat(factor, 1)
@@ -191,7 +191,7 @@ def forget(symbols: FrameSymbols, rng: np.random.Generator) -> FrameSymbols:
             planes[plane.name] = np.full_like(planes[plane.name], -1)
         elif i == cut:
             grid = planes[plane.name]
-            factor = 4 >> plane.halvings
+            factor = 4 >> plane.log2_stride
             have = rng.random((grid.shape[1] // factor, grid.shape[2] // factor)) < rng.random()
             have = have.repeat(factor, 0).repeat(factor, 1)
             planes[plane.name] = np.where(have, grid, -1).astype(np.int8)
