@@ -291,17 +291,17 @@ def film(tmp_path):
 def test_videos_are_real_streams_within_the_budget(film, name):
     images = [frame.rgb() for frame in film[:5]]
     codec = Video(name)
-    worth = []
+    quality = []
     for budget in (300, 3000):
         data = codec.encode(images, budget, 5)
         assert sum(map(len, data)) <= 5 * budget
         decoded = codec.decode(data, (2 * WIDTH, 2 * HEIGHT))
         assert len(decoded) == 5
         assert decoded[0].rgb.shape == images[0].shape
-        worth.append(
+        quality.append(
             np.mean([metrics.psnr(p, d.rgb) for p, d in zip(images, decoded, strict=True)])
         )
-    assert worth[1] > worth[0] > 15
+    assert quality[1] > quality[0] > 15
     assert codec.encode(images, 2, 5) is None
     # An encoder that takes real-time priority would hold up all that this process does later.
     assert os.sched_getscheduler(0) == os.SCHED_OTHER
@@ -380,7 +380,7 @@ STILLS = [
 def test_stills_are_real_files_within_the_budget(name):
     rgb = image()
     codec = Still(name)
-    worth = []
+    quality = []
     for budget in (400, 1500):
         data = codec.encode(rgb, budget)
         if data is None:
@@ -391,8 +391,8 @@ def test_stills_are_real_files_within_the_budget(name):
         decoded = codec.decode(data, (WIDTH, HEIGHT))
         assert decoded.rgb.shape == rgb.shape
         assert decoded.frame is None
-        worth.append(metrics.psnr(rgb, decoded.rgb))
-    assert worth[-1] == max(worth) > 30
+        quality.append(metrics.psnr(rgb, decoded.rgb))
+    assert quality[-1] == max(quality) > 30
     assert codec.encode(rgb, 20) is None  # no format has so small a head
 
 

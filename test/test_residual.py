@@ -94,9 +94,9 @@ def test_units_are_sent_alone_and_come_back():
 @pytest.mark.parametrize('bits', [300, 1000, 4000, 40_000])
 def test_a_budget_too_small_for_all_goes_to_what_matters(bits):
     wanted = lack(2, 80.0)
-    worth = np.ones((4, 8), np.int64)
-    worth[2:, :2] = 50
-    found = residual.fitted(wanted, bits, worth)
+    importance = np.ones((4, 8), np.int64)
+    importance[2:, :2] = 50
+    found = residual.fitted(wanted, bits, importance)
     assert found.units[1, 0]
     if found.units.all():
         assert found.step <= residual.FAITHFUL

@@ -28,7 +28,7 @@ class Analysed:
 
     ``symbols``: all of it; ``scale``: median depth in metres, NaN where nothing but sky is seen;
     ``latent``: float32 (1, 16, H/16, W/16), which the symbols are to say as well as they can;
-    ``image``: uint8 (H, W, 3) at the working size; ``worth``: float64 (H/16, W/16), what an
+    ``image``: uint8 (H, W, 3) at the working size; ``importance``: float64 (H/16, W/16), what an
     error in a cell weighs.
     """
 
@@ -36,7 +36,7 @@ class Analysed:
     scale: float
     latent: Tensor
     image: NDArray[np.uint8]
-    worth: NDArray[np.float64]
+    importance: NDArray[np.float64]
 
 
 @dataclass
@@ -77,6 +77,6 @@ class Analyser:
             {k: v.astype(np.int8) for k, v in planes.items()},
             notes=notes or None,
         )
-        worth = WEIGHTS[planes['fine'][0]].astype(np.float64)
-        worth[symbols.lost('fine')] = 0
-        return Analysed(symbols, median_depth(metres, classes), latent, small, worth)
+        importance = WEIGHTS[planes['fine'][0]].astype(np.float64)
+        importance[symbols.lost('fine')] = 0
+        return Analysed(symbols, median_depth(metres, classes), latent, small, importance)

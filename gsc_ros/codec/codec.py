@@ -181,8 +181,12 @@ class SemanticCodec:
             found = self.networks.robot.analyse(rgb, timing)
         blocks = None
         if region is not None:
-            found = replace(found, worth=found.worth * interest(region, found.worth.shape))
-            blocks = blocks_of(interest(region, found.worth.shape), BY_NAME['fine']) > BLOCK**2
+            found = replace(
+                found, importance=found.importance * interest(region, found.importance.shape)
+            )
+            blocks = (
+                blocks_of(interest(region, found.importance.shape), BY_NAME['fine']) > BLOCK**2
+            )
         scale = found.scale
         if depth is not None:
             measured = median_depth(depth)
@@ -434,7 +438,7 @@ class _Sender:
             return None
         made = self.codec.draw(synthesise(self.codec.networks.robot.tokenizer, coded))
         lack = self.found.image.astype(np.float32) - made
-        return residual.fitted(lack, bits, self.found.worth)
+        return residual.fitted(lack, bits, self.found.importance)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gsc_ros.labels import LABELS, NUM_CLASSES
 
-# Votes of one cell for its class, and the worth of what is under a token when not all can be sent.
+# Votes of one cell for its class, and its importance where not all tokens can be sent.
 WEIGHTS: NDArray[np.int64] = np.full(NUM_CLASSES, 2, np.int64)
 for _name, _weight in {
     'person': 6, 'rider': 6, 'bicycle': 5, 'motorcycle': 5, 'car': 4, 'truck': 4, 'bus': 4,

@@ -29,7 +29,7 @@ class Plane:
     """
     A grid of symbols.
 
-    ``log2_stride``: how often the 1/16 grid is halved; ``levels``: the alphabet of each channel;
+    ``log2_stride``: of its cells, in cells of the 1/16 grid; ``levels``: the alphabet of each channel;
     ``classes``: symbols are kinds, not amounts; ``given``: the earlier planes that tell something
     of this one; ``hidden``: width of its prior.
     """
@@ -50,7 +50,8 @@ PLANES: tuple[Plane, ...] = (
     Plane('fine', 0, (NUM_CLASSES,), True, ('coarse', 'tokens0'), selected=True),
     Plane('tokens1', LOG2_STRIDES[1], LEVELS[1], False, ('fine', 'tokens0'), 48, selected=True),
     Plane('tokens2', LOG2_STRIDES[2], LEVELS[2], False, ('fine', 'tokens1'), selected=True),
-    Plane('tokens3', LOG2_STRIDES[3], LEVELS[3], False, ('fine', 'tokens1', 'tokens2'), selected=True),
+    Plane('tokens3', LOG2_STRIDES[3], LEVELS[3], False, ('fine', 'tokens1', 'tokens2'),
+          selected=True),
 )  # fmt: skip
 BY_NAME = {plane.name: plane for plane in PLANES}
 TOKENS = tuple(f'tokens{level}' for level in range(len(LEVELS)))

@@ -269,12 +269,12 @@ def code(
     return out
 
 
-def fitted(lack: NDArray[np.float32], bits: float, worth: NDArray[np.float64]) -> Residual:
+def fitted(lack: NDArray[np.float32], bits: float, importance: NDArray[np.float64]) -> Residual:
     """
     Choose where, and by which step, a difference (see :func:`transform`) takes at most ``bits``.
 
     Everywhere, by the finest step that fits, where that is fine enough; else by ``FAITHFUL`` in
-    the units where it lowers the error most a bit, weighted by ``worth`` (H/16, W/16).
+    the units where it lowers the error most a bit, weighted by ``importance`` (H/16, W/16).
     """
     coefficients = transform(lack)
     size = (lack.shape[1], lack.shape[0])
@@ -295,7 +295,7 @@ def fitted(lack: NDArray[np.float32], bits: float, worth: NDArray[np.float64]) -
         # A fraction of a step is won back by leaving the highest bands to the cut.
         share = bits / max(costs(quantise(coefficients, step)), 1.0)
         return quantise(coefficients, max(step - 1, 0) if share > 1.04 else step)
-    ranks = _ranks(coefficients, _gathered(worth, coefficients[1][0]))
+    ranks = _ranks(coefficients, _gathered(importance, coefficients[1][0]))
     count = bisect_left(
         range(ranks.size),
         True,
@@ -304,18 +304,20 @@ def fitted(lack: NDArray[np.float32], bits: float, worth: NDArray[np.float64]) -
     return quantise(coefficients, FAITHFUL, ranks <= count)
 
 
-def _ranks(coefficients: list[NDArray[np.float64]], worth: NDArray[np.int64]) -> NDArray[np.int64]:
+def _ranks(
+    coefficients: list[NDArray[np.float64]], importance: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """Rank units by how much a bit of ``FAITHFUL`` coefficients lowers the error there."""
-    gain, bits = np.zeros(worth.shape), np.full(worth.shape, 8.0)
+    gain, bits = np.zeros(importance.shape), np.full(importance.shape, 8.0)
     whole = quantise(coefficients, FAITHFUL)
     for bands, values, step in zip(coefficients, whole.values, _steps(FAITHFUL), strict=True):
         sizes = np.abs(values)
-        gain += _gathered((bands**2 - (bands - step * values) ** 2).sum(0), worth)
-        bits += _gathered((2 * np.log2(1 + sizes) + 3 * (sizes > 0)).sum(0), worth)
-    order = np.argsort(-(worth * gain / bits), axis=None, kind='stable')
+        gain += _gathered((bands**2 - (bands - step * values) ** 2).sum(0), importance)
+        bits += _gathered((2 * np.log2(1 + sizes) + 3 * (sizes > 0)).sum(0), importance)
+    order = np.argsort(-(importance * gain / bits), axis=None, kind='stable')
     ranks = np.empty(order.size, np.int64)
     ranks[order] = np.arange(order.size)
-    return ranks.reshape(worth.shape)
+    return ranks.reshape(importance.shape)
 
 
 def estimate(residual: Residual) -> float:

@@ -60,7 +60,7 @@ def errors(
     true = found.latent / tokenizer.latent_std
     wrong = (out.latent - true).square().mean(1).double().numpy()
     classes = torch.nn.functional.avg_pool2d(out.segmentation, 2).argmax(1).numpy()
-    wrong = (wrong + _WRONG_CLASS * (classes != fine)) * found.worth
+    wrong = (wrong + _WRONG_CLASS * (classes != fine)) * found.importance
     return [blocks_of(error, BY_NAME['fine']) for error in wrong]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gsc_ros.evaluation.codecs import Worth
+    from gsc_ros.evaluation.codecs import Metric
     from gsc_ros.evaluation.seen import Judged
 
 
@@ -52,19 +52,19 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
     parser.add_argument('--sequence', help='only the sequences whose name contains this')
     parser.add_argument('--report', type=Path, default=Path('report'))
     parser.add_argument(
-        '--peers-by', default='psnr', metavar='WORTH',
+        '--peers-by', default='psnr', metavar='METRIC',
         help='what the peers choose their scale by: psnr, ms_ssim, or a distance of '
         "the judge's (kindest to them, and slow)",
     )  # fmt: skip
     parser.add_argument('--weights', help="folder of weights; 'random' for untrained, for tests")
 
 
-def _worth(name: str, judge: Any) -> 'Worth':
+def _metric(name: str, judge: Any) -> 'Metric':
     from gsc_ros.evaluation import metrics
 
     if name in ('psnr', 'ms_ssim'):
-        worth: Worth = getattr(metrics, name)
-        return worth
+        metric: Metric = getattr(metrics, name)
+        return metric
     if not hasattr(judge, 'distances'):
         raise ValueError(f'--peers-by {name}: give psnr, ms_ssim, or a --judge with distances')
 
@@ -97,7 +97,7 @@ def _judged(args: argparse.Namespace, judge: Any) -> 'Iterator[Judged]':
     from gsc_ros.evaluation.films import VIDEOS, FilmCodec, FrameByFrame, GscFilm, Video
     from gsc_ros.evaluation.run import evaluate, evaluate_films
 
-    worth = _worth(args.peers_by, judge)
+    metric = _metric(args.peers_by, judge)
     frames = open_dataset(args.folder, args.layout, args.split)
     if args.sequence:
         frames = [frame for frame in frames if args.sequence in frame.sequence]
@@ -110,15 +110,15 @@ def _judged(args: argparse.Namespace, judge: Any) -> 'Iterator[Judged]':
         videos = [name for name in names if name in VIDEOS]
         if videos:
             raise ValueError(f'{", ".join(videos)} code films: give --fps')
-        stills: list[Codec] = [codec_of(name, args.weights, worth, ours) for name in names]
+        stills: list[Codec] = [codec_of(name, args.weights, metric, ours) for name in names]
         whole = [int(budget) for budget in budgets]
         return evaluate(thin(frames, args.limit), stills, whole, judge, images)
     codecs: list[FilmCodec] = []
     for name in names:
         if name in VIDEOS:
-            codecs.append(Video(name, worth))
+            codecs.append(Video(name, metric))
         elif ours is None or name == 'gsc-key' or not name.startswith('gsc'):
-            still = codec_of('gsc' if name == 'gsc-key' else name, args.weights, worth, ours)
+            still = codec_of('gsc' if name == 'gsc-key' else name, args.weights, metric, ours)
             still.name = name
             codecs.append(FrameByFrame(still))
         else:

@@ -14,7 +14,7 @@ from gsc_ros.codec.codec import DecodedFrame, SemanticCodec
 from gsc_ros.evaluation.metrics import psnr
 
 RgbImage = NDArray[np.uint8]
-Worth = Callable[[RgbImage, RgbImage], float]  # (original, decoded) -> the higher the better
+Metric = Callable[[RgbImage, RgbImage], float]  # (original, decoded) -> the higher the better
 
 _SCALES = (1.0, 0.71, 0.5, 0.35, 0.25, 0.18, 0.125, 0.09, 0.0625)
 # Format and options of Pillow; slower AVIF saves nothing at such sizes, and a JPEG without Huffman
@@ -72,18 +72,18 @@ class Still:
     """
     WebP, AVIF or JPEG through Pillow: the best of all down-scales and qualities that fit.
 
-    ``worth`` decides what is best (PSNR at full size by default). The time of ``encode`` is
+    ``metric`` decides what is best (PSNR at full size by default). The time of ``encode`` is
     that of the whole search.
     """
 
-    def __init__(self, name: str, worth: Worth = psnr) -> None:
+    def __init__(self, name: str, metric: Metric = psnr) -> None:
         from PIL import Image, features
 
         if name not in _FORMATS:
             raise ValueError(f'codec {name!r} is not one of gsc, {", ".join(_FORMATS)}')
         if name == 'avif' and not features.check('avif'):
             raise ValueError('this Pillow has no AVIF: pip install "pillow>=11.3"')
-        self.name, self._worth, self._image = name, worth, Image
+        self.name, self._metric, self._image = name, metric, Image
 
     def _write(self, image: RgbImage, quality: int) -> bytes:
         out = io.BytesIO()
@@ -115,9 +115,9 @@ class Still:
             data = self._largest(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), budget)
             if data is None:
                 continue
-            worth = self._worth(rgb, self.decode(data, (width, height)).rgb)
-            if best is None or worth > best[0]:
-                best = (worth, data)
+            quality = self._metric(rgb, self.decode(data, (width, height)).rgb)
+            if best is None or quality > best[0]:
+                best = (quality, data)
         return best[1] if best else None
 
     def decode(self, data: bytes, size: tuple[int, int]) -> Outcome:
@@ -129,7 +129,7 @@ class Still:
 def codec_of(
     name: str,
     weights: str | None = None,
-    worth: Worth = psnr,
+    metric: Metric = psnr,
     loaded: SemanticCodec | None = None,
 ) -> Codec:
     """
@@ -139,6 +139,6 @@ def codec_of(
     """
     match = re.fullmatch(r'gsc(?:-(\d+))?', name)
     if match is None:
-        return Still(name, worth)
+        return Still(name, metric)
     codec = loaded or SemanticCodec.load(weights=weights)
     return Gsc(codec, int(match[1]) if match[1] else None)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsc_ros.codec import FilmDecoder, FilmEncoder, SemanticCodec
-from gsc_ros.evaluation.codecs import Codec, Outcome, Worth
+from gsc_ros.evaluation.codecs import Codec, Metric, Outcome
 from gsc_ros.evaluation.metrics import psnr
 
 Image = NDArray[np.uint8]
@@ -106,11 +106,11 @@ class Video:
     """
     x265 or SVT-AV1 through PyAV: of all down-scales the best whose stream fits.
 
-    The constant rate factor is searched for each scale; ``worth`` decides what is best (PSNR at
+    The constant rate factor is searched for each scale; ``metric`` decides what is best (PSNR at
     full size by default). The time of ``encode`` is that of the whole search.
     """
 
-    def __init__(self, name: str, worth: Worth = psnr) -> None:
+    def __init__(self, name: str, metric: Metric = psnr) -> None:
         try:
             import av
         except ImportError as error:
@@ -120,7 +120,7 @@ class Video:
             if needed not in av.codecs_available:
                 raise ValueError(f'this PyAV has no {needed}: pip install "av>=13"')
         os.environ.setdefault('SVT_LOG', '1')  # errors only
-        self.name, self._worth, self._av = name, worth, av
+        self.name, self._metric, self._av = name, metric, av
 
     def _write(self, images: Sequence[Image], fps: float, crf: int) -> list[bytes]:
         height, width = images[0].shape[:2]
@@ -178,9 +178,9 @@ class Video:
                 continue
             shown = self.decode(found[0], (width, height))
             pairs = zip(images, shown, strict=True)
-            worth = float(np.mean([self._worth(p, o.rgb) for p, o in pairs]))
-            if best is None or worth > best[0]:
-                best = (worth, found[0])
+            quality = float(np.mean([self._metric(p, o.rgb) for p, o in pairs]))
+            if best is None or quality > best[0]:
+                best = (quality, found[0])
         return best[1] if best else None
 
     def decode(self, data: list[bytes], size: tuple[int, int]) -> list[Outcome]:

@@ -19,7 +19,7 @@ from gsc_ros.models.layers import ChannelNorm, ResBlock, blocks, conv, upsample
 
 # Levels of each channel of a token, coarse grid first; odd, so that there is a zero.
 LEVELS: tuple[tuple[int, ...], ...] = ((7, 7, 7, 7), (5, 5, 5), (3, 3), (5, 5, 5, 5))
-# How often the grid of a level is halved from the latent's 1/16.
+# Of a level's grid, in cells of the latent's 1/16.
 LOG2_STRIDES = (2, 1, 0, 0)
 UNKNOWN_CLASS = NUM_CLASSES  # the layout's id for "not received"
 DEPTH_LEVELS = 24  # of log depth, on the 1/64 grid

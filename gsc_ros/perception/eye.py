@@ -15,10 +15,10 @@ from gsc_ros.models.weights import FOLDER, frozen, load
 
 WEIGHTS = 'perception.safetensors'
 
-# The eye was taught on streets and takes pale walls and ceilings for sky. What speaks for the sky:
-# how sure the eye is of it, how sure of the lower third of the image, and how far away the things
-# are at which it ends. Weights of the logits of these probabilities and of the distance (m), and what
-# their sum has to reach: by logistic regression on street scenes against rooms.
+# The network was trained on streets and takes pale walls and ceilings for sky. Evidence for the sky:
+# the probability of its class, that of the classes in the lower third of the image, and the distance
+# of what it ends at. Weights of the logits of these probabilities and of the log distance (m), and
+# the sum from which the sky is certain: by logistic regression on street scenes against rooms.
 _SKY_WEIGHTS, _SKY_CERTAIN = (1.25, 2.7, 8.0), 32.7
 
 

@@ -81,9 +81,9 @@ def class_loss(made: Tensor, true: Tensor, critics: Any, weight: Tensor) -> Tens
     made, true = placed_alike(_shown(made), _shown(true))
     wanted = critics.segment(true).detach().softmax(1)
     found = critics.segment(made).log_softmax(1)
-    worth = weight[wanted.argmax(1)]
+    importance = weight[wanted.argmax(1)]
     entropy: Tensor = -(wanted * found).sum(1)
-    return (worth * entropy).sum() / worth.sum()
+    return (importance * entropy).sum() / importance.sum()
 
 
 def depth_loss(made: Tensor, true: Tensor, critics: Any) -> Tensor:
