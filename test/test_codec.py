@@ -80,9 +80,10 @@ def test_delta_frames_lean_on_what_the_receiver_has(codec):
     with pytest.raises(MissingReferenceError, match='key frame'):
         codec.decode(still.data)
     shown = codec.decode(still.data, steps=0, reference=first)
-    assert {'still', 'residual'} <= set(still.stream_bits)
+    assert {'skip_mask', 'residual'} <= set(still.stream_bits)
     assert (
-        sum(still.stream_bits[n] for n in ('caption', 'still', 'coarse', 'fine', 'tokens1')) < 20
+        sum(still.stream_bits[n] for n in ('caption', 'skip_mask', 'coarse', 'fine', 'tokens1'))
+        < 20
     )
     errors = [
         np.square(frame.rgb.astype(float) - film[0]).mean()

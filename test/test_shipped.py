@@ -12,7 +12,7 @@ import pytest
 from gsc_ros.codec import FilmDecoder, FilmEncoder, SemanticCodec, bitstream
 from gsc_ros.codec.planes import PLANES
 from gsc_ros.codec.prior import Prior
-from gsc_ros.codec.selection import errors, still_maps
+from gsc_ros.codec.selection import errors, skip_masks
 from gsc_ros.evaluation.datasets import open_dataset, thin
 from gsc_ros.labels import SKY
 
@@ -112,7 +112,7 @@ def test_a_moving_scene_gets_the_frame_that_tells_most(codec, drive):
     looked = codec.analyse(drive[1].rgb)
     tokenizer = codec.networks.robot.tokenizer
     reference = codec.reference(codec.encode(drive[0].rgb, 75).data)
-    maps = still_maps(looked.found, reference.symbols, tokenizer)
+    maps = skip_masks(looked.found, reference.symbols, tokenizer)
     assert len(maps) > 1
     for fewer, more in pairwise(maps):
         assert more[fewer].all() and more.sum() > fewer.sum()
@@ -122,7 +122,7 @@ def test_a_moving_scene_gets_the_frame_that_tells_most(codec, drive):
         (error,) = errors(looked.found, tokenizer, codec.inspect(data, reference=leans)[1])
         return error.sum()
 
-    attempts = [codec._attempt(looked, 75, 1, reference, quiet) for quiet in maps]
+    attempts = [codec._attempt(looked, 75, 1, reference, skip_mask) for skip_mask in maps]
     deltas = [bitstream.pack(a.header, a.stream, reference.header.crc) for a in attempts]
     all_left = [left(data) for data in (*deltas, codec.pack(looked, 75, 1).data)]
     best = left(codec.pack(looked, 75, 1, reference, or_key=True).data)

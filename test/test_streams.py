@@ -17,7 +17,7 @@ from gsc_ros.codec import bitstream, streams
 from gsc_ros.codec.bitstream import BitstreamError, FrameHeader, MissingReferenceError
 from gsc_ros.codec.grid import coding_size
 from gsc_ros.codec.planes import PLANES, TOKENS, FrameSymbols
-from gsc_ros.codec.stillness import still_blocks
+from gsc_ros.codec.skip_mask import find_skip_mask
 
 GOLDEN = Path(__file__).parent / 'golden'
 SIZE = (256, 192)
@@ -156,7 +156,7 @@ def test_what_stands_still_is_not_sent():
     names = [plane.name for plane in PLANES]
     whole, coded = streams.encode(symbols, PRIOR, ALL, reference)
     assert len(whole) < 0.6 * len(streams.encode(symbols, PRIOR, ALL)[0])
-    until = sum(coded.bits[n] for n in ('caption', 'still', *names[: names.index('tokens1')]))
+    until = sum(coded.bits[n] for n in ('caption', 'skip_mask', *names[: names.index('tokens1')]))
     data, _ = streams.encode(symbols, PRIOR, int(until / 8), reference)
     part = streams.decode(data, SIZE, PRIOR, reference)
     for name in TOKENS[1:]:
@@ -174,13 +174,13 @@ def test_a_camera_s_noise_is_still_and_a_change_is_not():
     symbols = moved(reference, 1, 0.0)
     symbols.planes['coarse_depth'][0, 0, 0] ^= 1
     symbols.planes['fine'][0, 0, :2] = (symbols.planes['fine'][0, 0, :2] + 1) % 20
-    assert still_blocks(symbols, reference).all()
+    assert find_skip_mask(symbols, reference).all()
     symbols.planes['fine'][0, :3, 4] = (symbols.planes['fine'][0, :3, 4] + 1) % 20
     symbols.planes['tokens0'][0, 2, 3] = (symbols.planes['tokens0'][0, 2, 3] + 3) % 7
-    still = still_blocks(symbols, reference)
+    still = find_skip_mask(symbols, reference)
     assert np.argwhere(~still).tolist() == [[0, 1], [2, 3]]
     lost = FrameSymbols.unknown(SIZE)
-    assert not still_blocks(symbols, lost).any()
+    assert not find_skip_mask(symbols, lost).any()
 
 
 def test_a_frame_of_which_nothing_arrived_is_the_reference_without_its_detail():

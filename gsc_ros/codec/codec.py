@@ -19,7 +19,7 @@ from gsc_ros.codec.networks import Networks
 from gsc_ros.codec.notes import Notes, Timing, spoken
 from gsc_ros.codec.planes import BLOCK, BY_NAME, FrameSymbols, Plane, blocks_of
 from gsc_ros.codec.residual import Residual
-from gsc_ros.codec.selection import Region, choose, errors, interest, still_maps
+from gsc_ros.codec.selection import Region, choose, errors, interest, skip_masks
 from gsc_ros.codec.synthesis import synthesise
 from gsc_ros.labels import SKY, UNLABELLED
 from gsc_ros.models.flow import sample
@@ -237,11 +237,11 @@ class SemanticCodec:
         budget_bytes: int,
         sequence: int,
         reference: Reference | None = None,
-        quiet: NDArray[np.bool_] | None = None,
+        skip_mask: NDArray[np.bool_] | None = None,
         final: bool = True,
     ) -> '_Attempt':
         """
-        Code a key frame, or a delta frame that says nothing of the blocks ``quiet``.
+        Code a key frame, or a delta frame that says nothing of the blocks ``skip_mask``.
 
         ``final``: take the time to choose what to send where the budget ends.
         """
@@ -263,7 +263,7 @@ class SemanticCodec:
             budget_bytes - header.bytes,
             known,
             _Sender(self, looked.found, known, looked.region is None) if final else None,
-            quiet,
+            skip_mask,
             looked.region,
         )
         return _Attempt(header, stream, coded, streams.completed(coded, known) if known else coded)
@@ -280,9 +280,9 @@ class SemanticCodec:
         if reference is None:
             return self._attempt(looked, budget_bytes, sequence)
         tokenizer = self.networks.robot.tokenizer
-        maps = still_maps(looked.found, reference.symbols, tokenizer)
+        maps = skip_masks(looked.found, reference.symbols, tokenizer)
         plans: list[tuple[Reference | None, NDArray[np.bool_] | None]]
-        plans = [(reference, quiet) for quiet in maps]
+        plans = [(reference, skip_mask) for skip_mask in maps]
         if or_key:
             plans.append((None, None))
         if len(maps) > 1:

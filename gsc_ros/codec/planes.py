@@ -29,9 +29,10 @@ class Plane:
     """
     A grid of symbols.
 
-    ``log2_stride``: of its cells, in cells of the 1/16 grid; ``levels``: the alphabet of each channel;
-    ``classes``: symbols are kinds, not amounts; ``given``: the earlier planes that tell something
-    of this one; ``hidden``: width of its prior.
+    ``log2_stride``: of its cells, in cells of the 1/16 grid; ``levels``: the alphabet of each
+    channel; ``classes``: symbols are kinds, not amounts; ``given``: the earlier planes by which
+    this one is predicted; ``hidden``: width of its prior; ``selected``: whether a frame may send
+    chosen blocks first.
     """
 
     name: str
@@ -40,7 +41,7 @@ class Plane:
     classes: bool = False
     given: tuple[str, ...] = ()
     hidden: int = 32
-    selected: bool = False  # whether a frame may send chosen blocks first
+    selected: bool = False
 
 
 PLANES: tuple[Plane, ...] = (
@@ -69,19 +70,19 @@ def phases(rows: int, columns: int) -> NDArray[np.int64]:
 @dataclass
 class FrameSymbols:
     """
-    All that a frame says; of a cut stream, what of it is certain.
+    The symbols of a frame; of a cut stream, those that are certain.
 
     ``caption``: None if it was not received. ``planes``: int8 (channels, rows, columns) by name,
-    -1 where not received. ``residual``: what the tokens leave, where there was room. ``kept`` and
-    ``sent``: bool (rows, columns) by name, of a delta frame what stands still as in its reference,
-    and what came with itself. ``bits``: by part of the stream. ``notes``: on the image; of lost
+    -1 where not received. ``residual``: what the tokens leave, where there was room.
+    ``skip_mask`` and ``sent``: bool (rows, columns) by name, the cells of a delta frame that were
+    taken from its reference, and those that came with it. ``bits``: by part of the stream. ``notes``: on the image; of lost
     cells no symbol is sent.
     """
 
     caption: Caption | None
     planes: dict[str, Grid]
     residual: Residual | None = None
-    kept: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    skip_mask: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
     sent: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
     bits: dict[str, float] = field(default_factory=dict)
     notes: Notes | None = None

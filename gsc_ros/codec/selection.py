@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gsc_ros.codec.analysis import Analysed
 from gsc_ros.codec.planes import BY_NAME, TOKENS, UNKNOWN, FrameSymbols, Plane, blocks_of
-from gsc_ros.codec.stillness import still_blocks
+from gsc_ros.codec.skip_mask import find_skip_mask
 from gsc_ros.codec.streams import completed
 from gsc_ros.codec.synthesis import synthesise
 from gsc_ros.models.tokenizer import Tokenizer
@@ -81,8 +81,8 @@ def choose(
     without, whole = ({**coded.planes} for _ in range(2))
     without[name] = np.full_like(without[name], UNKNOWN)
     whole[name] = found.symbols.planes[name]
-    if name in coded.kept:
-        still = coded.kept[name]
+    if name in coded.skip_mask:
+        still = coded.skip_mask[name]
         without[name][:, still] = coded.planes[name][:, still]
         whole[name] = np.where(still, coded.planes[name], whole[name])
     before, after = (FrameSymbols(coded.caption, planes) for planes in (without, whole))
@@ -98,7 +98,7 @@ def choose(
     return blocks
 
 
-def still_maps(
+def skip_masks(
     found: Analysed, reference: FrameSymbols, tokenizer: Tokenizer
 ) -> list[NDArray[np.bool_]]:
     """
@@ -107,7 +107,7 @@ def still_maps(
     First those that stand still, then more and more of the others: where a scene moves, the coarse
     planes of all that changed would leave no room for anything finer.
     """
-    still = still_blocks(found.symbols, reference)
+    still = find_skip_mask(found.symbols, reference)
     changed = int((~still).sum())
     if changed <= _FEW * still.size:
         return [still]
@@ -121,7 +121,7 @@ def still_maps(
     order = np.argsort(np.where(still, np.inf, after - before), axis=None, kind='stable')
     maps = []
     for share in _SAID:
-        quiet = np.ones(still.shape, bool)
-        quiet.flat[order[: round(share * changed)]] = False
-        maps.append(quiet)
+        skip_mask = np.ones(still.shape, bool)
+        skip_mask.flat[order[: round(share * changed)]] = False
+        maps.append(skip_mask)
     return maps

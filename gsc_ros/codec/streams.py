@@ -28,7 +28,7 @@ from gsc_ros.codec.planes import phases as phases_of
 from gsc_ros.codec.prior import Prior
 from gsc_ros.codec.rangecoder import Decoder, Encoder, EndOfStream
 from gsc_ros.codec.residual import Residual
-from gsc_ros.codec.stillness import held, still_blocks
+from gsc_ros.codec.skip_mask import apply_skip_mask, find_skip_mask
 
 Coder = Encoder | Decoder
 Blocks = NDArray[np.bool_]
@@ -82,14 +82,14 @@ class _Walk:
         reference: FrameSymbols | None,
         most_bits: float = inf,
         sender: Sender | None = None,
-        quiet: Blocks | None = None,
+        skip_mask: Blocks | None = None,
         region: Blocks | None = None,
         regional: bool = False,
         noted: bool = False,
     ) -> None:
         self.coder, self.prior, self.out, self.source = coder, prior, out, source
         self.reference, self.most_bits = reference, most_bits
-        self.sender, self.quiet = sender, quiet
+        self.sender, self.skip_mask = sender, skip_mask
         self.region, self.regional, self.noted = region, regional, noted
 
     @contextmanager
@@ -116,16 +116,16 @@ class _Walk:
     def still(self) -> None:
         """Code of which blocks a delta frame says nothing that is known."""
         assert self.reference is not None
-        given = self.quiet
+        given = self.skip_mask
         if given is None and self.source is not None:
-            given = still_blocks(self.source, self.reference)
+            given = find_skip_mask(self.source, self.reference)
         still = self.blocks(given)
         for name, grid in self.out.planes.items():
             keep = blocks_to(still, BY_NAME[name]) & self.reference.received(name)
-            self.out.kept[name] = keep
+            self.out.skip_mask[name] = keep
             grid[:, keep] = self.reference.planes[name][:, keep]
         if self.source is not None:
-            self.source = held(self.source, self.reference, still)
+            self.source = apply_skip_mask(self.source, self.reference, still)
 
     def news(self, plane: Plane) -> NDArray[np.bool_]:
         """Which cells of a plane are to be told."""
@@ -217,7 +217,7 @@ class _Walk:
             with self.counted('caption'):
                 self.caption()
             if self.reference is not None:
-                with self.counted('still'):
+                with self.counted('skip_mask'):
                     self.still()
             if self.regional:
                 with self.counted('region'):
@@ -249,15 +249,15 @@ def encode(
     most_bytes: int,
     reference: FrameSymbols | None = None,
     sender: Sender | None = None,
-    quiet: Blocks | None = None,
+    skip_mask: Blocks | None = None,
     region: Blocks | None = None,
 ) -> tuple[bytes, FrameSymbols]:
     """
     Code a frame until ``most_bytes`` are full.
 
-    ``sender`` is asked what to do where the budget ends; ``quiet``: the blocks of which a delta
-    frame says nothing that is known, None for those that stand still; ``region``: the blocks that
-    come first. Returns the stream, of at most that size, and what was coded, its bits by part.
+    ``sender`` is asked what to do where the budget ends; ``skip_mask``: the blocks whose known
+    symbols a delta frame does not repeat, None for those that look as in the reference;
+    ``region``: the blocks that come first. Returns the stream, of at most that size, and what was coded, its bits by part.
     """
     coder = Encoder()
     out = FrameSymbols.unknown(symbols.size)
@@ -273,7 +273,7 @@ def encode(
             reference,
             most_bits,
             sender,
-            quiet,
+            skip_mask,
             region,
             regional,
             noted,
@@ -314,7 +314,7 @@ def completed(symbols: FrameSymbols, reference: FrameSymbols) -> FrameSymbols:
         if name not in TOKENS[1:]:
             planes[name] = np.where(symbols.received(name), grid, reference.planes[name])
     sent = {
-        name: symbols.received(name) & ~symbols.kept.get(name, np.zeros(1, bool))
+        name: symbols.received(name) & ~symbols.skip_mask.get(name, np.zeros(1, bool))
         for name in planes
     }
     return replace(symbols, caption=symbols.caption or reference.caption, planes=planes, sent=sent)

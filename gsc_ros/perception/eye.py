@@ -15,10 +15,10 @@ from gsc_ros.models.weights import FOLDER, frozen, load
 
 WEIGHTS = 'perception.safetensors'
 
-# The network was trained on streets and takes pale walls and ceilings for sky. Evidence for the sky:
-# the probability of its class, that of the classes in the lower third of the image, and the distance
-# of what it ends at. Weights of the logits of these probabilities and of the log distance (m), and
-# the sum from which the sky is certain: by logistic regression on street scenes against rooms.
+# The network was trained on streets and takes pale walls and ceilings for sky. Evidence for the
+# sky: the probability of its class, that of the classes in the lower third of the image, and the
+# distance of what it ends at. Weights of the logits of these probabilities and of the log distance
+# (m), and the sum from which the sky is certain: by logistic regression on streets against rooms.
 _SKY_WEIGHTS, _SKY_CERTAIN = (1.25, 2.7, 8.0), 32.7
 
 

@@ -1,39 +1,41 @@
-"""What stands still: blocks of which a delta frame says nothing that is known already."""
+"""The skip mask: blocks of which a delta frame does not repeat what the receiver has."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gsc_ros.codec.planes import BY_NAME, FrameSymbols, blocks_of, blocks_to
 
-# By how much the symbols of a block may differ from the reference's and still be called the same:
-# a camera's noise moves some. Differences do not add up: each frame is held against what was sent.
+# By how much the symbols of a block may differ from the reference's and count as the same: camera
+# noise changes some. Differences do not add up: each frame is compared with what was sent.
 _CLASS_CELLS = 2  # cells of the fine layout, of 16
 _LEVELS = 1  # of coarse depth and of each coarse token
 _FINER = 0.3  # mean levels of a 1/32 token
 
 
-def still_blocks(symbols: FrameSymbols, reference: FrameSymbols) -> NDArray[np.bool_]:
+def find_skip_mask(symbols: FrameSymbols, reference: FrameSymbols) -> NDArray[np.bool_]:
     """Find the blocks that look as in the reference: bool (H/64, W/64)."""
     planes, before = symbols.planes, reference.planes
     fine = BY_NAME['fine']
     moved = blocks_of((planes['fine'] != before['fine'])[0] & (before['fine'] >= 0)[0], fine)
-    still = moved <= _CLASS_CELLS
+    skip_mask = moved <= _CLASS_CELLS
     for name in ('coarse_depth', 'tokens0'):
         change = np.abs(planes[name].astype(int) - before[name]).max(0)
-        still &= (change <= _LEVELS) & reference.received(name)
+        skip_mask &= (change <= _LEVELS) & reference.received(name)
     middle = BY_NAME['tokens1']
     known = reference.received('tokens1')
     change = np.abs(planes['tokens1'].astype(int) - before['tokens1']).mean(0) * known
     count = np.maximum(blocks_of(known, middle), 1)
-    still &= blocks_of(change, middle) / count <= _FINER
+    skip_mask &= blocks_of(change, middle) / count <= _FINER
     coarse = BY_NAME['coarse']
-    return np.asarray(still & blocks_of(reference.received('coarse'), coarse).astype(bool))
+    return np.asarray(skip_mask & blocks_of(reference.received('coarse'), coarse).astype(bool))
 
 
-def held(symbols: FrameSymbols, reference: FrameSymbols, still: NDArray[np.bool_]) -> FrameSymbols:
-    """Replace what is known in still blocks by the reference's symbols."""
+def apply_skip_mask(
+    symbols: FrameSymbols, reference: FrameSymbols, skip_mask: NDArray[np.bool_]
+) -> FrameSymbols:
+    """Replace the symbols of skipped blocks by the reference's, where those are known."""
     planes = {}
     for name, grid in symbols.planes.items():
-        keep = blocks_to(still, BY_NAME[name]) & reference.received(name)
+        keep = blocks_to(skip_mask, BY_NAME[name]) & reference.received(name)
         planes[name] = np.where(keep, reference.planes[name], grid)
     return FrameSymbols(symbols.caption, planes)
