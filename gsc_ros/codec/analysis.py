@@ -18,7 +18,7 @@ from gsc_ros.labels import UNLABELLED
 from gsc_ros.models.layers import to_tensor
 from gsc_ros.models.tokenizer import LEVELS, Tokenizer, to_symbols
 from gsc_ros.perception.content import find_loss
-from gsc_ros.perception.eye import Eye
+from gsc_ros.perception.model import PerceptionModel
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Analysed:
 
 @dataclass
 class Analyser:
-    """Eye, encoder and tokenizer at work on one image."""
+    """Perception, encoder and tokenizer at work on one image."""
 
-    eye: Eye
+    perception: PerceptionModel
     encoder: nn.Module
     tokenizer: Tokenizer
 
@@ -52,7 +52,7 @@ class Analyser:
         """Look at an image uint8 (H, W, 3); ``timing``: how it lies in time, None for now."""
         size = coding_size(rgb.shape[1], rgb.shape[0])
         small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-        view = self.eye.look(small)
+        view = self.perception.predict(small)
         shown = classes = view.classes
         metres = view.metres
         notes = Notes(find_loss(small), timing or Timing(), view.sky_doubtful)

@@ -7,7 +7,7 @@ from gsc_ros.labels import SKY
 from gsc_ros.models.perception import depth_to_log
 from gsc_ros.models.tokenizer import DEPTH_LEVELS
 
-_CELL = 8  # cells of the eye's 1/8 grid
+_CELL = 8  # cells of perception's 1/8 grid
 
 
 def coarse_depth_of(metres: Tensor, classes: Tensor) -> Tensor:

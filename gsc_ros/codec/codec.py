@@ -27,7 +27,7 @@ from gsc_ros.models.perception import log_to_depth
 from gsc_ros.models.precision import autocast, fast_bfloat16
 from gsc_ros.models.tokenizer import Synthesis
 from gsc_ros.perception.content import FILLS
-from gsc_ros.perception.eye import enlarge, upper
+from gsc_ros.perception.model import connected_to_top, enlarge
 
 MAX_BUDGET = bitstream.MAX_STREAM
 DEFAULT_STEPS = 0
@@ -499,7 +499,7 @@ def _open_sky(
     """Find where the sky is certain: likely, and open up to the upper border: bool (H, W)."""
     chance = out.segmentation[0].softmax(0)[SKY].float().numpy()
     lost = enlarge(symbols.lost('fine').astype(np.uint8), chance.shape[::-1]).astype(bool)
-    likely = upper((chance >= _CERTAIN) & ~lost)
+    likely = connected_to_top((chance >= _CERTAIN) & ~lost)
     size = (segmentation.shape[1], segmentation.shape[0])
     return enlarge(likely.astype(np.uint8), size).astype(bool) & (segmentation == SKY)
 

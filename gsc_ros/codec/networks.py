@@ -15,7 +15,7 @@ from gsc_ros.models.autoencoder import Autoencoder
 from gsc_ros.models.flow import FlowNet
 from gsc_ros.models.tokenizer import Tokenizer
 from gsc_ros.models.weights import FOLDER, Net, fingerprint, frozen, load
-from gsc_ros.perception.eye import Eye
+from gsc_ros.perception.model import PerceptionModel
 
 RANDOM = 'random'
 FILES = {
@@ -42,7 +42,7 @@ class Networks:
             return cls.random()
         folder = FOLDER if weights is None else Path(weights)
         robot, decoder = load_robot(folder)
-        # The eye is the robot's own and may differ; what both ends decode with may not.
+        # Perception is the robot's alone and may differ; what both ends decode with may not.
         shared = [folder / name for name in (*FILES.values(), prior.WEIGHTS)]
         return cls(
             robot,
@@ -60,8 +60,8 @@ class Networks:
             autoencoder = frozen(Autoencoder())
             tokenizer = frozen(Tokenizer())
             flow = frozen(FlowNet(VOCABULARY, guidance=tokenizer.config['widths'][0]))
-            eye = Eye.random()
-        robot = Analyser(eye, autoencoder.encoder, tokenizer)
+            perception = PerceptionModel.random()
+        robot = Analyser(perception, autoencoder.encoder, tokenizer)
         return cls(robot, autoencoder.decoder, flow, Prior.uniform(), seed)
 
 
@@ -69,7 +69,9 @@ def load_robot(folder: Path) -> tuple[Analyser, nn.Module]:
     """Load what looks at images, and the decoder of its latent."""
     autoencoder = _restore(Autoencoder, folder / FILES['autoencoder'])
     tokenizer = _restore(Tokenizer, folder / FILES['tokenizer'])
-    return Analyser(Eye.load(folder), autoencoder.encoder, tokenizer), autoencoder.decoder
+    return Analyser(
+        PerceptionModel.load(folder), autoencoder.encoder, tokenizer
+    ), autoencoder.decoder
 
 
 def _restore(kind: Callable[..., Net], path: Path) -> Net:

@@ -75,8 +75,8 @@ class FrameSymbols:
     ``caption``: None if it was not received. ``planes``: int8 (channels, rows, columns) by name,
     -1 where not received. ``residual``: what the tokens leave, where there was room.
     ``skip_mask`` and ``sent``: bool (rows, columns) by name, the cells of a delta frame that were
-    taken from its reference, and those that came with it. ``bits``: by part of the stream. ``notes``: on the image; of lost
-    cells no symbol is sent.
+    taken from its reference, and those that came with it. ``bits``: by part of the stream.
+    ``notes``: on the image; of lost cells no symbol is sent.
     """
 
     caption: Caption | None

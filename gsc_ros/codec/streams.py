@@ -257,7 +257,8 @@ def encode(
 
     ``sender`` is asked what to do where the budget ends; ``skip_mask``: the blocks whose known
     symbols a delta frame does not repeat, None for those that look as in the reference;
-    ``region``: the blocks that come first. Returns the stream, of at most that size, and what was coded, its bits by part.
+    ``region``: the blocks that come first. Returns the stream, of at most that size, and what was
+    coded, its bits by part.
     """
     coder = Encoder()
     out = FrameSymbols.unknown(symbols.size)

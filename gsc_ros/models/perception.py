@@ -1,4 +1,4 @@
-"""The robot's own eye: segmentation and depth of an image, from one small U-shaped network."""
+"""The robot's perception: class and depth of each pixel, from one small U-shaped network."""
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,7 @@ def _fuse(inputs: int, outputs: int) -> nn.Sequential:
 
 class PerceptionNet(nn.Module):
     """
-    Segment and range an image.
+    Predict classes and depth of an image.
 
     ``forward``: float32 (N, 3, H, W) in [-1, 1], H and W multiples of 32 -> class logits
     (N, classes, H/8, W/8) and log depth (N, 1, H/8, W/8), see :func:`log_to_depth`.

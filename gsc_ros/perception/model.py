@@ -1,4 +1,4 @@
-"""The robot's own view of an image: what is where, and how far."""
+"""Perception at the robot: classes and depth of an image."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +23,9 @@ _SKY_WEIGHTS, _SKY_CERTAIN = (1.25, 2.7, 8.0), 32.7
 
 
 @dataclass(frozen=True)
-class Seen:
+class Prediction:
     """
-    What the eye makes of an image (H, W).
+    Classes and depth of an image (H, W).
 
     ``classes``: ids uint8 (H/8, W/8); ``metres``: depth float32 (H/8, W/8), +inf where the class
     is sky; ``sky_doubtful``: what is classed as sky may be something else.
@@ -36,7 +36,7 @@ class Seen:
     sky_doubtful: bool
 
 
-def upper(area: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def connected_to_top(area: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the part of an area (h, w) that reaches the upper border, through itself."""
     _, parts = cv2.connectedComponents(area.astype(np.uint8), connectivity=4)
     reached = np.zeros(parts.max() + 1, bool)
@@ -48,14 +48,14 @@ def _sky_doubtful(
     classes: NDArray[np.uint8], chances: NDArray[np.float32], metres: NDArray[np.float32]
 ) -> bool:
     """
-    Tell whether what is classed as sky may be something else.
+    Return whether what is classed as sky may be something else.
 
     ``classes``: ids (h, w); ``chances`` of the classes (classes, h, w); ``metres``: depth (h, w).
     """
     sky = classes == SKY
     if not sky.any():
         return False
-    above = upper(sky)
+    above = connected_to_top(sky)
     # Two cells deep, for the edge of the sky is not sharp.
     below = np.zeros_like(sky)
     below[1:] = above[:-1]
@@ -69,14 +69,14 @@ def _sky_doubtful(
     return bool(np.dot(_SKY_WEIGHTS, evidence) < _SKY_CERTAIN)
 
 
-class Eye:
+class PerceptionModel:
     """Segmentation and metric depth of an image by the small network."""
 
     def __init__(self, net: PerceptionNet) -> None:
         self.net = net
 
     @classmethod
-    def load(cls, folder: Path = FOLDER) -> 'Eye':
+    def load(cls, folder: Path = FOLDER) -> 'PerceptionModel':
         """Load trained weights; raises ``FileNotFoundError`` when there are none."""
         state, config = load(folder / WEIGHTS)
         net = PerceptionNet(**config)
@@ -84,18 +84,18 @@ class Eye:
         return cls(folded(frozen(net)))
 
     @classmethod
-    def random(cls) -> 'Eye':
-        """Make an untrained eye of the real architecture, for tests."""
+    def random(cls) -> 'PerceptionModel':
+        """Make an untrained network of the real architecture, for tests."""
         return cls(folded(frozen(PerceptionNet(NUM_CLASSES))))
 
     @torch.inference_mode()
-    def look(self, rgb: NDArray[np.uint8]) -> Seen:
-        """Segment and range an image uint8 (H, W, 3), sides multiples of 32."""
+    def predict(self, rgb: NDArray[np.uint8]) -> Prediction:
+        """Predict classes and depth of an image uint8 (H, W, 3), sides multiples of 32."""
         logits, code = self.net(to_tensor(torch.from_numpy(np.ascontiguousarray(rgb))[None]))
         classes = logits[0].argmax(0).numpy().astype(np.uint8)
         depth = log_to_depth(code.float())[0, 0].numpy()
         doubtful = _sky_doubtful(classes, logits[0].float().softmax(0).numpy(), depth)
-        return Seen(classes, np.where(classes == SKY, np.float32(np.inf), depth), doubtful)
+        return Prediction(classes, np.where(classes == SKY, np.float32(np.inf), depth), doubtful)
 
 
 def enlarge(
