@@ -177,14 +177,14 @@ def test_several_processes_step_alike_along_the_mean_of_their_gradients(tmp_path
     finally:
         for process in started:
             process.kill()
-    (begun, last, slope), (other_begun, other_last, _) = (
+    (begun, last, gradient), (other_begun, other_last, _) = (
         torch.load(tmp_path / f'{rank}.pt') for rank in range(2)
     )
     for mine, theirs in zip([*begun, last], [*other_begun, other_last], strict=True):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
     assert not torch.equal(begun[0], last)
-    # Slopes of 1 and 3 meet at 2, and are then cut to a norm of 1 with the bias's of 1.
-    torch.testing.assert_close(slope, torch.full((1, 2), 2 / 3))
+    # Gradients of 1 and 3 meet at 2, and are then cut to a norm of 1 with the bias's of 1.
+    torch.testing.assert_close(gradient, torch.full((1, 2), 2 / 3))
     saved = torch.load(tmp_path / 'checkpoint.pt', weights_only=True)
     assert saved['done'] == 3
     torch.testing.assert_close(saved['model']['0.weight'], last)
@@ -197,10 +197,10 @@ def test_muon_steps_along_orthogonal_kernels(layout):
     before = net.weight.detach().clone()
     optimiser = Optimiser(list(net.parameters()), weight_decay=0.0, muon=True)
     net(torch.rand(2, 3, 5, 5).contiguous(memory_format=layout)).square().sum().backward()
-    slope = net.weight.grad.clone()
+    gradient = net.weight.grad.clone()
     optimiser.step(rate=0.01)
     moved = (net.weight.detach() - before).flatten(1)
-    assert float((moved * slope.flatten(1)).sum()) < 0
+    assert float((moved * gradient.flatten(1)).sum()) < 0
     sizes = torch.linalg.svdvals(moved)
     assert sizes.max() < 2 * sizes.min()
     # As AdamW's: the root mean square of a step is a fifth of the rate.
@@ -259,12 +259,12 @@ def test_a_part_of_a_batch_has_labels_and_a_receiver_has_less_than_was_sent(data
     written = autoencoder.train(data, settings(tmp_path / 'a'), data / 'critics.py', batch=2)
     written.rename(tmp_path / written.name)
     samples = corpus.load(data)
-    robot = tokens.Robot(tmp_path, samples, (128, 64), 40, 0, torch.device('cpu'))
-    batch = robot.look()
+    sampler = tokens.BatchSampler(tmp_path, samples, (128, 64), 40, 0, torch.device('cpu'))
+    batch = sampler.sample()
     assert batch.labelled == round(tokens.LABELLED * 40)
     assert (batch.labels[: batch.labelled] != 255).flatten(1).any(1).all()
-    sent = Tokenizer().analyse(robot.autoencoder.encoder(batch.x))
-    masks, layout, coarse_depth = robot.received(batch, sent)
+    sent = Tokenizer().analyse(sampler.autoencoder.encoder(batch.x))
+    masks, layout, coarse_depth = sampler.received(batch, sent)
     shares = torch.stack([mask.mean((1, 2, 3)) for mask in masks])
     # A level begins when the one before is whole.
     assert ((shares[:-1] == 1) | (shares[1:] == 0)).all()
@@ -349,10 +349,10 @@ def test_critics_losses_vanish_for_the_same_image_and_pull_a_worse_one(data):
         return critics.class_loss(images, true, judges, torch.ones(20))
 
     assert float(class_loss(made).detach()) > float(class_loss(true))
-    (slope,) = torch.autograd.grad(class_loss(made), made)
-    short = critics.shortened(slope, slope / 10)
-    torch.testing.assert_close(short, slope / 10)
-    torch.testing.assert_close(critics.shortened(slope, slope * 3), slope)
+    (gradient,) = torch.autograd.grad(class_loss(made), made)
+    short = critics.clip_norm_per_sample(gradient, gradient / 10)
+    torch.testing.assert_close(short, gradient / 10)
+    torch.testing.assert_close(critics.clip_norm_per_sample(gradient, gradient * 3), gradient)
 
 
 def test_pairs_are_placed_alike_and_gradients_reach_every_pixel():
@@ -364,8 +364,8 @@ def test_pairs_are_placed_alike_and_gradients_reach_every_pixel():
         a, b = placed_alike(made, true)
         torch.testing.assert_close(a, b, rtol=0, atol=0)
         shapes.add(a.shape)
-        (slope,) = torch.autograd.grad(a.sum(), made)
-        assert (slope > 0).all()
+        (gradient,) = torch.autograd.grad(a.sum(), made)
+        assert (gradient > 0).all()
     whole = torch.Size([2, 3, 40 + SHIFTS, 48 + SHIFTS])
     assert whole in shapes and len(shapes) > 5  # not scaled in half of the calls
 
@@ -408,11 +408,11 @@ def test_a_critic_cannot_be_learnt_by_its_phase():
     losses = [float(critics.image_losses(made, true, Strided)['feature']) for _ in range(30)]
     assert np.mean(losses) > 0.05
     made.requires_grad_()
-    slopes = sum(
+    gradients = sum(
         torch.autograd.grad(critics.image_losses(made, true, Strided)['feature'], made)[0].abs()
         for _ in range(60)
     )
-    by_phase = slopes.view(4, 3, 16, 4, 16, 4)[..., 1:-1, :, 1:-1, :].mean((0, 1, 2, 4))
+    by_phase = gradients.view(4, 3, 16, 4, 16, 4)[..., 1:-1, :, 1:-1, :].mean((0, 1, 2, 4))
     assert float(by_phase.flatten()[1:].min()) > 0.3 * float(by_phase.flatten()[1:].max())
 
 

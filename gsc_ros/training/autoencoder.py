@@ -38,9 +38,9 @@ def train(
     """Train and write ``autoencoder.safetensors`` into the output folder; returns its path."""
     samples = corpus.load(data, simulated=simulated)
     judges = critics.load(critics_file)
-    crops = Crops(samples, (144, 144), settings.place, seed)
+    crops = Crops(samples, (144, 144), settings.torch_device, seed)
     model = _Trained()
-    channels_last(model).train().to(settings.place)
+    channels_last(model).train().to(settings.torch_device)
 
     def step() -> dict[str, Tensor]:
         x, _, _ = crops.cut(crops.rng.integers(len(samples), size=batch))

@@ -55,15 +55,15 @@ def image_losses(made: Tensor, true: Tensor, critics: Any) -> dict[str, Tensor]:
     return {'l1': plain, 'tone': tone, 'feature': feature, 'loss': loss}
 
 
-def shortened(slope: Tensor, most: Tensor) -> Tensor:
+def clip_norm_per_sample(gradient: Tensor, most: Tensor) -> Tensor:
     """
     Shorten gradients (N, ...) to at most the length of ``most`` (N, ...).
 
     The gradient of a deep critic is tens of times as long as that of a distance, and would be all
     that the optimiser sees.
     """
-    length, limit = (x.flatten(1).norm(dim=1).clamp(min=1e-12) for x in (slope, most))
-    return slope * (limit / length).clamp(max=1.0).view(-1, *[1] * (slope.ndim - 1))
+    length, limit = (x.flatten(1).norm(dim=1).clamp(min=1e-12) for x in (gradient, most))
+    return gradient * (limit / length).clamp(max=1.0).view(-1, *[1] * (gradient.ndim - 1))
 
 
 def _shown(x: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ def recoloured(x: Tensor, rng: np.random.Generator) -> Tensor:
 
 class Crops:
     """
-    Images and labels on the device ``place``, and random windows of them.
+    Images and labels on a device, and random windows of them.
 
     ``size``: (w, h) of the windows, multiples of 16.
     """
@@ -81,17 +81,17 @@ class Crops:
         self,
         samples: Sequence[Sample],
         size: tuple[int, int],
-        place: torch.device,
+        device: torch.device,
         seed: int = 0,
         zoom: float = 1.6,
     ) -> None:
-        self.size, self.place, self.zoom = size, place, zoom
+        self.size, self.device, self.zoom = size, device, zoom
         self.rng = np.random.default_rng(seed)
 
         def grey(values: np.ndarray | None) -> Tensor | None:
-            return None if values is None else torch.from_numpy(values)[None].to(place)
+            return None if values is None else torch.from_numpy(values)[None].to(device)
 
-        self._rgb = [torch.from_numpy(s.rgb).to(place).permute(2, 0, 1) for s in samples]
+        self._rgb = [torch.from_numpy(s.rgb).to(device).permute(2, 0, 1) for s in samples]
         self._segmentation = [grey(s.segmentation) for s in samples]
         self._log_depth = [grey(s.log_depth) for s in samples]
 
@@ -115,7 +115,7 @@ class Crops:
                 (self._log_depth[i], float(NO_DEPTH), depth),
             ):
                 out.append(
-                    torch.full(small, float(nothing), device=self.place)
+                    torch.full(small, float(nothing), device=self.device)
                     if labels is None
                     else _cut(labels, at, LABEL_SCALE, self.size, 'nearest-exact')
                 )

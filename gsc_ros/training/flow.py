@@ -14,7 +14,7 @@ from gsc_ros.models.tokenizer import Tokenizer
 from gsc_ros.models.weights import frozen, load, save
 from gsc_ros.training import corpus, critics, loop
 from gsc_ros.training.critics import image_losses
-from gsc_ros.training.tokens import SIZE, Batch, Robot
+from gsc_ros.training.tokens import SIZE, Batch, BatchSampler
 
 
 def captions(batch: Batch) -> Tensor:
@@ -42,26 +42,26 @@ def train(
     """
     torch.manual_seed(seed)
     samples = corpus.load(data, simulated=simulated)
-    robot = Robot(weights, samples, SIZE, batch, seed, settings.place)
+    sampler = BatchSampler(weights, samples, SIZE, batch, seed, settings.torch_device)
     judges = critics.load(critics_file)
     state, config = load(weights / 'tokenizer.safetensors')
     tokenizer = Tokenizer(**config)
     tokenizer.load_state_dict(state)
-    frozen(tokenizer).to(settings.place)
+    frozen(tokenizer).to(settings.torch_device)
     net = FlowNet(VOCABULARY, guidance=config['widths'][0])
     if (weights / 'flow.safetensors').is_file():
         net.load_state_dict(load(weights / 'flow.safetensors')[0])
-    model: nn.Module = channels_last(net).train().to(settings.place)
+    model: nn.Module = channels_last(net).train().to(settings.torch_device)
 
     def step() -> dict[str, Tensor]:
-        seen = robot.look()
+        seen = sampler.sample()
         with torch.no_grad():
-            z = robot.autoencoder.encoder(seen.x)
+            z = sampler.autoencoder.encoder(seen.x)
             tokens = tokenizer.analyse(z)
-            given = tokenizer.predictor(tokens, *robot.received(seen, tokens))
+            given = tokenizer.predictor(tokens, *sampler.received(seen, tokens))
             true = z / tokenizer.latent_std
             start = given.latent + START_NOISE * torch.randn_like(true)
-        words = captions(seen).to(settings.place)
+        words = captions(seen).to(settings.torch_device)
         lost = torch.rand(len(words), 1, 1, device=words.device) < 0.1
         words = words.masked_fill(lost, 0)  # a lost caption reads as no words
         # Uniform times, and often the start, which every sampling passes with its largest step.
@@ -72,7 +72,7 @@ def train(
         velocity = net(x, t, given.latent, given.features, words).float()
         error = (velocity - (start - true)).square().mean()
         drawn = (x - at * velocity) * tokenizer.latent_std
-        made = robot.autoencoder.decoder(drawn, given.features, given.maps).float()
+        made = sampler.autoencoder.decoder(drawn, given.features, given.maps).float()
         look = image_losses(made, seen.x, judges)
         return {
             'velocity': error,

@@ -39,7 +39,7 @@ class Settings:
     muon: bool = False
 
     @property
-    def place(self) -> torch.device:
+    def torch_device(self) -> torch.device:
         """Where to train: a GPU if there is one."""
         if self.device != 'auto':
             return torch.device(self.device)
@@ -50,7 +50,7 @@ class Settings:
         """Whether to compute in bfloat16: where it is fast: GPUs, CPUs with units for it."""
         if self.bfloat16 is not None:
             return self.bfloat16
-        return self.place.type == 'cuda' or fast_bfloat16()
+        return self.torch_device.type == 'cuda' or fast_bfloat16()
 
 
 def run(
@@ -78,7 +78,7 @@ def run(
     floats = [k for k, v in current.items() if v.is_floating_point()]
     done, spent = 0, 0.0
     if checkpoint.is_file():
-        state = torch.load(checkpoint, settings.place, weights_only=True)
+        state = torch.load(checkpoint, settings.torch_device, weights_only=True)
         model.load_state_dict(state['model'])
         optimiser.load_state_dict(state['optimiser'])
         average.update(state['average'])
@@ -110,7 +110,7 @@ def run(
             break
         rate = settings.learning_rate * min(1.0, (done + 1) / settings.warmup)
         rate *= 0.5 + 0.5 * math.cos(math.pi * progress)
-        with torch.autocast(settings.place.type, torch.bfloat16, enabled=settings.mixed):
+        with torch.autocast(settings.torch_device.type, torch.bfloat16, enabled=settings.mixed):
             losses = step()
         model.zero_grad(set_to_none=True)
         losses['loss'].backward()

@@ -40,9 +40,11 @@ class Optimiser:
     def step(self, rate: float) -> None:
         """Take a step at a learning rate, along the parameters' gradients."""
         for matrix, kernel in zip(self._matrices, self._kernels, strict=True):
-            # None as well: what took no part in a step must not move by the slope of the last.
-            slope = kernel.grad
-            matrix.grad = None if slope is None else _in_order(slope, kernel).reshape(matrix.shape)
+            # None as well: what took no part in a step must not move by the gradient of the last.
+            gradient = kernel.grad
+            matrix.grad = (
+                None if gradient is None else _in_order(gradient, kernel).reshape(matrix.shape)
+            )
         for optimiser in self._each:
             for group in optimiser.param_groups:
                 group['lr'] = rate

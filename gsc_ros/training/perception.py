@@ -75,11 +75,11 @@ def train(
             f'{data}: no labelled images; the stage needs teacher_seg, teacher_depth '
             'or simulator frames'
         )
-    place = settings.place
-    crops = Crops(samples, (320, 224), place, seed)
+    device = settings.torch_device
+    crops = Crops(samples, (320, 224), device, seed)
     model = PerceptionNet()
-    channels_last(model).train().to(place)
-    weight = class_weights().to(place)
+    channels_last(model).train().to(device)
+    weight = class_weights().to(device)
 
     def step() -> dict[str, Tensor]:
         x, labels, depth = crops.cut(crops.rng.integers(len(samples), size=batch))

@@ -198,7 +198,7 @@ def forget(symbols: FrameSymbols, rng: np.random.Generator) -> FrameSymbols:
     return FrameSymbols(symbols.caption, planes)
 
 
-def look(
+def analyse(
     data: Path, weights: Path, simulated: Path | None
 ) -> tuple[list[FrameSymbols], list[int | None]]:
     """
@@ -237,7 +237,7 @@ def train(
     """
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    symbols, before = look(data, weights, simulated)
+    symbols, before = analyse(data, weights, simulated)
     rng = np.random.default_rng(seed)
     films = [i for i, b in enumerate(before) if b is not None]
     nets = nn.ModuleDict({plane.name: PlaneNet(plane) for plane in PLANES})

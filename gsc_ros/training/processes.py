@@ -57,14 +57,16 @@ def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
     """
     if not _several():
         return
-    slopes = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
     took_part = torch.tensor([float(p.grad is not None) for p in parameters])
-    flat = torch.cat([took_part.to(slopes[0].device), *(slope.flatten() for slope in slopes)])
+    flat = torch.cat(
+        [took_part.to(gradients[0].device), *(gradient.flatten() for gradient in gradients)]
+    )
     distributed.all_reduce(flat)
-    counts, *parts = flat.split([len(took_part), *(slope.numel() for slope in slopes)])
+    counts, *parts = flat.split([len(took_part), *(gradient.numel() for gradient in gradients)])
     world = distributed.get_world_size()
-    for parameter, slope, count, part in zip(
-        parameters, slopes, counts.tolist(), parts, strict=True
+    for parameter, gradient, count, part in zip(
+        parameters, gradients, counts.tolist(), parts, strict=True
     ):
         if count:
-            parameter.grad = slope.copy_(part.view(slope.shape) / world)
+            parameter.grad = gradient.copy_(part.view(gradient.shape) / world)

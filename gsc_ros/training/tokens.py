@@ -16,7 +16,7 @@ from gsc_ros.models.perception import PerceptionNet, log_to_depth
 from gsc_ros.models.tokenizer import UNKNOWN_CLASS, UNKNOWN_DEPTH, Synthesis, Tokenizer
 from gsc_ros.models.weights import frozen, load, save
 from gsc_ros.training import corpus, critics, loop
-from gsc_ros.training.critics import class_loss, depth_loss, image_losses, shortened
+from gsc_ros.training.critics import class_loss, clip_norm_per_sample, depth_loss, image_losses
 from gsc_ros.training.crops import Crops
 from gsc_ros.training.perception import class_weights
 from gsc_ros.training.perception import losses as task_losses
@@ -34,7 +34,7 @@ PULL = {'classes': 0.6, 'range': 0.6}
 CUTS = (0.05, 0.27, 0.48, 0.13, 0.07)
 # How often the image is drawn from the latent itself, so that this stays what tokens aim at.
 WHOLE = 0.06
-# Left alone tokens grow until tanh makes two levels of seven: nothing punishes it, no slope
+# Left alone tokens grow until tanh makes two levels of seven: nothing punishes it, no gradient
 # leads back, and what they say is no longer learnt. Beyond this they are drawn back.
 REACH = 1.5
 
@@ -57,8 +57,8 @@ class Batch:
     labelled: int
 
 
-class Robot:
-    """Frozen perception, an autoencoder, and crops of the corpus seen through them."""
+class BatchSampler:
+    """Draws batches of the corpus, with what frozen perception predicts of them."""
 
     def __init__(
         self,
@@ -67,18 +67,18 @@ class Robot:
         size: tuple[int, int],
         batch: int,
         seed: int,
-        place: torch.device,
+        device: torch.device,
     ) -> None:
         state, config = load(weights / 'perception.safetensors')
         self.perception = PerceptionNet(**config)
         self.perception.load_state_dict(state)
-        folded(frozen(self.perception)).to(place)
+        folded(frozen(self.perception)).to(device)
         state, config = load(weights / 'autoencoder.safetensors')
         self.autoencoder = Autoencoder(**config)
         self.autoencoder.load_state_dict(state)
-        frozen(self.autoencoder).to(place)
-        self.place, self.batch = place, batch
-        self.crops = Crops(samples, size, place, seed)
+        frozen(self.autoencoder).to(device)
+        self.device, self.batch = device, batch
+        self.crops = Crops(samples, size, device, seed)
         self.all = np.arange(len(samples))
         self.labelled = np.flatnonzero([s.segmentation is not None for s in samples])
 
@@ -87,7 +87,7 @@ class Robot:
         return int(share * self.batch + self.crops.rng.random())
 
     @torch.no_grad()
-    def look(self) -> Batch:
+    def sample(self) -> Batch:
         """Draw a batch."""
         rng = self.crops.rng
         labelled = self.some(LABELLED) if len(self.labelled) else 0
@@ -107,18 +107,18 @@ class Robot:
         A frame is cut somewhere in the order of its stream; the tokens of the level that is cut
         are there or not singly, or by cells of the 1/64 grid.
         """
-        n, place = len(batch.layout), self.place
+        n, device = len(batch.layout), self.device
 
         def chance() -> Tensor:
-            return torch.rand(n, 1, 1, 1, device=place)
+            return torch.rand(n, 1, 1, 1, device=device)
 
-        shares = torch.tensor(CUTS, device=place)
+        shares = torch.tensor(CUTS, device=device)
         cut = torch.multinomial(shares, n, replacement=True).view(n, 1, 1, 1)
         share, singly = chance(), chance() < 0.5
-        cells = torch.rand(n, 1, *tokens[0].shape[2:], device=place)
+        cells = torch.rand(n, 1, *tokens[0].shape[2:], device=device)
         masks = []
         for level, grid in enumerate(tokens):
-            single = torch.rand(n, 1, *grid.shape[2:], device=place)
+            single = torch.rand(n, 1, *grid.shape[2:], device=device)
             by_cell = functional.interpolate(cells, grid.shape[2:], mode='nearest')
             there = torch.where(singly, single, by_cell) < share
             masks.append(((level < cut) | (level == cut) & there).float())
@@ -130,9 +130,9 @@ class Robot:
         return masks, layout, batch.coarse_depth.masked_fill(nothing, UNKNOWN_DEPTH)
 
 
-def measured_latent_std(robot: Robot, batches: int = 8) -> Tensor:
+def measured_latent_std(sampler: BatchSampler, batches: int = 8) -> Tensor:
     """Measure the latent's standard deviation by channel, (1, 16, 1, 1)."""
-    latents = [robot.autoencoder.encoder(robot.look().x) for _ in range(batches)]
+    latents = [sampler.autoencoder.encoder(sampler.sample().x) for _ in range(batches)]
     return torch.cat([z.transpose(0, 1).flatten(1) for z in latents], 1).std(1).view(1, -1, 1, 1)
 
 
@@ -168,39 +168,39 @@ def train(
     """
     torch.manual_seed(seed)
     samples = corpus.load(data, simulated=simulated)
-    robot = Robot(weights, samples, SIZE, batch, seed, settings.place)
+    sampler = BatchSampler(weights, samples, SIZE, batch, seed, settings.torch_device)
     judges = critics.load(critics_file)
-    weight = class_weights().to(settings.place)
+    weight = class_weights().to(settings.torch_device)
     tokenizer = Tokenizer()
     if (weights / 'tokenizer.safetensors').is_file():
         tokenizer.load_state_dict(load(weights / 'tokenizer.safetensors')[0])
     else:
-        tokenizer.latent_std.copy_(measured_latent_std(robot).cpu())
-    model = nn.ModuleDict({'tokenizer': tokenizer, 'autoencoder': robot.autoencoder})
-    channels_last(model).train().requires_grad_(True).to(settings.place)
+        tokenizer.latent_std.copy_(measured_latent_std(sampler).cpu())
+    model = nn.ModuleDict({'tokenizer': tokenizer, 'autoencoder': sampler.autoencoder})
+    channels_last(model).train().requires_grad_(True).to(settings.torch_device)
     if receiver_only:
-        robot.autoencoder.encoder.requires_grad_(False)
+        sampler.autoencoder.encoder.requires_grad_(False)
         tokenizer.analysis.requires_grad_(False)
 
     def step() -> dict[str, Tensor]:
-        seen = robot.look()
-        z = robot.autoencoder.encoder(seen.x) / tokenizer.latent_std
+        seen = sampler.sample()
+        z = sampler.autoencoder.encoder(seen.x) / tokenizer.latent_std
         plain, tokens = tokenizer.analysis.levels(z)
         beyond = sum((x.abs() - REACH).relu().square().mean() for x in plain)
-        out = tokenizer.predictor(tokens, *robot.received(seen, tokens))
+        out = tokenizer.predictor(tokens, *sampler.received(seen, tokens))
         error = (out.latent.float() - z.detach()).square().mean()
         whole = torch.rand(len(z), 1, 1, 1, device=z.device) < WHOLE
         latent = torch.where(whole, z, out.latent) * tokenizer.latent_std
-        made = robot.autoencoder.decoder(latent, out.features, out.maps).float()
+        made = sampler.autoencoder.decoder(latent, out.features, out.maps).float()
         heads = seen_losses(out, seen, weight)
-        # The judges look at a copy, so that their slopes can be weighed before they go on.
+        # The judges look at a copy, so that their gradients can be weighed before they go on.
         shown = made.detach().requires_grad_()
         image = image_losses(shown, seen.x, judges)
-        (slope,) = torch.autograd.grad(image.pop('loss'), shown)
+        (gradient,) = torch.autograd.grad(image.pop('loss'), shown)
         losses = {'latent': error, **image, 'heads': heads['loss'], 'beyond': beyond}
-        likeness, first = slope, 0
+        likeness, first = gradient, 0
         for name, share in ASKED.items():
-            asked = slice(first, min(first + robot.some(share), seen.labelled))
+            asked = slice(first, min(first + sampler.some(share), seen.labelled))
             first = asked.stop
             if asked.start < asked.stop:
                 pair = shown[asked], seen.x[asked]
@@ -209,16 +209,16 @@ def train(
                     if name == 'classes'
                     else depth_loss(*pair, judges)
                 )
-                part = (asked.stop - asked.start) / robot.batch
+                part = (asked.stop - asked.start) / sampler.batch
                 (pull,) = torch.autograd.grad(part * losses[name], shown)
-                slope = slope + shortened(pull, PULL[name] * likeness)
+                gradient = gradient + clip_norm_per_sample(pull, PULL[name] * likeness)
         losses['loss'] = (
-            (made * slope).sum() + 0.1 * (error + losses['beyond']) + 0.25 * heads['loss']
+            (made * gradient).sum() + 0.1 * (error + losses['beyond']) + 0.25 * heads['loss']
         )
         return losses
 
     state = loop.run(model, step, settings)
-    for name, net in (('autoencoder', robot.autoencoder), ('tokenizer', tokenizer)):
+    for name, net in (('autoencoder', sampler.autoencoder), ('tokenizer', tokenizer)):
         prefix = f'{name}.'
         mine = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         path = save(settings.output / f'{name}.safetensors', mine, net.config)
