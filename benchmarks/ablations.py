@@ -77,8 +77,8 @@ def main() -> int:
     codecs += [Gsc(codec, int(steps)) for steps in args.steps.split(',') if steps]
     frames = [f for f in open_dataset(args.folder) if args.sequence in f.sequence]
     budgets = [int(budget) for budget in args.budgets.split(',')]
-    judged = evaluate(thin(frames, args.limit), codecs, budgets, judges.load(args.judge))
-    print(markdown(summarise(list(judged))))
+    scores = evaluate(thin(frames, args.limit), codecs, budgets, judges.load(args.judge))
+    print(markdown(summarise(list(scores))))
     return 0
 
 

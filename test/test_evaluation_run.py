@@ -23,7 +23,7 @@ from gsc_ros.evaluation.datasets import Frame, films, open_dataset, thin
 from gsc_ros.evaluation.films import FrameByFrame, GscFilm, Video
 from gsc_ros.evaluation.report import markdown, write_csv
 from gsc_ros.evaluation.run import evaluate, evaluate_films, summarise
-from gsc_ros.evaluation.seen import Judged, Seen
+from gsc_ros.evaluation.scores import ReferenceObservation, Score
 
 WIDTH, HEIGHT = 96, 64
 # Classes by brightness, dark is road; the darker the nearer; one box around what is bright.
@@ -51,8 +51,8 @@ def frames(folder, limit=None):
     return thin(open_dataset(folder), limit)
 
 
-def rows_of(judged):
-    return [one.row for one in judged]
+def rows_of(scores):
+    return [score.row for score in scores]
 
 
 def image(seed=0):
@@ -110,9 +110,9 @@ class Grey:
 
 
 def test_a_perfect_codec_gets_perfect_figures(folder, judge):
-    judged = list(evaluate(frames(folder), [Exact()], [10**6], judge))
-    rows = rows_of(judged)
-    assert summarise(judged)[0]['miou'] == 1
+    scores = list(evaluate(frames(folder), [Exact()], [10**6], judge))
+    rows = rows_of(scores)
+    assert summarise(scores)[0]['miou'] == 1
     assert [row['frame'] for row in rows] == ['0', '1', '2']
     for row in rows:
         assert row['psnr'] == math.inf
@@ -125,20 +125,20 @@ def test_a_perfect_codec_gets_perfect_figures(folder, judge):
 
 
 def test_a_codec_that_sends_a_wall_loses_what_was_there(folder, judge):
-    (judged,) = evaluate(frames(folder, 1), [Grey()], [10], judge)
-    row = judged.row
+    (score,) = evaluate(frames(folder, 1), [Grey()], [10], judge)
+    row = score.row
     wall = 20 * WIDTH - 12 * 16  # pixels that are as grey as the image that was sent
     assert row['agreement'] == pytest.approx(wall / (WIDTH * HEIGHT))
-    assert summarise([judged])[0]['miou'] == pytest.approx(wall / (WIDTH * HEIGHT) / 3)
+    assert summarise([score])[0]['miou'] == pytest.approx(wall / (WIDTH * HEIGHT) / 3)
     assert (row['matched'], row['lost'], row['invented']) == (0, 1, 0)
     assert row['psnr'] == pytest.approx(metrics.psnr(image(), np.full_like(image(), 100)))
     assert row['bytes'] == 10
 
 
 def test_what_a_codec_cannot_do_is_said_and_not_averaged(folder, judge):
-    judged = list(evaluate(frames(folder), [Exact(), Grey()], [10**6], judge))
-    judged += list(evaluate(frames(folder), [Grey()], [9], judge))
-    exact, grey, cannot = summarise(judged)
+    scores = list(evaluate(frames(folder), [Exact(), Grey()], [10**6], judge))
+    scores += list(evaluate(frames(folder), [Grey()], [9], judge))
+    exact, grey, cannot = summarise(scores)
     assert (exact['codec'], exact['frames'], exact['det_f1']) == ('exact', 3, 1)
     assert (grey['codec'], grey['frames'], grey['det_f1'], grey['lost']) == ('grey', 3, 0, 1)
     assert cannot == {'codec': 'grey', 'budget': 9, 'frames': 0}
@@ -159,27 +159,27 @@ def test_means_are_of_the_frames_that_have_a_figure():
         {'frame': 'b', **head, 'bytes': 2, 'absrel': math.nan, 'psnr': 30.0},
         {'frame': 'c', **head, 'bytes': math.nan},
     ]
-    assert summarise([Judged(row) for row in rows]) == [
+    assert summarise([Score(row) for row in rows]) == [
         {'codec': 'x', 'budget': 5, 'frames': 2, 'bytes': 3, 'absrel': 0.5, 'psnr': 25}
     ]
 
 
 def test_patterns_are_ratios_and_their_mean_is_geometric():
     rows = [{'pattern_4': ratio} for ratio in (4.0, 0.25, 8.0, math.nan)]
-    judged = [Judged({'codec': 'a', 'budget': 1, 'bytes': 1, **row}) for row in rows]
-    assert summarise(judged)[0]['pattern_4'] == pytest.approx(2)
+    scores = [Score({'codec': 'a', 'budget': 1, 'bytes': 1, **row}) for row in rows]
+    assert summarise(scores)[0]['pattern_4'] == pytest.approx(2)
 
 
 def test_iou_is_of_the_run_and_not_a_mean_of_frames():
     road, car = np.zeros((1, 4), np.uint8), np.ones((1, 4), np.uint8)
     mixed = np.array([[0, 0, 0, 1]], np.uint8)
-    judged = []
+    scores = []
     for found, wanted in ((road, mixed), (car, car)):
-        one = Judged({'frame': 'a', 'codec': 'x', 'budget': 1, 'bytes': 1})
-        one.classes('', found, wanted)
-        judged.append(one)
+        score = Score({'frame': 'a', 'codec': 'x', 'budget': 1, 'bytes': 1})
+        score.classes('', found, wanted)
+        scores.append(score)
     # road: 3 of 4; car: 4 of 5
-    assert summarise(judged)[0]['miou'] == pytest.approx((3 / 4 + 4 / 5) / 2)
+    assert summarise(scores)[0]['miou'] == pytest.approx((3 / 4 + 4 / 5) / 2)
 
 
 def test_no_judge_no_verdicts(folder):
@@ -200,9 +200,9 @@ def test_without_ground_no_hazards_are_counted(folder, judge_file):
 def test_the_maps_of_our_decoder_are_judged_beside_its_image(folder, judge):
     codec = Gsc(SemanticCodec.load(weights='random'), steps=0)
     assert codec.name == 'gsc-0'
-    (judged,) = evaluate(frames(folder, 1), [codec], [120], judge)
-    row = judged.row
-    assert set(judged.counts) == {'miou', 'own_miou'}
+    (score,) = evaluate(frames(folder, 1), [codec], [120], judge)
+    row = score.row
+    assert set(score.counts) == {'miou', 'own_miou'}
     assert 40 <= row['bytes'] <= 120
     for name in ('own_agreement', 'own_known', 'agreement'):
         assert 0 <= row[name] <= 1
@@ -243,22 +243,22 @@ def test_labels_of_the_dataset_are_judged_by_too(folder, judge):
     boxes = [*judge.detect(rgb), (0.0, 0.0, 5.0, 5.0, 1.0, 7)]
     frame = Frame('a', plain.image, '', 0.0, lambda: classes, lambda: depth, lambda: boxes)
     codec = Gsc(SemanticCodec.load(weights='random'), steps=0)
-    judged = list(evaluate([frame], [Exact(), codec], [60_000], judge))
-    exact, ours = judged[0].row, judged[1].row
+    scores = list(evaluate([frame], [Exact(), codec], [60_000], judge))
+    exact, ours = scores[0].row, scores[1].row
     assert (exact['gt_agreement'], exact['gt_absrel'], exact['gt_delta1']) == (1, 0, 1)
     assert (exact['gt_matched'], exact['gt_lost'], exact['gt_invented']) == (1, 1, 0)
     assert 0 <= ours['own_gt_agreement'] < 1
-    summary = summarise(judged)
+    summary = summarise(scores)
     assert summary[0]['gt_miou'] == 1
     assert summary[0]['gt_det_f1'] == pytest.approx(2 / 3)
 
 
 def test_the_sky_has_no_depth(folder, judge):
-    seen = Seen(judge, frames(folder, 1)[0], image())
-    sky = seen.classes == 2
+    reference = ReferenceObservation(judge, frames(folder, 1)[0], image())
+    sky = reference.classes == 2
     assert sky.any()
-    assert np.array_equal(np.isinf(seen.depth), sky)
-    assert np.array_equal(seen.depth[~sky], judge.depth(image())[~sky])
+    assert np.array_equal(np.isinf(reference.depth), sky)
+    assert np.array_equal(reference.depth[~sky], judge.depth(image())[~sky])
 
 
 @pytest.mark.parametrize(('steps', 'name'), [(None, 'gsc'), (0, 'gsc-0'), (4, 'gsc-4')])
@@ -312,9 +312,9 @@ def test_films_are_judged_frame_by_frame(film, judge):
     codecs = [FrameByFrame(Exact()), GscFilm(ours, 'gsc-0', 0), FrameByFrame(Grey())]
     (shown,) = films(film, 5.0)
     assert [frame.name for frame in shown] == ['f0', 'f2', 'f4', 'f6']
-    judged = list(evaluate_films([shown], 5.0, codecs, [60_000.0], judge))
-    judged += list(evaluate_films([shown], 5.0, [codecs[2]], [5], judge))
-    exact, gsc, grey, cannot = summarise(judged)
+    scores = list(evaluate_films([shown], 5.0, codecs, [60_000.0], judge))
+    scores += list(evaluate_films([shown], 5.0, [codecs[2]], [5], judge))
+    exact, gsc, grey, cannot = summarise(scores)
     assert (exact['frames'], exact['agreement'], exact['lost']) == (4, 1, 0)
     assert exact['kbps'] == pytest.approx(exact['bytes'] * 8 * 5 / 1000)
     assert gsc['codec'] == 'gsc-0'

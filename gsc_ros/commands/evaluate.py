@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gsc_ros.evaluation.codecs import Metric
-    from gsc_ros.evaluation.seen import Judged
+    from gsc_ros.evaluation.scores import Score
 
 
 def _numbers(text: str) -> list[float]:
@@ -89,7 +89,7 @@ def _budgets(args: argparse.Namespace) -> list[float]:
     return budgets
 
 
-def _judged(args: argparse.Namespace, judge: Any) -> 'Iterator[Judged]':
+def _scores(args: argparse.Namespace, judge: Any) -> 'Iterator[Score]':
     """Open the dataset, make the codecs and judge them."""
     from gsc_ros.codec.codec import SemanticCodec
     from gsc_ros.evaluation.codecs import Codec, codec_of
@@ -136,8 +136,8 @@ def run(args: argparse.Namespace) -> int:
     from gsc_ros.evaluation.run import summarise
 
     judge = judges.load(args.judge) if args.judge else None
-    judged = list(_judged(args, judge))
-    rows, summary = [one.row for one in judged], summarise(judged)
+    scores = list(_scores(args, judge))
+    rows, summary = [score.row for score in scores], summarise(scores)
     original = args.report / 'images' / f'{rows[0]["frame"]}.png'
     peaks: dict[str, float] = {}
     for row in summary:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from gsc_ros.evaluation.seen import Row
+from gsc_ros.evaluation.scores import Row
 
 # Which way is better, of the figures that are worth a plot.
 PLOTTED = {

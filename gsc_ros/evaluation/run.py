@@ -15,7 +15,7 @@ from gsc_ros.evaluation import metrics
 from gsc_ros.evaluation.codecs import Codec, Outcome
 from gsc_ros.evaluation.datasets import Frame
 from gsc_ros.evaluation.films import FilmCodec
-from gsc_ros.evaluation.seen import Judged, Row, Seen
+from gsc_ros.evaluation.scores import ReferenceObservation, Row, Score
 
 _COUNTED = ('matched', 'lost', 'invented')
 
@@ -28,21 +28,25 @@ def _shown(folder: Path | None, name: str, rgb: NDArray[np.uint8]) -> str:
     return name
 
 
-def _judged(
-    seen: Seen, outcome: Outcome, row: Row, data_bytes: float, images: Path | None
-) -> Judged:
+def _score(
+    reference: ReferenceObservation,
+    outcome: Outcome,
+    row: Row,
+    data_bytes: float,
+    images: Path | None,
+) -> Score:
     """Judge one outcome and finish its row."""
-    height, width = seen.rgb.shape[:2]
-    judged = seen.compare(outcome)
+    height, width = reference.rgb.shape[:2]
+    score = reference.compare(outcome)
     name = f'{row["frame"]}_{row["codec"]}_{row["budget"]:g}.png'
-    judged.row = {
+    score.row = {
         **row,
         'bytes': data_bytes,
         'bpp': 8 * data_bytes / (width * height),
-        **judged.row,
+        **score.row,
         'image': _shown(images, name, outcome.rgb),
     }
-    return judged
+    return score
 
 
 def evaluate(
@@ -51,7 +55,7 @@ def evaluate(
     budgets: Sequence[int],
     judge: Any,
     images: Path | None = None,
-) -> Iterator[Judged]:
+) -> Iterator[Score]:
     """
     Judge stills: a row per frame, codec and budget.
 
@@ -61,7 +65,7 @@ def evaluate(
         for frame in frames:
             rgb = frame.rgb()
             height, width = rgb.shape[:2]
-            seen = Seen(judge, frame, rgb)
+            reference = ReferenceObservation(judge, frame, rgb)
             _shown(images, f'{frame.name}.png', rgb)
             for codec in codecs:
                 for budget in budgets:
@@ -72,16 +76,16 @@ def evaluate(
                     data = codec.encode(rgb, budget)
                     encoded = time.perf_counter()
                     if data is None:
-                        yield Judged(row | {'bytes': float('nan')})
+                        yield Score(row | {'bytes': float('nan')})
                         continue
                     if len(data) > budget:
                         raise AssertionError(f'{codec.name} made {len(data)} bytes of {budget}')
                     outcome = codec.decode(data, (width, height))
                     done = time.perf_counter()
-                    judged = _judged(seen, outcome, row, len(data), images)
-                    judged.row['encode_ms'] = 1000 * (encoded - start)
-                    judged.row['decode_ms'] = 1000 * (done - encoded)
-                    yield judged
+                    score = _score(reference, outcome, row, len(data), images)
+                    score.row['encode_ms'] = 1000 * (encoded - start)
+                    score.row['decode_ms'] = 1000 * (done - encoded)
+                    yield score
 
 
 def evaluate_films(
@@ -91,7 +95,7 @@ def evaluate_films(
     budgets: Sequence[float],
     judge: Any,
     images: Path | None = None,
-) -> Iterator[Judged]:
+) -> Iterator[Score]:
     """
     Judge films of ``fps`` frames a second: a row per frame, codec and budget (bytes a frame).
 
@@ -104,7 +108,9 @@ def evaluate_films(
             height, width = originals[0].shape[:2]
             if any(rgb.shape != originals[0].shape for rgb in originals):
                 raise ValueError(f'film {film[0].sequence}: frames of several sizes')
-            seen = [Seen(judge, f, rgb) for f, rgb in zip(film, originals, strict=True)]
+            reference = [
+                ReferenceObservation(judge, f, rgb) for f, rgb in zip(film, originals, strict=True)
+            ]
             for frame, rgb in zip(film, originals, strict=True):
                 _shown(images, f'{frame.name}.png', rgb)
             for codec in codecs:
@@ -117,34 +123,34 @@ def evaluate_films(
                     if data is None:
                         bar.update(len(film))
                         for frame in film:
-                            yield Judged({'frame': frame.name, **row, 'bytes': float('nan')})
+                            yield Score({'frame': frame.name, **row, 'bytes': float('nan')})
                         continue
                     mean = sum(map(len, data)) / len(film)
                     if mean > budget:
                         raise AssertionError(f'{codec.name} made {mean:.1f} bytes of {budget:g}')
                     outcomes = codec.decode(data, (width, height))
                     done = time.perf_counter()
-                    for frame, look, outcome in zip(film, seen, outcomes, strict=True):
+                    for frame, look, outcome in zip(film, reference, outcomes, strict=True):
                         bar.update()
-                        judged = _judged(look, outcome, {'frame': frame.name, **row}, mean, images)
-                        judged.row |= {
+                        score = _score(look, outcome, {'frame': frame.name, **row}, mean, images)
+                        score.row |= {
                             'kbps': 8 * mean * fps / 1000,
                             'encode_ms': 1000 * (encoded - start) / len(film),
                             'decode_ms': 1000 * (done - encoded) / len(film),
                         }
-                        yield judged
+                        yield score
 
 
-def summarise(judged: Sequence[Judged]) -> list[Row]:
+def summarise(scores: Sequence[Score]) -> list[Row]:
     """
     Average rows by codec and budget.
 
     Detections are summed and given as F1 and per frame, hazards as the share missed, class maps as
     the IoU of the whole run, patterns as geometric means.
     """
-    groups: dict[tuple[str, float], list[Judged]] = defaultdict(list)
-    for one in judged:
-        groups[str(one.row['codec']), float(one.row['budget'])].append(one)
+    groups: dict[tuple[str, float], list[Score]] = defaultdict(list)
+    for score in scores:
+        groups[str(score.row['codec']), float(score.row['budget'])].append(score)
     out = []
     for (codec, budget), group in groups.items():
         coded = [j for j in group if np.isfinite(float(j.row['bytes']))]

@@ -1,4 +1,4 @@
-"""What a judge sees in an original, and how much of it is left in a decoded image."""
+"""A judge's observation of an original, and the score of a decoded image against it."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,7 @@ Row = dict[str, float | str]
 
 
 @dataclass
-class Judged:
+class Score:
     """A row of figures, and by name the counts (256, 256) that are summed over a run."""
 
     row: Row
@@ -32,9 +32,9 @@ class Judged:
         self.row[f'{name}absrel'], self.row[f'{name}delta1'] = errors
 
 
-class Seen:
+class ReferenceObservation:
     """
-    What the judge sees in a frame, looked at once, and what its labels say.
+    A judge's classes, depth and boxes of an original frame, and its ground truth.
 
     A judge may lack any of its functions; what needs them is left out.
     """
@@ -58,43 +58,43 @@ class Seen:
     def _can(self, name: str) -> bool:
         return self.judge is not None and hasattr(self.judge, name)
 
-    def compare(self, outcome: Outcome) -> Judged:
+    def compare(self, outcome: Outcome) -> Score:
         """Judge a decoded image, and what came beside it."""
         judge: Any = self.judge
         rgb = outcome.rgb
-        out = Judged(
+        score = Score(
             {'psnr': metrics.psnr(self.rgb, rgb), 'ms_ssim': metrics.ms_ssim(self.rgb, rgb)}
         )
         if self._can('distances'):
-            out.row.update(judge.distances(self.rgb, rgb))
+            score.row.update(judge.distances(self.rgb, rgb))
         height, width = rgb.shape[:2]
-        out.row.update(metrics.pattern(rgb, self.rgb, coding_size(width, height)))
+        score.row.update(metrics.pattern(rgb, self.rgb, coding_size(width, height)))
         if self.classes is not None:
             found = judge.segment(rgb)
-            out.classes('', found, self.classes)
+            score.classes('', found, self.classes)
             if self.true_classes is not None:
-                out.classes('gt_', found, self.true_classes)
+                score.classes('gt_', found, self.true_classes)
         if self.depth is not None:
             depth = judge.depth(rgb)
-            out.depths('', depth, self.depth)
-            out.row['absrel_scaled'], _ = metrics.depth_errors(depth, self.depth, True)
+            score.depths('', depth, self.depth)
+            score.row['absrel_scaled'], _ = metrics.depth_errors(depth, self.depth, True)
             if self.true_depth is not None:
-                out.depths('gt_', depth, self.true_depth)
+                score.depths('gt_', depth, self.true_depth)
             if self.ground is not None:
-                out.row['hazards_missed'], out.row['hazards'] = metrics.missed_hazards(
+                score.row['hazards_missed'], score.row['hazards'] = metrics.missed_hazards(
                     depth, self.depth, self.ground
                 )
         if self.boxes is not None:
             boxes = judge.detect(rgb)
-            out.row.update(metrics.detection(boxes, self.boxes))
+            score.row.update(metrics.detection(boxes, self.boxes))
             if self.true_boxes is not None:
                 found_true = metrics.detection(boxes, self.true_boxes)
-                out.row.update({f'gt_{k}': v for k, v in found_true.items()})
+                score.row.update({f'gt_{k}': v for k, v in found_true.items()})
         if outcome.frame is not None:
-            self._own(outcome, out)
-        return out
+            self._own(outcome, score)
+        return score
 
-    def _own(self, outcome: Outcome, out: Judged) -> None:
+    def _own(self, outcome: Outcome, score: Score) -> None:
         """Compare the maps that came out of the decoder itself."""
         frame = outcome.frame
         assert frame is not None
@@ -103,12 +103,12 @@ class Seen:
             ('own_gt_', self.true_classes, self.true_depth),
         ):
             if classes is not None:
-                out.classes(name, frame.segmentation, classes)
+                score.classes(name, frame.segmentation, classes)
             if depth is not None:
-                out.depths(name, frame.depth, depth)
+                score.depths(name, frame.depth, depth)
         if self.depth is not None:
-            out.row['own_known'] = metrics.depth_known(frame.depth, self.depth)
+            score.row['own_known'] = metrics.depth_known(frame.depth, self.depth)
             if self.ground is not None:
-                out.row['own_hazards_missed'], _ = metrics.missed_hazards(
+                score.row['own_hazards_missed'], _ = metrics.missed_hazards(
                     frame.depth, self.depth, self.ground
                 )
