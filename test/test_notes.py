@@ -1,4 +1,4 @@
-"""What a robot notes about an image: coded, cut, and said."""
+"""What a robot notes about an image: coded, cut, and put into words."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from gsc_ros.codec import notes, streams
 from gsc_ros.codec.caption import Caption, Thing
 from gsc_ros.codec.notes import Notes, Timing, spoken
 from gsc_ros.codec.planes import PLANES
-from gsc_ros.codec.rangecoder import Decoder, Encoder, EndOfStream
+from gsc_ros.codec.rangecoder import EndOfStream, RangeDecoder, RangeEncoder
 from gsc_ros.perception.content import KINDS, Loss
 
 SIZE = (256, 192)
@@ -37,39 +37,41 @@ timings = st.builds(
 several = st.builds(Notes, st.one_of(st.none(), losses), timings, st.booleans())
 
 
-def same(a, b):
+def same(a, b, rel=0.003):
     assert a.sky_doubtful == b.sky_doubtful
     assert (a.loss is None) == (b.loss is None)
     if a.loss is not None:
         assert a.loss.kind == b.loss.kind
         np.testing.assert_array_equal(a.loss.cells, b.loss.cells)
     for name in ('off_s', 'still_s', 'frozen_s'):
-        assert getattr(a.timing, name) == pytest.approx(getattr(b.timing, name), rel=0.003)
+        assert getattr(a.timing, name) == pytest.approx(getattr(b.timing, name), rel=rel)
 
 
 @settings(deadline=None, max_examples=60)
 @given(several)
-def test_notes_come_back_and_what_is_cut_is_never_wrong(said):
-    coder = Encoder()
-    notes.code(coder, said, SHAPE)
+def test_notes_come_back_and_what_is_cut_is_never_wrong(given_notes):
+    coder = RangeEncoder()
+    written = notes.write(coder, given_notes)
     data = coder.finish()
-    same(notes.code(Decoder(data), None, SHAPE), said)
+    whole = notes.read(RangeDecoder(data), SHAPE)
+    same(whole, given_notes)
+    same(whole, written, rel=0)
     for length in range(len(data)):
         try:
-            same(notes.code(Decoder(data[:length]), None, SHAPE), said)
+            same(notes.read(RangeDecoder(data[:length]), SHAPE), given_notes)
         except EndOfStream:
             continue
 
 
 def test_notes_are_small():
-    for said, most in (
+    for sent, most in (
         (Notes(sky_doubtful=True), 1),
         (Notes(Loss(0, np.ones(SHAPE, bool))), 2),
         (Notes(timing=Timing(3600.0)), 3),
         (Notes(Loss(3, cells(slice(6, 12)))), 10),
     ):
-        coder = Encoder()
-        notes.code(coder, said, SHAPE)
+        coder = RangeEncoder()
+        notes.write(coder, sent)
         assert len(coder.finish()) <= most
 
 

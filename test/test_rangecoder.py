@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gsc_ros.codec.rangecoder import MAX_TOTAL, Decoder, Encoder, EndOfStream
+from gsc_ros.codec.rangecoder import MAX_TOTAL, EndOfStream, RangeDecoder, RangeEncoder
 
 tables = st.lists(st.integers(1, 3000), min_size=1, max_size=20).map(
     lambda counts: [sum(counts[:i]) for i in range(len(counts) + 1)]
@@ -17,17 +17,17 @@ messages = st.lists(
 
 
 def encode(message):
-    coder = Encoder()
+    coder = RangeEncoder()
     for table, symbol in message:
-        coder.code(symbol, table)
+        coder.encode(symbol, table)
     return coder.finish(), coder.bits
 
 
 def decode(data, message):
-    coder, out = Decoder(data), []
+    coder, out = RangeDecoder(data), []
     try:
         for table, _ in message:
-            out.append(coder.code(None, table))
+            out.append(coder.decode(table))
     except EndOfStream:
         pass
     return out
@@ -83,7 +83,7 @@ def test_the_largest_table_and_the_rarest_symbol():
 
 @pytest.mark.parametrize('counts', [2, 3, 7, 300])
 def test_bytes_that_no_encoder_makes_come_to_an_end(counts):
-    decoder = Decoder(b'\xff' * 8)
+    decoder = RangeDecoder(b'\xff' * 8)
     with pytest.raises(EndOfStream):
         for _ in range(200):
-            decoder.code(None, range(counts + 1))
+            decoder.decode(range(counts + 1))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsc_ros.codec import SemanticCodec, residual
-from gsc_ros.codec.rangecoder import Decoder, Encoder
+from gsc_ros.codec.rangecoder import RangeDecoder, RangeEncoder
 
 SIZE = (128, 64)
 
@@ -25,8 +25,8 @@ def same(a, b):
 
 
 def coded(source, most=float('inf')):
-    coder = Encoder()
-    residual.code(coder, source, SIZE, most)
+    coder = RangeEncoder()
+    residual.write(coder, source, most)
     return coder.finish()
 
 
@@ -45,12 +45,12 @@ def test_a_fine_step_gives_the_difference_back():
 def test_symbols_come_back_and_a_cut_gives_some_of_them(seed, step, share):
     source = residual.quantise(residual.transform(lack(seed)), step)
     data = coded(source)
-    whole = residual.code(Decoder(data), None, SIZE, float('inf'))
+    whole = residual.read(RangeDecoder(data), SIZE)
     assert (whole.step, whole.bands) == (source.step, source.bands)
     same(source, whole)
     cut = data[: int(share * len(data))]
     if len(cut) > 4:
-        part = residual.code(Decoder(cut), None, SIZE, float('inf'))
+        part = residual.read(RangeDecoder(cut), SIZE)
         np.testing.assert_array_equal(part.values[0][: part.known], source.values[0][: part.known])
 
 
@@ -58,7 +58,7 @@ def test_large_values_come_back():
     values = [np.zeros((256, 4, 8), np.int32), *(np.zeros((256, 2, 4), np.int32) for _ in '12')]
     values[0][0] = np.arange(-16, 16).reshape(4, 8) * 997
     source = residual.Residual(0, 3, values, np.ones((2, 4), bool))
-    back = residual.code(Decoder(coded(source)), None, SIZE, float('inf'))
+    back = residual.read(RangeDecoder(coded(source)), SIZE)
     np.testing.assert_array_equal(back.values[0], values[0])
 
 
@@ -83,7 +83,7 @@ def test_units_are_sent_alone_and_come_back():
     source = residual.quantise(residual.transform(wanted), 36, units)
     data = coded(source)
     assert len(data) < 0.6 * len(coded(residual.quantise(residual.transform(wanted), 36)))
-    back = residual.code(Decoder(data), None, SIZE, float('inf'))
+    back = residual.read(RangeDecoder(data), SIZE)
     np.testing.assert_array_equal(back.units, units)
     same(source, back)
     added = residual.added(back, SIZE)
@@ -110,7 +110,7 @@ def test_a_budget_too_small_for_all_goes_to_what_matters(bits):
 @settings(deadline=None, max_examples=50)
 @given(st.binary(min_size=5, max_size=60))
 def test_any_bytes_are_a_residual(data):
-    found = residual.code(Decoder(data), None, (64, 64), float('inf'))
+    found = residual.read(RangeDecoder(data), (64, 64))
     assert np.isfinite(residual.added(found, (64, 64))).all()
 
 

@@ -79,8 +79,8 @@ def test_a_budget_cuts_what_a_longer_one_goes_on_with():
         before = known
 
 
-class Sends:
-    """A sender of fixed blocks; notes in which planes it was asked."""
+class FixedBlocks:
+    """A policy of fixed blocks; records in which planes it was asked."""
 
     def __init__(self, blocks):
         self.chosen, self.asked = blocks, []
@@ -122,9 +122,9 @@ def test_chosen_blocks_come_first(name):
     _, coded = streams.encode(symbols, PRIOR, ALL)
     start = sum(coded.bits[n] for n in names[: names.index(name)])
     room = int((start + 0.25 * coded.bits[name]) / 8)
-    sender = Sends(blocks)
-    data, coded = streams.encode(symbols, PRIOR, room, sender=sender)
-    assert sender.asked == [name]
+    policy = FixedBlocks(blocks)
+    data, coded = streams.encode(symbols, PRIOR, room, policy=policy)
+    assert policy.asked == [name]
     assert len(data) == room
     assert 8 * room <= sum(coded.bits.values()) <= 8 * room + 64
     part = streams.decode(data, SIZE, PRIOR)
@@ -133,9 +133,9 @@ def test_chosen_blocks_come_first(name):
     first = blocks.repeat(len(received) // 3, 0).repeat(len(received) // 3, 1)
     assert received[first].mean() >= 0.5
     assert not received[~first].any()
-    # Where there is no choice the frame is as without a sender.
+    # Where there is no choice the frame is as without a policy.
     assert (
-        streams.encode(symbols, PRIOR, room, sender=Sends(None))[0]
+        streams.encode(symbols, PRIOR, room, policy=FixedBlocks(None))[0]
         == (streams.encode(symbols, PRIOR, room)[0])
     )
 
@@ -314,9 +314,9 @@ def golden(seed):
     symbols = random_symbols(seed, SIZE)
     blocks = np.random.default_rng(seed).random((3, 4)) < 0.5
     reference = random_symbols(seed + 1, SIZE) if seed == 13 else None
-    most, sender = (90, Sends(blocks)) if seed == 12 else (ALL, None)
+    most, policy = (90, FixedBlocks(blocks)) if seed == 12 else (ALL, None)
     header = replace(HEADER, reference=None if reference is None else 4)
-    stream, _ = streams.encode(symbols, PRIOR, most, reference, sender)
+    stream, _ = streams.encode(symbols, PRIOR, most, reference, policy)
     return bitstream.pack(header, stream, 0x1357), symbols, reference
 
 

@@ -1,4 +1,4 @@
-"""A caption's words on air: read as they were said, cheap where they are common."""
+"""A caption's words in the stream: read as they were written, cheap where they are common."""
 
 import numpy as np
 from frames import random_symbols, uneven_prior
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gsc_ros.codec import words
 from gsc_ros.codec.caption import BEARINGS, DISTANCES, MAX_OBJECTS, SCENES, THINGS, Caption, Thing
-from gsc_ros.codec.rangecoder import Decoder, Encoder
+from gsc_ros.codec.rangecoder import RangeDecoder, RangeEncoder
 
 EVEN = {field: np.zeros(shape, np.int16) for field, shape in words.shapes().items()}
 CAR = Thing(THINGS.index('car'), 2, 3)
@@ -21,25 +21,25 @@ def captions():
 
 
 def bits(caption, reference, tables):
-    coder = Encoder()
+    coder = RangeEncoder()
     before = coder.bits
-    assert words.code(coder, caption, reference, tables) == caption
+    words.write(coder, caption, reference, tables)
     return coder.bits - before
 
 
 @settings(deadline=None)
 @given(captions(), st.none() | captions(), st.sampled_from([EVEN, uneven_prior().words]))
-def test_captions_are_read_as_they_were_said(caption, reference, tables):
-    coder = Encoder()
-    words.code(coder, caption, reference, tables)
-    coder.code(1, range(8))
-    decoder = Decoder(coder.finish() + b'\0')
-    assert words.code(decoder, None, reference, tables) == caption
-    assert decoder.code(None, range(8)) == 1
+def test_captions_are_read_as_they_were_written(caption, reference, tables):
+    coder = RangeEncoder()
+    words.write(coder, caption, reference, tables)
+    coder.encode(1, range(8))
+    decoder = RangeDecoder(coder.finish() + b'\0')
+    assert words.read(decoder, reference, tables) == caption
+    assert decoder.decode(range(8)) == 1
 
 
-def test_what_is_common_is_cheap_and_what_never_came_can_be_said():
-    tables = words.learn([(STREET, None)] * 50 + [(STREET, STREET)] * 50)
+def test_what_is_common_is_cheap_and_what_never_came_is_possible():
+    tables = words.count([(STREET, None)] * 50 + [(STREET, STREET)] * 50)
     for field, shape in words.shapes().items():
         assert tables[field].shape == shape and tables[field].dtype == np.int16
     assert bits(STREET, None, tables) < 0.2 * bits(STREET, None, EVEN)
@@ -48,9 +48,9 @@ def test_what_is_common_is_cheap_and_what_never_came_can_be_said():
     assert bits(strange, STREET, tables) < 120
 
 
-def test_a_delta_frame_s_words_lean_on_the_reference():
+def test_a_delta_frame_s_words_are_predicted_by_the_reference():
     nearer = Caption(STREET.scene, (CAR, Thing(CAR.kind, CAR.bearing, CAR.distance - 1)))
     many = [random_symbols(seed, (64, 64)).caption for seed in range(200)]
-    tables = words.learn([(c, None) for c in many] + [(c, c) for c in many])
+    tables = words.count([(c, None) for c in many] + [(c, c) for c in many])
     assert bits(STREET, STREET, tables) < 1.01
     assert bits(nearer, STREET, tables) < 0.6 * bits(nearer, None, tables)

@@ -7,17 +7,15 @@ as sky is certain to be it. A frame of an image without notes has no byte of the
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gsc_ros.codec.caption import SCENES, Caption
-from gsc_ros.codec.maps import code_map
-from gsc_ros.codec.rangecoder import Decoder, Encoder
+from gsc_ros.codec.maps import read_map, write_map
+from gsc_ros.codec.rangecoder import RangeDecoder, RangeEncoder
 from gsc_ros.perception.content import KINDS, Loss
 
-_EVEN = range(3)  # the table of a coin
 _KINDS = range(17)  # room for kinds to come; 0: nothing is lost
 _RIGHT, _OLD, _AHEAD = range(3)
 _STAMPS = range(4)
@@ -98,34 +96,67 @@ def spoken(caption: Caption | None, notes: Notes | None) -> str:
     return f'{caption}; {warning}' if warning else str(caption)
 
 
-def code(coder: Encoder | Decoder, given: Notes | None, shape: tuple[int, int]) -> Notes:
-    """Code notes, or read them (``given`` None), of an image of so many cells (H/16, W/16)."""
-    notes = given or Notes()
+def _symbol_of(seconds: float) -> int:
+    """Code a time of 1 s to 32 years in logarithmic steps of 0.5 %."""
+    return round(_STEPS * math.log(min(max(seconds, 1.0), _LONGEST_S)) / math.log(_LONGEST_S))
 
-    def say(symbol: int, table: range) -> int:
-        return coder.code(None if given is None else symbol, table)  # type: ignore[arg-type]
 
-    def seconds(value: float) -> float:
-        """Code a time of 1 s to 32 years in logarithmic steps of 0.5 %."""
-        share = math.log(min(max(value, 1.0), _LONGEST_S)) / math.log(_LONGEST_S)
-        return float(_LONGEST_S ** (say(round(_STEPS * share), _SECONDS) / _STEPS))
+def _seconds_of(symbol: int) -> float:
+    """Inverse of :func:`_symbol_of`."""
+    return float(_LONGEST_S ** (symbol / _STEPS))
 
-    if say(int(notes == _SKY_ONLY), _EVEN):  # the most frequent note takes one bit
+
+def _write_optional(encoder: RangeEncoder, seconds: float) -> float:
+    """Write a time that may be 0; returns it as it will be read."""
+    encoder.encode_bit(seconds > 0)
+    return _write_seconds(encoder, seconds) if seconds > 0 else 0.0
+
+
+def _write_seconds(encoder: RangeEncoder, seconds: float) -> float:
+    symbol = _symbol_of(seconds)
+    encoder.encode(symbol, _SECONDS)
+    return _seconds_of(symbol)
+
+
+def _read_seconds(decoder: RangeDecoder) -> float:
+    return _seconds_of(decoder.decode(_SECONDS))
+
+
+def write(encoder: RangeEncoder, notes: Notes) -> Notes:
+    """Write notes; returns them as they will be read, with rounded times."""
+    encoder.encode_bit(notes == _SKY_ONLY)  # the most frequent note takes one bit
+    if notes == _SKY_ONLY:
+        return notes
+    encoder.encode_bit(notes.sky_doubtful)
+    loss, timing = notes.loss, notes.timing
+    encoder.encode(0 if loss is None else 1 + loss.kind, _KINDS)
+    if loss is not None:
+        encoder.encode_bit(loss.whole)
+        if not loss.whole:
+            write_map(encoder, loss.cells)
+    off_s = timing.off_s
+    stamp = _RIGHT if not off_s else _OLD if off_s > 0 else _AHEAD
+    encoder.encode(stamp, _STAMPS)
+    if stamp != _RIGHT:
+        off_s = math.copysign(_write_seconds(encoder, abs(off_s)), off_s)
+    still_s, frozen_s = (_write_optional(encoder, s) for s in (timing.still_s, timing.frozen_s))
+    return replace(notes, timing=Timing(off_s, still_s, frozen_s))
+
+
+def read(decoder: RangeDecoder, shape: tuple[int, int]) -> Notes:
+    """Read the notes of an image of so many cells (H/16, W/16)."""
+    if decoder.decode_bit():
         return _SKY_ONLY
-    doubtful = bool(say(int(notes.sky_doubtful), _EVEN))
-    kind = say(0 if notes.loss is None else 1 + notes.loss.kind, _KINDS)
+    sky_doubtful = decoder.decode_bit()
+    kind = decoder.decode(_KINDS)
     loss = None
     if kind:
-        cells: NDArray[np.bool_] = np.ones(shape, bool)
-        if not say(int(notes.loss is not None and notes.loss.whole), _EVEN):
-            cells = code_map(coder, notes.loss.cells if notes.loss else None, shape)
+        whole = decoder.decode_bit()
+        cells = np.ones(shape, bool) if whole else read_map(decoder, shape)
         loss = Loss(min(kind, len(KINDS)) - 1, cells)
-    timing = notes.timing
-    stamp = say(_RIGHT if not timing.off_s else _OLD if timing.off_s > 0 else _AHEAD, _STAMPS)
-    off_s = seconds(abs(timing.off_s)) if stamp else 0.0
-    still_s, frozen_s = (
-        seconds(value) if say(int(value > 0), _EVEN) else 0.0
-        for value in (timing.still_s, timing.frozen_s)
+    stamp = decoder.decode(_STAMPS)
+    off_s = 0.0 if stamp == _RIGHT else _read_seconds(decoder)
+    still_s, frozen_s = (_read_seconds(decoder) if decoder.decode_bit() else 0.0 for _ in range(2))
+    return Notes(
+        loss, Timing(-off_s if stamp == _AHEAD else off_s, still_s, frozen_s), sky_doubtful
     )
-    timing = Timing(-off_s if stamp == _AHEAD else off_s, still_s, frozen_s)
-    return Notes(loss, timing, doubtful)

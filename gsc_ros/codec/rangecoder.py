@@ -2,9 +2,12 @@
 A range coder on integers whose streams may be cut anywhere.
 
 After G. N. N. Martin, "Range encoding" (1979), with Python's unbounded integers in place of carry
-propagation. The decoder knows which bytes it has not got: it hands out a symbol only while every
+propagation. The decoder knows which bytes are missing: it returns a symbol only while every
 continuation of the stream would give the same one, so that a prefix of a stream gives a prefix of
 its symbols and never a wrong one.
+
+A cdf is the table of a symbol's cumulative counts, [0, c1, c1 + c2, ..., total], every count at
+least 1 and the total at most ``MAX_TOTAL``. Encoder and decoder must use the same one.
 """
 
 from bisect import bisect_right
@@ -13,23 +16,24 @@ from math import log2
 
 _TOP = 1 << 32
 _BOTTOM = 1 << 24
-MAX_TOTAL = 1 << 16  # of a table's counts: keeps every slot at least 2**8 wide
+MAX_TOTAL = 1 << 16  # of a cdf: keeps every slot at least 2**8 wide
+FAIR_BIT = (0, 1, 2)  # the cdf of a bit that is as often 0 as 1
 
 
 class EndOfStream(Exception):
     """No further symbol is certain."""
 
 
-class Encoder:
-    """Codes symbols; ``cdf`` tables are [0, c1, c1 + c2, ..., total], every count >= 1."""
+class RangeEncoder:
+    """Codes symbols by their cdfs."""
 
     def __init__(self) -> None:
         self._low = 0
         self._range = _TOP - 1
         self._shifts = 0
 
-    def code(self, symbol: int, cdf: Sequence[int]) -> int:
-        """Code ``symbol`` and return it."""
+    def encode(self, symbol: int, cdf: Sequence[int]) -> None:
+        """Append ``symbol``, 0 to len(cdf) - 2."""
         unit = self._range // cdf[-1]
         self._low += unit * cdf[symbol]
         self._range = unit * (cdf[symbol + 1] - cdf[symbol])
@@ -37,7 +41,10 @@ class Encoder:
             self._low <<= 8
             self._range <<= 8
             self._shifts += 1
-        return symbol
+
+    def encode_bit(self, bit: bool) -> None:
+        """Append a bit that takes one bit."""
+        self.encode(int(bit), FAIR_BIT)
 
     @property
     def state(self) -> tuple[int, int, int]:
@@ -65,8 +72,8 @@ class Encoder:
         raise AssertionError('a range is never empty')
 
 
-class Decoder:
-    """Reads symbols from a stream or from any prefix of one."""
+class RangeDecoder:
+    """Reads the symbols of a stream or of any prefix of one."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -87,21 +94,22 @@ class Decoder:
             self._most = (self._most << 8) | 255
         self._next += 1
 
-    def code(self, symbol: int | None, cdf: Sequence[int]) -> int:
+    def decode(self, cdf: Sequence[int]) -> int:
         """
-        Return the next symbol; the argument ``symbol`` is ignored.
+        Return the next symbol.
 
-        Raises :class:`EndOfStream` when the bytes at hand do not settle it, or are no encoder's.
+        Raises :class:`EndOfStream` when the bytes at hand do not settle it, or when no encoder
+        makes such bytes.
         """
         total = cdf[-1]
         unit = self._range // total
         if self._least >= unit * total:
-            # No encoder leaves a code here. Read on, all symbols would be the last ones, for ever.
+            # No encoder makes this code. Further symbols would all be the last one, for ever.
             raise EndOfStream
         least = self._least // unit
         found = bisect_right(cdf, least) - 1
         start, end = unit * cdf[found], unit * cdf[found + 1]
-        # Of what lies beyond the last slot no encoder leaves anything: that is the last symbol's.
+        # No encoder uses the rest beyond the last slot: the last symbol is certain without it.
         if self._most >= end and end < unit * total:
             raise EndOfStream
         self._least -= start
@@ -111,6 +119,10 @@ class Decoder:
             self._shift()
             self._range <<= 8
         return found
+
+    def decode_bit(self) -> bool:
+        """Return the next bit, see :meth:`RangeEncoder.encode_bit`."""
+        return self.decode(FAIR_BIT) == 1
 
     @property
     def bits(self) -> float:

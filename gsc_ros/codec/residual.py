@@ -14,14 +14,16 @@ little in its place.
 
 from bisect import bisect_left
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import accumulate
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gsc_ros.codec.maps import code_map
-from gsc_ros.codec.rangecoder import Decoder, Encoder, EndOfStream
+from gsc_ros.codec.maps import read_map, write_map
+from gsc_ros.codec.rangecoder import EndOfStream, RangeDecoder, RangeEncoder
 
 SIDE = 16
 BANDS = SIDE * SIDE
@@ -30,6 +32,8 @@ _CHROMA = 1.5  # a step of chroma, in steps of luma
 _DEAD = 0.36  # rounding: coefficients under 0.64 steps are not worth their bits
 _DIRECT = 6  # magnitudes with a symbol of their own; larger ones are followed by the rest
 _INCREMENT, _MOST = 24, 4096
+_LONGEST_REST = 20  # bits of the rest of a magnitude
+_STEP_CDF, _BANDS_CDF = range(STEPS + 1), range(BANDS + 1)  # each as likely as the others
 _SCATTERED = 0.004  # of a band's coefficients
 
 UNIT = 2 * SIDE  # pixels a side of a unit: one block of chroma, four of luma
@@ -65,7 +69,6 @@ _DCT, _LAP = _cosines(SIDE), _lapping(SIDE)
 _ZIGZAG = np.array(sorted(range(BANDS), key=lambda k: (k // SIDE + k % SIDE, k)))
 
 Coefficients = NDArray[np.int32]  # (bands, rows, columns) of one colour
-Coder = Encoder | Decoder
 
 
 @dataclass
@@ -170,37 +173,51 @@ def added(residual: Residual, size: tuple[int, int]) -> NDArray[np.float32]:
     return np.stack([red, green, blue], -1)
 
 
-class _Adaptive:
-    """Counts of magnitudes 0..6 that learn as they code."""
+class _Magnitudes:
+    """Adaptive counts of magnitudes 0 to 6, of which 6 stands for any larger one."""
 
     def __init__(self) -> None:
-        self.counts = [8, 4, 2, 1, 1, 1, 1]
+        self._counts = [8, 4, 2, 1, 1, 1, 1]
+        self.cdf = list(accumulate(self._counts, initial=0))
 
-    def code(self, coder: Coder, symbol: int | None) -> int:
-        total, cdf = 0, [0]
-        for count in self.counts:
-            total += count
-            cdf.append(total)
-        found = coder.code(symbol, cdf)  # type: ignore[arg-type]
-        self.counts[found] += _INCREMENT
-        if total > _MOST:
-            self.counts = [(count + 1) // 2 for count in self.counts]
-        return found
+    def update(self, symbol: int) -> None:
+        """Count a symbol that was coded by ``cdf``."""
+        self._counts[symbol] += _INCREMENT
+        if self.cdf[-1] > _MOST:
+            self._counts = [(count + 1) // 2 for count in self._counts]
+        self.cdf = list(accumulate(self._counts, initial=0))
 
 
-def _rest(coder: Coder, value: int | None) -> int:
-    """Exp-Golomb code of a whole number 0.., at most 2**20 - 2."""
-    coin = range(3)
-    length = 0
-    wanted = None if value is None else (value + 1).bit_length() - 1
-    while coder.code(None if wanted is None else int(length < wanted), coin):  # type: ignore[arg-type]
-        length += 1
-        if length >= 20:
-            break
-    number = 1
+def _write_magnitude(encoder: RangeEncoder, model: _Magnitudes, magnitude: int) -> None:
+    symbol = min(magnitude, _DIRECT)
+    encoder.encode(symbol, model.cdf)
+    model.update(symbol)
+    if symbol == _DIRECT:
+        _write_rest(encoder, magnitude - _DIRECT)
+
+
+def _read_magnitude(decoder: RangeDecoder, model: _Magnitudes) -> int:
+    symbol = decoder.decode(model.cdf)
+    model.update(symbol)
+    return symbol + _read_rest(decoder) if symbol == _DIRECT else symbol
+
+
+def _write_rest(encoder: RangeEncoder, value: int) -> None:
+    """Write an Exp-Golomb code of a whole number 0.., at most 2**20 - 2."""
+    length = (value + 1).bit_length() - 1
+    for i in range(min(length + 1, _LONGEST_REST)):
+        encoder.encode_bit(i < length)
     for bit in range(length - 1, -1, -1):
-        given = None if value is None else (value + 1) >> bit & 1
-        number = number << 1 | coder.code(given, coin)  # type: ignore[arg-type]
+        encoder.encode_bit(bool((value + 1) >> bit & 1))
+
+
+def _read_rest(decoder: RangeDecoder) -> int:
+    length = 0
+    while length < _LONGEST_REST and decoder.decode_bit():
+        length += 1
+    number = 1
+    for _ in range(length):
+        number = number << 1 | decoder.decode_bit()
     return number - 1
 
 
@@ -213,60 +230,103 @@ def _bands(residual: Residual) -> Iterator[tuple[int, int]]:
             yield band, 2
 
 
-def code(
-    coder: Coder, source: Residual | None, size: tuple[int, int], most_bits: float
-) -> Residual:
+class _Scan:
     """
-    Code a residual (``source``) or read one (None) of an image of working size (W, H).
+    The order of a residual's coefficients, and the model of each.
+
+    A model is chosen by what is known around a coefficient: the magnitudes to its left, above and
+    of the band below. ``residual`` needs to be known only as far as it has been scanned.
+    """
+
+    def __init__(self, residual: Residual) -> None:
+        self._residual = residual
+        self._places = [
+            [np.flatnonzero(row).tolist() for row in _to_blocks(residual.units, values)]
+            for values in residual.values
+        ]
+        self._all_models: dict[tuple[int, int], list[_Magnitudes]] = {}
+        self._models: list[_Magnitudes] = []
+        self._above: list[int] = []
+        self._here: list[int] = []
+        self._lower: list[int] = []
+
+    def rows(self) -> Iterator[tuple[int, int, int, list[int]]]:
+        """Go over the rows of coefficients: band, colour, row, and its columns in the units."""
+        residual = self._residual
+        for band, colour in _bands(residual):
+            key = (min(colour, 1), min(band, 1) + (band > 5) + (band > 20))
+            if key not in self._all_models:
+                self._all_models[key] = [_Magnitudes() for _ in range(5 * 3)]
+            self._models = self._all_models[key]
+            below = np.abs(residual.values[colour][band - 1]).clip(max=2) * (band > 0)
+            self._here = [0] * below.shape[1]
+            for y, lower in enumerate(below.tolist()):
+                self._above, self._here, self._lower = self._here, [0] * below.shape[1], lower
+                yield band, colour, y, self._places[colour][y]
+            residual.known = band + 1 if colour == 0 else residual.known
+
+    def model(self, x: int) -> _Magnitudes:
+        """Return the model of the coefficient in column ``x`` of the present row."""
+        near = (self._here[x - 1] if x else 0) + self._above[x]
+        return self._models[3 * (near if near < 4 else 4) + self._lower[x]]
+
+    def add(self, x: int, magnitude: int) -> None:
+        """Take the coefficient in column ``x``."""
+        self._here[x] = magnitude
+
+
+def _empty(step: int, bands: int, size: tuple[int, int], units: NDArray[np.bool_]) -> Residual:
+    """Make a residual of an image of working size (W, H) of which no coefficient is known."""
+    shapes = [(size[1] // SIDE // d, size[0] // SIDE // d) for d in (1, 2, 2)]
+    return Residual(step, bands, [np.zeros((BANDS, *shape), np.int32) for shape in shapes], units)
+
+
+def write(encoder: RangeEncoder, residual: Residual, most_bits: float) -> Residual:
+    """Write a residual until ``most_bits`` of the stream are full; returns what was written."""
+    encoder.encode(residual.step, _STEP_CDF)
+    encoder.encode(residual.bands - 1, _BANDS_CDF)
+    everywhere = bool(residual.units.all())
+    encoder.encode_bit(not everywhere)
+    if not everywhere:
+        write_map(encoder, residual.units)
+    rows, columns = residual.units.shape
+    out = _empty(residual.step, residual.bands, (columns * UNIT, rows * UNIT), residual.units)
+    scan = _Scan(out)
+    for band, colour, y, places in scan.rows():
+        if encoder.bits > most_bits:
+            break
+        out.values[colour][band, y] = residual.values[colour][band, y]
+        row = residual.values[colour][band, y].tolist()
+        for x in places:
+            value = row[x]
+            magnitude = abs(value)
+            _write_magnitude(encoder, scan.model(x), magnitude)
+            scan.add(x, magnitude)
+            if magnitude:
+                encoder.encode_bit(value < 0)
+    return out
+
+
+def read(decoder: RangeDecoder, size: tuple[int, int]) -> Residual:
+    """
+    Read the residual of an image of working size (W, H).
 
     A cut stream gives the bands, and the part of a band, that are certain.
     """
-    step = coder.code(source.step if source else None, range(STEPS + 1))  # type: ignore[arg-type]
-    bands = 1 + coder.code(source.bands - 1 if source else None, range(BANDS + 1))  # type: ignore[arg-type]
-    coin = range(3)
-    everywhere = (size[1] // UNIT, size[0] // UNIT)
-    units = np.ones(everywhere, bool)
-    if coder.code(None if source is None else int(not source.units.all()), coin):  # type: ignore[arg-type]
-        units = code_map(coder, source.units if source else None, everywhere)
-    shapes = [(size[1] // SIDE // d, size[0] // SIDE // d) for d in (1, 2, 2)]
-    out = Residual(step, bands, [np.zeros((BANDS, *shape), np.int32) for shape in shapes], units)
-    places = [
-        [np.flatnonzero(row).tolist() for row in _to_blocks(units, values)]
-        for values in out.values
-    ]
-    models: dict[tuple[int, ...], _Adaptive] = {}
-    try:
-        for band, colour in _bands(out):
-            columns = shapes[colour][1]
-            given = source.values[colour][band].tolist() if source else None
-            before = np.abs(out.values[colour][band - 1]).tolist() if band else None
-            grid = out.values[colour][band]
-            here = [0] * columns
-            group = min(band, 1) + (band > 5) + (band > 20)
-            for y, row in enumerate(places[colour]):
-                if coder.bits > most_bits:
-                    raise EndOfStream
-                above, here = here, [0] * columns
-                for x in row:
-                    lower = min(before[y][x], 2) if before else 0
-                    left = here[x - 1] if x else 0
-                    key = (min(colour, 1), group, min(left + above[x], 4), lower)
-                    model = models.get(key)
-                    if model is None:
-                        model = models[key] = _Adaptive()
-                    value = given[y][x] if given else None
-                    size_ = None if value is None else abs(value)
-                    found = model.code(coder, None if size_ is None else min(size_, _DIRECT))
-                    if found == _DIRECT:
-                        found += _rest(coder, None if size_ is None else size_ - _DIRECT)
-                    here[x] = found
-                    if found:
-                        negative = coder.code(None if value is None else int(value < 0), coin)  # type: ignore[arg-type]
-                        grid[y, x] = -found if negative else found
-            out.known = band + 1 if colour == 0 else out.known
-    except EndOfStream:
-        pass
-    return out
+    step, bands = decoder.decode(_STEP_CDF), 1 + decoder.decode(_BANDS_CDF)
+    shape = (size[1] // UNIT, size[0] // UNIT)
+    units = read_map(decoder, shape) if decoder.decode_bit() else np.ones(shape, bool)
+    residual = _empty(step, bands, size, units)
+    scan = _Scan(residual)
+    with suppress(EndOfStream):
+        for band, colour, y, columns in scan.rows():
+            row = residual.values[colour][band, y]
+            for x in columns:
+                magnitude = _read_magnitude(decoder, scan.model(x))
+                scan.add(x, magnitude)
+                if magnitude:
+                    row[x] = -magnitude if decoder.decode_bit() else magnitude
+    return residual
 
 
 def fitted(lack: NDArray[np.float32], bits: float, importance: NDArray[np.float64]) -> Residual:
@@ -277,16 +337,15 @@ def fitted(lack: NDArray[np.float32], bits: float, importance: NDArray[np.float6
     the units where it lowers the error most a bit, weighted by ``importance`` (H/16, W/16).
     """
     coefficients = transform(lack)
-    size = (lack.shape[1], lack.shape[0])
 
     def costs(residual: Residual) -> float:
         # Coding takes long: far from the goal an estimate does.
         rough = estimate(residual)
         if rough > 2 * bits or rough < 0.4 * bits:
             return rough
-        coder = Encoder()
-        code(coder, residual, size, bits + 64)
-        return coder.bits
+        encoder = RangeEncoder()
+        write(encoder, residual, bits + 64)
+        return encoder.bits
 
     step = bisect_left(
         range(STEPS - 1), True, key=lambda step: costs(quantise(coefficients, step)) <= bits

@@ -1,19 +1,20 @@
 """
-The one order in which a frame's symbols go on air, and the walk over them.
+The order in which a frame's symbols are sent, its writer and its reader.
 
-Caption, plane after plane (``planes.PLANES``), residual: what is worth most a bit comes first, and
-before all notes on the image, if there are any (``notes``), all in one range-coded
-stream, so that a frame cut at any byte (by the budget or by the link) is a worse image and not a
-broken one. Encoder and decoder walk the same path. Of the plane in which the budget ends the
-encoder may send chosen blocks before the others; of all others nothing has to be said. A region
-may come first: then its blocks of all planes that are sent in part go before all other blocks.
+Notes on the image if there are any, caption, plane after plane (``planes.PLANES``), residual: what
+lowers the error most for a bit comes first, all in one range-coded stream, so that a frame that is
+cut at any byte (by the budget or by the link) is a worse image and not a broken one. Of the plane
+in which the budget ends the writer may send chosen blocks first. A region may come first: its
+blocks of all planes that are sent in part precede all other blocks.
+
+:class:`StreamWriter` and :class:`StreamReader` walk the same parts (:class:`_StreamWalk`).
 """
 
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import replace
-from functools import cache
-from math import inf
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,20 +23,25 @@ from threadpoolctl import ThreadpoolController
 
 from gsc_ros.codec import notes, residual, words
 from gsc_ros.codec.caption import Caption
-from gsc_ros.codec.maps import code_map
+from gsc_ros.codec.maps import read_map, write_map
 from gsc_ros.codec.planes import BY_NAME, PLANES, TOKENS, FrameSymbols, Plane, blocks_to
 from gsc_ros.codec.planes import phases as phases_of
 from gsc_ros.codec.prior import Prior
-from gsc_ros.codec.rangecoder import Decoder, Encoder, EndOfStream
+from gsc_ros.codec.rangecoder import EndOfStream, RangeDecoder, RangeEncoder
 from gsc_ros.codec.residual import Residual
 from gsc_ros.codec.skip_mask import apply_skip_mask, find_skip_mask
 
-Coder = Encoder | Decoder
-Blocks = NDArray[np.bool_]
+Blocks = NDArray[np.bool_]  # a map of the 1/64 grid (H/64, W/64)
+Cells = NDArray[np.int64]  # indices into a plane's grid
+
+# Cells are coded a few at a time, channel after channel: a cut loses the last few.
+_TOGETHER = 4
+_SELDOM = (0, 7, 8)  # the cdf of whether chosen blocks come first: most planes are sent whole
+_SLACK = 16  # bits
 
 
-class Sender(Protocol):
-    """What the walk asks of whoever has a frame to send, where the budget ends or does not."""
+class BudgetPolicy(Protocol):
+    """Answers what to send where the budget ends, and what to do with bits that are left."""
 
     def blocks(self, plane: Plane, coded: FrameSymbols) -> Blocks | None:
         """
@@ -45,14 +51,23 @@ class Sender(Protocol):
         """
 
     def residual(self, coded: FrameSymbols, bits: float) -> Residual | None:
-        """Choose a residual that fits ``bits``; all of ``coded`` has been sent."""
+        """Choose a residual of at most ``bits``; all of ``coded`` has been written."""
 
 
-# Cells are coded a few at a time, channel after channel: a cut loses the last few.
-_TOGETHER = 4
-_EVEN = range(3)  # the table of a coin
-_SELDOM = (0, 7, 8)  # a plane is sent as a whole in most frames
-_SLACK = 16  # bits
+@dataclass(frozen=True)
+class Plan:
+    """
+    How to write a frame.
+
+    ``most_bytes``: length of the stream at most; ``policy``: None to cut where the budget
+    ends; ``skip_mask``: blocks whose known symbols a delta frame does not repeat, None for those
+    that look as in the reference; ``region``: blocks that come first, None for no such.
+    """
+
+    most_bytes: int
+    policy: BudgetPolicy | None = None
+    skip_mask: Blocks | None = None
+    region: Blocks | None = None
 
 
 @cache
@@ -62,185 +77,311 @@ def _threads() -> ThreadpoolController:
 
 def _one_thread() -> AbstractContextManager[Any]:
     """
-    Keep the walk's many small products in one thread.
+    Keep the prior's many small products in one thread.
 
-    Theirs are not torch's threads: after each product they spin on for a while, on the cores that
-    the networks want next.
+    BLAS has threads apart from torch's: after each product they spin for a while, on the cores
+    that the networks need next.
     """
     return _threads().limit(limits=1, user_api='blas')
 
 
-class _Walk:
-    """One pass over a frame's symbols, coding them (from ``source``) or reading them (None)."""
+class _StreamWalk(ABC):
+    """
+    The parts of a frame in the order of the stream.
+
+    Writer and reader define how each part is coded; all that both do alike is here. ``symbols``:
+    what of the frame is coded so far, with the bits of each part.
+    """
 
     def __init__(
-        self,
-        coder: Coder,
-        prior: Prior,
-        out: FrameSymbols,
-        source: FrameSymbols | None,
-        reference: FrameSymbols | None,
-        most_bits: float = inf,
-        sender: Sender | None = None,
-        skip_mask: Blocks | None = None,
-        region: Blocks | None = None,
-        regional: bool = False,
-        noted: bool = False,
+        self, size: tuple[int, int], prior: Prior, reference: FrameSymbols | None
     ) -> None:
-        self.coder, self.prior, self.out, self.source = coder, prior, out, source
-        self.reference, self.most_bits = reference, most_bits
-        self.sender, self.skip_mask = sender, skip_mask
-        self.region, self.regional, self.noted = region, regional, noted
+        self.symbols = FrameSymbols.unknown(size)
+        self.prior, self.reference = prior, reference
+        self.region: Blocks | None = None
+
+    def _parts(self, noted: bool, regional: bool) -> Iterator[tuple[str, Callable[[], None]]]:
+        """Name the parts in order, each with what codes it."""
+        if noted:
+            yield 'notes', self._notes
+        yield 'caption', self._caption
+        if self.reference is not None:
+            yield 'skip_mask', self._skip_mask
+        if regional:
+            yield 'region', self._region
+        selected = [plane for plane in PLANES if plane.selected]
+        for plane in PLANES:
+            if not plane.selected:
+                yield plane.name, partial(self._whole_plane, plane)
+        if regional:
+            for plane in selected:
+                yield plane.name, partial(self._plane_in_region, plane)
+        for plane in selected:
+            yield plane.name, partial(self._selected_plane, plane)
+        yield 'residual', self._residual
+
+    def _walk(self, noted: bool, regional: bool) -> None:
+        """Code part after part until the stream ends."""
+        with suppress(EndOfStream), _one_thread():
+            for name, code in self._parts(noted, regional):
+                with self._counted(name):
+                    code()
 
     @contextmanager
-    def counted(self, name: str) -> Iterator[None]:
+    def _counted(self, name: str) -> Iterator[None]:
         """Add up the bits that a part takes, also when the stream ends in it."""
-        before = self.coder.bits - self.out.bits.get(name, 0.0)
+        before = self._bits - self.symbols.bits.get(name, 0.0)
         try:
             yield
         finally:
-            self.out.bits[name] = self.coder.bits - before
+            self.symbols.bits[name] = self._bits - before
 
-    def notes(self) -> None:
-        given = self.source.notes if self.source else None
-        self.out.notes = notes.code(self.coder, given, self.out.planes['fine'].shape[1:])
+    @property
+    def _grid(self) -> tuple[int, int]:
+        """Rows and columns of the 1/64 grid of blocks."""
+        rows, columns = self.symbols.planes['coarse_depth'].shape[1:]
+        return rows, columns
 
-    def caption(self) -> None:
-        given = (self.source.caption or Caption()) if self.source else None
-        before = self.reference.caption if self.reference else None
-        self.out.caption = words.code(self.coder, given, before, self.prior.words)
-
-    def blocks(self, given: Blocks | None) -> Blocks:
-        return code_map(self.coder, given, self.out.planes['coarse_depth'].shape[1:])
-
-    def still(self) -> None:
-        """Code of which blocks a delta frame says nothing that is known."""
+    def _skip(self, mask: Blocks) -> None:
+        """Take the symbols of blocks from the reference, as far as they are known there."""
         assert self.reference is not None
-        given = self.skip_mask
-        if given is None and self.source is not None:
-            given = find_skip_mask(self.source, self.reference)
-        still = self.blocks(given)
-        for name, grid in self.out.planes.items():
-            keep = blocks_to(still, BY_NAME[name]) & self.reference.received(name)
-            self.out.skip_mask[name] = keep
-            grid[:, keep] = self.reference.planes[name][:, keep]
-        if self.source is not None:
-            self.source = apply_skip_mask(self.source, self.reference, still)
+        for name, grid in self.symbols.planes.items():
+            skipped = blocks_to(mask, BY_NAME[name]) & self.reference.received(name)
+            self.symbols.skip_mask[name] = skipped
+            grid[:, skipped] = self.reference.planes[name][:, skipped]
 
-    def news(self, plane: Plane) -> NDArray[np.bool_]:
-        """Which cells of a plane are to be told."""
-        return ~(self.out.received(plane.name) | self.out.lost(plane.name))
+    def _missing(self, plane: Plane) -> NDArray[np.bool_]:
+        """Find the cells of a plane that are still to be coded."""
+        return ~(self.symbols.received(plane.name) | self.symbols.lost(plane.name))
 
-    def plane(self, plane: Plane) -> None:
-        """Walk a plane; where the budget ends in it, the sender's blocks of it first."""
-        if not self.news(plane).any():
+    def _whole_plane(self, plane: Plane) -> None:
+        self._tiers(plane, [np.ones(self._grid, bool)])
+
+    def _plane_in_region(self, plane: Plane) -> None:
+        assert self.region is not None
+        self._tiers(plane, [self.region])
+
+    def _tiers(self, plane: Plane, tiers: list[Blocks]) -> None:
+        """Code the missing cells of a plane: tier after tier of blocks, phase after phase."""
+        missing = self._missing(plane)
+        if not missing.any():
             return
-        if not plane.selected:
-            self.tiers(plane, None)
-        elif isinstance(self.coder, Decoder):
-            self.tiers(plane, self.blocks(None) if self.coder.code(None, _SELDOM) else None)
-        else:
-            values = self.out.planes[plane.name]
-            before, start = self.coder.state, values.copy()
-            try:
-                self.coder.code(0, _SELDOM)
-                self.tiers(plane, None)
-            except EndOfStream:
-                blocks = self.sender.blocks(plane, self.out) if self.sender else None
-                if blocks is None:
-                    raise
-                self.coder.state = before
-                values[:] = start
-                self.coder.code(1, _SELDOM)
-                self.tiers(plane, self.blocks(blocks))
-
-    def first(self, plane: Plane) -> None:
-        """Walk the region's blocks of a plane."""
-        self.tiers(plane, self.region, first_only=True)
-
-    def tiers(self, plane: Plane, blocks: Blocks | None, first_only: bool = False) -> None:
-        """
-        Walk what is not known of a plane, phase after phase, each in the light of those before.
-
-        ``blocks``: those that come first; ``first_only``: and no others.
-        """
-        values = self.out.planes[plane.name]
-        prior = self.prior[plane.name]
-        sums = prior.begin(self.out, self.reference)
-        phase = phases_of(*values.shape[1:])
-        tiers = [np.ones(phase.shape, bool)]
-        if blocks is not None:
-            first = blocks_to(blocks, plane)
-            tiers = [first] if first_only else [first, ~first]
-        news = self.news(plane)
-        for tier in tiers:
-            for turn in range(int(phase.max()) + 1):
-                cells = np.flatnonzero(tier & news & (phase == turn))
+        values, prior = self.symbols.planes[plane.name], self.prior[plane.name]
+        sums = prior.begin(self.symbols, self.reference)
+        phases = phases_of(*values.shape[1:])
+        for blocks in tiers:
+            tier = missing & blocks_to(blocks, plane)
+            for phase in range(int(phases.max()) + 1):
+                cells = np.flatnonzero(tier & (phases == phase))
                 if len(cells):
-                    self.cells(plane, cells, prior.logits(sums, cells))
+                    self._cells(plane, cells, prior.logits(sums, cells))
                     prior.update_context(sums, values, cells)
 
-    def cells(self, plane: Plane, cells: NDArray[np.int64], logits: NDArray[np.int64]) -> None:
-        """Walk the cells of one phase."""
-        prior, code = self.prior[plane.name], self.coder.code
+    @property
+    @abstractmethod
+    def _bits(self) -> float:
+        """Information coded so far."""
+
+    @abstractmethod
+    def _notes(self) -> None: ...
+
+    @abstractmethod
+    def _caption(self) -> None: ...
+
+    @abstractmethod
+    def _skip_mask(self) -> None:
+        """Code which blocks are taken from the reference."""
+
+    @abstractmethod
+    def _region(self) -> None:
+        """Code which blocks come first."""
+
+    @abstractmethod
+    def _selected_plane(self, plane: Plane) -> None:
+        """Code a plane of which chosen blocks may come first."""
+
+    @abstractmethod
+    def _cells(self, plane: Plane, cells: Cells, logits: NDArray[np.int64]) -> None:
+        """Code the cells of one phase."""
+
+    @abstractmethod
+    def _residual(self) -> None: ...
+
+
+class StreamWriter(_StreamWalk):
+    """Writes the symbols of one frame; ``source``: all there are."""
+
+    def __init__(
+        self,
+        source: FrameSymbols,
+        prior: Prior,
+        plan: Plan,
+        reference: FrameSymbols | None = None,
+    ) -> None:
+        super().__init__(source.size, prior, reference)
+        self.source, self.plan, self.region = source, plan, plan.region
+        self.encoder = RangeEncoder()
+        # A little more than fits, so that the last bytes are full.
+        self.most_bits = 8 * plan.most_bytes + _SLACK
+
+    def write(self) -> tuple[bytes, FrameSymbols]:
+        """Return the stream, and what of the source it holds."""
+        self._walk(self.source.notes is not None, self.region is not None)
+        return self.encoder.finish()[: self.plan.most_bytes], self.symbols
+
+    @property
+    def _bits(self) -> float:
+        return self.encoder.bits
+
+    def _notes(self) -> None:
+        assert self.source.notes is not None
+        self.symbols.notes = notes.write(self.encoder, self.source.notes)
+
+    def _caption(self) -> None:
+        caption = self.source.caption or Caption()
+        before = self.reference.caption if self.reference else None
+        words.write(self.encoder, caption, before, self.prior.words)
+        self.symbols.caption = caption
+
+    def _skip_mask(self) -> None:
+        assert self.reference is not None
+        mask = self.plan.skip_mask
+        if mask is None:
+            mask = find_skip_mask(self.source, self.reference)
+        write_map(self.encoder, mask)
+        self._skip(mask)
+        self.source = apply_skip_mask(self.source, self.reference, mask)
+
+    def _region(self) -> None:
+        assert self.region is not None
+        write_map(self.encoder, self.region)
+
+    def _selected_plane(self, plane: Plane) -> None:
+        if not self._missing(plane).any():
+            return
+        values = self.symbols.planes[plane.name]
+        state, before = self.encoder.state, values.copy()
+        try:
+            self.encoder.encode(0, _SELDOM)
+            self._whole_plane(plane)
+        except EndOfStream:
+            control = self.plan.policy
+            blocks = control.blocks(plane, self.symbols) if control else None
+            if blocks is None:
+                raise
+            self.encoder.state = state
+            values[:] = before
+            self.encoder.encode(1, _SELDOM)
+            write_map(self.encoder, blocks)
+            self._tiers(plane, [blocks, ~blocks])
+
+    def _cells(self, plane: Plane, cells: Cells, logits: NDArray[np.int64]) -> None:
+        prior, encode = self.prior[plane.name], self.encoder.encode
         firsts, rest = prior.first_tables(logits), logits.tolist()
-        values = self.out.planes[plane.name].reshape(len(plane.levels), -1)
-        given = (
-            self.source.planes[plane.name].reshape(len(plane.levels), -1) if self.source else None
+        channels = len(plane.levels)
+        source, values = (
+            symbols.planes[plane.name].reshape(channels, -1)
+            for symbols in (self.source, self.symbols)
         )
-        symbols: list[list[int | None]] = (
-            [[None] * len(plane.levels)] * len(cells)
-            if given is None
-            else given[:, cells].T.tolist()
-        )
-        known: list[list[int]] = [[] for _ in cells]
-        limited = self.most_bits < inf
+        symbols = source[:, cells].T.tolist()
+        done = 0
         try:
             for first in range(0, len(cells), _TOGETHER):
-                if limited and self.coder.bits > self.most_bits:
+                if self.encoder.bits > self.most_bits:
                     raise EndOfStream
                 some = range(first, min(first + _TOGETHER, len(cells)))
-                for channel in range(len(values)):
+                for channel in range(channels):
                     for i in some:
-                        table = prior.table(rest[i], known[i]) if channel else firsts[i]
-                        known[i].append(code(symbols[i][channel], table))  # type: ignore[arg-type]
+                        before = symbols[i][:channel]
+                        table = prior.table(rest[i], before) if channel else firsts[i]
+                        encode(symbols[i][channel], table)
+                done = some.stop
         finally:
-            for channel, row in enumerate(values):
-                told = [mine[channel] for mine in known if len(mine) > channel]
-                row[cells[: len(told)]] = told
+            values[:, cells[:done]] = source[:, cells[:done]]
 
-    def run(self) -> FrameSymbols:
-        with suppress(EndOfStream):
-            if self.noted:
-                with self.counted('notes'):
-                    self.notes()
-            with self.counted('caption'):
-                self.caption()
-            if self.reference is not None:
-                with self.counted('skip_mask'):
-                    self.still()
-            if self.regional:
-                with self.counted('region'):
-                    self.region = self.blocks(self.region)
-            in_part = [plane for plane in PLANES if plane.selected]
-            walks = [(plane, self.plane) for plane in PLANES if not plane.selected]
-            walks += [(plane, self.first) for plane in in_part if self.region is not None]
-            walks += [(plane, self.plane) for plane in in_part]
-            for plane, walk in walks:
-                with self.counted(plane.name):
-                    walk(plane)
-            with self.counted('residual'):
-                self.residual()
-        return self.out
+    def _residual(self) -> None:
+        control, chosen = self.plan.policy, None
+        if control is not None:
+            chosen = control.residual(self.symbols, self.most_bits - self.encoder.bits)
+        self.encoder.encode_bit(chosen is not None)
+        if chosen is not None:
+            self.symbols.residual = residual.write(self.encoder, chosen, self.most_bits)
 
-    def residual(self) -> None:
-        """Walk the residual, if there is one."""
-        given = None
-        if self.sender is not None:
-            given = self.sender.residual(self.out, self.most_bits - self.coder.bits)
-        reading = self.source is None
-        if self.coder.code(None if reading else int(given is not None), _EVEN):  # type: ignore[arg-type]
-            self.out.residual = residual.code(self.coder, given, self.out.size, self.most_bits)
+
+class StreamReader(_StreamWalk):
+    """
+    Reads the symbols of one frame of working size (W, H) from a stream or a prefix of one.
+
+    ``noted``: notes come before all; ``regional``: a region comes first.
+    """
+
+    def __init__(
+        self,
+        data: bytes,
+        size: tuple[int, int],
+        prior: Prior,
+        reference: FrameSymbols | None = None,
+        *,
+        regional: bool = False,
+        noted: bool = False,
+    ) -> None:
+        super().__init__(size, prior, reference)
+        self.decoder = RangeDecoder(data)
+        self.regional, self.noted = regional, noted
+
+    def read(self) -> FrameSymbols:
+        """Return what is certain; what was not sent of a delta frame is filled in."""
+        self._walk(self.noted, self.regional)
+        return completed(self.symbols, self.reference) if self.reference else self.symbols
+
+    @property
+    def _bits(self) -> float:
+        return self.decoder.bits
+
+    def _notes(self) -> None:
+        rows, columns = self.symbols.planes['fine'].shape[1:]
+        self.symbols.notes = notes.read(self.decoder, (rows, columns))
+
+    def _caption(self) -> None:
+        before = self.reference.caption if self.reference else None
+        self.symbols.caption = words.read(self.decoder, before, self.prior.words)
+
+    def _skip_mask(self) -> None:
+        self._skip(read_map(self.decoder, self._grid))
+
+    def _region(self) -> None:
+        self.region = read_map(self.decoder, self._grid)
+
+    def _selected_plane(self, plane: Plane) -> None:
+        if not self._missing(plane).any():
+            return
+        if self.decoder.decode(_SELDOM):
+            blocks = read_map(self.decoder, self._grid)
+            self._tiers(plane, [blocks, ~blocks])
+        else:
+            self._whole_plane(plane)
+
+    def _cells(self, plane: Plane, cells: Cells, logits: NDArray[np.int64]) -> None:
+        prior, decode = self.prior[plane.name], self.decoder.decode
+        firsts, rest = prior.first_tables(logits), logits.tolist()
+        channels = len(plane.levels)
+        symbols: list[list[int]] = [[] for _ in cells]
+        try:
+            for first in range(0, len(cells), _TOGETHER):
+                some = range(first, min(first + _TOGETHER, len(cells)))
+                for channel in range(channels):
+                    for i in some:
+                        table = prior.table(rest[i], symbols[i]) if channel else firsts[i]
+                        symbols[i].append(decode(table))
+        finally:
+            values = self.symbols.planes[plane.name].reshape(channels, -1)
+            for channel in range(channels):
+                known = [mine[channel] for mine in symbols if len(mine) > channel]
+                values[channel, cells[: len(known)]] = known
+
+    def _residual(self) -> None:
+        if self.decoder.decode_bit():
+            self.symbols.residual = residual.read(self.decoder, self.symbols.size)
 
 
 def encode(
@@ -248,38 +389,13 @@ def encode(
     prior: Prior,
     most_bytes: int,
     reference: FrameSymbols | None = None,
-    sender: Sender | None = None,
+    policy: BudgetPolicy | None = None,
     skip_mask: Blocks | None = None,
     region: Blocks | None = None,
 ) -> tuple[bytes, FrameSymbols]:
-    """
-    Code a frame until ``most_bytes`` are full.
-
-    ``sender`` is asked what to do where the budget ends; ``skip_mask``: the blocks whose known
-    symbols a delta frame does not repeat, None for those that look as in the reference;
-    ``region``: the blocks that come first. Returns the stream, of at most that size, and what was
-    coded, its bits by part.
-    """
-    coder = Encoder()
-    out = FrameSymbols.unknown(symbols.size)
-    # A little more than fits, so that the last bytes are full.
-    most_bits = 8 * most_bytes + _SLACK
-    with _one_thread():
-        regional, noted = region is not None, symbols.notes is not None
-        _Walk(
-            coder,
-            prior,
-            out,
-            symbols,
-            reference,
-            most_bits,
-            sender,
-            skip_mask,
-            region,
-            regional,
-            noted,
-        ).run()
-    return coder.finish()[:most_bytes], out
+    """Write a frame's symbols, see :class:`StreamWriter` and :class:`Plan`."""
+    plan = Plan(most_bytes, policy, skip_mask, region)
+    return StreamWriter(symbols, prior, plan, reference).write()
 
 
 def decode(
@@ -290,17 +406,8 @@ def decode(
     regional: bool = False,
     noted: bool = False,
 ) -> FrameSymbols:
-    """
-    Read what a stream, or any prefix of one, makes certain of a frame of size (W, H).
-
-    ``regional``: a region of it comes first; ``noted``: notes come before all.
-
-    Of a delta frame (with ``reference``) what was not sent is filled from the reference.
-    """
-    out = FrameSymbols.unknown(size)
-    with _one_thread():
-        _Walk(Decoder(data), prior, out, None, reference, regional=regional, noted=noted).run()
-    return out if reference is None else completed(out, reference)
+    """Read a frame's symbols, see :class:`StreamReader`."""
+    return StreamReader(data, size, prior, reference, regional=regional, noted=noted).read()
 
 
 def completed(symbols: FrameSymbols, reference: FrameSymbols) -> FrameSymbols:
@@ -308,7 +415,7 @@ def completed(symbols: FrameSymbols, reference: FrameSymbols) -> FrameSymbols:
     Fill what was not received of a delta frame from its reference.
 
     Layout, coarse depth and coarse tokens are taken where nothing newer came. Fine tokens draw a
-    thing where it was: of those only what stands still is kept, which the walk has seen to.
+    thing where it was: of those only the skipped cells are taken, by the walk.
     """
     planes = {name: grid.copy() for name, grid in symbols.planes.items()}
     for name, grid in symbols.planes.items():

@@ -1,19 +1,19 @@
 """
-The words of a caption on air: symbols of small alphabets, each with odds of its own.
+The words of a caption in the stream: symbols of small alphabets, each with a cdf of its own.
 
-What came before tells something of a word: in a key frame the same word of the thing before, in a
-delta frame that of the reference's caption. The odds are tables in sixteenths of a bit, learnt by
-counting and kept with the prior.
+The word before predicts a word: in a key frame the same word of the thing before, in a delta frame
+the word at the same position of the reference's caption. The tables hold logarithms of
+probabilities in sixteenths of a bit; they are counted in training and stored with the prior.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gsc_ros.codec.caption import BEARINGS, DISTANCES, MAX_OBJECTS, SCENES, THINGS, Caption, Thing
 from gsc_ros.codec.cdf import BIT, cdf
-from gsc_ros.codec.rangecoder import Decoder, Encoder
+from gsc_ros.codec.rangecoder import RangeDecoder, RangeEncoder
 
 FIELDS = {
     'scene': len(SCENES),
@@ -22,11 +22,10 @@ FIELDS = {
     'bearing': len(BEARINGS),
     'distance': len(DISTANCES),
 }
-_EVEN = range(3)  # the table of a coin
-_UNSEEN = 0.5  # of a word that never came: as if it had, half a time
+_HEAD, _THING = ('scene', 'count'), ('kind', 'bearing', 'distance')
+_UNSEEN = 0.5  # counted for each word beforehand, so that none is impossible
 
 Tables = Mapping[str, NDArray[np.int16]]
-Say = Callable[[str, int, int | None], int]
 
 
 def shapes() -> dict[str, tuple[int, int]]:
@@ -39,67 +38,74 @@ def shapes() -> dict[str, tuple[int, int]]:
     return {field: (2 * (n + 1), n) for field, n in FIELDS.items()}
 
 
-def _spell(given: Caption | None, reference: Caption | None, say: Say) -> Caption:
-    """
-    Go over a caption's words, or those that ``say`` comes up with.
-
-    ``say`` gets field, row of its table and the word, None where it is to be read.
-    """
-
-    def word(field: str, symbol: int | None, before: int | None) -> int:
-        row = 0 if before is None else 1 + before
-        return say(field, row + (FIELDS[field] + 1) * (reference is not None), symbol)
-
-    scene = word('scene', given.scene if given else None, reference.scene if reference else None)
-    count = word(
-        'count',
-        len(given.things) if given else None,
-        len(reference.things) if reference else None,
-    )
-    things: list[Thing] = []
-    for i in range(count):
-        thing = given.things[i] if given else None
-        like = things[-1] if things else None
-        if reference is not None:
-            like = reference.things[i] if i < len(reference.things) else None
-        things.append(
-            Thing(
-                word('kind', thing.kind if thing else None, like.kind if like else None),
-                word('bearing', thing.bearing if thing else None, like.bearing if like else None),
-                word(
-                    'distance', thing.distance if thing else None, like.distance if like else None
-                ),
-            )
-        )
-    return Caption(scene, tuple(things))
+def _spelled(caption: Caption) -> list[int]:
+    """List a caption's words: scene, count of things, and the fields of each thing."""
+    words = [caption.scene, len(caption.things)]
+    for thing in caption.things:
+        words += [thing.kind, thing.bearing, thing.distance]
+    return words
 
 
-def code(
-    coder: Encoder | Decoder, given: Caption | None, reference: Caption | None, tables: Tables
-) -> Caption:
-    """Code a caption, or read one (``given`` None), in a delta frame in the light of another."""
+def _field(position: int) -> str:
+    """Name the field of the word at a position of a caption."""
+    if position < len(_HEAD):
+        return _HEAD[position]
+    return _THING[(position - len(_HEAD)) % len(_THING)]
+
+
+def _length(words: list[int]) -> int:
+    """Return how many words a caption has, of which ``words`` are known so far."""
+    return len(_HEAD) + len(_THING) * words[1] if len(words) > 1 else len(_HEAD)
+
+
+def _row(words: list[int], position: int, reference: list[int] | None) -> int:
+    """Return the row of the table for a word: by the word that predicts it."""
     if reference is not None:
-        news = coder.code(None if given is None else int(given != reference), _EVEN)  # type: ignore[arg-type]
-        if not news:
-            return reference
-    return _spell(
-        given,
-        reference,
-        lambda field, row, symbol: coder.code(symbol, cdf(tables[field][row].tolist())),  # type: ignore[arg-type]
-    )
+        known = position < len(reference)
+        return FIELDS[_field(position)] + 1 + (1 + reference[position] if known else 0)
+    known = position >= len(_HEAD) + len(_THING)
+    return 1 + words[position - len(_THING)] if known else 0
 
 
-def learn(captions: Iterable[tuple[Caption, Caption | None]]) -> dict[str, NDArray[np.int16]]:
-    """Count the words of captions, each with that of its reference, if it has one."""
+def _entries(caption: Caption, reference: Caption | None) -> Iterator[tuple[str, int, int]]:
+    """Go over a caption's words: field, row of its table, word."""
+    words = _spelled(caption)
+    before = None if reference is None else _spelled(reference)
+    for position, word in enumerate(words):
+        yield _field(position), _row(words, position, before), word
+
+
+def write(
+    encoder: RangeEncoder, caption: Caption, reference: Caption | None, tables: Tables
+) -> None:
+    """Write a caption; of a delta frame with the caption of its reference."""
+    if reference is not None:
+        encoder.encode_bit(caption != reference)
+        if caption == reference:
+            return
+    for field, row, word in _entries(caption, reference):
+        encoder.encode(word, cdf(tables[field][row].tolist()))
+
+
+def read(decoder: RangeDecoder, reference: Caption | None, tables: Tables) -> Caption:
+    """Read a caption that :func:`write` wrote."""
+    if reference is not None and not decoder.decode_bit():
+        return reference
+    words: list[int] = []
+    before = None if reference is None else _spelled(reference)
+    while len(words) < _length(words):
+        field, row = _field(len(words)), _row(words, len(words), before)
+        words.append(decoder.decode(cdf(tables[field][row].tolist())))
+    things = (words[i : i + len(_THING)] for i in range(len(_HEAD), len(words), len(_THING)))
+    return Caption(words[0], tuple(Thing(*thing) for thing in things))
+
+
+def count(captions: Iterable[tuple[Caption, Caption | None]]) -> dict[str, NDArray[np.int16]]:
+    """Make tables of the words of captions, each with that of its reference if it has one."""
     counts = {field: np.full(shape, _UNSEEN) for field, shape in shapes().items()}
-
-    def count(field: str, row: int, symbol: int | None) -> int:
-        assert symbol is not None
-        counts[field][row, symbol] += 1
-        return symbol
-
     for caption, reference in captions:
-        _spell(caption, reference, count)
+        for field, row, word in _entries(caption, reference):
+            counts[field][row, word] += 1
     return {
         field: np.round(BIT * np.log2(n / n.max(1, keepdims=True))).astype(np.int16)
         for field, n in counts.items()

@@ -283,6 +283,6 @@ def train(
     captions = [s.caption or Caption() for s in symbols]
     pairs: list[tuple[Caption, Caption | None]] = [(caption, None) for caption in captions]
     pairs += [(captions[i], captions[b]) for i, b in enumerate(before) if b is not None]
-    whole |= {f'caption.{field}': table for field, table in words.learn(pairs).items()}
+    whole |= {f'caption.{field}': table for field, table in words.count(pairs).items()}
     Prior.of_weights(whole)  # the sums must be exact
     return save(settings.output / WEIGHTS, whole)
