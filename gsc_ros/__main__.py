@@ -22,11 +22,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO
 
 from gsc_ros import start
-from gsc_ros.graph import GRAPHS, Graph, Node, Values, dds_environment
+from gsc_ros.graph import GRAPHS, Graph, Key, Node, Values, dds_environment
 from gsc_ros.paths import config_dir, prefixes
 from gsc_ros.respawn import Respawn, cause
 
@@ -59,10 +59,11 @@ def parse(words: Sequence[str]) -> dict[str, str]:
 def command(graph: Graph, node: Node, values: Values) -> list[str]:
     """Return the command line of a node."""
     words = [sys.executable, '-m', start.__name__, node.executable]
-    words += ['--ros-args', '-r', f'__node:={node.executable}']
+    namespace, name = node.key(values)
+    words += ['--ros-args', '-r', f'__node:={name}']
     words += ['--log-level', values['log_level'], '--params-file', values['params_file']]
-    if values['namespace']:
-        words += ['-r', f'__ns:=/{values["namespace"]}']
+    if namespace:
+        words += ['-r', f'__ns:=/{namespace}']
     for name, target in graph.remappings(values):
         words += ['-r', f'{name}:={target}']
     for name, value in graph.node_parameters(node, values).items():
@@ -81,36 +82,46 @@ def environment() -> dict[str, str]:
     return dict(os.environ) | dds_environment() | own
 
 
+def _labels(keys: Iterable[Key]) -> dict[Key, str]:
+    """Return what the lines of each process begin with: the name, where no other has it."""
+    names = [name for _, name in keys]
+    return {
+        (namespace, name): name if names.count(name) == 1 else f'{namespace}/{name}'
+        for namespace, name in keys
+    }
+
+
 class Processes:
     """
-    The graph's processes: started together, ended together.
+    The graph's processes, by namespace and name: started together, ended together.
 
     ``respawns``: what is done when one of them ends by itself; one without ends for good.
     """
 
     def __init__(
         self,
-        commands: dict[str, list[str]],
+        commands: Mapping[Key, list[str]],
         output: IO[str],
-        respawns: Mapping[str, Respawn] | None = None,
+        respawns: Mapping[Key, Respawn] | None = None,
     ) -> None:
         self._output = output
+        self._labels = _labels(commands)
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._commands, self._respawns = commands, respawns or {}
-        self._started: dict[str, float] = {}
-        self._due: dict[str, float] = {}  # when one is started again
-        self.children: dict[str, subprocess.Popen[str]] = {}
+        self._started: dict[Key, float] = {}
+        self._due: dict[Key, float] = {}  # when one is started again
+        self.children: dict[Key, subprocess.Popen[str]] = {}
         try:
-            for name in commands:
-                self._start(name)
+            for key in commands:
+                self._start(key)
         except BaseException:
             self.stop()  # those that did start
             raise
 
-    def _start(self, name: str) -> None:
+    def _start(self, key: Key) -> None:
         child = subprocess.Popen(
-            self._commands[name],
+            self._commands[key],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -119,9 +130,9 @@ class Processes:
             env=environment(),
             start_new_session=True,  # Ctrl-C reaches them through us, once
         )
-        self.children[name] = child
-        self._started[name] = time.monotonic()
-        thread = threading.Thread(target=self._relay, args=(name, child), daemon=True)
+        self.children[key] = child
+        self._started[key] = time.monotonic()
+        thread = threading.Thread(target=self._relay, args=(self._labels[key], child), daemon=True)
         thread.start()
         self._threads = [*(one for one in self._threads if one.is_alive()), thread]
 
@@ -138,33 +149,33 @@ class Processes:
 
     def ended(self) -> tuple[str, int] | None:
         """
-        Return name and exit code of a process that has ended for good, or None.
+        Return label and exit code of a process that has ended for good, or None.
 
         One that is to be started again is, once its delay is over.
         """
         now = time.monotonic()
-        for name, child in self.children.items():
-            if name not in self._due:
+        for key, child in self.children.items():
+            if key not in self._due:
                 code = child.poll()
-                if code is not None and not self._again(name, code, cause(code)):
-                    return name, code
-            elif now >= self._due[name]:
-                del self._due[name]
+                if code is not None and not self._again(key, code, cause(code)):
+                    return self._labels[key], code
+            elif now >= self._due[key]:
+                del self._due[key]
                 try:
-                    self._start(name)
+                    self._start(key)
                 except OSError as error:  # no memory, or too many processes
-                    self._again(name, os.EX_OSERR, f'cannot be started: {error}')
+                    self._again(key, os.EX_OSERR, f'cannot be started: {error}')
         return None
 
-    def _again(self, name: str, code: int, why: str) -> bool:
-        """See to it that a process which ended is started again; returns False for not at all."""
+    def _again(self, key: Key, code: int, why: str) -> bool:
+        """Have a process that ended started again later; returns False for not at all."""
         now = time.monotonic()
-        respawn = self._respawns.get(name)
-        delay_s = respawn.after(code, now - self._started[name]) if respawn else None
+        respawn = self._respawns.get(key)
+        delay_s = respawn.after(code, now - self._started[key]) if respawn else None
         if delay_s is None:
             return False
-        self._due[name] = now + delay_s
-        self.say('gsc_ros', f'{name} {why}: started again in {delay_s:g} s')
+        self._due[key] = now + delay_s
+        self.say('gsc_ros', f'{self._labels[key]} {why}: started again in {delay_s:g} s')
         return True
 
     def stop(self) -> None:
@@ -173,11 +184,11 @@ class Processes:
             if child.poll() is None:
                 child.terminate()  # unlike SIGINT no traceback, however early it comes
         deadline = time.monotonic() + _GRACE_S
-        for name, child in self.children.items():
+        for key, child in self.children.items():
             try:
                 child.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                self.say(name, 'does not stop and is killed')
+                self.say(self._labels[key], 'does not stop and is killed')
                 os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
         for thread in self._threads:
@@ -254,16 +265,19 @@ def main(words: Sequence[str] | None = None) -> int:
         print(usage(graph))
         return 0
     try:
-        values = graph.resolve(parse(words))
+        given, warnings = graph.current(parse(words))
+        values = graph.resolve(given)
     except (ValueError, FileNotFoundError) as error:
         print(f'gsc_ros: {error}', file=sys.stderr)
         return 2
+    for warning in warnings:
+        print(f'gsc_ros: {warning}', file=sys.stderr)
     if values.get('rviz') == 'true':
         config = config_dir() / 'teleop.rviz'
         print(f'gsc_ros: rviz:=true needs `ros2 launch`; without it: rviz2 -d {config}')
     nodes = graph.running(values)
-    commands = {node.executable: command(graph, node, values) for node in nodes}
-    respawns = {node.executable: Respawn(graph.respawned(node, values)) for node in nodes}
+    commands = {node.key(values): command(graph, node, values) for node in nodes}
+    respawns = {node.key(values): Respawn(graph.respawned(node, values)) for node in nodes}
     with told_to_stop() as stopping:
         return supervise(Processes(commands, sys.stdout, respawns), stopping)
 

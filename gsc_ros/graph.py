@@ -23,6 +23,7 @@ _DDS_VARIABLES = 'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FIL
 TOPIC = 'topic'  # a source that is not ours: any camera or bag
 
 Values = Mapping[str, str]
+Key = tuple[str, str]  # namespace and name of a node: unique in a graph
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Argument:
     A launch argument: its ``choices``, empty for any, and the ``kind`` of what it sets.
 
     One that sets parameters of nodes and has no ``default`` leaves them to the params file.
+    ``formerly``: its old name, which works with a warning.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Argument:
     description: str
     choices: tuple[str, ...] = ()
     kind: type[str] | type[int] | type[float] | type[bool] = str
+    formerly: str = ''
 
 
 def _switch(name: str, default: str, description: str) -> Argument:
@@ -51,13 +54,21 @@ class Node:
 
     ``parameters``: its parameters by the argument that sets each; ``when``: whether it runs, from
     the values of the arguments. ``always``: it is started again when it ends, whatever the
-    argument ``respawn`` says.
+    argument ``respawn``. ``name``: of the node, empty for that of its executable;
+    ``namespace``: below that of the argument ``namespace``.
     """
 
     executable: str
     parameters: Mapping[str, str] = field(default_factory=dict)
     when: Callable[[Values], bool] = lambda values: True
     always: bool = False
+    name: str = ''
+    namespace: str = ''
+
+    def key(self, values: Values) -> Key:
+        """Return its namespace, without a leading slash, and its name."""
+        parts = values['namespace'], self.namespace
+        return '/'.join(part for part in parts if part), self.name or self.executable
 
 
 SOURCE = (
@@ -74,12 +85,12 @@ SOURCE = (
     _switch('rectify', '', "Take the lens' distortion out of the images"),
     _switch('use_depth', '', 'Take the scale of the depth from depth_topic'),
     Argument('max_rate', '', 'Frames a second at most', kind=float),
-    Argument('key_every', '', 'A key frame after so many frames at most; 0: as few as the scenes '
-             'need', kind=int),
+    Argument('keyframe_interval', '', 'Frames from one key frame to the next at most; 1: key '
+             'frames only, 0: as few as the scenes need', kind=int, formerly='key_every'),
 )  # fmt: skip
 LINK = (Argument('link', '', 'Link profile, see `gsc link-budget --list`'),)
-CODEC = (
-    Argument('preset', '', 'Which streams a frame has', PRESETS),
+PRESET = (Argument('preset', '', 'Which streams a frame has', PRESETS),)
+NETWORKS = (
     Argument('threads', '', 'CPU threads of the networks, of encoder and decoder each', kind=int),
 )
 BUDGET = (Argument('budget_bytes', '', 'Bytes of a frame on air, 40 to 2000', kind=int),)
@@ -131,14 +142,14 @@ ENCODER_NODE = Node(
             'rectify',
             'use_depth',
             'max_rate',
-            'key_every',
+            'keyframe_interval',
             'threads',
         )
     },
 )
 # Without it nothing moves, and it stops the robot at its start.
 GUARD_NODE = Node('guard', {'stamped': 'stamped'}, always=True)
-DECODER_NODE = Node('decoder', {'preset': 'preset', 'threads': 'threads'})
+DECODER_NODE = Node('decoder', {'threads': 'threads'})
 CLOCK_NODE = Node('clock', {'speed': 'clock_speed'}, lambda values: values['clock_speed'] != '0')
 _ROBOT = {'command_timeout_s': 'command_timeout_s', 'stamped': 'stamped'}
 _END = {'profile': 'link'} | {argument.name: argument.name for argument in TRANSPORT}
@@ -152,7 +163,7 @@ REMAPPINGS = (
 
 @dataclass(frozen=True)
 class Graph:
-    """What one launch file starts; ``title`` says it in a line."""
+    """What one launch file starts; ``title`` describes it in a line."""
 
     title: str
     arguments: tuple[Argument, ...]
@@ -192,6 +203,27 @@ class Graph:
         if values.get('source') in ('images', 'video') and not values['path'] and not own:
             raise ValueError(f'source:={values["source"]} needs path:=<folder or film>')
         return values
+
+    def current(self, given: Values) -> tuple[dict[str, str], list[str]]:
+        """Return the arguments under their names of today, and a warning for each old one."""
+        today = {a.formerly: a.name for a in self.arguments if a.formerly}
+        out, warnings = {}, []
+        for name, value in given.items():
+            new = today.get(name, name)
+            if name == 'preset' and not self._argument('preset'):
+                warnings.append('argument preset is not used any more: frames carry their preset')
+                continue
+            if new != name:
+                warnings.append(f'argument {name} is now called {new}: use the new name')
+                if new in given:
+                    continue
+            out[new] = value
+        return out, warnings
+
+    def old_names(self) -> set[str]:
+        """Return the names of arguments that :meth:`current` replaces."""
+        names = {a.formerly for a in self.arguments if a.formerly}
+        return names if self._argument('preset') else names | {'preset'}
 
     def nearest(self, name: str) -> str | None:
         """Return the argument whose name is most like another name, or None for none like it."""
@@ -241,14 +273,14 @@ class Graph:
         return node.always or values['respawn'] == 'true'
 
     def describe(self, argument: Argument) -> str:
-        """Say what an argument does, what it takes, and what holds where it is not given."""
+        """Describe an argument: what it does, its choices, and what holds without it."""
         choices = f' ({", ".join(argument.choices)})' if argument.choices else ''
         shipped = '' if argument.default else self._shipped(argument.name)
         default = f'. Not given: as in params_file, {shipped} in ours' if shipped else ''
         return f'{argument.description}{choices}{default}'
 
     def _shipped(self, argument: str) -> str:
-        """Return what the shipped params file says of what an argument sets; empty for nothing."""
+        """Return the value in the shipped params file that an argument sets; empty for none."""
         file = yaml.safe_load((config_dir() / 'teleop_link.yaml').read_text())
         for node in self.nodes:
             for name, by in node.parameters.items():
@@ -258,7 +290,7 @@ class Graph:
         return ''
 
     def remappings(self, values: Values) -> list[tuple[str, str]]:
-        """Return the topics that are called otherwise."""
+        """Return the topics that get another name, and that name."""
         pairs = [(name, values[a]) for name, a in REMAPPINGS if self._argument(a)]
         return [(name, target) for name, target in pairs if name != target]
 
@@ -269,7 +301,7 @@ class Graph:
 GRAPHS = {
     'teleop_link': Graph(
         'robot, simulated link and ground on one machine',
-        (*SOURCE, *LINK, *CODEC, *BUDGET, *COMMANDS, *STAMPED, *RUN, *CLOCK, *RVIZ),
+        (*SOURCE, *LINK, *PRESET, *NETWORKS, *BUDGET, *COMMANDS, *STAMPED, *RUN, *CLOCK, *RVIZ),
         (
             CAMERA_NODE,
             ENCODER_NODE,
@@ -281,12 +313,12 @@ GRAPHS = {
     ),
     'robot': Graph(
         "the robot's end of a real link",
-        (*SOURCE, *LINK, *TRANSPORT, *CODEC, *BUDGET, *COMMANDS, *STAMPED, *RUN),
+        (*SOURCE, *LINK, *TRANSPORT, *PRESET, *NETWORKS, *BUDGET, *COMMANDS, *STAMPED, *RUN),
         (CAMERA_NODE, ENCODER_NODE, Node('link_robot', {**_END, **_ROBOT}), GUARD_NODE),
     ),
     'ground': Graph(
         "the operator's end of a real link",
-        (*LINK, *TRANSPORT, *CODEC, *STAMPED, *RUN, *RVIZ),
+        (*LINK, *TRANSPORT, *NETWORKS, *STAMPED, *RUN, *RVIZ),
         (Node('link_ground', {**_END, 'stamped': 'stamped'}), DECODER_NODE),
     ),
 }
@@ -300,5 +332,5 @@ def dds_profile() -> tuple[str, str]:
 
 
 def dds_environment() -> dict[str, str]:
-    """Return the variables the nodes need: :func:`dds_profile`, unless you say otherwise."""
+    """Return the variables the nodes need: :func:`dds_profile`, unless one is set already."""
     return {} if any(name in os.environ for name in _DDS_VARIABLES) else dict([dds_profile()])

@@ -66,15 +66,21 @@ class Ended:
 
 def start(context: LaunchContext, graph: Graph) -> list[LaunchDescriptionEntity]:
     """Make the nodes from the arguments' values."""
-    values = graph.resolve(
-        {name: context.launch_configurations[name] for name in graph.defaults()}
+    given, warnings = graph.current(
+        {
+            name: value
+            for name, value in context.launch_configurations.items()
+            if name in graph.old_names() or value != graph.defaults().get(name, value)
+        }
     )
+    values = graph.resolve(given)
     # Launch takes any argument; one like ours is most likely misspelt.
-    entities: list[LaunchDescriptionEntity] = [
-        LogInfo(msg=f'argument {name} is unknown and not used: did you mean {near}?')
+    warnings += [
+        f'argument {name} is unknown and not used: did you mean {near}?'
         for name in context.launch_configurations
-        if name not in graph.defaults() and (near := graph.nearest(name))
+        if name not in (*graph.defaults(), *graph.old_names()) and (near := graph.nearest(name))
     ]
+    entities: list[LaunchDescriptionEntity] = [LogInfo(msg=warning) for warning in warnings]
     # First, so that nothing runs yet where RViz is missing.
     if values.get('rviz') == 'true':
         entities.append(
@@ -95,8 +101,8 @@ def start(context: LaunchContext, graph: Graph) -> list[LaunchDescriptionEntity]
         Node(
             package=PACKAGE,
             executable=node.executable,
-            name=node.executable,
-            namespace=values['namespace'],
+            name=node.key(values)[1],
+            namespace=node.key(values)[0],
             parameters=[
                 values['params_file'],
                 {
@@ -108,7 +114,7 @@ def start(context: LaunchContext, graph: Graph) -> list[LaunchDescriptionEntity]
             remappings=graph.remappings(values),
             arguments=['--ros-args', '--log-level', values['log_level']],
             output='screen',
-            on_exit=Ended(node.executable, Respawn(graph.respawned(node, values))),
+            on_exit=Ended(node.key(values)[1], Respawn(graph.respawned(node, values))),
         )
         for node in graph.running(values)
     ]
@@ -135,7 +141,7 @@ def describe(name: str) -> LaunchDescription:
             ),
             *(SetEnvironmentVariable(k, v) for k, v in dds_environment().items()),
             SetEnvironmentVariable(PARENT, str(os.getpid())),
-            # At SIGINT launch takes it that the terminal has told the nodes, and waits for 5 s.
+            # At SIGINT launch assumes that the nodes got it from the terminal, and waits for 5 s.
             RegisterEventHandler(OnShutdown(on_shutdown=[EmitEvent(event=_terminate())])),
             OpaqueFunction(function=start, args=[graph]),
         ]

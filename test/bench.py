@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import numpy as np
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from gsc_ros.msg import SemanticFrame
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
@@ -143,3 +143,16 @@ def info(size=(96, 64), stamp=(1700000000, 987654321)):
     message.k = [focal, 0.0, x, 0.0, focal, y, 0.0, 0.0, 1.0]
     message.p = [focal, 0.0, x, 0.0, 0.0, focal, y, 0.0, 0.0, 0.0, 1.0, 0.0]
     return message
+
+
+def stamped(bench, seed=0, ago=0.0, pixels=None):
+    """An image of so many seconds ago."""
+    now = bench.peer.get_clock().now().nanoseconds - round(1e9 * ago)
+    message = image(seed, stamp=divmod(now, 10**9))
+    if pixels is not None:
+        message = convert.to_image(pixels, 'rgb8', message.header)
+    return message
+
+
+def warned(*texts):
+    return lambda lv, m, v: lv == DiagnosticStatus.WARN and all(text in m for text in texts)

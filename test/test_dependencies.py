@@ -48,7 +48,8 @@ LIBRARIES = {
 EVALUATION = {'h5py', 'matplotlib', 'transformers'}
 TESTING = {'hypothesis', 'pytest'}
 # ROS packages that no wheel on PyPI has: the code does without.
-NOT_IN_WHEELS = {'launch', 'launch_ros', 'vision_msgs'}
+NOT_IN_WHEELS = {'diagnostic_updater', 'launch', 'launch_ros', 'vision_msgs'}
+ROS = {'diagnostic_updater', 'launch', 'launch_ros', 'rclpy'}  # beside messages
 # Modules of ours that are only imported where an extra is asked for.
 LAZY_FILES = {
     'gsc_ros/evaluation/judges/transformers.py',
@@ -57,7 +58,7 @@ LAZY_FILES = {
 
 
 def is_ros(module):
-    return module in ('rclpy', 'launch', 'launch_ros') or module.endswith(('_msgs', '_interfaces'))
+    return module in ROS or module.endswith(('_msgs', '_interfaces'))
 
 
 def imports(path):

@@ -279,4 +279,4 @@ def test_the_simulated_robot_takes_both_types(bench, stranger, tmp_path):
     bench.wait(lambda: camera.active)
     teleop = stranger.publishes(TwistStamped, topics.CMD_VEL)
     bench.wait(lambda: teleop.publish(velocity(TwistStamped, 0.7)) or camera._command)
-    assert camera._command == (0.7, 0.0)
+    assert camera._command.message == (0.7, 0.0)

@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from bench import image
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from gsc_ros.msg import LinkStatus, SemanticFrame
+from gsc_ros.msg import DecoderStatus, LinkStatus, SemanticFrame
 from rclpy.lifecycle import TransitionCallbackReturn
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
@@ -63,7 +62,7 @@ def watched(bench, tmp_path):
         LinkStatus, topics.STATUS, topics.LATCHED
     )
     publishers[topics.CAPTION] = bench.peer.create_publisher(String, topics.CAPTION, topics.IMAGES)
-    node = bench.add(Monitor, output=str(tmp_path / 'run'), picture_every_s=0.1)
+    node = bench.add(Monitor, output=str(tmp_path / 'run'), image_interval_s=0.1)
     for topic, publisher in publishers.items():
         bench.wait(publisher.get_subscription_count, f'the monitor hears {topic}')
     return bench, node, publishers, tmp_path / 'run'
@@ -90,7 +89,7 @@ def test_a_run_leaves_images_summary_and_a_bag(watched):
     bench, node, publishers, folder = watched
     status = LinkStatus(profile='lab', rate_bps=8000.0, delay_s=0.5, loss=0.25)
     publishers[topics.STATUS].publish(status)
-    bench.wait(lambda: node._status is not None)
+    bench.wait(lambda: topics.STATUS in node._statuses)
     show(bench, node, publishers, folder, (100, 5))
     show(bench, node, publishers, folder, (101, 5))
     bench.remove(node)
@@ -146,27 +145,38 @@ def test_the_line_says_age_rates_loss_bytes_and_time(watched, capfd):
     publishers[topics.STATUS].publish(
         LinkStatus(profile='lab', rate_bps=8e3, offered_bps=9e3, used_bps=7e3, loss=0.25)
     )
-    diagnostics = bench.peer.create_publisher(DiagnosticArray, '/diagnostics', 10)
-    bench.wait(lambda: diagnostics.get_subscription_count() > 1)
-    values = [KeyValue(key='decode_ms', value='321')]
-    name = f'{bench.namespace.strip("/")}/decoder: gsc_ros'
-    array = DiagnosticArray(status=[DiagnosticStatus(name=name, values=values)])
-    bench.wait(lambda: diagnostics.publish(array) or node._decoder, 'the decoder is heard')
+    decoder = bench.peer.create_publisher(DecoderStatus, topics.DECODER_STATUS, topics.LATCHED)
+    decoder.publish(DecoderStatus(decode_ms=321.0, unchanged_s=30.0))
+    bench.wait(lambda: {topics.STATUS, topics.DECODER_STATUS} <= node._statuses.keys())
     show(bench, node, publishers, folder, divmod(now - 2_000_000_000, 1_000_000_000))
     capfd.readouterr()
-    node._say()
+    node._print_status()
     line = capfd.readouterr().out.splitlines()[-1]
     assert 'lab: 9.00 kbps offered, 7.00 used of 8.00' in line
     assert 'loss 25 %' in line and '200 B a frame' in line and 'decode 321 ms' in line
     age = float(line.split('frame age')[1].split()[0])
-    assert 2.0 <= age < 60.0
-    for stop, said in (
+    assert 32.0 <= age < 90.0  # from the last change of a pixel
+    for stop, text in (
         (LinkStatus.STOP_SENT, 'STOP on its way'),
         (LinkStatus.STOP_HELD, 'STOP held'),
     ):
-        node._status.stop = stop
-        node._say()
-        assert capfd.readouterr().out.startswith(said)
+        node._statuses[topics.STATUS].stop = stop
+        node._print_status()
+        assert capfd.readouterr().out.startswith(text)
+
+
+def test_frames_of_a_preset_without_maps_are_shown_once_newer_ones_are(watched):
+    bench, node, publishers, folder = watched
+    for second in range(100, 104):
+        parts = shown_set((second, 5))
+        for topic in (topics.IMAGE, topics.RECEIVED, topics.DECODED):
+            publishers[topic].publish(parts[topic])
+            bench.wait(lambda n=second, topic=topic: topic in node._sets.get((n, 5), {}))
+    bench.wait(lambda: node._shown == (101, 5))
+    bench.wait(lambda: len(list(folder.glob('*.png'))) > 0, 'an image is saved')
+    bench.remove(node)
+    summary = json.loads((folder / 'summary.json').read_text())
+    assert 'depth AbsRel' not in summary['figures']
 
 
 def test_a_frame_without_truth_or_original_does_no_harm(watched):

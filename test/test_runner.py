@@ -288,7 +288,8 @@ def python(code):
 def test_lines_carry_their_process_and_an_end_its_code(mark):
     output = io.StringIO()
     processes = runner.Processes(
-        {'one': python(SLEEP), 'two': python('print("bye"); raise SystemExit(3)')}, output
+        {('', 'one'): python(SLEEP), ('', 'two'): python('print("bye"); raise SystemExit(3)')},
+        output,
     )
     assert runner.supervise(processes, threading.Event()) == 3
     said = output.getvalue()
@@ -315,9 +316,11 @@ def test_what_crashes_is_started_again_and_the_others_live_on(mark, quick):
     output = io.StringIO()
     crash = 'import os; print("up", flush=True); os.kill(os.getpid(), 9)'
     processes = runner.Processes(
-        {'one': python(SLEEP), 'two': python(crash)}, output, {'two': respawn.Respawn()}
+        {('', 'one'): python(SLEEP), ('', 'two'): python(crash)},
+        output,
+        {('', 'two'): respawn.Respawn()},
     )
-    one = processes.children['one']
+    one = processes.children['', 'one']
     stopping, thread, codes = watched(processes)
     wait(lambda: output.getvalue().count('[two] up') >= 4, 'it is started four times')
     assert one.poll() is None
@@ -333,9 +336,9 @@ def test_what_crashes_is_started_again_and_the_others_live_on(mark, quick):
 def test_what_cannot_begin_ends_all_though_it_would_be_started_again(mark, quick):
     output = io.StringIO()
     processes = runner.Processes(
-        {'one': python(SLEEP), 'two': python('raise SystemExit(1)')},
+        {('', 'one'): python(SLEEP), ('', 'two'): python('raise SystemExit(1)')},
         output,
-        {'one': respawn.Respawn(), 'two': respawn.Respawn()},
+        {('', 'one'): respawn.Respawn(), ('', 'two'): respawn.Respawn()},
     )
     assert runner.supervise(processes, threading.Event()) == 1
     assert '[gsc_ros] two has ended with exit code 1: stopping the others' in output.getvalue()
@@ -343,7 +346,9 @@ def test_what_cannot_begin_ends_all_though_it_would_be_started_again(mark, quick
 
 def test_what_cannot_be_started_again_yet_is_tried_later(mark, quick, monkeypatch):
     output = io.StringIO()
-    processes = runner.Processes({'one': python('')}, output, {'one': respawn.Respawn()})
+    processes = runner.Processes(
+        {('', 'one'): python('')}, output, {('', 'one'): respawn.Respawn()}
+    )
     start, tries = runner.Processes._start, []
 
     def no_memory(self, name):
@@ -363,13 +368,15 @@ def test_what_cannot_be_started_again_yet_is_tried_later(mark, quick, monkeypatc
 
 def test_an_end_by_a_signal_is_the_code_of_a_shell(mark):
     processes = runner.Processes(
-        {'one': python('import os; os.kill(os.getpid(), 9)')}, io.StringIO()
+        {('', 'one'): python('import os; os.kill(os.getpid(), 9)')}, io.StringIO()
     )
     assert runner.supervise(processes, threading.Event()) == 128 + signal.SIGKILL
 
 
 def test_an_end_without_a_fault_is_still_the_end_of_all(mark):
-    processes = runner.Processes({'one': python(SLEEP), 'two': python('')}, io.StringIO())
+    processes = runner.Processes(
+        {('', 'one'): python(SLEEP), ('', 'two'): python('')}, io.StringIO()
+    )
     assert runner.supervise(processes, threading.Event()) == 1
 
 
@@ -377,7 +384,7 @@ def test_what_does_not_stop_is_killed(mark, monkeypatch):
     monkeypatch.setattr(runner, '_GRACE_S', 0.3)
     output = io.StringIO()
     deaf = f'import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}'
-    processes = runner.Processes({'deaf': python(deaf)}, output)
+    processes = runner.Processes({('', 'deaf'): python(deaf)}, output)
     wait(lambda: 'awake' in output.getvalue(), 'it is deaf')
     processes.stop()
     assert '[deaf] does not stop and is killed' in output.getvalue()
@@ -385,7 +392,9 @@ def test_what_does_not_stop_is_killed(mark, monkeypatch):
 
 def test_a_process_that_cannot_start_leaves_no_others(mark):
     with pytest.raises(FileNotFoundError):
-        runner.Processes({'one': python(SLEEP), 'two': ['/no/such/program']}, io.StringIO())
+        runner.Processes(
+            {('', 'one'): python(SLEEP), ('', 'two'): ['/no/such/program']}, io.StringIO()
+        )
 
 
 class Unread(io.StringIO):
@@ -395,5 +404,7 @@ class Unread(io.StringIO):
 
 def test_nobody_reading_neither_blocks_nor_orphans(mark):
     flood = 'for i in range(100000): print("a line that nobody reads")'
-    processes = runner.Processes({'one': python(SLEEP), 'loud': python(flood)}, Unread())
+    processes = runner.Processes(
+        {('', 'one'): python(SLEEP), ('', 'loud'): python(flood)}, Unread()
+    )
     assert runner.supervise(processes, threading.Event()) == 1

@@ -101,14 +101,17 @@ def run(args: argparse.Namespace) -> int:
     from gsc_ros.graph import GRAPHS, Node
 
     graph = GRAPHS['teleop_link']
-    values = graph.resolve(parse(args.arguments))
+    given, warnings = graph.current(parse(args.arguments))
+    values = graph.resolve(given)
+    for warning in warnings:
+        print(f'gsc demo: {warning}', file=sys.stderr)
     output = args.output.resolve()
     if not (math.isfinite(args.seconds) and args.seconds > 0):
         raise ValueError(f'--seconds {args.seconds:g}: give more than 0')
     clear(output)
     monitor = Node('monitor', {'output': 'output'})
     nodes = [*graph.running(values), monitor]
-    commands = {n.executable: command(graph, n, {**values, 'output': str(output)}) for n in nodes}
+    commands = {n.key(values): command(graph, n, {**values, 'output': str(output)}) for n in nodes}
     line = StatusLine()
     with told_to_stop() as stopping:
         processes = Processes(commands, line)  # type: ignore[arg-type]

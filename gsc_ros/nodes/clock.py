@@ -1,8 +1,8 @@
 """
-Simulated time: publishes /clock, so many times as fast as time passes.
+Simulated time: publishes /clock, at a multiple of real time.
 
-Nodes with use_sim_time then live through a pass of hours, or a light time of minutes, in seconds.
-Computing takes as long as ever, so that coding an image takes the longer by that clock.
+Nodes with use_sim_time then go through a pass of hours, or a light time of minutes, in seconds.
+Computing is not faster, so that coding an image takes longer by that clock.
 """
 
 if __name__ == '__main__':  # first, so that a signal finds its handler before slow imports
@@ -27,7 +27,7 @@ _PERIOD_S = 0.01
 
 @dataclass(frozen=True)
 class ClockParameters(Parameters):
-    """What the clock can be told."""
+    """Parameters of the clock."""
 
     speed: int = parameter(
         0, 'Simulated seconds in a second; 0: time stands still', 0, 10_000, read_only=True
@@ -46,32 +46,22 @@ class ClockNode(lifecycle.GscNode[ClockParameters]):
         super().__init__('clock', **options)
 
     def setup(self) -> None:
-        """Offer the time."""
+        """Make the publisher."""
         self._ticks = self.create_publisher(ClockMessage, '/clock', topics.SENSOR)
         self.now_ns = 0
 
     def start(self) -> None:
-        """Let time begin."""
-        self._begun = time.monotonic()
-        self._timer = self.create_timer(
-            _PERIOD_S, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME)
-        )
-
-    def stop(self) -> None:
-        """Let time stand still."""
-        self.destroy_timer(self._timer)
-
-    def teardown(self) -> None:
-        """Take the publisher down."""
-        self.destroy_publisher(self._ticks)
+        """Begin at the start time."""
+        self._began = time.monotonic()
+        self.create_timer(_PERIOD_S, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _tick(self) -> None:
-        passed = time.monotonic() - self._begun
+        passed = time.monotonic() - self._began
         self.now_ns = self.values.start_s * 10**9 + round(passed * self.values.speed * 1e9)
         self._ticks.publish(ClockMessage(clock=time_of(self.now_ns)))
 
     def diagnose(self) -> Report:
-        """Say how fast time goes."""
+        """Return speed and time."""
         return Report(OK, 'ok', {'speed': self.values.speed, 'simulated s': self.now_ns * 1e-9})
 
 

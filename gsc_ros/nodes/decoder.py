@@ -1,8 +1,8 @@
 """
-The ground's end: semantic frames in; image, depth, classes and trust out.
+The decoder on the ground: semantic frames in; image, depth, classes and trust out.
 
 Subscribes link/image/gsc and link/camera_info; publishes decoded/*, every message of a frame with
-the robot's acquisition stamp and frame_id.
+the robot's acquisition stamp and frame_id, and its status.
 """
 
 if __name__ == '__main__':  # first, so that a signal finds its handler before slow imports
@@ -22,36 +22,43 @@ from rclpy.publisher import Publisher
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Empty, Header, String
 
-from gsc_ros.codec.bitstream import PRESETS, MissingReferenceError
+from gsc_ros.codec.bitstream import PRESETS, MissingReferenceError, read_header
 from gsc_ros.labels import LABELS, UNLABELLED, colourise
-from gsc_ros.msg import LinkStatus, SemanticFrame
+from gsc_ros.msg import DecoderStatus, LinkStatus, SemanticFrame
 from gsc_ros.ros import convert, lifecycle, topics
 from gsc_ros.ros.diagnostics import OK, STALE, WARN, Drops, Rate, Report, Troubles
 from gsc_ros.ros.images.camera_info import CameraInfos, calibrated, scaled_info
-from gsc_ros.ros.parameters import Parameters, parameter
+from gsc_ros.ros.parameters import NetworkParameters, parameter
+from gsc_ros.ros.status import status_of
 from gsc_ros.ros.worker import NewestWorker
 
 if TYPE_CHECKING:  # torch is imported when the node is configured
-    from gsc_ros.codec import DecodedFrame
+    from gsc_ros.codec import DecodedFrame, FilmDecoder
 
 _AHEAD_S = 1.0  # that images may lie in the future
-_IMAGES = {
+_ENCODINGS = {
     topics.DECODED: 'rgb8',
     topics.DECODED_DEPTH: '32FC1',
     topics.DECODED_SEGMENTATION: 'mono8',
     topics.DECODED_COLOUR: 'rgb8',
     topics.TRUST: 'mono8',
 }
+_COUNTS = (
+    'frames_received',
+    'frames_without_subscriber',
+    'frames_truncated',
+    'frames_decoded',
+    'keyframes_requested',
+)
 
 
 @dataclass(frozen=True)
-class DecoderParameters(Parameters):
-    """What the decoder can be told."""
+class DecoderParameters(NetworkParameters):
+    """Parameters of the decoder."""
 
-    preset: str = parameter('gsc', 'Which streams a frame has', choices=PRESETS, read_only=True)
     steps: int = parameter(
         0,
-        'Steps of the rectified flow that draws the image; 0 shows the deterministic one',
+        'Steps of the rectified flow that generates the image; 0: the deterministic image',
         0,
         8,
     )
@@ -62,12 +69,19 @@ class DecoderParameters(Parameters):
         0.0,
         1e9,
     )
-    stale_after_s: float = parameter(5.0, 'Say STALE when no frame came for so long', 0.1, 36000.0)
-    threads: int = parameter(1, 'CPU threads of the networks', 1, 64, read_only=True)
-    weights: str = parameter(
-        '', "Folder of weights; empty for the shipped ones, 'random' for untrained (tests)",
-        read_only=True,
-    )  # fmt: skip
+    stale_after_s: float = parameter(5.0, 'STALE when no frame came for so long', 0.1, 36000.0)
+    preset: str = parameter(
+        '', 'Of no effect', read_only=True, deprecated='every frame carries its preset'
+    )
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The image that was published last: ``unchanged_s`` is for how long no pixel had changed."""
+
+    header: Header
+    preset: str
+    unchanged_s: float
 
 
 def _began_anew(frame: SemanticFrame, before: SemanticFrame) -> bool:
@@ -88,7 +102,12 @@ def label_message() -> tuple[type, str, Any]:
 
 
 class Decoder(lifecycle.GscNode[DecoderParameters]):
-    """Decodes the newest frame while anybody looks."""
+    """
+    Decodes the newest frame while somebody subscribes to what is decoded.
+
+    The executor's thread takes messages, a worker's thread decodes. What one hands to the other is
+    immutable and replaced as a whole: ``_link``, ``_key``, ``_shown``, ``values``.
+    """
 
     Parameters = DecoderParameters
 
@@ -97,74 +116,76 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
 
     def setup(self) -> None:
         """Load the codec."""
-        from gsc_ros.codec import FilmDecoder, SemanticCodec
-
-        v = self.values
-        self._film = FilmDecoder(SemanticCodec.load(v.preset, v.weights or None, v.threads))
+        self._decoders: dict[str, FilmDecoder] = {}
+        self._decoder(PRESETS[0])  # so that a mistake shows now
         self._images: dict[str, Publisher] = {
-            topic: self.create_publisher(Image, topic, topics.IMAGES) for topic in _IMAGES
+            topic: self.create_publisher(Image, topic, topics.IMAGES) for topic in _ENCODINGS
         }
-        self._info_outputs = [
-            self.create_publisher(CameraInfo, topic, topics.IMAGES)
-            for topic in (topics.DECODED_INFO, topics.DECODED_DEPTH_INFO)
-        ]
+        self._infos_out: dict[str, Publisher] = {
+            topic: self.create_publisher(CameraInfo, info, topics.IMAGES)
+            for topic, info in (
+                (topics.DECODED, topics.DECODED_INFO),
+                (topics.DECODED_DEPTH, topics.DECODED_DEPTH_INFO),
+            )
+        }
         self._caption = self.create_publisher(String, topics.CAPTION, topics.IMAGES)
         self._missed = self.create_publisher(Empty, topics.KEY_MISSED, topics.NEWEST)
+        self._status = self.create_publisher(DecoderStatus, topics.DECODER_STATUS, topics.LATCHED)
         kind, topic, labels = label_message()
         self._labels: Publisher = self.create_publisher(kind, topic, topics.LATCHED)
         self._labels.publish(labels)
-        self._counts = {'received': 0, 'decoded': 0, 'unread': 0, 'truncated': 0}
+        self._counts = dict.fromkeys(_COUNTS, 0)
         self._drops, self._troubles = Drops(self, 'frame'), Troubles(self)
-        self._status: LinkStatus | None = None
         self._infos = CameraInfos()
-        self._key: SemanticFrame | None = None  # the newest that came, drawn or not
-        self._last: SemanticFrame | None = None  # that was drawn
+        self._shown: Shown | None = None
         self._last_frame = -np.inf
         self._decode_ms = float('nan')
-        self._shown: Header | None = None
-        self._unchanged_s = 0.0  # of the shown image
-        self._frames = Rate()
-        self._bits = Rate()
+        self._frames, self._bits = Rate(), Rate()
 
     def start(self) -> None:
         """Subscribe."""
+        self._link: LinkStatus | None = None
+        self._key: SemanticFrame | None = None  # the newest that came, decoded or not
+        self._last: SemanticFrame | None = None  # the frame that was decoded last
+        for decoder in self._decoders.values():
+            decoder.forget()
         self._worker = NewestWorker(self._decode, self._drops.note)
-        self._inputs = [
-            # First, so that a frame's camera_info is known before the frame.
-            self.create_subscription(
-                CameraInfo, topics.RECEIVED_INFO, self._infos.add, topics.IMAGES
-            ),
-            self.create_subscription(
-                SemanticFrame, topics.RECEIVED, self._on_frame, topics.NEWEST
-            ),
-            self.create_subscription(LinkStatus, topics.STATUS, self._on_status, topics.LATCHED),
-        ]
-
-    def stop(self) -> None:
-        """Unsubscribe and let the frame at work finish."""
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
-        self._worker.close()
+        self.add_cleanup(self._worker.close)  # the frame at work is finished
+        # First, so that a frame's camera_info is known before the frame.
+        self.create_subscription(CameraInfo, topics.RECEIVED_INFO, self._infos.add, topics.IMAGES)
+        self.create_subscription(SemanticFrame, topics.RECEIVED, self._on_frame, topics.NEWEST)
+        self.create_subscription(LinkStatus, topics.STATUS, self._on_status, topics.LATCHED)
 
     def teardown(self) -> None:
-        """Let go of the networks."""
-        outputs = [
-            *self._images.values(), *self._info_outputs, self._caption, self._missed, self._labels,
-        ]  # fmt: skip
-        for publisher in outputs:
-            self.destroy_publisher(publisher)
-        del self._film
+        """Free the networks."""
+        del self._decoders
+
+    # On the executor's thread
 
     def _on_status(self, message: LinkStatus) -> None:
-        self._status = message
+        self._link = message
 
-    def _judge_age(self, message: SemanticFrame) -> None:
+    def _on_frame(self, message: SemanticFrame) -> None:
+        now = time.monotonic()
+        self._check_age(message)
+        self._last_frame = now
+        self._counts['frames_received'] += 1
+        self._bits.add(now, 8 * len(message.data))
+        if message.frame_type == SemanticFrame.KEY and not message.truncated:
+            self._key = message
+        outputs = [*self._images.values(), *self._infos_out.values(), self._caption]
+        if any(p.get_subscription_count() for p in outputs):
+            self._worker.offer(message)
+        else:
+            self._counts['frames_without_subscriber'] += 1
+
+    def _check_age(self, message: SemanticFrame) -> None:
         """Warn of an image that is older, or newer, than the link accounts for."""
-        most_s, delay_s, sending_s = self.values.image_max_age_s, 0.0, 0.0
-        if self._status is not None:
-            delay_s = self._status.delay_s
-            if self._status.rate_bps:
-                sending_s = 8 * len(message.data) / self._status.rate_bps
+        most_s, delay_s, sending_s, link = self.values.image_max_age_s, 0.0, 0.0, self._link
+        if link is not None:
+            delay_s = link.delay_s
+            if link.rate_bps:
+                sending_s = 8 * len(message.data) / link.rate_bps
         age_s = self._clock_s() - convert.seconds(message.header.stamp)
         if most_s and not delay_s - _AHEAD_S <= age_s <= delay_s + sending_s + most_s:
             how = f'{age_s:.1f} s old' if age_s > 0 else f'stamped {-age_s:.1f} s in the future'
@@ -178,114 +199,131 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
     def _clock_s(self) -> float:
         return 1e-9 * self.get_clock().now().nanoseconds
 
-    def _on_frame(self, message: SemanticFrame) -> None:
-        now = time.monotonic()
-        self._judge_age(message)
-        self._last_frame = now
-        self._counts['received'] += 1
-        self._bits.add(now, 8 * len(message.data))
-        if message.frame_type == SemanticFrame.KEY and not message.truncated:
-            self._key = message
-        outputs = [*self._images.values(), *self._info_outputs, self._caption]
-        if any(p.get_subscription_count() for p in outputs):
-            self._worker.offer(message)
-        else:
-            self._counts['unread'] += 1
+    # On the worker's thread
+
+    def _decoder(self, preset: str) -> 'FilmDecoder':
+        """Return the decoder of a preset; it is loaded for its first frame."""
+        from gsc_ros.codec import FilmDecoder, SemanticCodec
+
+        if preset not in self._decoders:
+            v = self.values
+            codec = SemanticCodec.load(preset, v.weights or None, v.threads)
+            self._decoders[preset] = FilmDecoder(codec)
+        return self._decoders[preset]
 
     def _decode(self, message: SemanticFrame) -> None:
         start = time.monotonic()
-        frame = self._drawn(message)
-        header = message.header
-        self._caption.publish(
-            String(data=frame.caption)
-        )  # first: it has no stamp to be matched by
-        images: dict[str, NDArray] = {
+        frame = self._read(message)
+        # First: it has no stamp by which it could be matched.
+        self._caption.publish(String(data=frame.caption))
+        self._publish(frame, message.header)
+        now = time.monotonic()
+        self._decode_ms = 1000 * (now - start)
+        self._frames.add(now)
+        unchanged_s = frame.notes.timing.frozen_s if frame.notes else 0.0
+        self._shown = Shown(message.header, frame.header.preset, unchanged_s)
+        if frame.notes and frame.notes.warning:
+            self._troubles.note('image', f'the robot reports: {frame.notes.warning}')
+        self._counts['frames_decoded'] += 1
+        self._counts['frames_truncated'] += message.truncated
+
+    def _read(self, message: SemanticFrame) -> 'DecodedFrame':
+        """Decode a frame; where its reference is missing, ask for a key frame."""
+        data, key = bytes(message.data), self._key
+        decoder = self._decoder(read_header(data).preset)
+        last, self._last = self._last, message
+        if last is not None and _began_anew(message, last):
+            # Numbers count anew: references from before belong to other frames.
+            decoder.forget()
+        try:
+            return decoder.decode(data, message.truncated, self.values.steps)
+        except MissingReferenceError:
+            # The key frame may have come while nobody subscribed, or another was decoded.
+            try:
+                if key is None or _began_anew(message, key):
+                    raise
+                decoder.learn(bytes(key.data))
+                return decoder.decode(data, message.truncated, self.values.steps)
+            except MissingReferenceError:
+                self._counts['keyframes_requested'] += 1
+                self._missed.publish(Empty())
+                raise
+
+    def _publish(self, frame: 'DecodedFrame', header: Header) -> None:
+        """Publish the image and the maps that the frame has, each with its camera_info."""
+        maps: dict[str, NDArray | None] = {
             topics.DECODED: frame.rgb,
             topics.DECODED_DEPTH: frame.depth,
             topics.DECODED_SEGMENTATION: frame.segmentation,
             topics.TRUST: frame.trust,
         }
-        if self._images[topics.DECODED_COLOUR].get_subscription_count():
-            images[topics.DECODED_COLOUR] = colourise(frame.segmentation)
+        if (
+            frame.segmentation is not None
+            and self._images[topics.DECODED_COLOUR].get_subscription_count()
+        ):
+            maps[topics.DECODED_COLOUR] = colourise(frame.segmentation)
         info = self._infos.of(header)
         if info is not None:
             info = scaled_info(info, frame.rgb.shape[1], frame.rgb.shape[0])
             info.header = header
-            for publisher in self._info_outputs:
+        for topic, publisher in self._infos_out.items():
+            if info is not None and maps[topic] is not None:
                 publisher.publish(info)
-        for topic, pixels in images.items():
+        for topic, pixels in maps.items():
             publisher = self._images[topic]
-            if publisher.get_subscription_count():
-                publisher.publish(convert.to_image(pixels, _IMAGES[topic], header))
-        now = time.monotonic()
-        self._decode_ms = 1000 * (now - start)
-        self._frames.add(now)
-        self._shown = header
-        self._unchanged_s = frame.notes.timing.frozen_s if frame.notes else 0.0
-        if frame.notes and frame.notes.warning:
-            self._troubles.note('image', f'the robot says: {frame.notes.warning}')
-        self._counts['decoded'] += 1
-        self._counts['truncated'] += message.truncated
+            if pixels is not None and publisher.get_subscription_count():
+                publisher.publish(convert.to_image(pixels, _ENCODINGS[topic], header))
 
-    def _drawn(self, message: SemanticFrame) -> 'DecodedFrame':
-        last, self._last = self._last, message
-        if last is not None and _began_anew(message, last):
-            # Numbers count anew: what is known of the time before is another's.
-            self._film.forget()
-        arguments = bytes(message.data), message.truncated, self.values.steps
-        try:
-            return self._film.decode(*arguments)
-        except MissingReferenceError:
-            # The key frame may have come while nobody looked, or while another was drawn.
-            try:
-                if self._key is None or _began_anew(message, self._key):
-                    raise
-                self._film.learn(bytes(self._key.data))
-                return self._film.decode(*arguments)
-            except MissingReferenceError:
-                self._missed.publish(Empty())
-                raise
-
-    def _age(self) -> float:
-        """Seconds since a pixel of the shown image changed, by this node's clock."""
-        if self._shown is None:
-            return float('nan')
-        return self._clock_s() - convert.seconds(self._shown.stamp) + self._unchanged_s
+    # State
 
     def diagnose(self) -> Report:
-        """Age, rate and trouble; STALE when the image on screen is old."""
-        now = time.monotonic()
-        level, message = OK, 'decoding'
-        if not self.active:
-            message = 'not active'
-        elif now - self._last_frame > self.values.stale_after_s:
-            level, message = STALE, 'no frames: the image on screen is old'
-        elif self._drops.recent():
-            level, message = WARN, f'frames were dropped: {self._drops.last}'
-        elif self._infos.newest is None:
-            level, message = WARN, 'no camera_info yet: depth cannot be projected'
-        elif not calibrated(self._infos.newest):
-            level, message = WARN, 'the camera is not calibrated: depth cannot be projected'
-        troubles = self._troubles.recent() if self.active else []
-        if troubles and level != STALE:
-            said = [message] if level == WARN else []
-            level, message = WARN, '; '.join([*troubles, *said])
-        skipped = self._worker.skipped if self.active else 0
+        """Return the state; its values are the fields of DecoderStatus."""
+        now, shown = time.monotonic(), self._shown
+        level, message = self._level(now)
+        codec = self._decoders[PRESETS[0]].codec
+        unchanged_s = shown.unchanged_s if shown else 0.0
+        age_s = float('nan')
+        if shown is not None:
+            age_s = self._clock_s() - convert.seconds(shown.header.stamp) + unchanged_s
         return Report(
             level,
             message,
             {
+                'preset': shown.preset if shown else '',
+                'device': 'cpu',
+                'model_fingerprint': codec.fingerprint,
+                'steps': self.values.steps,
                 **self._counts,
-                'rejected': self._drops.count,
-                'skipped': skipped,
+                'frames_rejected': self._drops.count,
+                'frames_skipped': self._worker.skipped if self.active else 0,
                 'camera_info_unmatched': self._infos.unmatched,
-                'frame_age_s': self._age(),
-                'unchanged_s': self._unchanged_s,
-                'frames_per_s': self._frames.per_second(now),
-                'kbps': self._bits.per_second(now) / 1000,
+                'frame_age_s': age_s,
+                'unchanged_s': unchanged_s,
+                'frame_rate_hz': self._frames.per_second(now),
+                'rate_kbps': self._bits.per_second(now) / 1000,
                 'decode_ms': self._decode_ms,
             },
         )
+
+    def _level(self, now: float) -> tuple[bytes, str]:
+        """Return level and message: STALE when the image on screen is old."""
+        if not self.active:
+            return OK, 'not active'
+        if now - self._last_frame > self.values.stale_after_s:
+            return STALE, 'no frames: the image on screen is old'
+        messages = self._troubles.recent()
+        info = self._infos.newest
+        if self._drops.recent():
+            messages.append(f'frames were dropped: {self._drops.last}')
+        elif info is None:
+            messages.append('no camera_info yet: depth cannot be projected')
+        elif not calibrated(info):
+            messages.append('the camera is not calibrated: depth cannot be projected')
+        return (WARN, '; '.join(messages)) if messages else (OK, 'decoding')
+
+    def publish_status(self, report: Report) -> None:
+        """Publish the state as a message."""
+        self._status.publish(status_of(self, DecoderStatus, report))
 
 
 def main(args: list[str] | None = None) -> int:

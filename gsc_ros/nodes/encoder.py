@@ -1,8 +1,8 @@
 """
-The robot's end: images in, semantic frames out, as many as the link can take.
+The encoder on the robot: images in, semantic frames out, as many as the link can take.
 
 Takes a camera's topics (see camera_input.py), link/status, camera/key_wanted and
-camera/roi_wanted; publishes camera/image/gsc.
+camera/roi_wanted; publishes camera/image/gsc and its status.
 """
 
 if __name__ == '__main__':  # first, so that a signal finds its handler before slow imports
@@ -14,6 +14,7 @@ if __name__ == '__main__':  # first, so that a signal finds its handler before s
 import threading
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
@@ -22,13 +23,17 @@ from std_msgs.msg import Empty
 from gsc_ros.codec.bitstream import MIN_BUDGET, PRESETS
 from gsc_ros.link.datagrams.payloads import WHOLE, Region
 from gsc_ros.link.traffic.pacing import Carrier, Pace, budget
-from gsc_ros.msg import LinkStatus, SemanticFrame
+from gsc_ros.msg import EncoderStatus, LinkStatus, SemanticFrame
 from gsc_ros.ros import convert, lifecycle, topics
 from gsc_ros.ros.diagnostics import OK, STALE, WARN, Drops, Rate, Report, Troubles
-from gsc_ros.ros.images.camera_input import CameraInput, CameraInputParameters
+from gsc_ros.ros.images.camera_input import CameraInput, CameraInputParameters, Taken
 from gsc_ros.ros.images.freshness import Arrived, Freshness, FreshnessParameters
-from gsc_ros.ros.parameters import parameter
-from gsc_ros.ros.worker import NewestWorker
+from gsc_ros.ros.parameters import NetworkParameters, parameter
+from gsc_ros.ros.status import status_of
+from gsc_ros.ros.worker import NewestWorker, Received
+
+if TYPE_CHECKING:  # torch is imported when the node is configured
+    from gsc_ros.codec import EncodedFrame
 
 STATUS_TIMEOUT_S = 10.0
 _NAP_S = 0.002
@@ -36,17 +41,19 @@ _FORGET = 0.9  # of a slow image at each one after it
 
 
 @dataclass(frozen=True)
-class EncoderParameters(CameraInputParameters, FreshnessParameters):
-    """What the encoder can be told."""
+class EncoderParameters(CameraInputParameters, FreshnessParameters, NetworkParameters):
+    """Parameters of the encoder."""
 
     preset: str = parameter('gsc', 'Which streams a frame has', choices=PRESETS, read_only=True)
     budget_bytes: int = parameter(300, 'Bytes of a frame on air, never exceeded', 40, 2000)
-    key_every: int = parameter(
+    keyframe_interval: int = parameter(
         1,
-        'A key frame after so many frames at most, the others are delta frames where that tells '
-        'more, at two to three times the work; 1: key frames only, 0: as few as the scenes need',
+        'Frames from one key frame to the next at most; the others are delta frames where these '
+        'carry more, at two to three times the work. 1: key frames only, 0: as few as the scenes '
+        'need',
         0,
         10_000,
+        formerly='key_every',
     )
     max_rate: float = parameter(
         5.0, 'Frames a second at most, however fast the link is', 0.01, 60.0
@@ -60,16 +67,16 @@ class EncoderParameters(CameraInputParameters, FreshnessParameters):
     roi_timeout_s: float = parameter(
         60.0, 'A region of interest counts for so long after it was asked for', 0.0, 1e5
     )
-    stale_after_s: float = parameter(3.0, 'Say STALE when no image came for so long', 0.1, 3600.0)
-    threads: int = parameter(1, 'CPU threads of the networks', 1, 64, read_only=True)
-    weights: str = parameter(
-        '', "Folder of weights; empty for the shipped ones, 'random' for untrained (tests)",
-        read_only=True,
-    )  # fmt: skip
+    stale_after_s: float = parameter(3.0, 'STALE when no image came for so long', 0.1, 3600.0)
 
 
 class Encoder(lifecycle.GscNode[EncoderParameters]):
-    """Encodes the newest image whenever the link has room for it."""
+    """
+    Encodes the newest image whenever the link has room for it.
+
+    The executor's thread takes messages, a worker's thread codes. What one hands to the other is
+    immutable and replaced as a whole: ``_link``, ``_region``, ``values``.
+    """
 
     Parameters = EncoderParameters
 
@@ -83,211 +90,241 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
 
         v = self.values
         codec = SemanticCodec.load(v.preset, v.weights or None, v.threads)
-        self._fingerprint = codec.fingerprint
-        # Deltas lean on the last key frame: a lost delta harms no other frame.
-        self._film: FilmEncoder = FilmEncoder(codec, v.key_every, chained=False)
-        self._publisher = self.create_publisher(SemanticFrame, topics.CODED, topics.NEWEST)
-        self._counts = {
-            'received': 0,
-            'encoded': 0,
-            'unread': 0,
-            'held': 0,
-            'wanted': 0,
-            'partly_lost': 0,
-            'blank': 0,
+        self._model = {
+            'preset': v.preset,
+            'device': 'cpu',
+            'model_fingerprint': codec.fingerprint,
         }
+        # Delta frames refer to the last key frame: a lost delta frame harms no other.
+        self._encoder: FilmEncoder = FilmEncoder(codec, v.keyframe_interval, chained=False)
+        self._publisher = self.create_publisher(SemanticFrame, topics.CODED, topics.NEWEST)
+        self._status = self.create_publisher(EncoderStatus, topics.ENCODER_STATUS, topics.LATCHED)
+        self._counts = dict.fromkeys(
+            (
+                'images_received',
+                'images_without_subscriber',
+                'images_held',
+                'images_blank',
+                'images_partly_lost',
+                'keyframes_requested',
+                'frames_encoded',
+            ),
+            0,
+        )
         self._drops, self._troubles = Drops(self, 'image'), Troubles(self)
         self._camera = CameraInput(self, self._drops, self._on_image)
-        self._region: RegionOfInterest | None = None
-        self._region_at = -np.inf
-        self._status: LinkStatus | None = None
-        self._pace, self._paced_at = Pace(), -np.inf
-        self._status_at = self._last_image = -np.inf
+        self._last_image = -np.inf
         self._encode_ms = float('nan')
-        self._encode_s = 0.0  # what coding is expected to take
-        self._budget_bytes = self.values.budget_bytes  # of the last image
-        self._bits = Rate()
-        self._frames = Rate()
+        self._encode_s = 0.0  # expected time of coding
+        self._budget_bytes = v.budget_bytes  # of the last image
+        self._bits, self._frames = Rate(), Rate()
 
     def start(self) -> None:
         """Subscribe."""
+        self._link: Received[LinkStatus] | None = None
+        self._region: Received[RegionOfInterest] | None = None
+        self._refused: Received[RegionOfInterest] | None = None
+        self._pace, self._paced_at = Pace(), -np.inf
+        self._freshness = Freshness(self, self._troubles)
+        # The last key frame may not have been sent, or not to this ground.
+        self._keyframe = threading.Event()
+        self._keyframe.set()
         self._stopping = threading.Event()
         self._worker = NewestWorker(self._encode, self._drops.note, self._wait_s)
-        self._freshness = Freshness(self, self._troubles)
+        self.add_cleanup(self._worker.close)  # the frame at work is finished
+        self.add_cleanup(self._stopping.set)
         self._camera.start()
-        status = self.create_subscription(
-            LinkStatus, topics.STATUS, self._on_status, topics.LATCHED
+        self.create_subscription(LinkStatus, topics.STATUS, self._on_status, topics.LATCHED)
+        self.create_subscription(
+            Empty, topics.KEY_WANTED, self._on_keyframe_request, topics.NEWEST
         )
-        wanted = self.create_subscription(
-            Empty, topics.KEY_WANTED, self._on_key_wanted, topics.NEWEST
-        )
-        region = self.create_subscription(
+        self.create_subscription(
             RegionOfInterest, topics.REGION_WANTED, self._on_region, topics.NEWEST
         )
-        self._inputs = [status, wanted, region]
-
-    def stop(self) -> None:
-        """Unsubscribe and let the frame at work finish."""
-        self._camera.stop()
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
-        self._stopping.set()
-        self._worker.close()
 
     def teardown(self) -> None:
-        """Let go of the networks."""
-        self.destroy_publisher(self._publisher)
-        self._camera.teardown()
-        del self._film
+        """Free the networks."""
+        del self._encoder
+
+    # On the executor's thread
 
     def _on_status(self, message: LinkStatus) -> None:
-        self._status, self._status_at = message, time.monotonic()
+        self._link = Received(message, time.monotonic())
 
-    def _on_key_wanted(self, _message: Empty) -> None:
-        self._counts['wanted'] += 1
-        self._film.restart()
+    def _on_keyframe_request(self, _message: Empty) -> None:
+        self._counts['keyframes_requested'] += 1
+        self._keyframe.set()
 
     def _on_region(self, message: RegionOfInterest) -> None:
-        self._region, self._region_at = message, self._clock_s()
-
-    def _interest(self, now: float, size: tuple[int, int]) -> Region | None:
-        """Return the part of images of a size (W, H) that is to be told most of."""
-        if self._region is None or not 0 <= now - self._region_at <= self.values.roi_timeout_s:
-            return None
-        try:
-            region = convert.to_region(self._region, size)
-        except ValueError as error:  # of images of another size
-            self._drops.note(error)
-            self._region = None
-            return None
-        return None if region == WHOLE else region
+        self._region = Received(message, self._clock_s())
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         now = time.monotonic()
         self._last_image = now
-        self._counts['received'] += 1
+        self._counts['images_received'] += 1
         arrived = self._freshness.arrived(message)
         if self._publisher.get_subscription_count() == 0:
-            self._counts['unread'] += 1
+            self._counts['images_without_subscriber'] += 1
         else:
             # The newest waits for the link to open.
-            self._counts['held'] += self._link_closed(now)
+            self._counts['images_held'] += self._link_closed(now)
             self._worker.offer(arrived)
 
-    def _link_closed(self, now: float) -> bool:
-        fresh = now - self._status_at < STATUS_TIMEOUT_S
-        return fresh and self._status is not None and not self._status.open
+    # On both threads
 
-    def _carrier(self, now: float) -> Carrier | None:
-        """Return what the link has said of itself lately."""
-        status = self._status
-        if status is None or now - self._status_at > STATUS_TIMEOUT_S:
+    def _link_status(self, now: float) -> LinkStatus | None:
+        """Return the status of the link, unless it is too old."""
+        link = self._link
+        return link.message if link and now - link.at_s < STATUS_TIMEOUT_S else None
+
+    def _link_closed(self, now: float) -> bool:
+        status = self._link_status(now)
+        return status is not None and not status.open
+
+    def _clock_s(self) -> float:
+        """Return the time of the link's clock, simulated or not, s."""
+        return 1e-9 * self.get_clock().now().nanoseconds
+
+    # On the worker's thread
+
+    def _carrier(self) -> Carrier | None:
+        status = self._link_status(time.monotonic())
+        if status is None:
             return None
         return Carrier(status.rate_bps, status.mtu, status.overhead, status.gap_s, status.parity)
 
     def _wait_s(self) -> float:
-        """Seconds until a frame is due."""
+        """Return the time until a frame is due, s."""
         now = self._now()
-        carrier = self._carrier(time.monotonic())
-        return self._pace.due(now, carrier, self._encode_s, self.values.max_rate) - now
-
-    def _clock_s(self) -> float:
-        """Seconds on the clock of the link, simulated or not."""
-        return 1e-9 * self.get_clock().now().nanoseconds
+        return self._pace.due(now, self._carrier(), self._encode_s, self.values.max_rate) - now
 
     def _now(self) -> float:
-        """Return the time as the worker paces itself by it, s."""
+        """Return the time that the worker paces itself by, s."""
         now = self._clock_s()
         if now < self._paced_at:
             self._pace = Pace()  # simulated time began anew
         self._paced_at = now
         return now
 
+    def _interest(self, now: float, size: tuple[int, int]) -> Region | None:
+        """Return the region of interest in images of a size (W, H), in shares of it."""
+        region = self._region
+        if region is None or region is self._refused:
+            return None
+        if not 0 <= now - region.at_s <= self.values.roi_timeout_s:
+            return None
+        try:
+            shares = convert.to_region(region.message, size)
+        except ValueError as error:  # of images of another size
+            self._drops.note(error)
+            self._refused = region
+            return None
+        return None if shares == WHOLE else shares
+
     def _encode(self, image: Arrived) -> None:
-        message = image.message
         start, begun = time.monotonic(), self._now()
         self._pace.begun(begun)
-        v, carrier = self.values, self._carrier(start)
+        v, carrier = self.values, self._carrier()
         budget_bytes = budget(carrier, MIN_BUDGET, v.budget_bytes, min(v.min_rate, v.max_rate))
-        taken = self._camera.take(message)
-        rgb = taken.rgb
-        self._film.key_every = self.values.key_every
-        region = self._interest(begun, (rgb.shape[1], rgb.shape[0]))
-        timing = self._freshness.timing(image)
-        frame = self._film.encode(rgb, budget_bytes, taken.depth, self._sequence, region, timing)
-        loss = frame.notes.loss if frame.notes else None
-        if loss is not None:
-            self._counts['blank' if loss.whole else 'partly_lost'] += 1
-            self._troubles.note('loss', f'{loss}: is the lens covered, the camera broken?')
+        taken = self._camera.take(image.message)
+        frame = self._code(image, taken, budget_bytes, begun)
         encoded = self._now()
         self._encode_ms = 1000 * (time.monotonic() - start)
         # The first call takes longer than any other.
-        if self._counts['encoded']:
+        if self._counts['frames_encoded']:
             self._encode_s = max(encoded - begun, _FORGET * self._encode_s)
         while 0 < self._pace.free_at - self._now() <= self._encode_s:
             if self._stopping.wait(_NAP_S):
                 return
+        self._publish(image, taken, frame)
+        self._pace.sent(self._now(), len(frame.data), carrier)
+        self._budget_bytes = budget_bytes
+
+    def _code(self, image: Arrived, taken: Taken, budget_bytes: int, now: float) -> 'EncodedFrame':
+        if self._keyframe.is_set():
+            self._keyframe.clear()
+            self._encoder.restart()
+        self._encoder.key_every = self.values.keyframe_interval
+        height, width = taken.rgb.shape[:2]
+        frame = self._encoder.encode(
+            taken.rgb,
+            budget_bytes,
+            taken.depth,
+            self._sequence,
+            self._interest(now, (width, height)),
+            self._freshness.timing(image),
+        )
+        loss = frame.notes.loss if frame.notes else None
+        if loss is not None:
+            self._counts['images_blank' if loss.whole else 'images_partly_lost'] += 1
+            self._troubles.note('loss', f'{loss}: is the lens covered, the camera broken?')
+        return frame
+
+    def _publish(self, image: Arrived, taken: Taken, frame: 'EncodedFrame') -> None:
         self._camera.describe(taken)
         self._publisher.publish(
             SemanticFrame(
-                header=message.header,
+                header=image.message.header,
                 sequence=self._sequence,
                 frame_type=frame.header.frame_type,
                 reference_sequence=frame.header.reference_of(self._sequence) % 2**32,
-                preset=self.values.preset,
-                model_fingerprint=self._fingerprint,
-                width=rgb.shape[1],
-                height=rgb.shape[0],
+                preset=frame.header.preset,
+                model_fingerprint=frame.header.fingerprint,
+                width=taken.rgb.shape[1],
+                height=taken.rgb.shape[0],
                 caption=frame.caption,
                 data=frame.data,
+                divisible=True,
+                scene_probability=np.nan,
             )
         )
         now = time.monotonic()
-        self._pace.sent(self._now(), len(frame.data), carrier)
         self._sequence = (self._sequence + 1) % 2**32
-        self._counts['encoded'] += 1
-        self._budget_bytes = budget_bytes
+        self._counts['frames_encoded'] += 1
         self._bits.add(now, 8 * len(frame.data))
         self._frames.add(now)
 
+    # State
+
     def _trouble(self, now: float) -> list[str]:
-        """Say what is not as it should be."""
-        if not self.active:
-            return []
-        said = []
+        """Return what is not as it should be."""
+        messages = []
         if self._drops.recent():
-            said.append(f'images were dropped: {self._drops.last}')
+            messages.append(f'images were dropped: {self._drops.last}')
         if self._link_closed(now):
-            said.append('the link is closed: images are held back')
-        return said + self._troubles.recent() + self._camera.trouble()
+            messages.append('the link is closed: images are held back')
+        return messages + self._troubles.recent() + self._camera.trouble()
 
     def diagnose(self) -> Report:
-        """Rate, bits and trouble."""
+        """Return the state; its values are the fields of EncoderStatus."""
         now = time.monotonic()
         level, message = OK, 'encoding'
-        trouble = self._trouble(now)
         if not self.active:
             message = 'not active'
         elif now - self._last_image > self.values.stale_after_s:
             level, message = STALE, self._camera.silence()
-        elif trouble:
+        elif trouble := self._trouble(now):
             level, message = WARN, '; '.join(trouble)
-        skipped = self._worker.skipped if self.active else 0
         return Report(
             level,
             message,
             {
+                **self._model,
                 **self._counts,
-                'rejected': self._drops.count,
-                'skipped': skipped,
                 **self._camera.figures(),
                 **(self._freshness.figures() if self.active else {}),
-                'frames_per_s': self._frames.per_second(now),
-                'kbps': self._bits.per_second(now) / 1000,
-                'encode_ms': self._encode_ms,
                 'budget_bytes': self._budget_bytes,
+                'encode_ms': self._encode_ms,
+                'frame_rate_hz': self._frames.per_second(now),
+                'rate_kbps': self._bits.per_second(now) / 1000,
+                'images_skipped': self._worker.skipped if self.active else 0,
+                'images_rejected': self._drops.count,
             },
         )
+
+    def publish_status(self, report: Report) -> None:
+        """Publish the state as a message."""
+        self._status.publish(status_of(self, EncoderStatus, report))
 
 
 def main(args: list[str] | None = None) -> int:

@@ -17,6 +17,9 @@ from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+# Of parameters that rclpy and diagnostic_updater declare.
+_FOREIGN = 'qos_overrides.', 'diagnostic_updater.'
+
 
 class ParameterError(ValueError):
     """A parameter that cannot be used."""
@@ -29,12 +32,15 @@ def parameter(
     high: float | None = None,
     choices: Sequence[str] | None = None,
     read_only: bool = False,
+    formerly: str = '',
+    deprecated: str = '',
 ) -> Any:
     """
     Declare a field of a parameter dataclass.
 
     ``low`` and ``high`` are inclusive; ``read_only`` parameters are fixed once the node is
-    configured.
+    configured. ``formerly``: an old name, which works at the start of a node, with a warning.
+    ``deprecated``: why a parameter that is still accepted has no effect.
     """
     return dataclasses.field(
         default=default,
@@ -44,18 +50,20 @@ def parameter(
             'high': high,
             'choices': tuple(choices) if choices else None,
             'read_only': read_only,
+            'formerly': formerly,
+            'deprecated': deprecated,
         },
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class Schema:
-    """What a node can be told: its fields are made by :func:`parameter`."""
+    """Parameters of a node: its fields are made by :func:`parameter`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Parameters(Schema):
-    """What every managed node has."""
+    """Parameters of every managed node."""
 
     autostart: bool = parameter(
         True,
@@ -64,11 +72,23 @@ class Parameters(Schema):
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class NetworkParameters(Parameters):
+    """Parameters of nodes that load the networks."""
+
+    threads: int = parameter(1, 'CPU threads of the networks', 1, 64, read_only=True)
+    weights: str = parameter(
+        '',
+        "Folder of weights; empty for the shipped ones, 'random' for untrained ones (tests)",
+        read_only=True,
+    )
+
+
 P = TypeVar('P', bound=Schema)
 
 
 def constraint(field: dataclasses.Field) -> str:
-    """Say what values a field takes, for people."""
+    """Describe the values that a field takes, for people."""
     meta = field.metadata
     if meta['choices']:
         return 'one of ' + ', '.join(meta['choices'])
@@ -116,12 +136,24 @@ def declare(node: Node, kind: type[P]) -> None:
     """
     Declare the fields on a node, with descriptions; values are checked by :func:`read`.
 
-    What was given to the node and is none of its parameters is warned of.
+    Warns of values for old names, which are used, and for deprecated and unknown parameters.
     """
-    for field in dataclasses.fields(kind):
+    given = node._parameter_overrides  # rclpy has no public way to them
+    fields = dataclasses.fields(kind)
+    for field in fields:
+        default, old = field.default, field.metadata['formerly']
+        if old in given:
+            node.get_logger().warning(
+                f'parameter {old} is now called {field.name}: use the new name'
+            )
+            default = given[old].value
+        if field.metadata['deprecated'] and field.name in given:
+            node.get_logger().warning(
+                f'parameter {field.name} is not used any more: {field.metadata["deprecated"]}'
+            )
         node.declare_parameter(
             field.name,
-            field.default,
+            default,
             ParameterDescriptor(
                 name=field.name,
                 description=field.metadata['description'],
@@ -129,9 +161,10 @@ def declare(node: Node, kind: type[P]) -> None:
                 dynamic_typing=True,  # so that a wrong type meets our message, not rclpy's
             ),
         )
-    names = [field.name for field in dataclasses.fields(kind)]
-    for name in node._parameter_overrides:  # rclpy has no public way to them
-        if not node.has_parameter(name) and not name.startswith('qos_overrides.'):
+    names = [field.name for field in fields]
+    former = {field.metadata['formerly'] for field in fields}
+    for name in given:
+        if not node.has_parameter(name) and name not in former and not name.startswith(_FOREIGN):
             near = difflib.get_close_matches(name, names, 1)
             hint = f'did you mean {near[0]}?' if near else f'there are: {", ".join(names)}'
             node.get_logger().warning(f'parameter {name} is unknown and not used: {hint}')
@@ -147,10 +180,9 @@ def read(node: Node, kind: type[P]) -> P:
     )
 
 
-def changed(current: P, wanted: Sequence[Parameter]) -> tuple[P, SetParametersResult]:
-    """Apply a change at run time; returns the new values, or the current ones and the reason."""
-    fields = {field.name: field for field in dataclasses.fields(current)}
-    values = {}
+def validate(kind: type[P], wanted: Sequence[Parameter]) -> SetParametersResult:
+    """Check a change at run time; a refusal gives its reason. Other parameters are not ours."""
+    fields = {field.name: field for field in dataclasses.fields(kind)}
     for item in wanted:
         field = fields.get(item.name)
         if field is None:
@@ -161,9 +193,9 @@ def changed(current: P, wanted: Sequence[Parameter]) -> tuple[P, SetParametersRe
                 f'params file or with -p {item.name}:=<value> and start the node again, or after '
                 'the lifecycle transitions deactivate and cleanup'
             )
-            return current, SetParametersResult(successful=False, reason=reason)
+            return SetParametersResult(successful=False, reason=reason)
         try:
-            values[item.name] = check(field, item.value)
+            check(field, item.value)
         except ParameterError as error:
-            return current, SetParametersResult(successful=False, reason=str(error))
-    return dataclasses.replace(current, **values), SetParametersResult(successful=True)
+            return SetParametersResult(successful=False, reason=str(error))
+    return SetParametersResult(successful=True)

@@ -16,6 +16,7 @@ DEPTH = 'camera/depth/image'
 SEGMENTATION = 'camera/segmentation/image'
 CODED = 'camera/image/gsc'
 CODED_INFO = 'camera/image/gsc/camera_info'
+ENCODER_STATUS = 'camera/image/gsc/status'
 CMD_VEL = 'cmd_vel'
 LINK_CMD_VEL = 'link/cmd_vel'  # to the guard, which passes it on
 COMMAND_TIMEOUT = 'link/command_timeout'
@@ -41,6 +42,7 @@ LABELS = 'decoded/segmentation/labels'
 TRUST = 'decoded/trust'
 CAPTION = 'decoded/caption'
 KEY_MISSED = 'decoded/key_missed'
+DECODER_STATUS = 'decoded/status'
 
 SENSOR = qos_profile_sensor_data
 # One comes with every image, and one that is missed cannot be had again.
@@ -53,6 +55,9 @@ NEWEST = QoSProfile(
 # Reliable, so that RViz's reliable and navigation's best-effort subscribers both match.
 IMAGES = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_LAST, depth=5
+)
+DIAGNOSTICS = QoSProfile(
+    reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_LAST, depth=50
 )
 LATCHED = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,

@@ -1,11 +1,20 @@
-"""A thread that always works on the newest thing it was given."""
+"""Threads of a node: a worker on the newest item, and values that are handed over whole."""
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 T = TypeVar('T')
-_LOOK_AGAIN_S = 0.02  # what is waited for may change, and its clock be faster than ours
+_CHECK_S = 0.02  # the wait may change meanwhile, and its clock be faster than ours
+
+
+@dataclass(frozen=True)
+class Received(Generic[T]):
+    """A message and when it came (s, by a clock of the receiver): one immutable value."""
+
+    message: T
+    at_s: float
 
 
 class NewestWorker(Generic[T]):
@@ -13,7 +22,7 @@ class NewestWorker(Generic[T]):
     Runs ``work`` on one item at a time, off the executor's thread.
 
     An item offered while another waits replaces it and is counted in ``skipped``: nothing queues.
-    ``wait_s`` says how long work has to wait yet (s); until then items may be replaced. An
+    ``wait_s`` returns how long work has to wait yet (s); until then items may be replaced. An
     exception of ``work`` goes to ``failed`` and the thread lives on.
     """
 
@@ -52,7 +61,7 @@ class NewestWorker(Generic[T]):
             with self._condition:
                 self._condition.wait_for(lambda: self._waiting is not None or not self._open)
                 while self._open and (wait_s := self._wait_s()) > 0:
-                    self._condition.wait(min(wait_s, _LOOK_AGAIN_S))
+                    self._condition.wait(min(wait_s, _CHECK_S))
                 if not self._open:
                     return
                 item, self._waiting = self._waiting, None

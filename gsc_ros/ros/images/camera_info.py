@@ -7,6 +7,7 @@ and ROI cleared: a size that is neither can then be scaled, and nobody has to kn
 """
 
 import copy
+import threading
 from collections import OrderedDict
 
 import cv2
@@ -27,21 +28,23 @@ _COEFFICIENTS = {
 
 
 class CameraInfos:
-    """The last camera_infos, to be found by the stamp of an image; old ones are forgotten."""
+    """The last camera_infos, found by the stamp of an image; old ones are dropped; any thread."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._infos: OrderedDict[tuple[int, int], CameraInfo] = OrderedDict()
         self.newest: CameraInfo | None = None
         self.unmatched = 0
         """How often another one had to stand in for the one of an image's stamp."""
 
     def add(self, info: CameraInfo) -> None:
-        """Take note of one."""
+        """Add one."""
         stamp = _key(info.header.stamp)
-        self._infos[stamp] = self.newest = info
-        self._infos.move_to_end(stamp)
-        while len(self._infos) > _KEPT:
-            self._infos.popitem(last=False)
+        with self._lock:
+            self._infos[stamp] = self.newest = info
+            self._infos.move_to_end(stamp)
+            while len(self._infos) > _KEPT:
+                self._infos.popitem(last=False)
 
     def of(self, header: Header) -> CameraInfo | None:
         """
@@ -51,10 +54,11 @@ class CameraInfos:
         first.
         """
         key = _key(header.stamp)
-        found = self._infos.get(key)
-        if found is not None:
-            return found
-        known = dict(self._infos)  # others come in meanwhile
+        with self._lock:
+            found = self._infos.get(key)
+            if found is not None:
+                return found
+            known = dict(self._infos)
         same = [
             other for other, info in known.items() if info.header.frame_id in ('', header.frame_id)
         ]

@@ -2,8 +2,8 @@
 What the encoder takes of a camera: images, its camera_infos, and a depth sensor's scale.
 
 Subscribes camera/image (or its compressed form) and, if asked to, camera/camera_info and
-camera/depth/image; publishes the camera_info of rectified images, and says on diagnostics what
-does not come as it should.
+camera/depth/image; publishes the camera_info of rectified images, and reports what does not come
+as it should.
 """
 
 import time
@@ -35,7 +35,7 @@ _LOST = 5, 0.1  # images, and share of them, that are worth a warning
 
 @dataclass(frozen=True)
 class CameraInputParameters(Parameters):
-    """What the input can be told."""
+    """Parameters of the input."""
 
     image_transport: str = parameter(
         'raw', 'Form of the incoming images', choices=('raw', 'compressed'), read_only=True
@@ -101,11 +101,9 @@ class CameraInput:
         self._infos, self._rectifier, self._unrectified = CameraInfos(), Rectifier(), ''
         self._stretch, self._form = Stretch(), ('', '')
         self._gaps = Gaps()
-        self._outputs = []
+        self._output = None
         if node.values.rectify:
-            self._outputs.append(
-                node.create_publisher(CameraInfo, topics.CODED_INFO, topics.IMAGES)
-            )
+            self._output = node.create_publisher(CameraInfo, topics.CODED_INFO, topics.IMAGES)
 
     def start(self) -> None:
         """Subscribe."""
@@ -118,28 +116,11 @@ class CameraInput:
         else:
             (kind, topic), (_, self._other_topic) = raw, compressed
         qos = topics.IMAGES if values.image_qos == 'reliable' else topics.SENSOR
-        images = node.create_subscription(kind, topic, self._on_image, qos)
-        self._topic, self._inputs = images.topic_name, [images]
+        self._topic = node.create_subscription(kind, topic, self._on_image, qos).topic_name
         if values.rectify:
-            self._inputs.append(
-                node.create_subscription(
-                    CameraInfo, topics.CAMERA_INFO, self._infos.add, topics.INFOS
-                )
-            )
+            node.create_subscription(CameraInfo, topics.CAMERA_INFO, self._infos.add, topics.INFOS)
         if values.use_depth:
-            self._inputs.append(
-                node.create_subscription(Image, topics.DEPTH, self._on_depth, topics.SENSOR)
-            )
-
-    def stop(self) -> None:
-        """Unsubscribe."""
-        for subscription in self._inputs:
-            self._node.destroy_subscription(subscription)
-
-    def teardown(self) -> None:
-        """Take the publisher down."""
-        for publisher in self._outputs:
-            self._node.destroy_publisher(publisher)
+            node.create_subscription(Image, topics.DEPTH, self._on_depth, topics.SENSOR)
 
     def _on_image(self, message: Image | CompressedImage, about: 'MessageInfo') -> None:
         number = about.get('publication_sequence_number')
@@ -163,16 +144,15 @@ class CameraInput:
 
     def describe(self, taken: Taken) -> None:
         """Publish the camera_info of an image whose frame comes next."""
-        if taken.info is not None:
-            for publisher in self._outputs:
-                publisher.publish(taken.info)
+        if taken.info is not None and self._output is not None:
+            self._output.publish(taken.info)
 
     def _rgb(self, message: Image | CompressedImage) -> NDArray[np.uint8]:
         values = self._node.values
         levels: Levels = full_range
         form = message.format if isinstance(message, CompressedImage) else message.encoding
         if (form, message.header.frame_id) != self._form:
-            # Another camera: what was black and white in the last one's images says nothing.
+            # Another camera: the levels of the last one's images mean nothing.
             self._form, self._stretch = (form, message.header.frame_id), Stretch()
         if values.stretch == 'auto':
             self._stretch.percent = values.stretch_percent
@@ -208,26 +188,26 @@ class CameraInput:
     # State
 
     def figures(self) -> dict[str, object]:
-        """Return counts for diagnostics."""
+        """Return counts, as fields of EncoderStatus."""
         lost, _ = self._gaps.lost(time.monotonic())
-        return {'lost': lost, 'camera_info_unmatched': self._infos.unmatched}
+        return {'images_lost': lost, 'camera_info_unmatched': self._infos.unmatched}
 
     def trouble(self) -> list[str]:
-        """Say what is not as it should be, though images come."""
-        said = []
+        """Return what is not as it should be, though images come."""
+        messages = []
         if self._unrectified:
-            said.append(f'images are not rectified: {self._unrectified}')
+            messages.append(f'images are not rectified: {self._unrectified}')
         if self._depth.unused:
-            said.append(f'depth is not used: {self._depth.unused}')
+            messages.append(f'depth is not used: {self._depth.unused}')
         lost, among = self._gaps.lost(time.monotonic())
         if lost >= _LOST[0] and lost > _LOST[1] * among:
-            said.append(
+            messages.append(
                 f'{lost} of {among} images are lost between camera and encoder: {self._remedy()}'
             )
-        return said
+        return messages
 
     def silence(self) -> str:
-        """Say why no images come."""
+        """Return why no images come."""
         if self._offered():
             return (
                 f'no images come on {self._topic}: has the camera stopped? If they are lost, '
@@ -247,11 +227,11 @@ class CameraInput:
         return {one.qos_profile.reliability for one in publishers}
 
     def _remedy(self) -> str:
-        """Say what helps against lost images."""
-        said = f'start the camera with {"=".join(dds_profile())}'
+        """Return what helps against lost images."""
+        remedy = f'start the camera with {"=".join(dds_profile())}'
         if (
             self._node.values.image_qos != 'reliable'
             and ReliabilityPolicy.RELIABLE in self._offered()
         ):
-            said += ', or set image_qos to reliable'
-        return f'{said} (docs/cameras.md)'
+            remedy += ', or set image_qos to reliable'
+        return f'{remedy} (docs/cameras.md)'

@@ -1,7 +1,6 @@
 """The scale of a depth sensor's images, for the images taken at about the same time."""
 
 import math
-from collections import deque
 
 from sensor_msgs.msg import Image
 
@@ -16,7 +15,8 @@ class DepthScale:
     """Medians of the last depth images: of any size, as only their medians count."""
 
     def __init__(self) -> None:
-        self._medians: deque[tuple[float, float]] = deque(maxlen=_KEPT)  # stamp s, metres
+        # Stamp (s) and metres; immutable, as another thread reads it.
+        self._medians: tuple[tuple[float, float], ...] = ()
         self.unused = ''
         """Why the last image had no scale of a sensor."""
 
@@ -25,7 +25,8 @@ class DepthScale:
         metres = convert.to_metres(message)
         rows, columns = (max(1, side // _SAMPLES) for side in metres.shape)
         median = median_depth(metres[::rows, ::columns])
-        self._medians.append((convert.seconds(message.header.stamp), median))
+        newest = convert.seconds(message.header.stamp), median
+        self._medians = (*self._medians, newest)[-_KEPT:]
 
     def of(self, stamp: float, max_age_s: float) -> float | None:
         """
@@ -34,7 +35,7 @@ class DepthScale:
         None, with the reason in :attr:`unused`, where it is ``max_age_s`` or more apart or has no
         depth at all.
         """
-        medians = list(self._medians)  # others come in meanwhile
+        medians = self._medians
         if not medians:
             self.unused = f'no depth image has come on {topics.DEPTH}: is the topic remapped?'
             return None

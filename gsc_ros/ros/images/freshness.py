@@ -171,5 +171,5 @@ class Freshness:
         return Timing(image.off_s, image.still_s, frozen_s)
 
     def figures(self) -> dict[str, object]:
-        """Return figures for diagnostics."""
-        return {'not_of_now': self._not_of_now, 'unchanged_s': self._unchanged_s}
+        """Return figures, as fields of EncoderStatus."""
+        return {'images_bad_stamp': self._not_of_now, 'unchanged_s': self._unchanged_s}
