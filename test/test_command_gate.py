@@ -20,7 +20,7 @@ class Trial:
 
     def __init__(self, sealed=True, **options):
         self.gate = CommandGate(**{'max_age_s': AGE_S, 'timeout_s': TIMEOUT_S} | options)
-        self.gate.begin(ROBOT)
+        self.gate.reset(ROBOT)
         self.sealed, self.count = sealed, 0
         self.seconds = 0.0
 
@@ -61,10 +61,10 @@ def test_what_comes_in_time_and_in_order_runs(trial):
 def test_only_what_is_addressed_to_this_session_runs(trial):
     assert trial.send(robot=0) is Refusal.ADDRESS
     assert trial.send(robot=LOW + 1) is Refusal.ADDRESS
-    trial.gate.begin(ROBOT + 1)
+    trial.gate.reset(ROBOT + 1)
     assert trial.send() is Refusal.ADDRESS
     assert trial.send(robot=LOW + 1) is None
-    trial.gate.begin(0x1200)  # a session whose low byte says nothing
+    trial.gate.reset(0x1200)  # a session whose low byte says nothing
     assert trial.send(robot=0) is Refusal.ADDRESS
 
 
@@ -82,9 +82,9 @@ def test_a_command_that_was_too_late_is_newer_than_what_was_sent_before(trial):
 
 def test_a_repeat_is_dropped_and_is_no_news(trial):
     assert trial.send() is None
-    ran_at, second, repeat = trial.gate.due, trial.origin(), trial.origin()
+    ran_at, second, repeat = trial.gate.next_deadline, trial.origin(), trial.origin()
     assert trial.send(age_s=0.01, origin=repeat) is Refusal.REPEAT
-    assert trial.gate.due == ran_at
+    assert trial.gate.next_deadline == ran_at
     assert trial.send(origin=second) is None
 
 
@@ -174,17 +174,17 @@ def test_an_outage_may_skip_any_number(trial):
 
 def test_a_robot_that_moves_is_stopped_after_the_last_command_that_ran(trial):
     gate = trial.gate
-    assert gate.due is None and not gate.expire(1e9)
+    assert gate.next_deadline is None and not gate.expire(1e9)
     trial.send()
     at = trial.seconds
     trial.seconds += 0.3
     trial.send(age_s=1.2)  # too late: it counts for nothing
-    assert gate.due == pytest.approx(at + TIMEOUT_S)
+    assert gate.next_deadline == pytest.approx(at + TIMEOUT_S)
     assert not gate.expire(at + TIMEOUT_S - 0.001)
     assert gate.expire(at + TIMEOUT_S) and not gate.moving
     assert not gate.expire(at + TIMEOUT_S)
     trial.send(moves=False)
-    assert gate.due is None
+    assert gate.next_deadline is None
 
 
 def test_a_stop_holds_until_it_is_released(trial):
@@ -237,7 +237,7 @@ def test_a_release_passes_what_a_command_passes(trial, wrong, refusal):
 
 def test_a_stop_outlives_a_new_session_of_the_robot(trial):
     trial.stop()
-    trial.gate.begin(ROBOT + 1)
+    trial.gate.reset(ROBOT + 1)
     assert trial.send(robot=LOW + 1) is Refusal.STOP
 
 
@@ -304,7 +304,7 @@ class World:
             self.gate = CommandGate(AGE_S, TIMEOUT_S)
             self.robot_boot_s = self.true_s
             self.least_s = {}
-        self.gate.begin(self.robot_session)
+        self.gate.reset(self.robot_session)
 
     def pass_time(self):
         passed = self.random.choice((0.001, 0.05, 0.1, 0.5, 2.0))

@@ -16,8 +16,9 @@ from gsc_ros.link.radio import budget, profiles, schedule, units
 from gsc_ros.link.radio.airtime import PLAIN, OnAir, lora, lora_rate_bps
 from gsc_ros.link.traffic.channel import Channel
 from gsc_ros.link.traffic.end import End
-from gsc_ros.link.traffic.pacing import Carrier
-from gsc_ros.link.traffic.sender import Pacer, Sender
+from gsc_ros.link.traffic.frame_scheduler import LinkCapacity
+from gsc_ros.link.traffic.pacer import Pacer
+from gsc_ros.link.traffic.sender import Sender
 
 LORA = profiles.load('lora_915_fhss')
 
@@ -106,11 +107,11 @@ def test_all_state_the_same_time(size):
         value, unit = re.search(r'B: ([\d.]+) (\w+) on air', text).groups()
         assert float(value) / (1e3 if unit == 'ms' else 1) == pytest.approx(took, rel=1e-3)
         sender = channel().sender
-        carrier = Carrier(
+        capacity = LinkCapacity(
             sender.rate_bps, sender.mtu, sender.seal.overhead, sender.pacer.fixed_s, 0.0
         )
         block_s = LORA.on_air.block_bits / link.rate_bps
-        assert carrier.frame_s(payload - FRAME_OVERHEAD) == pytest.approx(took, abs=block_s)
+        assert capacity.frame_s(payload - FRAME_OVERHEAD) == pytest.approx(took, abs=block_s)
     # On air.
     sender = channel().sender
     sender.offer(bytes(payload), 0.0, TrafficClass.FRAME)

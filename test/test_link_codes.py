@@ -46,7 +46,7 @@ def test_errors_fall_with_the_signal(name):
 
 
 def noisy(code, excess_db, seed=1, **more):
-    times = Schedule([(math.inf, 1e6, 0.0, excess_db)])
+    times = Schedule([(None, 1e6, 0.0, excess_db)])
     return Channel(1e6, mtu=128, schedule=times, code=CODES[code], seed=seed, **more)
 
 
@@ -95,7 +95,7 @@ def test_a_fade_takes_the_margin_and_then_the_frames():
 
 
 def test_without_a_code_no_fade_matters():
-    channel = Channel(1e4, schedule=Schedule([(math.inf, 1e4, 0.0, 1.0)]))
+    channel = Channel(1e4, schedule=Schedule([(None, 1e4, 0.0, 1.0)]))
     channel.fade_db = 50.0
     assert len(list(run(channel, stream(300, 1.0, 20.0), 30.0))) == 20
 

@@ -11,24 +11,28 @@ from test_link_channel import frame, greatest_age, stamp_of, stream
 from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.radio import profiles
 from gsc_ros.link.radio.schedule import Schedule
-from gsc_ros.link.traffic.channel import Channel
-from gsc_ros.link.traffic.duplex import HalfDuplex
+from gsc_ros.link.traffic.channel import Channel, share_air
 
 RATE, MTU, TURN = 16_000.0, 128, 0.3
 
 
+class Recorded(Channel):
+    """A channel that notes when it was on air, in a list that it shares with the other one."""
+
+    def __init__(self, talks, **more):
+        super().__init__(RATE, mtu=MTU, **more)
+        self.talks = talks
+
+    def _launch(self, left, datagram, data):
+        self.talks.append((left - self.sender.pacer.air_s(len(data)), left, self))
+        super()._launch(left, datagram, data)
+
+
 def pair(turnaround_s=TURN, **more):
-    """Two channels on one medium; the third value notes who was on air from when to when."""
-    down, up = Channel(RATE, mtu=MTU, **more), Channel(RATE, mtu=MTU, **more)
-    HalfDuplex((down, up), turnaround_s)
+    """Two channels that share the air; the third value notes who was on air from when to when."""
     talks = []
-    for channel in (down, up):
-
-        def launch(left, datagram, data, channel=channel, launch=channel.launch):
-            talks.append((left - channel.sender.pacer.air_s(len(data)), left, channel))
-            launch(left, datagram, data)
-
-        channel.launch = launch
+    down, up = Recorded(talks, **more), Recorded(talks, **more)
+    share_air((down, up), turnaround_s)
     return down, up, talks
 
 
@@ -132,7 +136,7 @@ def test_windows_close_both_ways():
 
 def test_what_is_not_possible_is_refused():
     with pytest.raises(ValueError, match='turnaround_s'):
-        HalfDuplex((Channel(1.0), Channel(1.0)), -1.0)
+        share_air((Channel(1.0), Channel(1.0)), -1.0)
     profile = profiles.load('vhf_cnr_25k')
     assert (profile.duplex, profile.turnaround) == ('half', 0.3)
     content = {'title': 'x', 'path_model': 'none', 'distance': '1 m', 'max_rate': '1 kbps'}

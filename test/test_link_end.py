@@ -19,7 +19,7 @@ from gsc_ros.link.datagrams.payloads import NO_FRAME, PayloadError, Report
 from gsc_ros.link.radio.losses import GilbertElliott, GilbertElliottModel
 from gsc_ros.link.radio.schedule import Schedule
 from gsc_ros.link.traffic.end import End
-from gsc_ros.link.traffic.reports import Feedback, LossSeen, ReceiverStats, ReportTimes
+from gsc_ros.link.traffic.reports import Feedback, GroundReportTimer, LossEstimator, ReceiverStats
 from gsc_ros.link.traffic.transports.udp import UdpTransport
 
 FRAME = bytes(range(200))
@@ -86,7 +86,7 @@ def test_what_is_not_ours_is_told_from_what_is():
     assert ground.push(b'?' + data, 0.0) == (False, [])
     ours, (received,) = ground.push(data, 0.0)
     assert ours and received.payload == b'x'
-    assert ground.heard_bytes == len(data)
+    assert ground.received_bytes == len(data)
 
 
 def test_both_ends_learn_the_loss_and_what_became_of_the_frames():
@@ -108,29 +108,30 @@ def test_both_ends_learn_the_loss_and_what_became_of_the_frames():
         now = step / 20
         robot.offer(FRAME, now)
         for received in carry(robot, ground, now, fate):
-            receiver_stats.came_up(received.number, received.session)
+            receiver_stats.on_frame(received.number, received.session)
         if step % 100 == 99:
-            feedback.take(Report.unpack(receiver_stats.report().pack()))
-    assert feedback.loss == pytest.approx(receiver_stats.seen.loss, abs=0.005)
-    assert receiver_stats.seen.loss == pytest.approx(lost / sent, abs=0.12)
+            receiver_stats.update()
+            feedback.on_report(Report.unpack(receiver_stats.report().pack()))
+    assert feedback.loss == pytest.approx(receiver_stats.estimate.loss, abs=0.005)
+    assert receiver_stats.estimate.loss == pytest.approx(lost / sent, abs=0.12)
     stats = robot.sent_statistics(now, feedback.delivered, feedback.lost)
     # The frame that is on its way is neither.
     assert 0 <= stats.sent - stats.delivered - stats.lost <= 2
-    assert stats.delivered == receiver_stats.came
+    assert stats.delivered == receiver_stats.received
 
 
 def test_a_ground_that_starts_anew_is_counted_on():
     feedback = Feedback(7)
     for ground, newest, shown in ((1, 99, 90), (1, 109, 100), (2, 119, 5), (2, 129, 15)):
-        feedback.take(Report(newest, shown, 0.1, robot=7), ground)
+        feedback.on_report(Report(newest, shown, 0.1, robot=7), ground)
     assert (feedback.delivered, feedback.lost) == (90 + 10 + 5 + 10, 10 + 0 + 5 + 0)
     # One that has not received a frame yet, and one that means a robot before this one.
-    feedback.take(Report(NO_FRAME, 0, 0.0, robot=7), 3)
-    feedback.take(Report(5000, 4000, 0.9, robot=8), 3)
+    feedback.on_report(Report(NO_FRAME, 0, 0.0, robot=7), 3)
+    feedback.on_report(Report(5000, 4000, 0.9, robot=8), 3)
     assert (feedback.delivered, feedback.lost, feedback.loss) == (115, 15, 0.0)
-    feedback.take(Report(131, 1, 0.0, robot=7), 3)
+    feedback.on_report(Report(131, 1, 0.0, robot=7), 3)
     assert (feedback.delivered, feedback.lost) == (116, 16)
-    feedback.take(Report(130, 16, 0.0, robot=7), 3)  # an older one
+    feedback.on_report(Report(130, 16, 0.0, robot=7), 3)  # an older one
     assert (feedback.delivered, feedback.lost) == (116, 16)
 
 
@@ -145,13 +146,14 @@ def test_frames_of_a_robot_that_starts_anew_are_counted_on():
             robot = End(Schedule.constant(1e6), 60, session=0x0209)
         robot.offer(FRAME[:30], now)
         for received in carry(robot, ground, now, lambda step=step: step in (3, 13)):
-            receiver_stats.came_up(received.number, received.session)
+            receiver_stats.on_frame(received.number, received.session)
+        receiver_stats.update()
         if step == 10:
             assert receiver_stats.report(5) == Report(
                 0, 1, pytest.approx(0.1, abs=0.01), 1.0, 9, 5
             )
     report = receiver_stats.report()
-    assert (receiver_stats.came, receiver_stats.lost) == (18, 2)
+    assert (receiver_stats.received, receiver_stats.lost) == (18, 2)
     assert (report.newest, report.shown, report.robot) == (9, 9, 9)
 
 
@@ -169,7 +171,7 @@ def of_a_channel(loss, seed):
 def test_a_loss_is_told_after_tens_of_datagrams_and_so_is_its_end(loss):
     late, ended, told = [], [], []
     for seed in range(40):
-        seen, channel = LossSeen(), of_a_channel(loss, seed)
+        seen, channel = LossEstimator(), of_a_channel(loss, seed)
         for _ in range(300):
             seen.add(3, 0, 0)
         assert seen.loss == 0.0
@@ -205,7 +207,8 @@ def test_parity_follows_a_loss_that_begins():
             robot.offer(bytes(309), now)
             for _ in range(3):
                 carry(robot, ground, now, chain.lost if step >= 100 else lambda: False)
-            seen = receiver_stats.seen
+            receiver_stats.update()
+            seen = receiver_stats.estimate
             if erasure.how_many(3, round(seen.loss, 2), round(seen.burst, 1)):
                 begun.append(step - 100)
                 break
@@ -214,13 +217,13 @@ def test_parity_follows_a_loss_that_begins():
 
 
 def test_a_report_that_says_something_new_goes_early_and_is_paid_for():
-    times, went, loss = ReportTimes(), [], 0.0
+    times, went, loss = GroundReportTimer(), [], 0.0
     for step in range(12_000):
         now = step / 100
         if step % 700 == 699:
             loss = 0.3 - loss
-        if now >= times.due or times.early(now, loss):
-            times.went(now, 12.0, loss)
+        if now >= times.next_deadline or times.is_early(now, loss):
+            times.on_sent(now, 12.0, loss)
             went.append(now)
     assert len(went) <= 1 + 120 / 12 + 1
     gaps = np.diff(went)

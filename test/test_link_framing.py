@@ -246,8 +246,8 @@ def test_impossible_payloads_are_refused(size, mtu):
 
 
 @pytest.mark.parametrize('quiet', [0.0, -1.0, float('nan')])
-def test_quiet_time_must_be_positive(quiet):
-    with pytest.raises(ValueError, match='quiet_s'):
+def test_the_timeout_must_be_positive(quiet):
+    with pytest.raises(ValueError, match='timeout_s'):
         Reassembler(quiet)
 
 

@@ -41,13 +41,15 @@ while (now := time.monotonic() - begin) < seconds:
                 commands += 1
                 continue
             assert one.payload == one.payload[:1] * len(one.payload)
-            receiver_stats.came_up(one.number)
+            receiver_stats.on_frame(one.number)
             whole += not one.truncated
             end.offer(b'go', now, TrafficClass.COMMAND)
     end.expire(now)
     for data in end.outgoing(now):
         transport.send(data)
-print(json.dumps({'came': receiver_stats.came, 'whole': whole, 'loss': receiver_stats.seen.loss,
+receiver_stats.update()
+print(json.dumps({'came': receiver_stats.received, 'whole': whole,
+                  'loss': receiver_stats.estimate.loss,
                   'frames': end.sender.counts[TrafficClass.FRAME].sent,
                   'sent': end.sent, 'commands': commands, 'malformed': end.receiver.malformed}))
 """

@@ -1,7 +1,6 @@
 """What an end says of the other one: how long it is silent, and what comes in its place."""
 
 import itertools
-import math
 
 import pytest
 
@@ -54,13 +53,13 @@ class End:
 
 def test_it_is_known_when_something_proven_came_last():
     end = End(seal())
-    assert math.isinf(end.peer.heard_s(5.0)) and end.peer.session == 0
+    assert end.peer.silence_s(5.0) is None and end.peer.session == 0
     end.come(*end.frames(3, seal()))
-    assert end.peer.session == 11 and end.peer.heard_s(end.now + 4) == pytest.approx(4.0)
+    assert end.peer.session == 11 and end.peer.silence_s(end.now + 4) == pytest.approx(4.0)
     end.come(bytes(60), *end.frames(1, seal(OTHER)))
-    assert end.peer.heard_s(end.now) == pytest.approx(0.2)
+    assert end.peer.silence_s(end.now) == pytest.approx(0.2)
     assert end.trouble == ''
-    assert (received_ago(math.inf), received_ago(1.26)) == ('never', '1.3 s ago')
+    assert (received_ago(None), received_ago(1.26)) == ('never', '1.3 s ago')
 
 
 def test_silence_is_measured_against_reports_and_the_delay():
@@ -69,12 +68,12 @@ def test_silence_is_measured_against_reports_and_the_delay():
     usual = silent_after_s(pause)
     assert 3 * pause < usual < 4 * pause
     # Before the first: there and back.
-    assert not end.peer.silent(2 * delay + usual - 1, 0.0, pause, delay)
-    assert end.peer.silent(2 * delay + usual + 1, 0.0, pause, delay)
-    assert not end.peer.silent(2 * delay + usual + 1, 600.0, pause, delay)  # it was closed
+    assert not end.peer.is_silent(2 * delay + usual - 1, 0.0, pause, delay)
+    assert end.peer.is_silent(2 * delay + usual + 1, 0.0, pause, delay)
+    assert not end.peer.is_silent(2 * delay + usual + 1, 600.0, pause, delay)  # it was closed
     end.come(*end.frames(1, seal()))
-    assert not end.peer.silent(end.now + usual - 1, 0.0, pause, delay)
-    assert end.peer.silent(end.now + usual + 1, 0.0, pause, delay)
+    assert not end.peer.is_silent(end.now + usual - 1, 0.0, pause, delay)
+    assert end.peer.is_silent(end.now + usual + 1, 0.0, pause, delay)
 
 
 def test_keys_that_differ_are_named_and_damage_is_not_taken_for_that():

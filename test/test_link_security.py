@@ -18,8 +18,8 @@ from gsc_ros.link.traffic.channel import Channel
 KEY, OTHER = bytes(range(32)), bytes(range(1, 33))
 
 
-def seal(*used, direction='down', start=0, heard=()):
-    return Sealed(used or (KEY,), direction, itertools.count(start), heard)
+def seal(*used, direction='down', start=0, received=()):
+    return Sealed(used or (KEY,), direction, itertools.count(start), received)
 
 
 sessions = st.integers(1, 0xFFFF).filter(framing.is_session)
@@ -80,7 +80,7 @@ def test_each_count_is_taken_once(counts, newest):
         old = count in come or count <= max(come, default=-1) - WINDOW
         assert window.fresh(count) != old
         if not old:
-            window.take(count)
+            window.add(count)
             come.add(count)
         assert window.newest == max(come, default=-1)
 
@@ -93,7 +93,7 @@ def test_played_back_datagrams_are_counted_and_dropped():
     for packet in packets:
         assert receiver.push(packet, 0.1) == []
     assert receiver.replayed == len(packets) and receiver.malformed == 0
-    late = Reassembler(1.0, seal(heard=receiver.seal.heard))  # after a restart
+    late = Reassembler(1.0, seal(received=receiver.seal.newest_counts))  # after a restart
     assert late.push(packets[0], 5.0) == [] and late.replayed == 1
 
 

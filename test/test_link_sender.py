@@ -11,9 +11,9 @@ from test_link_duplex import drive
 from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.datagrams.payloads import Command, Report, Request, Stop
 from gsc_ros.link.radio import budget, profiles
-from gsc_ros.link.traffic.channel import Channel
-from gsc_ros.link.traffic.duplex import HalfDuplex
-from gsc_ros.link.traffic.sender import BACKGROUND, Pacer, Sender
+from gsc_ros.link.traffic.channel import Channel, share_air
+from gsc_ros.link.traffic.pacer import Pacer
+from gsc_ros.link.traffic.sender import BACKGROUND, Sender
 
 COMMAND = Command(10**15, (0.5, 0.0, 0.0, 0.0, 0.0, 0.1), 7).pack()
 STOP = Stop(10**15, 3, True, 7).pack()
@@ -53,7 +53,7 @@ def test_a_stop_waits_for_one_datagram_and_no_longer():
         at = source.uniform(0.0, 3.0)
         list(sender.advance(at))
         sender.offer(STOP, at, TrafficClass.STOP)
-        left, datagram, _ = sender.step(10.0)
+        left, datagram, _ = sender.send_next(10.0)
         assert datagram.traffic_class is TrafficClass.STOP
         assert (
             left - at
@@ -140,7 +140,7 @@ def test_requests_and_reports_get_through_while_the_operator_drives(
     mtu, gap, on_air = int(profile.mtu), profile.packet_gap, profile.on_air
     down, up = (Channel(result.rate_bps, 0.0, mtu, gap_s=gap, on_air=on_air) for _ in range(2))
     if half:
-        HalfDuplex((down, up), profile.turnaround)
+        share_air((down, up), profile.turnaround)
     until = 120.0
     offers = [
         (t, up, COMMAND, TrafficClass.COMMAND) for t, _, _ in stream(8, 1 / commands_s, until)

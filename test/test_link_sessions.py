@@ -13,7 +13,8 @@ from gsc_ros.link.datagrams.seals import CHECKSUM
 from gsc_ros.link.datagrams.security import Sealed
 from gsc_ros.link.radio.schedule import Schedule
 from gsc_ros.link.traffic.end import End
-from gsc_ros.link.traffic.sender import Pacer, Sender
+from gsc_ros.link.traffic.pacer import Pacer
+from gsc_ros.link.traffic.sender import Sender
 
 KEY = bytes(range(32))
 MTU = 60

@@ -11,7 +11,7 @@ from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.datagrams.payloads import Command, RobotReport, Stop
 from gsc_ros.link.radio.losses import GilbertElliottModel
 from gsc_ros.link.traffic.channel import Channel
-from gsc_ros.link.traffic.reports import CommandLoss, Reporting, pause_s
+from gsc_ros.link.traffic.reports import CommandLoss, RobotReportTimer, pause_s
 from gsc_ros.link.traffic.teleop import CommandSender, StopSender, StopState, repeats
 
 RATE = 16_000.0
@@ -33,8 +33,8 @@ def drive(up, sender, every, until, step=0.01):
         if tick % round(every / step) == 0:
             payload = command(tick)
             given[payload] = now
-            sender.give(payload, now)
-        sender.work(now)
+            sender.send(payload, now)
+        sender.step(now)
         came += [(given[r.payload], now, r.payload) for r in up.poll(now)]
     return came
 
@@ -68,17 +68,17 @@ def test_a_newer_command_ends_the_repeats_of_an_older_one():
     sender = CommandSender(up)
     sender.loss = 0.3
     for number in range(20):
-        sender.give(command(number), number * 0.05)
-        sender.work(number * 0.05)
+        sender.send(command(number), number * 0.05)
+        sender.step(number * 0.05)
         up.poll(number * 0.05)
     assert up.sender.counts[TrafficClass.COMMAND].offered == 20  # ten a second are repeats enough
     for step in range(300):
-        sender.work(1.0 + step * 0.01)
+        sender.step(1.0 + step * 0.01)
         up.poll(1.0 + step * 0.01)
     assert up.sender.counts[TrafficClass.COMMAND].offered == 20 + repeats(0.3)
-    sender.give(command(99), 5.0)
-    sender.forget()
-    sender.work(9.0)
+    sender.send(command(99), 5.0)
+    sender.cancel_repeats()
+    sender.step(9.0)
     assert up.sender.counts[TrafficClass.COMMAND].offered == 21 + repeats(0.3)
 
 
@@ -100,8 +100,8 @@ def test_repeats_on_a_slow_link_are_left_out_when_they_would_be_old():
     up = Channel(300.0, mtu=128)
     sender = CommandSender(up)
     sender.loss = 0.3
-    sender.give(command(0), 0.0)
-    assert sender.due == float('inf')
+    sender.send(command(0), 0.0)
+    assert sender.next_deadline is None
 
 
 def test_stamps_go_up_whatever_the_clock_says():
@@ -122,19 +122,19 @@ class Robot:
     def __init__(self, down, up):
         self.down, self.up = down, up
         self.number, self.held = 0, False
-        self.reporting = Reporting()
+        self.timer = RobotReportTimer()
         self.reports = 0
 
-    def work(self, now):
+    def step(self, now):
         for received in self.up.poll(now):
             if received.traffic_class is TrafficClass.STOP:
                 stop = Stop.unpack(received.payload, 10**15)
                 self.number, self.held = stop.number, stop.stop
-                self.reporting.stop_came()
+                self.timer.on_stop()
         report = RobotReport(self.number, self.held)
-        if now >= self.reporting.due(report, pause_s(self.down, self.up, 7)):
+        if now >= self.timer.next_deadline(report, pause_s(self.down, self.up, 7)):
             self.down.offer(report.pack(), now, TrafficClass.REPORT)
-            self.reporting.went(report, now)
+            self.timer.on_sent(report, now)
             self.reports += 1
 
 
@@ -146,10 +146,10 @@ def run(seconds, sender, robot, begin=0.0, until=lambda: False):
     """Let both ends work; returns when `until` holds, or None."""
     now = begin
     while now < begin + seconds:
-        sender.work(now, 10**15 + round(now * 1e6), 7)
-        robot.work(now)
+        sender.step(now, 10**15 + round(now * 1e6), 7)
+        robot.step(now)
         for received in robot.down.poll(now):
-            sender.take(RobotReport.unpack(received.payload), now)
+            sender.on_report(RobotReport.unpack(received.payload), now)
         if until():
             return now
         now = round(now + 0.01, 6)
@@ -161,12 +161,12 @@ def run(seconds, sender, robot, begin=0.0, until=lambda: False):
 def test_a_stop_gets_through_and_is_acknowledged_whatever_is_lost(loss, seed, number):
     down, up = link(loss, seed), link(loss, seed + 1)
     robot, sender = Robot(down, up), StopSender(up, lambda: 0.0, number)
-    assert sender.state is StopState.NONE and sender.due == float('inf')
+    assert sender.state is StopState.NONE and sender.next_deadline is None
     for stop in (True, False, True):
         begin = max(down._now, up._now, 0.0)
         sender.want(stop, begin)
         assert sender.state is (StopState.SENT if stop else StopState.HELD)
-        done = run(400.0, sender, robot, begin, lambda: sender.due == float('inf'))
+        done = run(400.0, sender, robot, begin, lambda: sender.next_deadline is None)
         assert done is not None and robot.held is stop
         assert sender.state is (StopState.HELD if stop else StopState.NONE)
         assert sender.trouble(done) == ''
@@ -181,16 +181,16 @@ def test_a_lost_stop_is_repeated_quickly_and_then_in_an_eighth_of_the_air():
     for step in range(6000):
         now = step / 100
         before = up.sender.counts[TrafficClass.STOP].offered
-        sender.work(now, 10**15, 7)
+        sender.step(now, 10**15, 7)
         up.poll(now)
         at += [now] * (up.sender.counts[TrafficClass.STOP].offered - before)
     gaps = [b - a for a, b in itertools.pairwise(at)]
     assert max(gaps[:18]) == pytest.approx(2 * air_s, abs=0.011)
     assert min(gaps[20:]) == pytest.approx(8 * air_s, abs=0.011)
     assert sender.trouble(60.0) == 'the robot has not acknowledged the STOP for 60.0 s'
-    due = sender.due
+    due = sender.next_deadline
     sender.want(True, 60.0)  # the operator presses it again and again
-    assert sender.due == due
+    assert sender.next_deadline == due
 
 
 def test_a_robot_that_restarts_is_stopped_again():
@@ -200,13 +200,13 @@ def test_a_robot_that_restarts_is_stopped_again():
     assert run(5.0, sender, robot, 0.0, lambda: sender.state is StopState.HELD)
     first = robot.number
     robot = Robot(down, up)  # it knows of no stop
-    sender.robot_began(6.0)
+    sender.on_robot_session(6.0)
     assert sender.state is StopState.SENT
     assert run(5.0, sender, robot, 6.0, lambda: sender.state is StopState.HELD)
     assert robot.held and robot.number != first
     # Also when only its report says so.
     robot.held = False
-    robot.reporting.ground_began()
+    robot.timer.on_ground_session()
     assert run(5.0, sender, robot, 12.0, lambda: robot.held)
 
 
@@ -216,7 +216,7 @@ def test_a_ground_that_restarts_knows_what_is_held_and_takes_nothing_for_its_own
     before.want(True, 0.0)
     assert run(5.0, before, robot, 0.0, lambda: before.state is StopState.HELD)
     sender = StopSender(up, lambda: 0.0, robot.number - 1)  # its next number would be the same
-    robot.reporting.ground_began()
+    robot.timer.on_ground_session()
     assert run(5.0, sender, robot, 6.0, lambda: sender.state is StopState.HELD)
     sender.want(True, 8.0)
     assert sender.state is StopState.SENT
@@ -232,11 +232,11 @@ def test_a_stop_outlives_a_restart_of_the_ground_and_then_of_the_robot():
     before.want(True, 0.0)
     assert run(5.0, before, robot, 0.0, lambda: before.state is StopState.HELD)
     sender = StopSender(up, lambda: 0.0, 77)
-    robot.reporting.ground_began()
+    robot.timer.on_ground_session()
     assert run(5.0, sender, robot, 6.0, lambda: sender.state is StopState.HELD)
-    assert sender.wanted and sender.due == float('inf')
+    assert sender.wanted and sender.next_deadline is None
     robot = Robot(down, up)  # it knows of no stop
-    sender.robot_began(12.0)
+    sender.on_robot_session(12.0)
     assert sender.state is StopState.SENT
     assert run(5.0, sender, robot, 12.0, lambda: sender.state is StopState.HELD)
     assert robot.held
@@ -244,42 +244,42 @@ def test_a_stop_outlives_a_restart_of_the_ground_and_then_of_the_robot():
 
 def test_a_release_that_was_on_its_way_at_a_restart_of_the_ground_counts():
     sender = StopSender(link(), lambda: 0.0, 3)
-    sender.take(RobotReport(9, True), 0.0)
+    sender.on_report(RobotReport(9, True), 0.0)
     assert sender.wanted
-    sender.take(RobotReport(10, False), 1.0)
-    assert not sender.wanted and sender.state is StopState.NONE and sender.due == float('inf')
+    sender.on_report(RobotReport(10, False), 1.0)
+    assert not sender.wanted and sender.state is StopState.NONE and sender.next_deadline is None
 
 
 def test_a_release_of_nothing_is_not_sent():
     up = link()
     sender = StopSender(up, lambda: 0.0, 3)
-    sender.take(RobotReport(0, False), 0.0)
+    sender.on_report(RobotReport(0, False), 0.0)
     sender.want(False, 1.0)
-    assert sender.due == float('inf') and sender.state is StopState.NONE
-    sender.take(RobotReport(9, True), 2.0)  # another ground had stopped it
+    assert sender.next_deadline is None and sender.state is StopState.NONE
+    sender.on_report(RobotReport(9, True), 2.0)  # another ground had stopped it
     assert sender.state is StopState.HELD
     sender.want(False, 3.0)
-    assert sender.due == 3.0
+    assert sender.next_deadline == 3.0
 
 
 def test_reports_of_the_robot_keep_their_share_of_the_air():
-    reporting, report, pause = Reporting(), RobotReport(0, False, 0.0), 12.0
-    assert reporting.due(report, pause) < 0  # at the start
-    reporting.went(report, 0.0)
-    assert reporting.due(report, pause) == 12.0  # nobody has been received
-    reporting.ground_began()
-    assert reporting.due(report, pause) < 0
-    reporting.went(report, 0.0)
-    assert reporting.due(report, pause) == 120.0  # nobody commands
-    reporting.command_came()
-    assert reporting.due(report, pause) == 12.0
+    timer, report, pause = RobotReportTimer(), RobotReport(0, False, 0.0), 12.0
+    assert timer.next_deadline(report, pause) == 0  # at the start
+    timer.on_sent(report, 0.0)
+    assert timer.next_deadline(report, pause) == 12.0  # nobody has been received
+    timer.on_ground_session()
+    assert timer.next_deadline(report, pause) == 0
+    timer.on_sent(report, 0.0)
+    assert timer.next_deadline(report, pause) == 120.0  # nobody commands
+    timer.on_command()
+    assert timer.next_deadline(report, pause) == 12.0
     stopped = RobotReport(5, True, 0.0)
-    assert reporting.due(stopped, pause) < 0  # that is news
-    reporting.went(stopped, 1.0)
-    reporting.stop_came()  # again: the acknowledgement was lost
-    assert reporting.due(stopped, pause) == pytest.approx(1.0 + 12.0 / 5)
-    reporting.ground_began()
-    assert reporting.due(stopped, pause) < 0
+    assert timer.next_deadline(stopped, pause) == 0  # that is news
+    timer.on_sent(stopped, 1.0)
+    timer.on_stop()  # again: the acknowledgement was lost
+    assert timer.next_deadline(stopped, pause) == pytest.approx(1.0 + 12.0 / 5)
+    timer.on_ground_session()
+    assert timer.next_deadline(stopped, pause) == 0
 
 
 @pytest.mark.parametrize('loss', [0.0, 0.2, 0.5])
@@ -289,10 +289,10 @@ def test_the_robot_sees_how_many_commands_are_lost(loss):
     for step in range(400):
         number = (number + 1) % 0x10000
         if rng.random() >= loss:
-            seen.came(number, 5)
+            seen.on_command(number, 5)
         if step > 50:
             told.append(seen.loss)
     assert sum(told) / len(told) == pytest.approx(loss, abs=0.06)
     before = seen.loss
-    seen.came(0, 6)  # another session counts anew
+    seen.on_command(0, 6)  # another session counts anew
     assert seen.loss == before

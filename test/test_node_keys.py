@@ -122,7 +122,7 @@ class Restarted:
         self.files = [copy(tmp_path / 'link.key', tmp_path / end) for end in ('robot', 'ground')]
         self.pair = None
 
-    def begin(self):
+    def reset(self):
         robot, ground = ({'key_file': str(file), 'local': '127.0.0.1:0'} for file in self.files)
         self.pair = Pair(robot | {'remote': 'ground'}, ground)
         self.received = self.pair.ground.got[topics.RECEIVED]
@@ -168,7 +168,7 @@ def restarted(tmp_path):
 def test_counts_that_were_set_back_are_found_out_over_the_link(restarted):
     """A robot's disk is restored from a backup, while the ground goes on."""
     backup = counts_of(restarted.files[0]).read_text()
-    restarted.begin()
+    restarted.reset()
     pair = restarted.pair
     for _ in range(6000):  # which the ground does not receive
         next(restarted.robot.keys._counts['down'])
@@ -180,7 +180,7 @@ def test_counts_that_were_set_back_are_found_out_over_the_link(restarted):
     assert 'set back' in restarted.robot.keys_notice
     report = restarted.robot.diagnose()
     assert report.level == WARN and 'change the key' in report.message
-    assert pair.ground.node.end.receiver.seal.heard[0] > MARGIN
+    assert pair.ground.node.end.receiver.seal.newest_counts[0] > MARGIN
 
 
 def test_a_key_is_changed_without_a_false_alarm(restarted):
@@ -189,7 +189,7 @@ def test_a_key_is_changed_without_a_false_alarm(restarted):
     new = key_file.new_key()
     for file in restarted.files:
         file.write_text(f'{key}{new}\n')
-    restarted.begin()
+    restarted.reset()
     pair = restarted.pair
     for _ in range(6000):
         next(restarted.robot.keys._counts['down'])
@@ -197,7 +197,7 @@ def test_a_key_is_changed_without_a_false_alarm(restarted):
     restarted.end_robot()
     restarted.files[0].write_text(f'{new}\n{key}')
     restarted.begin_robot()
-    feedback = restarted.robot.robot.feedback
+    feedback = restarted.robot.side.feedback
     pair.wait(lambda: restarted.shown() and feedback.delivered)  # by a report
     assert not restarted.robot.keys_notice
-    assert pair.ground.node.end.receiver.seal.heard[1] < MARGIN
+    assert pair.ground.node.end.receiver.seal.newest_counts[1] < MARGIN

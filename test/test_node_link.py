@@ -27,7 +27,7 @@ from gsc_ros.link.datagrams.frames import FRAME_OVERHEAD  # noqa: E402
 from gsc_ros.link.datagrams.framing import TrafficClass  # noqa: E402
 from gsc_ros.link.datagrams.payloads import Command  # noqa: E402
 from gsc_ros.link.radio import budget, profiles  # noqa: E402
-from gsc_ros.link.traffic.pacing import Carrier  # noqa: E402
+from gsc_ros.link.traffic.frame_scheduler import LinkCapacity  # noqa: E402
 from gsc_ros.nodes.link import LinkNode  # noqa: E402
 from gsc_ros.ros import topics  # noqa: E402
 
@@ -307,10 +307,12 @@ def test_status_tells_the_time_of_datagrams_with_preamble_and_header(bench):
     status = link.status(lambda s: True)
     result = budget.compute(profiles.load('lora_915_fhss'))
     assert status.rate_bps == pytest.approx(result.carried_bps)
-    carrier = Carrier(status.rate_bps, status.mtu, status.overhead, status.gap_s, status.parity)
+    capacity = LinkCapacity(
+        status.rate_bps, status.mtu, status.overhead, status.gap_s, status.parity
+    )
     for size in (40, 150, 300):
         frame_s = link.node.down.frame_s(size + FRAME_OVERHEAD)
-        assert carrier.frame_s(size) == pytest.approx(frame_s, abs=0.003)  # a block of the code
+        assert capacity.frame_s(size) == pytest.approx(frame_s, abs=0.003)  # a block of the code
 
 
 def test_status_says_what_the_link_carries(bench):
@@ -385,7 +387,7 @@ def test_simulated_time_drives_the_link_and_may_begin_anew(bench):
     for number, (begin, end) in enumerate(((100, 101), (10, 12))):
         set_time(begin)
         link.frames.publish(frame(number))
-        link.wait(lambda begin=begin: link.taken() == 1 and link.node.last_ns == begin * 10**9)
+        link.wait(lambda begin=begin: link.taken() == 1 and link.node.time_ns == begin * 10**9)
         set_time(end)
         if end - begin > 1.28:
             link.wait(lambda: link.got[topics.RECEIVED])
@@ -400,7 +402,7 @@ def test_each_loop_and_each_jump_of_time_is_shown_from_its_first_frame_on(bench)
     sessions, days = [], 2 * 86_400
     for number, begin in enumerate((100, 100 + days, 100, 105, 20, 20)):
         set_time(begin - 1)  # a bag that begins anew
-        link.wait(lambda begin=begin: link.node.last_ns == (begin - 1) * 10**9)
+        link.wait(lambda begin=begin: link.node.time_ns == (begin - 1) * 10**9)
         for step in range(2):
             count = len(link.got[topics.RECEIVED])
             link.send(frame(2 * step, stamp=(begin + step, 0), frame_id=f'cam{number}'))
@@ -459,7 +461,7 @@ def test_reports_and_requests_take_a_twentieth_of_the_air_turns_included(bench):
     link.send(frame())
     link.wait(lambda: link.got[topics.RECEIVED])
     link.wait(lambda: up.sender.counts[TrafficClass.REPORT].offered)
-    assert ground.due > 3.0  # a quarter of the pause, at the cost of the next report
+    assert ground.next_deadline > 3.0  # a quarter of the pause, at the cost of the next report
 
 
 def test_a_delta_frame_may_lean_over_the_wrap_of_the_numbers(bench):
@@ -514,10 +516,10 @@ def test_a_stop_takes_the_place_of_a_command_that_waits(bench):
     link.teleop.publish(drive(0.1))
     link.wait(lambda: up.counts[TrafficClass.COMMAND].sent == 1)
     link.teleop.publish(drive(0.2))
-    link.wait(lambda: up.waits(TrafficClass.COMMAND) is not None)
+    link.wait(lambda: up.waiting_payload(TrafficClass.COMMAND) is not None)
     stopping.publish(Bool(data=True))
     link.wait(lambda: up.counts[TrafficClass.STOP].offered)
-    waiting = Command.unpack(up.waits(TrafficClass.COMMAND), 0)
+    waiting = Command.unpack(up.waiting_payload(TrafficClass.COMMAND), 0)
     assert not any(waiting.velocity)
     link.status(lambda s: s.stop == LinkStatus.STOP_HELD)
     assert ran.held and ran.ran == 1

@@ -22,7 +22,8 @@ from gsc_ros.link.datagrams.frames import FRAME_OVERHEAD, Camera, Setup  # noqa:
 from gsc_ros.link.datagrams.framing import TrafficClass  # noqa: E402
 from gsc_ros.link.datagrams.payloads import Command  # noqa: E402
 from gsc_ros.link.radio import profiles, schedule  # noqa: E402
-from gsc_ros.link.traffic.sender import Pacer, Sender  # noqa: E402
+from gsc_ros.link.traffic.pacer import Pacer  # noqa: E402
+from gsc_ros.link.traffic.sender import Sender  # noqa: E402
 from gsc_ros.link.traffic.transports.caller import HOLD_S  # noqa: E402
 from gsc_ros.nodes.link_ground import LinkGround  # noqa: E402
 from gsc_ros.nodes.link_robot import LinkRobot  # noqa: E402
@@ -139,7 +140,7 @@ def pair(request, key_files):
 def test_frames_commands_requests_and_reports_cross(pair):
     robot, ground = pair.robot, pair.ground
     robot.says[topics.CAMERA_INFO].publish(camera())
-    pair.wait(lambda: robot.node.robot.camera_info is not None)
+    pair.wait(lambda: robot.node.side.camera_info is not None)
     images = ground.got[topics.RECEIVED], ground.got[topics.RECEIVED_INFO]
     sent = [frame(2 * number) for number in range(3)]
     for number, message in enumerate(sent):
@@ -180,7 +181,7 @@ def test_a_command_whose_age_is_wrong_is_not_executed(pair):
         payload = Command(stamp, (0.5, 0.0, 0.0, 0.0, 0.0, 0.0), address).pack()
         ground.node.end.offer(payload, ground.node.now(), TrafficClass.COMMAND)
         ground.node.wake()
-        pair.wait(lambda n=number: robot.node.robot.commands.late == n)
+        pair.wait(lambda n=number: robot.node.side.commands.late == n)
     assert not robot.got[topics.LINK_CMD_VEL]
 
 
@@ -206,7 +207,7 @@ def test_a_flood_does_not_keep_the_robot_from_being_stopped(ros):
         ((_, _, data),) = sender.advance(1.0)
         robot._inbox.append((data, ('127.0.0.1', 9)))
         robot.wake()
-        commands = robot.robot.commands
+        commands = robot.side.commands
         assert commands.gate.ran == 1
         robot._inbox = Flood([(b'noise', ('127.0.0.1', 9))])
         robot.wake()
@@ -253,7 +254,7 @@ def test_no_payload_ends_a_node(ros, kind):
         assert node.active and node.refused > 250
         assert node.end.receiver.malformed == 0  # all of it was taken for ours
         if kind is LinkGround:
-            assert node.ground.delivered > 10
+            assert node.side.delivered > 10
     finally:
         node.close()
         node.destroy_node()

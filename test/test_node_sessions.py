@@ -81,7 +81,7 @@ class Field:
         self.eye, self.sequence = eye, 0
         name, focal = eye
         self.robot.says[topics.CAMERA_INFO].publish(camera(name, focal))
-        infos = self.robot.node.robot
+        infos = self.robot.node.side
         self.wait(lambda: infos.camera_info is not None and infos.camera_info.k[0] == focal)
 
     def _ready(self, host):
@@ -246,7 +246,7 @@ def test_a_stop_is_held_until_it_is_released_and_outlives_a_restart_of_the_robot
         return ground.status().stop
 
     def gate():
-        return field.robot.node.robot.commands.gate
+        return field.robot.node.side.commands.gate
 
     assert status() == LinkStatus.STOP_NONE
     said[topics.STOP].publish(Bool(data=True))
@@ -291,7 +291,7 @@ def test_a_stop_outlives_a_clock_of_the_ground_that_is_set_back(field):
     field.wait(lambda: ground.status().stop == LinkStatus.STOP_HELD)
     field.end('robot')
     field.start_robot()
-    field.wait(lambda: field.robot.node.robot.commands.gate.held)
+    field.wait(lambda: field.robot.node.side.commands.gate.held)
 
 
 def test_an_unacknowledged_stop_is_told(field):
@@ -369,7 +369,7 @@ def test_clocks_that_differ_are_named(field):
     for ahead, told in ((100.0, 'ahead'), (-100.0, 'older than the link makes them')):
         clock = field.robot.node.get_clock().now() + Duration(seconds=ahead)
         stamp = clock.to_msg()
-        field.ground.node.ground._ages.clear()
+        field.ground.node.side._ages.clear()
         message = frame(2 * field.sequence, frame_id=name, stamp=(stamp.sec, stamp.nanosec))
         field.sequence += 1
         field.robot.says[topics.CODED].publish(message)

@@ -136,14 +136,14 @@ def test_guarded_reports_warn(bench):
     from gsc_ros.ros.diagnostics import OK, Report
 
     driven = Driven(bench, guard=False)
-    assert driven.node.robot.guarded(Report(OK, 'ok')).level == WARN
+    assert driven.node.robot.complete(Report(OK, 'ok')).level == WARN
     remapped = bench.add(Guard, ['cmd_vel:=base/cmd_vel'])
     bench.wait(lambda: not driven.commands.guard_missing)
-    report = driven.node.robot.guarded(Report(OK, 'ok'))
+    report = driven.node.robot.complete(Report(OK, 'ok'))
     assert report.level == WARN and 'remap cmd_vel alike' in report.message
     bench.remove(remapped)
     bench.add(Guard)
-    bench.wait(lambda: driven.node.robot.guarded(Report(OK, 'ok')).level == OK)
+    bench.wait(lambda: driven.node.robot.complete(Report(OK, 'ok')).level == OK)
 
 
 def test_a_guard_that_dies_is_no_longer_needed_to_stop(bench):
@@ -343,14 +343,14 @@ def through_the_middle(security, tmp_path, count, seed=1):
         executor.add_node(ground)
         wait(lambda: ground.active)
         came = []
-        publish = robot.robot.commands._velocities.publish
+        publish = robot.side.commands._velocities.publish
 
         def published(twist):
             if twist.linear.x:
                 came.append((round(twist.linear.x * 1000), time.monotonic()))
             publish(twist)
 
-        robot.robot.commands._velocities.publish = published
+        robot.side.commands._velocities.publish = published
         sent = {}
 
         def send(number):
@@ -373,7 +373,7 @@ def through_the_middle(security, tmp_path, count, seed=1):
             executor.create_task(send, number)
             time.sleep(0.02)
         time.sleep(1.5)
-        return sent, came, robot.robot.commands.gate
+        return sent, came, robot.side.commands.gate
     finally:
         executor.shutdown()
         spin.join(5)

@@ -22,7 +22,7 @@ from std_msgs.msg import Empty
 
 from gsc_ros.codec.bitstream import MIN_BUDGET, PRESETS
 from gsc_ros.link.datagrams.payloads import WHOLE, Region
-from gsc_ros.link.traffic.pacing import Carrier, Pace, budget
+from gsc_ros.link.traffic.frame_scheduler import FrameScheduler, LinkCapacity, frame_budget
 from gsc_ros.msg import EncoderStatus, LinkStatus, SemanticFrame
 from gsc_ros.ros import convert, lifecycle, topics
 from gsc_ros.ros.diagnostics import OK, STALE, WARN, Drops, Rate, Report, Troubles
@@ -124,7 +124,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         self._link: Received[LinkStatus] | None = None
         self._region: Received[RegionOfInterest] | None = None
         self._refused: Received[RegionOfInterest] | None = None
-        self._pace, self._paced_at = Pace(), -np.inf
+        self._scheduler, self._scheduled_at = FrameScheduler(), -np.inf
         self._freshness = Freshness(self, self._troubles)
         # The last key frame may not have been sent, or not to this ground.
         self._keyframe = threading.Event()
@@ -187,23 +187,27 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
 
     # On the worker's thread
 
-    def _carrier(self) -> Carrier | None:
+    def _capacity(self) -> LinkCapacity | None:
         status = self._link_status(time.monotonic())
         if status is None:
             return None
-        return Carrier(status.rate_bps, status.mtu, status.overhead, status.gap_s, status.parity)
+        return LinkCapacity(
+            status.rate_bps, status.mtu, status.overhead, status.gap_s, status.parity
+        )
 
     def _wait_s(self) -> float:
         """Return the time until a frame is due, s."""
         now = self._now()
-        return self._pace.due(now, self._carrier(), self._encode_s, self.values.max_rate) - now
+        self._scheduler.set_capacity(now, self._capacity())
+        due = self._scheduler.next_deadline(self._encode_s, self.values.max_rate)
+        return np.inf if due is None else due - now
 
     def _now(self) -> float:
         """Return the time that the worker paces itself by, s."""
         now = self._clock_s()
-        if now < self._paced_at:
-            self._pace = Pace()  # simulated time began anew
-        self._paced_at = now
+        if now < self._scheduled_at:
+            self._scheduler = FrameScheduler()  # simulated time began anew
+        self._scheduled_at = now
         return now
 
     def _interest(self, now: float, size: tuple[int, int]) -> Region | None:
@@ -223,9 +227,11 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
 
     def _encode(self, image: Arrived) -> None:
         start, begun = time.monotonic(), self._now()
-        self._pace.begun(begun)
-        v, carrier = self.values, self._carrier()
-        budget_bytes = budget(carrier, MIN_BUDGET, v.budget_bytes, min(v.min_rate, v.max_rate))
+        v, capacity = self.values, self._capacity()
+        self._scheduler.set_capacity(begun, capacity)
+        self._scheduler.on_begun(begun)
+        min_rate = min(v.min_rate, v.max_rate)
+        budget_bytes = frame_budget(capacity, MIN_BUDGET, v.budget_bytes, min_rate)
         taken = self._camera.take(image.message)
         frame = self._code(image, taken, budget_bytes, begun)
         encoded = self._now()
@@ -233,11 +239,11 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         # The first call takes longer than any other.
         if self._counts['frames_encoded']:
             self._encode_s = max(encoded - begun, _FORGET * self._encode_s)
-        while 0 < self._pace.free_at - self._now() <= self._encode_s:
+        while 0 < self._scheduler.free_at - self._now() <= self._encode_s:
             if self._stopping.wait(_NAP_S):
                 return
         self._publish(image, taken, frame)
-        self._pace.sent(self._now(), len(frame.data), carrier)
+        self._scheduler.on_sent(self._now(), len(frame.data))
         self._budget_bytes = budget_bytes
 
     def _code(self, image: Arrived, taken: Taken, budget_bytes: int, now: float) -> 'EncodedFrame':

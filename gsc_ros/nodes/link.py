@@ -12,13 +12,13 @@ if __name__ == '__main__':  # first, so that a signal finds its handler before s
 
 
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from gsc_ros.link.radio import schedule, units
 from gsc_ros.link.radio.codes import CODES
 from gsc_ros.link.radio.losses import GilbertElliottModel
-from gsc_ros.link.traffic.channel import Channel
-from gsc_ros.link.traffic.duplex import HalfDuplex
+from gsc_ros.link.traffic.channel import Channel, share_air
 from gsc_ros.link.traffic.peer import Peer
 from gsc_ros.link.traffic.sender import Sender
 from gsc_ros.link.traffic.statistics import Statistics
@@ -82,10 +82,10 @@ class LinkNode(LinkBase[LinkParameters]):
 
     # Lifecycle
 
-    def setup(self) -> None:
-        """Compute the link; raises ValueError for a bad profile or parameter."""
-        super().setup()
-        super().begin()
+    def prepare(self, undo: ExitStack) -> None:
+        """Compute the link; raises ValueError or OSError for a bad profile, parameter or key."""
+        super().prepare(undo)
+        super().reset()
         self._make_channels()
         rate, delay = self.down.rate_bps, self.down.delay_s
         self.get_logger().info(
@@ -95,43 +95,36 @@ class LinkNode(LinkBase[LinkParameters]):
         if not self.budget.closes:
             self.get_logger().error('the link does not close: nothing will pass')
         self.robot, self.ground = RobotSide(self), GroundSide(self)
+        undo.callback(self.ground.teardown)
+        undo.callback(self.robot.teardown)
 
-    def start(self) -> None:
+    def open(self, undo: ExitStack) -> None:
         """Open the link."""
-        self.begin()
-        self.robot.start()
+        self.reset()
+        super().open(undo)
         self.ground.start()
-        super().start()
-
-    def stop(self) -> None:
-        """Close the link; a robot that moves is stopped."""
-        self.robot.stop()
-        self.ground.stop()
-        super().stop()
+        undo.callback(self.ground.stop)
+        # Last, so that it ends first: a robot that moves is stopped before all else.
+        self.robot.start()
+        undo.callback(self.robot.stop)
 
     def halt(self) -> None:
         """Stop a robot that moves."""
         if self.active:
-            self.robot.commands.close()
+            self.robot.halt()
 
     def parameters_changed(self) -> None:
-        """Take note of new limits for commands."""
-        self.robot.commands.parameters_changed()
+        """Apply new limits for commands."""
+        self.robot.parameters_changed()
 
     def status(self) -> LinkStatus:
         """Return what the link carries and how it fares."""
         status = super().status()
-        self.robot.tell(status)
+        self.robot.fill_status(status)
         refused = status.commands_dropped
-        self.ground.tell(status)
+        self.ground.fill_status(status)
         status.commands_dropped += refused
         return status
-
-    def teardown(self) -> None:
-        """Take the publishers down."""
-        self.robot.teardown()
-        self.ground.teardown()
-        super().teardown()
 
     def _make_channels(self) -> None:
         values, profile = self.values, self.budget.profile
@@ -168,9 +161,9 @@ class LinkNode(LinkBase[LinkParameters]):
         sealed = self.keys is not None
         self._peer, self._ground = (Peer(c.receiver, sealed) for c in (self.down, self.up))
         if profile.duplex == 'half':
-            HalfDuplex((self.down, self.up), profile.turnaround)
+            share_air((self.down, self.up), profile.turnaround)
 
-    # What the base asks for
+    # What the base class uses
 
     @property
     def downlink(self) -> Sender:
@@ -188,32 +181,32 @@ class LinkNode(LinkBase[LinkParameters]):
         return self.down.delay_s
 
     @property
-    def margin_db(self) -> float:
-        """By how much the signal is above what its code needs, dB; infinite: not known."""
+    def margin_db(self) -> float | None:
+        """By how much the signal is above what its code needs, dB; None: not known."""
         return self.down.excess_db
 
-    def begin(self) -> None:
+    def reset(self) -> None:
         """Begin at time zero with nothing on its way and nothing counted."""
-        super().begin()
+        super().reset()
         self._make_channels()
-        self.robot.begin(self.down, self.up)
-        self.ground.begin(self.down, self.up)
+        self.robot.reset(self.down, self.up)
+        self.ground.reset(self.down, self.up)
 
-    def work(self, now: float) -> None:
+    def step(self, now: float) -> None:
         """Bring what has crossed the channels to the sides."""
         self.down.fade_db = self.up.fade_db = self.values.fade_db
         for received in self.down.poll(now):
-            self.ground.take(received, now)
+            self.ground.on_received(received, now)
         for received in self.up.poll(now):
-            self.robot.take(received, now)
+            self.robot.on_received(received, now)
         self._peer.update(now)
         self._ground.update(now)
-        self.robot.work(now)
-        self.ground.work(now)
+        self.robot.step(now)
+        self.ground.step(now)
 
-    def due(self, now: float) -> Iterable[float | None]:
-        """Return the times (s) of what is due next."""
-        sides = self.robot.due, self.ground.due
+    def deadlines(self, now: float) -> Iterable[float | None]:
+        """Return when there is something to do next (s)."""
+        sides = self.robot.next_deadline, self.ground.next_deadline
         return self.down.next_event(), self.up.next_event(), *sides
 
     def statistics(self, now: float) -> Statistics:
@@ -229,10 +222,8 @@ class LinkNode(LinkBase[LinkParameters]):
         )
 
     def diagnose(self) -> Report:
-        """Say how the link fares."""
-        if not self.active:
-            return Report(OK, 'inactive')
-        return self.robot.guarded(self._fares())
+        """Return how the link fares."""
+        return self.robot.complete(self._fares()) if self.active else Report(OK, 'inactive')
 
     def _fares(self) -> Report:
         status = self.status()
@@ -240,7 +231,6 @@ class LinkNode(LinkBase[LinkParameters]):
         values = figures(status) | self.ground.figures()
         values |= {
             'refused': self.refused,
-            'restored': self.down.receiver.restored,
             'not sealed': self.down.sender.unsealed + self.up.sender.unsealed,
         }
         values |= self.robot.figures()

@@ -178,7 +178,7 @@ class KeyRing:
         names = [f'{name} {direction}' for name in self._names]
         before = self._seals.get(direction)
         if before is not None:  # which knows more than was noted, and nothing of other processes
-            received = before.heard
+            received = before.newest_counts
         else:
             received = [noted.get(count_file.received(name), -1) for name in names]
         counts = self._counts.get(direction)
@@ -359,6 +359,6 @@ class KeyRing:
         return {
             count_file.received(f'{name} {direction}'): newest
             for direction, seal in tuple(self._seals.items())
-            for name, newest in zip(self._names, seal.heard, strict=True)
+            for name, newest in zip(self._names, seal.newest_counts, strict=True)
             if newest >= 0
         }

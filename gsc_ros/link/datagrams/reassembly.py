@@ -53,7 +53,7 @@ class Received:
 class _Partial:
     first: Datagram  # that came
     opened: Opened
-    heard: float
+    updated_at: float  # when its last datagram came, s
     parts: dict[int, bytes] = field(default_factory=dict)
     end: int | None = None
     cut: bool = False
@@ -76,7 +76,7 @@ class _Partial:
     def whole(self) -> bool:
         return self.end is not None and all(i in self.parts for i in range(self.end + 1))
 
-    def take(self, datagram: Datagram) -> bool:
+    def add(self, datagram: Datagram) -> bool:
         """Keep a datagram's part; False for one that does not belong to those before."""
         index, fragment = datagram.index, datagram.fragment
         if datagram.parity:
@@ -147,7 +147,7 @@ class Reassembler:
 
     A payload is handed up when it is whole or can be restored, when the last that was sent of it
     came (what is missing then is lost, as order is kept), when a newer one of its class begins, or
-    when nothing of it was heard for `quiet_s`. All of them are of one `session`, that of the
+    when nothing of it came for `timeout_s`. All of them are of one `session`, that of the
     sender as it runs now (0: none came yet). What is unfinished of a session when the next one
     begins is given up. A session that is over stays so: where datagrams have a proven order, those
     from before the current session's newest cannot begin another, nor can those under a key that
@@ -160,16 +160,16 @@ class Reassembler:
     `other_camera` (of a camera that is not shown), `late` (duplicates, and fragments of payloads
     already handed up), `spare` (parity that was not needed any more),
     `restored` (payloads that parity made whole), `headless` (payloads whose beginning was lost:
-    nothing to hand up), `heard` (data fragments that came of finished payloads), `expected` (how
-    many of them there must have been: a payload whose end did not come counts as many as the one
+    nothing to hand up), `fragments` (of data that came of finished payloads), `expected` (how many
+    of them there must have been: a payload whose end did not come counts as many as the one
     before, one of which nothing came as the one after) and `gaps` (runs of those that did not
     come).
     """
 
-    def __init__(self, quiet_s: float, seal: Seal = CHECKSUM) -> None:
-        if not quiet_s > 0:
-            raise ValueError(f'quiet_s must be above 0 s, got {quiet_s}')
-        self.quiet_s = quiet_s
+    def __init__(self, timeout_s: float, seal: Seal = CHECKSUM) -> None:
+        if not timeout_s > 0:
+            raise ValueError(f'timeout_s must be above 0 s, got {timeout_s}')
+        self.timeout_s = timeout_s
         self.seal = seal
         self.accepted = 0
         self.malformed = 0
@@ -181,7 +181,7 @@ class Reassembler:
         self.spare = 0
         self.restored = 0
         self.headless = 0
-        self.heard = self.expected = self.gaps = 0
+        self.fragments = self.expected = self.gaps = 0
         self.session = 0
         self._key, self._order = 0, -1  # of the session, and its greatest order
         self._over: deque[int] = deque(maxlen=_RETIRED_KEPT)
@@ -247,10 +247,10 @@ class Reassembler:
         if datagram.index in (partial.parity if datagram.parity else partial.parts):
             self.late += 1
             return ready
-        if not partial.take(datagram):
+        if not partial.add(datagram):
             self.malformed += 1
             return ready
-        partial.heard = now
+        partial.updated_at = now
         restored = not partial.whole and partial.restore()
         self.restored += restored
         if restored or partial.whole or (datagram.end and not datagram.protected):
@@ -287,14 +287,14 @@ class Reassembler:
         return True
 
     def expire(self, now: float) -> list[Received]:
-        """Hand up what has been quiet for too long at time `now` (s)."""
-        quiet = [k for k, p in self._partial.items() if now >= p.heard + self.quiet_s]
-        return [received for traffic_class in quiet for received in self._finish(traffic_class)]
+        """Hand up payloads of which nothing came for too long at time `now` (s)."""
+        expired = [k for k, p in self._partial.items() if now >= p.updated_at + self.timeout_s]
+        return [received for traffic_class in expired for received in self._finish(traffic_class)]
 
     @property
     def next_expiry(self) -> float | None:
         """When `expire` has something to do next (s), or None."""
-        return min((p.heard + self.quiet_s for p in self._partial.values()), default=None)
+        return min((p.updated_at + self.timeout_s for p in self._partial.values()), default=None)
 
     @property
     def held_bytes(self) -> int:
@@ -319,7 +319,7 @@ class Reassembler:
         # A payload whose end did not come is taken to be like the one before.
         count = partial.count or max(before.count, 1 + max(partial.parts))
         lost = [i not in partial.parts for i in range(count)]
-        self.heard += len(partial.parts)
+        self.fragments += len(partial.parts)
         self.expected += count * (1 + skipped)
         fates = pairwise([before.lost, *[True] * skipped, *lost])
         self.gaps += sum(now and not then for then, now in fates)

@@ -61,7 +61,7 @@ class ReplayWindow:
         back = self.newest - count
         return back < 0 or (back < WINDOW and not self._come >> back & 1)
 
-    def take(self, count: int) -> None:
+    def add(self, count: int) -> None:
         """Note that a count has come."""
         ahead = count - self.newest
         if ahead > 0:
@@ -77,7 +77,7 @@ class Sealed:
 
     ``keys``: 32 bytes each, several while they are being changed; ``direction``: any name that
     both ends use; ``counts``: endless numbers, never given out before for the first key, None at
-    an end that only listens; ``heard``: the greatest count taken before under each key, -1 for
+    an end that only listens; ``received``: the greatest count taken before under each key, -1 for
     none. Raises ``ValueError`` for keys of another length.
     """
 
@@ -89,17 +89,17 @@ class Sealed:
         keys: Sequence[bytes],
         direction: str,
         counts: Iterator[int] | None = None,
-        heard: Sequence[int] = (),
+        received: Sequence[int] = (),
     ) -> None:
         if not keys:
             raise ValueError('a seal needs a key')
         self._ciphers = [_cipher(key, direction) for key in keys]
         self._counts = counts
-        past = [*heard, *[-1] * len(keys)]
+        past = [*received, *[-1] * len(keys)]
         self._windows = [ReplayWindow(newest) for newest in past[: len(keys)]]
 
     @property
-    def heard(self) -> list[int]:
+    def newest_counts(self) -> list[int]:
         """The greatest count taken under each key, -1 for none."""
         return [window.newest for window in self._windows]
 
@@ -132,7 +132,7 @@ class Sealed:
                 continue
             if not window.fresh(count):
                 raise ReplayError(f'datagram {count} has come before')
-            window.take(count)
+            window.add(count)
             return Opened(clear[:1], rest, key, count)
         raise FramingError('the tag does not fit: damaged, or sealed with another key')
 

@@ -28,14 +28,15 @@ class Interval(NamedTuple):
     """
     A time in which a link is always the same.
 
-    seconds: how long; rate_bps: 0 for closed; delay_s: one way, None for the link's own;
-    excess_db: by how much the signal is above the threshold of the code (`codes.py`).
+    seconds: how long, None for ever; rate_bps: 0 for closed; delay_s: one way, None for the link's
+    own; excess_db: by how much the signal is above the threshold of the code (`codes.py`), None
+    where that is not known.
     """
 
-    seconds: float
+    seconds: float | None
     rate_bps: float
     delay_s: float | None = None
-    excess_db: float = math.inf
+    excess_db: float | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,9 @@ class Schedule:
         object.__setattr__(self, 'intervals', tuple(Interval(*one) for one in intervals))
         for interval in self.intervals:
             seconds, rate = interval.seconds, interval.rate_bps
-            if not seconds > _EPSILON_S:
+            if seconds is None and len(self.intervals) > 1:
+                raise ValueError('an interval that lasts for ever must be the only one')
+            if seconds is not None and not seconds > _EPSILON_S:
                 raise ValueError(f'a interval must be longer than {_EPSILON_S} s, got {seconds}')
             if not 0.0 <= rate < float('inf'):
                 raise ValueError(f'rate_bps must be finite and at least 0, got {rate}')
@@ -61,16 +64,16 @@ class Schedule:
     @classmethod
     def constant(cls, rate_bps: float) -> 'Schedule':
         """Make the schedule of a link that is always the same."""
-        return cls(((math.inf, rate_bps),))
+        return cls(((None, rate_bps),))
 
     @property
     def rates(self) -> list[float]:
         """All rates but zero, slowest first."""
         return sorted({interval.rate_bps for interval in self.intervals if interval.rate_bps})
 
-    def at(self, now: float) -> tuple[float, float]:
-        """Return the rate (bit/s) at a time, and when it is another one (s; infinite: never)."""
-        rate, until = self.interval(now).rate_bps, math.inf
+    def at(self, now: float) -> tuple[float, float | None]:
+        """Return the rate (bit/s) at a time, and when it is another one (s; None: never)."""
+        rate, until = self.interval(now).rate_bps, None
         if len(self.rates) + any(not one.rate_bps for one in self.intervals) > 1:
             for interval, end in self._from(now):
                 if interval.rate_bps != rate:
@@ -82,54 +85,61 @@ class Schedule:
         """Return the interval at a time."""
         return next(self._from(now))[0]
 
-    def opens(self, now: float) -> float:
-        """Return when the link is open next (s): now, or later; infinite for never."""
+    def opens(self, now: float) -> float | None:
+        """Return when the link is open next (s): now, or later; None for never."""
         if not self.rates:
-            return math.inf
-        for interval, end in self._from(now):
-            if interval.rate_bps:
-                return now
-            now = end
-        raise AssertionError('intervals repeat for ever')
+            return None
+        return self._first(now, is_open=True)
 
     def beginning(self, at: float) -> 'Schedule':
         """Return the same link with time zero at a time (s) of this one."""
-        period = sum(interval.seconds for interval in self.intervals)
-        if math.isinf(period):
+        period = self._period_s
+        if period is None:
             return self
         at %= period
         end = 0.0
         later: list[Interval] = []
         earlier: list[Interval] = []
         for interval in self.intervals:
-            begin, end = end, end + interval.seconds
+            begin, end = end, end + (interval.seconds or 0.0)
             if end - at > _EPSILON_S:
                 later.append(interval._replace(seconds=end - max(begin, at)))
             if at - begin > _EPSILON_S:
                 earlier.append(interval._replace(seconds=min(end, at) - begin))
         return Schedule([*later, *earlier])
 
-    def closes(self, now: float) -> float:
-        """Return when a link that is open closes (s); infinite for never."""
+    def closes(self, now: float) -> float | None:
+        """Return when the link is closed next (s): now, or later; None for never."""
         if all(interval.rate_bps for interval in self.intervals):
-            return math.inf
-        for interval, end in self._from(now):
-            if not interval.rate_bps:
-                return now
-            now = end
-        raise AssertionError('intervals repeat for ever')
+            return None
+        return self._first(now, is_open=False)
 
-    def _from(self, now: float) -> Iterator[tuple[Interval, float]]:
-        """Yield the interval at a time and its end, and those that follow."""
-        if math.isinf(self.intervals[0].seconds):
-            yield self.intervals[0], math.inf
+    @property
+    def _period_s(self) -> float | None:
+        """After how long the intervals repeat, s; None for a link that is always the same."""
+        lengths = [one.seconds for one in self.intervals if one.seconds is not None]
+        return sum(lengths) if lengths else None
+
+    def _first(self, now: float, is_open: bool) -> float | None:
+        """Return when an interval that is open or not comes next, s; now where it is one."""
+        at: float | None = now
+        for interval, end in self._from(now):
+            if bool(interval.rate_bps) is is_open:
+                break
+            at = end
+        return at
+
+    def _from(self, now: float) -> Iterator[tuple[Interval, float | None]]:
+        """Yield the interval at a time and its end, and those that follow; None: no end."""
+        period = self._period_s
+        if period is None:
+            yield self.intervals[0], None
             return
-        period = sum(interval.seconds for interval in self.intervals)
         turn = math.floor(now / period)
         while True:
             end = turn * period
             for interval in self.intervals:
-                end += interval.seconds
+                end += interval.seconds or 0.0
                 if end > now + _EPSILON_S:
                     yield interval, end
             turn += 1
@@ -180,7 +190,7 @@ def _intervals(profile: Profile) -> Iterable[Interval]:
     if profile.jam_period:
         quiet = budget.compute(profile.without_jammer())
         return _windows(profile.jam_windows, profile.jam_period, link, quiet)
-    return [_interval(math.inf, link)]
+    return [_interval(None, link)]
 
 
 def passes(profile: Profile) -> list[Pass]:
@@ -195,8 +205,8 @@ def carried_bytes(schedule: Schedule, start: float, end: float) -> float:
     """Bytes that go on air between two times (s), overhead and gaps included."""
     bits = 0.0
     while start < end - _EPSILON_S:
-        rate, until = schedule.at(start)
-        until = min(until, end)
+        rate, change = schedule.at(start)
+        until = end if change is None else min(change, end)
         bits += rate * (until - start)
         start = until
     return bits / 8
@@ -214,11 +224,12 @@ def _table(profile: Profile) -> Callable[[float], float]:
     return at
 
 
-def _interval(seconds: float, link: budget.Budget | None) -> Interval:
+def _interval(seconds: float | None, link: budget.Budget | None) -> Interval:
     """Return a interval in which a link is what its budget says; None: closed."""
     if link is None or not link.closes:
         return Interval(seconds, 0.0)
-    return Interval(seconds, link.rate_bps, link.delay_s, link.excess_db)
+    excess_db = link.excess_db if math.isfinite(link.excess_db) else None  # a wire has none
+    return Interval(seconds, link.rate_bps, link.delay_s, excess_db)
 
 
 def _windows(

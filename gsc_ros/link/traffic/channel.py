@@ -1,16 +1,15 @@
 """
 One direction of a simulated radio: bounded queue, pacing, loss, delay; all in explicit time.
 
-A `Sender` decides what goes out next and when, `GilbertElliott` which datagrams die, a `Code` in
-which bits are wrong, `Channel` joins them with a propagation delay and a `Reassembler` at the far
-end. Every call takes the time
-`now` in seconds; there is no clock, no thread and no hidden randomness, so a run can be repeated
-exactly.
+A `Sender` decides what goes out next and when, `GilbertElliott` which datagrams are lost, a `Code`
+which bits are wrong; `Channel` joins them with a propagation delay and a `Reassembler` at the far
+end. Every call takes the time `now` in seconds, from 0 on; there is no clock, no thread and no
+hidden randomness, so a run can be repeated exactly.
 """
 
-import math
 import random
 from collections import deque
+from collections.abc import Sequence
 
 from gsc_ros.link.datagrams.framing import Datagram, TrafficClass
 from gsc_ros.link.datagrams.reassembly import Reassembler, Received
@@ -19,11 +18,13 @@ from gsc_ros.link.radio.airtime import PLAIN, OnAir
 from gsc_ros.link.radio.codes import WRONG_SHARE, Code
 from gsc_ros.link.radio.losses import GilbertElliott, GilbertElliottModel
 from gsc_ros.link.radio.schedule import Interval, Schedule
-from gsc_ros.link.traffic.duplex import HalfDuplex
-from gsc_ros.link.traffic.sender import EPSILON_S, Pacer, Sender
+from gsc_ros.link.traffic.duplex import HalfDuplex, Station
+from gsc_ros.link.traffic.pacer import Pacer
+from gsc_ros.link.traffic.packetizer import EPSILON_S
+from gsc_ros.link.traffic.sender import Sender
 from gsc_ros.link.traffic.statistics import Statistics
 
-# The far end gives a payload up when it heard nothing of it for so many full datagrams' time.
+# The far end gives a payload up when nothing of it came for so many full datagrams' time.
 _QUIET_DATAGRAMS = 3
 
 
@@ -67,33 +68,33 @@ class Channel:
         pacer = Pacer(rates[0] if rates else rate_bps, gap_s, on_air)
         self._delay_s = delay_s
         self.fade_db = 0.0
-        self.medium: HalfDuplex | None = None  # that others share
+        self._duplex: HalfDuplex | None = None  # see `share_air`
         self.sender = Sender(pacer, mtu, max_age_s, schedule, seal, session)
-        quiet = _QUIET_DATAGRAMS * pacer.air_s(mtu) if pacer.rate_bps else 1.0
-        self.receiver = Reassembler(quiet + EPSILON_S, seal)
+        timeout_s = _QUIET_DATAGRAMS * pacer.air_s(mtu) if pacer.rate_bps else 1.0
+        self.receiver = Reassembler(timeout_s + EPSILON_S, seal)
         self._loss = GilbertElliott(loss or GilbertElliottModel(), seed)
         self._code = code
         self._noise = random.Random(f'noise {seed}')
         self._air: deque[tuple[float, tuple[TrafficClass, int], bytes]] = deque()
         self._open: set[tuple[TrafficClass, int]] = set()
         self._settle_at = 1000
-        self._now = self._arrived = float('-inf')
+        self._now = self._arrived_at = 0.0
         self._packets_sent = self._packets_lost = 0
 
     @property
     def delay_s(self) -> float:
-        """Propagation delay at the last time that was told, one way, s."""
-        return self._delay(self.sender.schedule.interval(max(self._now, 0.0)))
+        """Propagation delay at the time of the last call, one way, s."""
+        return self._delay(self.sender.schedule.interval(self._now))
 
     @property
     def turn_s(self) -> float:
-        """Time that it takes to get the air when nobody talks, s."""
-        return self.medium.turnaround_s if self.medium else 0.0
+        """Time that it takes to get the air when nobody sends, s."""
+        return self._duplex.turnaround_s if self._duplex else 0.0
 
     @property
-    def excess_db(self) -> float:
-        """By how much the signal is above the code's threshold now, dB; infinite: not known."""
-        return self.sender.schedule.interval(max(self._now, 0.0)).excess_db - self.fade_db
+    def excess_db(self) -> float | None:
+        """By how much the signal is above the code's threshold now, dB; None: not known."""
+        return self._excess_db(self.sender.schedule.interval(self._now))
 
     @property
     def rate_bps(self) -> float:
@@ -110,6 +111,7 @@ class Channel:
         now: float,
         traffic_class: TrafficClass = TrafficClass.FRAME,
         is_keyframe: bool = False,
+        divisible: bool = True,
     ) -> None:
         """
         Offer a payload at time `now`; see `Sender.offer`.
@@ -117,7 +119,7 @@ class Channel:
         Raises ValueError when it is empty or too large for the MTU.
         """
         self._advance(now)
-        self.sender.offer(payload, now, traffic_class, is_keyframe)
+        self.sender.offer(payload, now, traffic_class, is_keyframe, divisible)
 
     def poll(self, now: float) -> list[Received]:
         """Return what has come out at the far end up to `now`, in order."""
@@ -171,34 +173,36 @@ class Channel:
         if now < self._now:
             raise ValueError(f'time ran backwards, from {self._now} s to {now} s')
         self._now = now
-        if self.medium is not None:
-            self.medium.advance(now)
+        if self._duplex is not None:
+            self._duplex.advance(now)
             return
         for left, datagram, data in self.sender.advance(now):
-            self.launch(left, datagram, data)
+            self._launch(left, datagram, data)
 
-    def launch(self, left: float, datagram: Datagram, data: bytes) -> None:
+    def _launch(self, left: float, datagram: Datagram, data: bytes) -> None:
         """Take a datagram on its way whose last bit left at a time (s)."""
         key = (datagram.traffic_class, datagram.number)
         self._packets_sent += 1
         if datagram.index == 0:
             self._open.add(key)
         interval = self.sender.schedule.interval(left - EPSILON_S)
-        sound = self._received(data, interval.excess_db - self.fade_db)
+        received = self._with_bit_errors(data, self._excess_db(interval))
         lost = self._loss.lost()
-        self._packets_lost += lost or sound is not data
+        self._packets_lost += lost or received is not data
         if not lost:
             # Order is kept, also where the way grows shorter.
-            arrival = max(left + self._delay(interval), self._arrived)
-            self._arrived = arrival
-            self._air.append((arrival, key, sound))
+            self._arrived_at = max(left + self._delay(interval), self._arrived_at)
+            self._air.append((self._arrived_at, key, received))
 
     def _delay(self, interval: Interval) -> float:
         return self._delay_s if interval.delay_s is None else interval.delay_s
 
-    def _received(self, data: bytes, excess_db: float) -> bytes:
-        """Return a datagram with the bits that the radio gets wrong."""
-        if self._code is None or math.isinf(excess_db):
+    def _excess_db(self, interval: Interval) -> float | None:
+        return None if interval.excess_db is None else interval.excess_db - self.fade_db
+
+    def _with_bit_errors(self, data: bytes, excess_db: float | None) -> bytes:
+        """Return a datagram with the bits that the radio gets wrong; the same one for none."""
+        if self._code is None or excess_db is None:
             return data
         if self._noise.random() >= self._code.datagrams_hit(excess_db, len(data)):
             return data
@@ -210,8 +214,8 @@ class Channel:
         return word.to_bytes(len(data), 'big')
 
     def _settle(self) -> None:
-        """Count as lost what was sent, was not delivered and has nothing left under way."""
-        alive = self.sender.under_way | {key for _, key, _ in self._air}
+        """Count as lost what was sent, was not delivered and has nothing left on its way."""
+        alive = self.sender.in_progress | {key for _, key, _ in self._air}
         for traffic_class in TrafficClass:
             number = self.receiver.unfinished(traffic_class)
             if number is not None:
@@ -220,3 +224,16 @@ class Channel:
         for traffic_class, _ in gone:
             self.sender.counts[traffic_class].lost += 1
         self._open -= gone
+
+
+def share_air(channels: Sequence[Channel], turnaround_s: float) -> HalfDuplex:
+    """
+    Join channels to a half-duplex link: their senders have the air by turns.
+
+    turnaround_s: see `HalfDuplex`. Raises ValueError as that does.
+    """
+    stations = [Station(channel.sender, channel._launch) for channel in channels]
+    duplex = HalfDuplex(stations, turnaround_s)
+    for channel in channels:
+        channel._duplex = duplex
+    return duplex

@@ -11,15 +11,14 @@ A command runs only if all of this holds:
    the same stamp is a repeat, which is dropped silently;
 4. by the wall clocks of both ends it is not older than the limit beyond what an idle link takes,
    and not that far in the future;
-5. by the monotonic clock it is not later than the limit beyond the quickest of its session: a
+5. by the monotonic clock it is not later than the limit beyond the fastest of its session: a
    clock that is set back opens no door for what was withheld;
 6. no STOP is held.
 
 Everything is pure: the times are arguments. A robot that moves has to be stopped `timeout_s` after
-the last command that ran, by the monotonic clock (:attr:`CommandGate.due`).
+the last command that ran, by the monotonic clock (:attr:`CommandGate.next_deadline`).
 """
 
-import math
 from collections import Counter
 from enum import Enum
 from typing import NamedTuple
@@ -33,7 +32,7 @@ _RETIRED = 64  # sessions that are remembered
 
 
 class Refusal(Enum):
-    """Why a command does not run, in words for people."""
+    """Why a command does not run."""
 
     ADDRESS = 'for another session of the robot'
     ORDER = 'older than one that came before'
@@ -74,7 +73,7 @@ class Now(NamedTuple):
 
 
 class _Order:
-    """The newest message; what was sent before it never comes back."""
+    """The newest message; none that was sent before it is accepted."""
 
     def __init__(self) -> None:
         self._sealed: tuple[int, int] | None = None
@@ -138,7 +137,8 @@ class _Stops:
             newest, at_s = before
             ahead = number - newest if sealed else (number - newest) % _NUMBERS
             may_be_round = not sealed and ahead and monotonic_s >= at_s + _NUMBERS_S
-            if not (0 < ahead < (math.inf if sealed else _NUMBERS // 2) or may_be_round):
+            is_newer = ahead > 0 if sealed else 0 < ahead < _NUMBERS // 2
+            if not (is_newer or may_be_round):
                 self._newest[place] = before
                 return False
         self._newest[place] = number, monotonic_s
@@ -148,21 +148,23 @@ class _Stops:
 
 
 class _Ground:
-    """One session of the ground, and the quickest way of its messages."""
+    """One session of the ground, and the fastest way of its messages."""
 
     def __init__(self, session: int) -> None:
         self.session = session
-        self._least_s = math.inf  # from a stamp to its arrival, by two clocks that differ
-        self._at_s = 0.0
+        # From a stamp to its arrival, by two clocks that differ, and when that was.
+        self._fastest: tuple[float, float] | None = None
 
-    def held_up_s(self, stamp_us: int, monotonic_s: float) -> float:
-        """Return how much longer a message took than the quickest, s."""
+    def delay_s(self, stamp_us: int, monotonic_s: float) -> float:
+        """Take a message in; return how much longer it took than the fastest, s."""
         took_s = monotonic_s - stamp_us * 1e-6
-        least_s = self._least_s + DRIFT * (monotonic_s - self._at_s)
-        if took_s < least_s:
-            self._least_s, self._at_s = took_s, monotonic_s
-            return 0.0
-        return took_s - least_s
+        if self._fastest is not None:
+            fastest_s, at_s = self._fastest
+            delay_s = took_s - (fastest_s + DRIFT * (monotonic_s - at_s))
+            if delay_s >= 0:
+                return delay_s
+        self._fastest = took_s, monotonic_s
+        return 0.0
 
 
 class CommandGate:
@@ -170,7 +172,7 @@ class CommandGate:
     Lets commands through, or says why not; knows when the robot has to be stopped.
 
     max_age_s, timeout_s: see the module; both may be changed at any time. ``session``: the robot's
-    own, see :meth:`begin`. ``moving``: the last command that ran moves the robot. ``held``: a STOP
+    own, see :meth:`reset`. ``moving``: the last command that ran moves the robot. ``held``: a STOP
     is. ``acknowledged``: number of the last STOP or release that was done, 0 for none. ``ran`` and
     ``refused`` count commands.
     """
@@ -187,19 +189,20 @@ class CommandGate:
         self._commands, self._stops = _Order(), _Stops()
         self._ground = _Ground(0)
 
-    def begin(self, session: int) -> None:
+    def reset(self, session: int) -> None:
         """Take only what is addressed to this session (1..65535) of the robot from now on."""
         self.session = session
         self._stamp_us = None  # the clocks may have been set
 
     @property
-    def due(self) -> float | None:
+    def next_deadline(self) -> float | None:
         """When the robot has to be stopped (s, monotonic), or None."""
         return self._ran_at + self.timeout_s if self.moving else None
 
     def expire(self, monotonic_s: float) -> bool:
-        """Return whether the robot has to be stopped now; it counts as stopped then."""
-        if self.due is None or monotonic_s < self.due:
+        """Count the robot as stopped when it has to be now; return whether that is so."""
+        deadline = self.next_deadline
+        if deadline is None or monotonic_s < deadline:
             return False
         self.moving = False
         return True
@@ -263,12 +266,12 @@ class CommandGate:
             return Refusal.ORDER
         if origin.session != self._ground.session:
             self._ground = _Ground(origin.session)
-        held_up_s = self._ground.held_up_s(stamp_us, now.monotonic_s)
+        delay_s = self._ground.delay_s(stamp_us, now.monotonic_s)
         age_s = (now.wall_us - stamp_us) * 1e-6
         if age_s - now.idle_s > self.max_age_s:
             return Refusal.LATE
         if age_s < -self.max_age_s:
             return Refusal.FUTURE
-        if now.steady and held_up_s > self.max_age_s:
+        if now.steady and delay_s > self.max_age_s:
             return Refusal.DELAYED
         return None

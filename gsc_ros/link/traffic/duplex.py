@@ -1,75 +1,86 @@
 """
 One channel that both directions share by turns.
 
-A radio that talks does not hear. So whoever has the air finishes a payload; then the other end
-goes first, if it has something to say. Who begins to talk after the other one, or after a silence,
-keys up first: for the turn-around time nothing is carried. Both ends know when the other is done,
-as after a carrier falls, and never talk at once.
+A radio that sends does not receive. So whoever has the air finishes a payload; then the other end
+goes first, if it has something to send. Who begins to send after the other one, or after a
+silence, keys up first: for the turn-around time nothing is carried. Both ends know when the other
+is done, as after a carrier falls, and never send at once.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from gsc_ros.link.traffic.sender import EPSILON_S, Sender
+from gsc_ros.link.datagrams.framing import Datagram
+from gsc_ros.link.traffic.packetizer import EPSILON_S
+from gsc_ros.link.traffic.sender import Sender
 
-if TYPE_CHECKING:
-    from gsc_ros.link.traffic.channel import Channel
+
+class Station(NamedTuple):
+    """An end that shares the air: its sender, and what takes a datagram whose last bit left."""
+
+    sender: Sender
+    launch: Callable[[float, Datagram, bytes], None]
 
 
 class HalfDuplex:
     """
-    Makes channels share the air, in explicit time.
+    Lets stations have the air by turns, in explicit time.
 
     turnaround_s: time from one's last bit to another's first. Raises ValueError when it is not
     finite or below zero.
     """
 
-    def __init__(self, channels: Sequence['Channel'], turnaround_s: float) -> None:
+    def __init__(self, stations: Sequence[Station], turnaround_s: float) -> None:
         if not 0.0 <= turnaround_s < float('inf'):
             raise ValueError(f'turnaround_s must be finite and at least 0, got {turnaround_s}')
         self.turnaround_s = turnaround_s
-        self._channels = tuple(channels)
-        self._talker: Channel | None = None  # has the air until its payload is sent
-        self._last: Channel | None = None  # had it before
-        self._free_at = float('-inf')
-        for channel in self._channels:
-            channel.medium = self
+        self._stations = tuple(stations)
+        self._current: Station | None = None  # has the air until its payload is sent
+        self._previous: Station | None = None  # had it before
+        self._free_at = 0.0
 
     def advance(self, now: float) -> None:
-        """Send all whose turn comes up to `now`, of whichever channel."""
-        while (talker := self._turn(now)) is not None:
-            sent = talker.sender.step(now)
+        """Send all whose turn comes up to `now`, of whichever station."""
+        while (station := self._give_turn(now)) is not None:
+            sent = station.sender.send_next(now)
             if sent is not None:
-                talker.launch(*sent)
-                self._free_at = talker.sender.pacer.free_at
-            if not talker.sender.under_way:
-                self._talker, self._last = None, talker
-        for channel in self._channels:
-            pacer = channel.sender.pacer
-            pacer.free_at = max(pacer.free_at, self._busy_until)
+                station.launch(*sent)
+                self._free_at = station.sender.pacer.free_at
+            if not station.sender.in_progress:
+                self._end_turn()
+        busy_until = self._current.sender.pacer.free_at if self._current else self._free_at
+        for station in self._stations:
+            station.sender.wait_until(busy_until)
 
-    @property
-    def _busy_until(self) -> float:
-        return self._talker.sender.pacer.free_at if self._talker else self._free_at
+    def _give_turn(self, now: float) -> Station | None:
+        """Give the air to the station that comes next; None when no datagram can go by `now`."""
+        while True:
+            if self._current is None:
+                chosen = self._next_station()
+                if chosen is None:
+                    return None
+                start = self._start(chosen.sender)
+                if start > now:
+                    return None
+                if chosen is not self._previous or start > self._free_at + EPSILON_S:
+                    chosen.sender.take_turn(start + self.turnaround_s)
+                self._current = chosen
+            ready_at = self._current.sender.next_start
+            if ready_at is not None:
+                return self._current if ready_at <= now else None
+            self._end_turn()  # what it had to send has become stale
 
-    def _turn(self, now: float) -> 'Channel | None':
-        """Whose turn it is at `now`; None when nobody can send yet."""
-        if self._talker is None:
-            waiting = [c for c in self._channels if c.sender.next_start is not None]
-            if not waiting:
-                return None
-            first = min(waiting, key=lambda c: (self._start(c.sender), c is self._last))
-            start = self._start(first.sender)
-            if start > now:
-                return None
-            if first is not self._last or start > self._free_at + EPSILON_S:
-                first.sender.take_turn(start + self.turnaround_s)
-            self._talker = first
-        ready = self._talker.sender.next_start
-        if ready is None:  # what it had to say has become stale
-            self._last, self._talker = self._talker, None
-            return self._turn(now)
-        return self._talker if ready <= now else None
+    def _end_turn(self) -> None:
+        self._previous, self._current = self._current, None
+
+    def _next_station(self) -> Station | None:
+        """Return who can begin first, of two at once the one that did not send before."""
+        waiting = [one for one in self._stations if one.sender.next_start is not None]
+        return min(
+            waiting,
+            key=lambda one: (self._start(one.sender), one is self._previous),
+            default=None,
+        )
 
     def _start(self, sender: Sender) -> float:
         assert sender.next_start is not None

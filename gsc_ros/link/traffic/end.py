@@ -2,8 +2,8 @@
 One end of a link over a real transport, in explicit time.
 
 What it is offered is paced as on a simulated link, by the same sender; what comes in is proven and
-put together by the same receiver. There is no clock and no thread: `outgoing` says what to give to
-the transport now, `push` takes what came, `next_event` says when to look again.
+put together by the same receiver. There is no clock and no thread: `outgoing` yields what goes to
+the transport now, `push` takes what came, `next_event` returns when to call again.
 """
 
 from collections.abc import Iterator
@@ -13,10 +13,11 @@ from gsc_ros.link.datagrams.reassembly import Reassembler, Received
 from gsc_ros.link.datagrams.seals import CHECKSUM, Seal
 from gsc_ros.link.radio.airtime import PLAIN, OnAir
 from gsc_ros.link.radio.schedule import Schedule
-from gsc_ros.link.traffic.sender import Pacer, Sender
+from gsc_ros.link.traffic.pacer import Pacer
+from gsc_ros.link.traffic.sender import Sender
 from gsc_ros.link.traffic.statistics import Statistics
 
-# The far end gives a payload up when it heard nothing of it for so many full datagrams' time and
+# The far end gives a payload up when nothing of it came for so many full datagrams' time and
 # for what networks hold back.
 _QUIET_DATAGRAMS = 3
 _JITTER_S = 1.0
@@ -55,13 +56,13 @@ class End:
         self._now = 0.0
         session = random_session() if session is None else session
         self.sender = Sender(pacer, mtu, max_age_s, schedule, out, session)
-        quiet = _QUIET_DATAGRAMS * pacer.air_s(mtu) if pacer.rate_bps else 0.0
-        self.receiver = Reassembler(quiet + _JITTER_S, into)
-        self.sent = self.heard_bytes = 0
+        timeout_s = _QUIET_DATAGRAMS * pacer.air_s(mtu) if pacer.rate_bps else 0.0
+        self.receiver = Reassembler(timeout_s + _JITTER_S, into)
+        self.sent = self.received_bytes = 0
 
     @property
     def delay_s(self) -> float:
-        """Propagation delay at the last time that was told, one way, s."""
+        """Propagation delay at the time of the last call, one way, s."""
         delay_s = self.sender.schedule.interval(self._now).delay_s
         return self._delay_s if delay_s is None else delay_s
 
@@ -71,13 +72,14 @@ class End:
         now: float,
         traffic_class: TrafficClass = TrafficClass.FRAME,
         is_keyframe: bool = False,
+        divisible: bool = True,
     ) -> None:
         """
         Offer a payload at time `now`; see `Sender.offer`.
 
         Raises ValueError when it is empty or too large for the MTU.
         """
-        self.sender.offer(payload, now, traffic_class, is_keyframe)
+        self.sender.offer(payload, now, traffic_class, is_keyframe, divisible)
 
     def frame_s(self, payload_bytes: int) -> float:
         """Time that a payload of so many bytes takes on air, s."""
@@ -86,8 +88,7 @@ class End:
     def outgoing(self, now: float) -> Iterator[bytes]:
         """Yield the datagrams whose turn it is at `now`."""
         self._now = now
-        pacer = self.sender.pacer
-        pacer.free_at = max(pacer.free_at, now - _CATCH_UP_S)
+        self.sender.wait_until(now - _CATCH_UP_S)
         for _, _, data in self.sender.advance(now):
             self.sent += 1
             yield data
@@ -98,20 +99,20 @@ class End:
         before = receiver.refused
         received = receiver.push(data, now)
         ours = receiver.refused == before
-        self.heard_bytes += len(data) * ours
+        self.received_bytes += len(data) * ours
         return ours, received
 
     def expire(self, now: float) -> list[Received]:
-        """Return what has been quiet for too long at `now`."""
+        """Return payloads of which nothing came for too long at `now`."""
         return self.receiver.expire(now)
 
     def next_event(self) -> float | None:
-        """Return when to look again (s); None: when something comes."""
+        """Return when to call again (s); None: when something comes."""
         times = self.sender.next_start, self.receiver.next_expiry
         return min((t for t in times if t is not None), default=None)
 
     def sent_statistics(self, now: float, delivered: int, lost: int) -> Statistics:
-        """Return the counters of frames sent; the far end has told what came of them."""
+        """Return the counters of frames sent; what came of them is what the far end reports."""
         sender = self.sender
         count = sender.counts[TrafficClass.FRAME]
         queue_bytes, queue_age = sender.queue(now)
@@ -130,7 +131,7 @@ class End:
             queue_age_s=queue_age,
         )
 
-    def heard_statistics(self, delivered: int, lost: int) -> Statistics:
+    def received_statistics(self, delivered: int, lost: int) -> Statistics:
         """Return the counters of frames that came, and were lost before this end."""
         receiver = self.receiver
         return Statistics(
@@ -139,9 +140,9 @@ class End:
             delivered=delivered,
             lost=lost,
             packets_sent=receiver.expected,
-            packets_lost=receiver.expected - receiver.heard,
+            packets_lost=receiver.expected - receiver.fragments,
             packets_malformed=receiver.unreadable,
             packets_replayed=receiver.played_back,
-            offered_bytes=self.heard_bytes,
-            sent_bytes=self.heard_bytes,
+            offered_bytes=self.received_bytes,
+            sent_bytes=self.received_bytes,
         )

@@ -1,6 +1,5 @@
-"""What an end knows of the other one: when it was last received, and what else comes instead."""
+"""What an end knows of the other one: when it was last received, and what comes in its place."""
 
-import math
 from collections import deque
 from typing import NamedTuple
 
@@ -16,16 +15,16 @@ _REPORTS_MISSED = 3
 _SLACK_S = 2.0
 
 
-class _Came(NamedTuple):
-    """Counters of a receiver."""
+class _Counters(NamedTuple):
+    """Of a receiver."""
 
     accepted: int
     malformed: int
     older: int
-    again: int  # replayed, or of a session that is over
+    repeated: int  # replayed, or of a session that is over
 
     @classmethod
-    def of(cls, receiver: Reassembler) -> '_Came':
+    def of(cls, receiver: Reassembler) -> '_Counters':
         return cls(
             receiver.accepted,
             receiver.malformed,
@@ -43,10 +42,10 @@ class Peer:
 
     def __init__(self, receiver: Reassembler, sealed: bool, now: float = 0.0) -> None:
         self._receiver, self._sealed = receiver, sealed
-        self._began = now
-        self._heard_at = -math.inf
+        self._began_at = now
+        self._received_at: float | None = None
         self._accepted = 0
-        self._history = deque([(now, _Came.of(receiver))])
+        self._history = deque([(now, _Counters.of(receiver))])
 
     @property
     def session(self) -> int:
@@ -56,53 +55,53 @@ class Peer:
     def update(self, now: float) -> None:
         """Take note of what came up to now."""
         if self._receiver.accepted != self._accepted:
-            self._accepted, self._heard_at = self._receiver.accepted, now
+            self._accepted, self._received_at = self._receiver.accepted, now
         if now >= self._history[-1][0] + _STEP_S:
-            self._history.append((now, _Came.of(self._receiver)))
+            self._history.append((now, _Counters.of(self._receiver)))
             while len(self._history) > 1 and self._history[1][0] <= now - WINDOW_S:
                 self._history.popleft()
 
-    def heard_s(self, now: float) -> float:
-        """Return the time since something proven came from there, s; infinite: never."""
-        return now - self._heard_at
+    def silence_s(self, now: float) -> float | None:
+        """Return the time since something proven came from there, s; None: nothing came yet."""
+        return None if self._received_at is None else now - self._received_at
 
-    def silent(self, now: float, since: float, pause_s: float, delay_s: float) -> bool:
+    def is_silent(self, now: float, since: float, pause_s: float, delay_s: float) -> bool:
         """
         Whether nothing has come for longer than is usual.
 
         since: when the link began or opened (s); pause_s: time between the other end's reports;
         delay_s: one way.
         """
-        begun = max(since, self._began)
-        if math.isinf(self._heard_at) or self._heard_at < begun:
+        begun_at = max(since, self._began_at)
+        if self._received_at is None or self._received_at < begun_at:
             # Its first report answers something of ours.
-            heard_at, usual_s = begun, 2 * delay_s
+            last_at, usual_s = begun_at, 2 * delay_s
         else:
-            heard_at, usual_s = self._heard_at, 0.0
-        return now > heard_at + usual_s + silent_after_s(pause_s)
+            last_at, usual_s = self._received_at, 0.0
+        return now > last_at + usual_s + silent_after_s(pause_s)
 
     def trouble(self, now: float) -> str:
-        """Say what is wrong with what came lately, and the remedy; empty for nothing."""
-        now_came, then = _Came.of(self._receiver), self._history[0][1]
-        came = _Came(*(a - b for a, b in zip(now_came, then, strict=True)))
-        if came.again > max(_FEW, _REPLAYED_SHARE * came.accepted):
+        """Return what is wrong with what came lately, and the remedy; empty for nothing."""
+        current, earlier = _Counters.of(self._receiver), self._history[0][1]
+        new = _Counters(*(a - b for a, b in zip(current, earlier, strict=True)))
+        if new.repeated > max(_FEW, _REPLAYED_SHARE * new.accepted):
             return (
-                f'{came.again} datagrams were sent before or by another sender: does another one '
-                'use this key? One key is for one robot and one ground'
+                f'{new.repeated} datagrams were sent before or by another sender: does another '
+                'one use this key? One key is for one robot and one ground'
                 if self._sealed
-                else f'{came.again} datagrams are of another sender or of one that has ended'
+                else f'{new.repeated} datagrams are of another sender or of one that has ended'
             )
-        if came.accepted or came.older + came.malformed < _FEW:
+        if new.accepted or new.older + new.malformed < _FEW:
             return ''
-        if came.older > came.malformed:
+        if new.older > new.malformed:
             return 'the other end runs an older gsc_ros: update it'
         if self._sealed:
             return (
-                f'{came.malformed} datagrams fail authentication: do the keys differ, or has the '
+                f'{new.malformed} datagrams fail authentication: do the keys differ, or has the '
                 'other end security switched off?'
             )
         return (
-            f'{came.malformed} datagrams fail their checksum: has the other end security on, or '
+            f'{new.malformed} datagrams fail their checksum: has the other end security on, or '
             'another profile?'
         )
 
@@ -112,8 +111,8 @@ def silent_after_s(pause_s: float) -> float:
     return _REPORTS_MISSED * pause_s + _SLACK_S
 
 
-def received_ago(seconds: float) -> str:
-    """Say when the other end was last received."""
-    if math.isinf(seconds):
+def received_ago(seconds: float | None) -> str:
+    """Return in words when the other end was last received; None: never."""
+    if seconds is None:
         return 'never'
     return f'{max(0.0, seconds):.1f} s ago'

@@ -19,13 +19,18 @@ class LinkPort(Protocol):
 
     @property
     def turn_s(self) -> float:
-        """Time that it takes to get the air when nobody talks, s."""
+        """Time that it takes to get the air when nobody sends, s."""
 
     def offer(
-        self, payload: bytes, now: float, traffic_class: TrafficClass, is_keyframe: bool = False
+        self,
+        payload: bytes,
+        now: float,
+        traffic_class: TrafficClass,
+        is_keyframe: bool = False,
+        divisible: bool = True,
     ) -> None:
         """
-        Offer a payload; ``is_keyframe``: delta frames need it.
+        Offer a payload; ``is_keyframe``: delta frames need it; ``divisible``: its tail may be cut.
 
         Raises ValueError when it is empty or too large for the MTU.
         """

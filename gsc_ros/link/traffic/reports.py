@@ -1,11 +1,10 @@
 """
-What the ends tell each other: what came, what was lost, whether a stop is held.
+What the ends report to each other: what came, what was lost, whether a stop is held.
 
-The ground's report tells the robot what came of its frames, and how much parity is worth its air.
-The robot's report acknowledges stops, and tells the ground how many of its commands are lost.
+The ground's report says what came of the robot's frames, and so how much parity is worth its air.
+The robot's report acknowledges stops, and says how many of the ground's commands are lost.
 """
 
-import math
 from collections import deque
 
 from gsc_ros.link.datagrams.framing import TrafficClass
@@ -23,9 +22,9 @@ _COMMANDS = 30  # the memory for commands, which are few
 _SPAN = 0x10000
 SHARE = 1 / 20  # of the air, for reports, and for requests of each kind, at most
 LEAST_PAUSE_S = 1.0
-_NEWS = 0.08  # by how much a loss has changed that is told early
-_EARLY = 0.75  # pauses
-_SELDOM = 10  # pauses
+_EARLY_CHANGE = 0.08  # of the loss, which is reported early
+_EARLY_PAUSES = 0.75
+_SELDOM_PAUSES = 10
 
 
 def pause_s(out: LinkPort, back: LinkPort, size: int) -> float:
@@ -38,13 +37,13 @@ def pause_s(out: LinkPort, back: LinkPort, size: int) -> float:
     return (out.sender.air_s(size, TrafficClass.REPORT) + out.turn_s + back.turn_s) / SHARE
 
 
-class LossSeen:
+class LossEstimator:
     """
-    What was lost lately: the mean over the last `memory` datagrams, or fewer after a change.
+    Estimates what was lost lately: the mean over the last `memory` datagrams, less after changes.
 
     What is older than a change is forgotten: where the losses before and after some moment differ
-    by more than chance explains (a window as in ADWIN, Bifet and Gavalda 2007). So a change is
-    told after tens of datagrams, and a loss that stays is told steadily.
+    by more than chance explains (a window as in ADWIN, Bifet and Gavalda 2007). So a change shows
+    after tens of datagrams, and the estimate of a loss that stays is steady.
     """
 
     def __init__(self, memory: int = MEMORY) -> None:
@@ -95,81 +94,85 @@ class LossSeen:
 
 
 class ReceiverStats:
-    """Ground's end: what came of the frames, worked out of the receiver's counters."""
+    """
+    Ground's end: what came of the frames, worked out of the receiver's counters.
+
+    ``estimate``: of what was lost lately, as of the last `update`; ``newest``: number of the
+    last frame that came in this session of the robot; ``received``, ``lost``: frames of all
+    sessions.
+    """
 
     def __init__(self, receiver: Reassembler) -> None:
         self._receiver = receiver
-        self._seen = LossSeen()
-        self._expected = self._heard = self._gaps = 0
+        self.estimate = LossEstimator()
+        self._expected = self._fragments = self._gaps = 0
         self._session = 0
-        self._shown = 0  # of the session
+        self._session_frames = 0
         self.newest = NO_FRAME
-        self.came = self.lost = 0
+        self.received = self.lost = 0
 
-    @property
-    def seen(self) -> LossSeen:
-        """What was lost lately."""
+    def update(self) -> None:
+        """Take over what the receiver has counted since the last call."""
         receiver = self._receiver
         sent = receiver.expected - self._expected
         if sent:
-            lost = sent - (receiver.heard - self._heard)
-            self._seen.add(sent, lost, receiver.gaps - self._gaps)
-            self._expected, self._heard = receiver.expected, receiver.heard
+            lost = sent - (receiver.fragments - self._fragments)
+            self.estimate.add(sent, lost, receiver.gaps - self._gaps)
+            self._expected, self._fragments = receiver.expected, receiver.fragments
             self._gaps = receiver.gaps
-        return self._seen
 
-    def came_up(self, number: int, session: int = 0) -> None:
+    def on_frame(self, number: int, session: int = 0) -> None:
         """Note that the frame of this number came; those that it skipped were lost."""
         if session != self._session:
-            self._session, self._shown, self.newest = session, 0, NO_FRAME
-        if self._shown:
+            self._session, self._session_frames, self.newest = session, 0, NO_FRAME
+        if self._session_frames:
             self.lost += _ahead(number, self.newest) - 1
         self.newest = number
-        self._shown += 1
-        self.came += 1
+        self._session_frames += 1
+        self.received += 1
 
     def report(self, count: int | None = None) -> Report:
         """Make a report; ``count``: the greatest that came, see :class:`Report`."""
         session = self._receiver.session
         known = bool(session) and session == self._session
-        newest, shown = (self.newest, self._shown) if known else (NO_FRAME, 0)
-        seen = self.seen
-        return Report(newest, shown, seen.loss, seen.burst, session & 0xFF, count)
+        newest, shown = (self.newest, self._session_frames) if known else (NO_FRAME, 0)
+        loss, burst = self.estimate.loss, self.estimate.burst
+        return Report(newest, shown, loss, burst, session & 0xFF, count)
 
 
-class ReportTimes:
+class GroundReportTimer:
     """
     Ground's end: when a report goes up.
 
-    One every pause, or sooner when the loss has become another one, at the cost of the next.
+    One every pause, or sooner when the loss has changed, at the cost of the next one.
+    ``next_deadline``: when the next one goes, s.
     """
 
     def __init__(self) -> None:
-        self.due = 0.0
-        """When the next report goes (s)."""
+        self.next_deadline = 0.0
         self._early_at = 0.0
         self._loss = 0.0
 
-    def early(self, now: float, loss: float) -> bool:
-        """Whether a loss is so new that it is told before it is due."""
-        return now >= self._early_at and abs(loss - self._loss) >= _NEWS
+    def is_early(self, now: float, loss: float) -> bool:
+        """Whether a loss has changed so much that it is reported before the deadline."""
+        return now >= self._early_at and abs(loss - self._loss) >= _EARLY_CHANGE
 
-    def hurry(self) -> None:
+    def send_early(self) -> None:
         """Let the next one go as soon as an early one may."""
-        self.due = min(self.due, self._early_at)
+        self.next_deadline = min(self.next_deadline, self._early_at)
 
-    def went(self, now: float, pause_s: float, loss: float) -> None:
+    def on_sent(self, now: float, pause_s: float, loss: float) -> None:
         """Note that one went; ``pause_s``: time between them on average."""
-        self.due = max(now, self.due) + pause_s
-        self._early_at = self.due - _EARLY * pause_s
+        self.next_deadline = max(now, self.next_deadline) + pause_s
+        self._early_at = self.next_deadline - _EARLY_PAUSES * pause_s
         self._loss = loss
 
 
 class Feedback:
     """
-    Robot's end: what the reports say. Counters of frames since the first report.
+    Robot's end: what the ground reports. Counters of frames since the first report.
 
-    ``robot``: the low byte of the robot's session; what is reported of another is left alone.
+    ``robot``: the low byte of the robot's session; reports on another one are ignored.
     """
 
     def __init__(self, robot: int = 0) -> None:
@@ -179,8 +182,8 @@ class Feedback:
         self._ground = 0
         self._newest, self._shown = NO_FRAME, 0
 
-    def take(self, report: Report, ground: int = 0) -> None:
-        """Take the newest report, of a session of the ground."""
+    def on_report(self, report: Report, ground: int = 0) -> None:
+        """Take over the newest report, of a session of the ground."""
         if report.robot != self._robot:
             return
         self.loss, self.burst = report.loss, report.burst
@@ -191,33 +194,33 @@ class Feedback:
                 return
         if sent >= _SPAN // 2:
             return  # an older one
-        came = min((report.shown - self._shown) % _SPAN, sent)
+        delivered = min((report.shown - self._shown) % _SPAN, sent)
         self._newest, self._shown = report.newest, report.shown
-        self.delivered += came
-        self.lost += sent - came
+        self.delivered += delivered
+        self.lost += sent - delivered
 
 
 class CommandLoss:
     """Robot's end: how many of the ground's commands are lost, by the gaps in their numbers."""
 
     def __init__(self) -> None:
-        self._seen = LossSeen(_COMMANDS)
+        self._estimate = LossEstimator(_COMMANDS)
         self._last: tuple[int, int] | None = None
 
-    def came(self, number: int, session: int) -> None:
+    def on_command(self, number: int, session: int) -> None:
         """Note that the command of this number came."""
         if self._last is not None and self._last[0] == session:
             skipped = _ahead(number, self._last[1]) - 1
-            self._seen.add(1 + skipped, skipped, bool(skipped))
+            self._estimate.add(1 + skipped, skipped, bool(skipped))
         self._last = session, number
 
     @property
     def loss(self) -> float:
         """The share lost lately, 0..1."""
-        return self._seen.loss
+        return self._estimate.loss
 
 
-class Reporting:
+class RobotReportTimer:
     """
     Robot's end: when a report goes down.
 
@@ -228,44 +231,45 @@ class Reporting:
     """
 
     def __init__(self) -> None:
-        self._told: RobotReport | None = None
-        self._told_at = -math.inf
-        self._again = self._routine = False
-        self._ground = False  # has been received
+        self._sent: tuple[RobotReport, float] | None = None  # the last one, and when
+        self._stop_repeated = self._command_received = False
+        self._ground_received = False
 
-    def ground_began(self) -> None:
+    def on_ground_session(self) -> None:
         """Note that another session of the ground began."""
-        self._told, self._ground = None, True
+        self._sent, self._ground_received = None, True
 
-    def stop_came(self) -> None:
+    def on_stop(self) -> None:
         """Note that a stop or a release came, be it again."""
-        self._again = True
+        self._stop_repeated = True
 
-    def command_came(self) -> None:
+    def on_command(self) -> None:
         """Note that a command came."""
-        self._routine = True
+        self._command_received = True
 
-    def due(self, report: RobotReport, pause_s: float) -> float:
+    def next_deadline(self, report: RobotReport, pause_s: float) -> float:
         """
-        Return when a report that says this goes, s.
+        Return when a report with this content goes, s; 0: at once.
 
         ``pause_s``: time between reports that makes them a twentieth of the air.
         """
-        told = self._told
-        if told is None or (told.stop, told.latched) != (report.stop, report.latched):
-            return -math.inf
-        if self._again:
-            return self._told_at + pause_s / 5
-        routine = self._routine or not self._ground
-        return self._told_at + pause_s * (1 if routine else _SELDOM)
+        if self._sent is None:
+            return 0.0
+        last, sent_at = self._sent
+        if (last.stop, last.latched) != (report.stop, report.latched):
+            return 0.0
+        if self._stop_repeated:
+            return sent_at + pause_s / 5
+        often = self._command_received or not self._ground_received
+        return sent_at + pause_s * (1 if often else _SELDOM_PAUSES)
 
-    def went(self, report: RobotReport, now: float) -> None:
+    def on_sent(self, report: RobotReport, now: float) -> None:
         """Note that a report was offered to the link."""
-        self._told, self._told_at = report, now
-        self._again = self._routine = False
+        self._sent = report, now
+        self._stop_repeated = self._command_received = False
 
 
 def _ahead(number: int, newest: int) -> int:
-    """How far a number is ahead of another; 1 after a jump, which tells of another sender."""
+    """How far a number is ahead of another; 1 after a jump, as of another sender."""
     ahead = (number - newest) % _SPAN
     return ahead if 0 < ahead < _SPAN // 2 else 1

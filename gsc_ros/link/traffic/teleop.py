@@ -1,7 +1,7 @@
 """
 The operator's end of driving: commands, their repetition, and stops until they are acknowledged.
 
-Explicit time throughout: who uses it says what time it is, and asks when something is due.
+Time is explicit: every call takes it in s, and `next_deadline` returns when to call `step`.
 """
 
 import math
@@ -19,10 +19,10 @@ _WANTED_LOSS = 0.01
 _LEAST_LOSS = 0.02
 _MOST_REPEATS = 3
 _LEAST_SPACE_S = 0.1
-_STILL_NEW_S = 0.7
+_MAX_REPEAT_AGE_S = 0.7
 # A stop is repeated in half of the air at first, and then in an eighth of it.
-_QUICK_STOPS = 20
-_QUICK_SHARE, _SHARE = 1 / 2, 1 / 8
+_FAST_STOPS = 20
+_FAST_SHARE, _SHARE = 1 / 2, 1 / 8
 
 
 class CommandSender:
@@ -39,10 +39,10 @@ class CommandSender:
         self.loss = 0.0  # of commands, as the robot reports it
         self._stamp_us: int | None = None  # of the last one
         self._last = b''
-        self._first = False  # the last one has not been repeated
+        self._unrepeated = False  # the last one has gone once at most
         self._given_at = 0.0
         self._left = 0  # repeats
-        self._again_at = math.inf
+        self._repeat_at: float | None = None
         self._history: deque[tuple[float, bool]] = deque()  # when, whether it replaced another
 
     def stamp(self, given_us: int) -> int:
@@ -50,12 +50,19 @@ class CommandSender:
         self._stamp_us = given_us if self._stamp_us is None else max(given_us, self._stamp_us + 1)
         return self._stamp_us
 
-    def give(self, payload: bytes, now: float) -> None:
+    def send(self, payload: bytes, now: float) -> None:
         """Send a command that the operator gives now."""
-        replaced = self._first and self._up.sender.waits(TrafficClass.COMMAND) == self._last
-        self._note(now, replaced)
+        replaced = (
+            self._unrepeated
+            and self._up.sender.waiting_payload(TrafficClass.COMMAND) == self._last
+        )
+        self.offered += 1
+        self.dropped += replaced
+        self._history.append((now, replaced))
+        while not now - WINDOW_S <= self._history[0][0] <= now:
+            self._history.popleft()
         self._up.offer(payload, now, TrafficClass.COMMAND)
-        self._last, self._first, self._given_at = payload, True, now
+        self._last, self._unrepeated, self._given_at = payload, True, now
         self._left = repeats(self.loss)
         self._plan(now)
 
@@ -63,33 +70,33 @@ class CommandSender:
         """Count a command that is not sent, as the robot is stopped."""
         self.offered += 1
         self.dropped += 1
-        self.forget()
+        self.cancel_repeats()
 
-    def forget(self) -> None:
-        """Repeat no more: what was given belongs to the past."""
-        self._left, self._again_at = 0, math.inf
+    def cancel_repeats(self) -> None:
+        """Do not repeat the last command any more."""
+        self._left, self._repeat_at = 0, None
 
     @property
-    def due(self) -> float:
-        """When a command is repeated next (s); infinite: not."""
-        return self._again_at
+    def next_deadline(self) -> float | None:
+        """When a command is repeated next (s); None: not at all."""
+        return self._repeat_at
 
-    def work(self, now: float) -> None:
-        """Repeat what is due."""
-        if now < self._again_at:
+    def step(self, now: float) -> None:
+        """Repeat the last command when it is time."""
+        if self._repeat_at is None or now < self._repeat_at:
             return
-        if self._up.sender.waits(TrafficClass.COMMAND) is None:
+        if self._up.sender.waiting_payload(TrafficClass.COMMAND) is None:
             self._up.offer(self._last, now, TrafficClass.COMMAND)
-            self._first = False
+            self._unrepeated = False
             self._left -= 1
         self._plan(now)
 
     def advice(self, now: float) -> str:
-        """Say that not all commands of the last seconds fitted, and how many do; else empty."""
-        self._trim(now)
-        count = len(self._history)
-        replaced = sum(one for _, one in self._history)
-        span_s = now - self._history[0][0] if self._history else 0.0
+        """Return how many of the last seconds' commands did not fit, and how many do; or empty."""
+        recent = [(at, one) for at, one in self._history if now - WINDOW_S <= at <= now]
+        count = len(recent)
+        replaced = sum(one for _, one in recent)
+        span_s = now - recent[0][0] if recent else 0.0
         if replaced < 2 or span_s < WINDOW_S / 2:
             return ''
         # The last one has yet to leave.
@@ -100,18 +107,8 @@ class CommandSender:
         """Choose when to repeat: spaced, so that one run of losses does not take them all."""
         took_s = self._up.turn_s + self._up.sender.air_s(len(self._last), TrafficClass.COMMAND)
         at = now + max(_LEAST_SPACE_S, 2 * took_s)
-        new = at <= self._given_at + _STILL_NEW_S
-        self._again_at = at if self._left and new else math.inf
-
-    def _note(self, now: float, replaced: bool) -> None:
-        self.offered += 1
-        self.dropped += replaced
-        self._history.append((now, replaced))
-        self._trim(now)
-
-    def _trim(self, now: float) -> None:
-        while self._history and not now - WINDOW_S <= self._history[0][0] <= now:
-            self._history.popleft()
+        is_new = at <= self._given_at + _MAX_REPEAT_AGE_S
+        self._repeat_at = at if self._left and is_new else None
 
 
 def repeats(loss: float) -> int:
@@ -148,11 +145,13 @@ class StopSender:
         self._up, self._turns_s = up, turns_s
         self._number = number
         self._wanted: bool | None = None  # a stop, or a release
-        self._found = False  # what is wanted is a stop that the robot held before this end began
+        self._inherited = (
+            False  # the stop that is wanted was held by the robot before this end began
+        )
         self._acknowledged = False
         self._held: bool | None = None  # as the robot reported last
-        self._at = math.inf  # when to send next
-        self._since = math.inf
+        self._send_at: float | None = None
+        self._since = 0.0  # when what is wanted was given
         self._tries = 0
 
     @property
@@ -168,12 +167,12 @@ class StopSender:
         return StopState.HELD if self._held else StopState.NONE
 
     @property
-    def due(self) -> float:
-        """When to send next (s); infinite: nothing to send."""
-        return self._at
+    def next_deadline(self) -> float | None:
+        """When to send next (s); None: there is nothing to send."""
+        return self._send_at
 
     def trouble(self, now: float) -> str:
-        """Say that the robot has not acknowledged what was sent; empty when it has."""
+        """Return what the robot has not acknowledged; empty when it has."""
         if self._wanted is None or self._acknowledged:
             return ''
         what = 'STOP' if self._wanted else 'release of the STOP'
@@ -183,42 +182,42 @@ class StopSender:
         """Stop the robot, or release it."""
         if not stop and not self._wanted and self._held is False:
             return  # there is nothing to release
-        if self._found or stop != self._wanted or (self._acknowledged and self._held != stop):
+        if self._inherited or stop != self._wanted or (self._acknowledged and self._held != stop):
             self._wanted = stop
             self._renew(now)
 
-    def robot_began(self, now: float) -> None:
+    def on_robot_session(self, now: float) -> None:
         """Note that the robot began a new session, and knows of no stop."""
         self._held = None
         if self._wanted:
             self._renew(now)
 
-    def take(self, report: RobotReport, now: float) -> None:
-        """Take note of what the robot reports."""
+    def on_report(self, report: RobotReport, now: float) -> None:
+        """Take over what the robot reports."""
         self._held = report.latched
-        if self._wanted is None or self._found:
+        if self._wanted is None or self._inherited:
             # Not to be taken for the acknowledgement of one to come.
             self._number = report.stop
-            self._found = self._acknowledged = report.latched
+            self._inherited = self._acknowledged = report.latched
             self._wanted = True if report.latched else None
         elif report.stop == self._number and report.latched == self._wanted:
-            self._acknowledged, self._at = True, math.inf
+            self._acknowledged, self._send_at = True, None
         elif self._wanted and self._acknowledged and not report.latched:
             self._renew(now)
 
-    def work(self, now: float, stamp_us: int, robot: int) -> None:
-        """Send what is due; stamp_us, robot: as of a :class:`Stop`."""
-        if now < self._at:
+    def step(self, now: float, stamp_us: int, robot: int) -> None:
+        """Send a stop or release when it is time; stamp_us, robot: as of a :class:`Stop`."""
+        if self._send_at is None or now < self._send_at:
             return
         payload = Stop(stamp_us, self._number, self.wanted, robot).pack()
         self._up.offer(payload, now, TrafficClass.STOP)
         self._tries += 1
         took_s = self._up.sender.air_s(len(payload), TrafficClass.STOP) + self._turns_s()
-        share = _QUICK_SHARE if self._tries < _QUICK_STOPS else _SHARE
-        self._at = now + max(_LEAST_SPACE_S, took_s / share)
+        share = _FAST_SHARE if self._tries < _FAST_STOPS else _SHARE
+        self._send_at = now + max(_LEAST_SPACE_S, took_s / share)
 
     def _renew(self, now: float) -> None:
         self._number = self._number % 255 + 1
-        self._acknowledged = self._found = False
-        self._at = self._since = now
+        self._acknowledged = self._inherited = False
+        self._send_at = self._since = now
         self._tries = 0

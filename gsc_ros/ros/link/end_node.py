@@ -2,13 +2,12 @@
 
 import threading
 import time
-from abc import abstractmethod
 from collections import deque
 from collections.abc import Hashable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
-from gsc_ros.link.datagrams.reassembly import Received
 from gsc_ros.link.radio import schedule, units
 from gsc_ros.link.radio.airtime import PLAIN
 from gsc_ros.link.radio.schedule import Schedule
@@ -16,9 +15,12 @@ from gsc_ros.link.traffic import transports
 from gsc_ros.link.traffic.end import End
 from gsc_ros.link.traffic.peer import Peer
 from gsc_ros.link.traffic.sender import Sender
+from gsc_ros.link.traffic.statistics import Statistics
 from gsc_ros.link.traffic.transports import Transport
-from gsc_ros.ros.diagnostics import Drops
-from gsc_ros.ros.link.node import LinkBase, LinkBaseParameters
+from gsc_ros.msg import LinkStatus
+from gsc_ros.ros.diagnostics import OK, STALE, WARN, Drops, Report
+from gsc_ros.ros.link.node import LinkBase, LinkBaseParameters, closed, figures
+from gsc_ros.ros.link.side import Side
 from gsc_ros.ros.parameters import parameter
 
 # Datagrams that wait for the node; a flood beyond is dropped and counted.
@@ -31,7 +33,7 @@ _REMIND_S = 60.0  # of what keeps the transport from working
 
 @dataclass(frozen=True)
 class LinkEndParameters(LinkBaseParameters):
-    """What both ends of a real link can be told."""
+    """Parameters of both ends of a real link."""
 
     transport: str = parameter(
         'udp', 'What brings datagrams to the other end', choices=transports.KINDS, read_only=True
@@ -67,67 +69,66 @@ P = TypeVar('P', bound=LinkEndParameters)
 
 class LinkEnd(LinkBase[P]):
     """
-    A side, an `End` and a transport; a thread waits for datagrams.
+    One end of a real link: a side, an `End` and a transport; a thread waits for datagrams.
 
-    ``out`` and ``into``: the directions' names, 'down' and 'up'.
+    ``side_type``: the robot's side or the ground's.
     """
 
-    out: str
-    into: str
-    max_age_s: float | None = None
-
-    @abstractmethod
-    def take(self, received: Received, now: float) -> None:
-        """Do what came over the link."""
+    side_type: ClassVar[type[Side]]
 
     # Lifecycle
 
-    def setup(self) -> None:
+    def prepare(self, undo: ExitStack) -> None:
         """Open the transport; raises ValueError or OSError with the remedy."""
-        super().setup()
-        super().begin()
-        self._transport = self._open()
-        try:
-            self._make_end()
-        except ValueError:
-            self._transport.close()
-            raise
+        super().prepare(undo)
+        super().reset()
+        self._transport = self._open_transport()
+        undo.callback(self._transport.close)
+        self._make_end()
+        self._arrival = self.create_guard_condition(self.wake)
+        undo.callback(self.destroy_guard_condition, self._arrival)
         self._reader: threading.Thread | None = None
-        self._arrived = self.create_guard_condition(self.wake)
+        undo.callback(self._join)  # before the guard condition and the transport go
         self._troubles = Drops(self, 'datagram')
+        self.side = self.side_type(self)
+        undo.callback(self.side.teardown)
         self.get_logger().info(
             f'{self.budget.profile.name}: {units.show(self.end.sender.rate_bps, "rate")} over '
             f'{self._transport.name}, datagrams of {self.mtu} B'
         )
 
-    def start(self) -> None:
-        """Listen."""
-        self.begin()
+    def open(self, undo: ExitStack) -> None:
+        """Listen to the other end and to this side's topics."""
+        self.reset()
+        super().open(undo)
+        self._join()
         self._inbox: deque[tuple[bytes, Hashable]] = deque()
         self._overrun = self._unsent = 0
-        self._join()
         self._listening = True
         self._reader = threading.Thread(target=self._listen, daemon=True)
+        undo.callback(self._end_listening)
         self._reader.start()
-        super().start()
+        # Last, so that it ends first: a robot that moves is stopped before all else.
+        self.side.start()
+        undo.callback(self.side.stop)
 
-    def stop(self) -> None:
-        """Listen no more."""
-        super().stop()
+    def _end_listening(self) -> None:
         self._listening = False  # nobody waits for the reader: a robot has to be stopped
-
-    def teardown(self) -> None:
-        """Close the transport."""
-        self._join()
-        self.destroy_guard_condition(self._arrived)
-        self._transport.close()
-        super().teardown()
 
     def _join(self) -> None:
         if self._reader is not None:
             self._reader.join(_END_S)
 
-    def _open(self) -> Transport:
+    def halt(self) -> None:
+        """Stop a robot that moves."""
+        if self.active:
+            self.side.halt()
+
+    def parameters_changed(self) -> None:
+        """Apply new limits for commands."""
+        self.side.parameters_changed()
+
+    def _open_transport(self) -> Transport:
         values = self.values
         if values.transport == 'serial':
             try:
@@ -170,14 +171,14 @@ class LinkEnd(LinkBase[P]):
             turn_s=profile.turnaround,
             gap_s=0.0 if values.rate_bps else profile.packet_gap,
             on_air=PLAIN if values.rate_bps else profile.on_air,
-            max_age_s=self.max_age_s,
-            out=self.seal(self.out),
-            into=self.seal(self.into, closes=False),
+            max_age_s=self.side_type.frame_max_age_s(values),
+            out=self.seal(self.side_type.sends),
+            into=self.seal(self.side_type.receives, closes=False),
             session=self.session,
         )
         self._peer = Peer(self.end.receiver, self.keys is not None)
 
-    # What the base asks for
+    # What the base class uses
 
     @property
     def downlink(self) -> Sender:
@@ -194,45 +195,87 @@ class LinkEnd(LinkBase[P]):
         """Propagation delay now, one way, s."""
         return self.end.delay_s
 
-    def begin(self) -> None:
+    def reset(self) -> None:
         """Begin at time zero with nothing on its way and nothing counted."""
-        super().begin()
+        super().reset()
         self._make_end()
+        self.side.reset(self.end, self.end)
 
-    def work(self, now: float) -> None:
-        """Take what came, and send what is due."""
+    def step(self, now: float) -> None:
+        """Take what came, let the side offer what it is time for, and send what may go."""
+        self._receive(now)
+        self.side.step(now)
+        self._send(now)
+
+    def _receive(self, now: float) -> None:
         # What comes meanwhile has to wait, or a flood would keep the robot from being stopped.
         for _ in range(len(self._inbox)):
             data, source = self._inbox.popleft()
-            repeated = self.end.receiver.replayed
+            replayed = self.end.receiver.replayed
             ours, complete = self.end.push(data, now)
             if ours:
                 self._transport.answer(source)
-            elif self.end.receiver.replayed > repeated:
+            elif self.end.receiver.replayed > replayed:
                 self._transport.repeated(source)
             for received in complete:
-                self.take(received, now)
+                self.side.on_received(received, now)
         self._peer.update(now)
         for received in self.end.expire(now):
-            self.take(received, now)
+            self.side.on_received(received, now)
+
+    def _send(self, now: float) -> None:
         for data in self.end.outgoing(now):
             try:
                 self._transport.send(data)
             except (OSError, TypeError) as error:  # the latter of a port that is just closed
                 self._unsent += 1
-                if self._transport.peer and not self._transport.trouble:  # told anyway
+                # What the transport itself reports is no news.
+                if self._transport.peer and not self._transport.trouble:
                     self._troubles.note(error)
 
-    def due(self, now: float) -> Iterable[float | None]:
-        """Return the times (s) of what is due next."""
-        return (self.end.next_event(),)
+    def deadlines(self, now: float) -> Iterable[float | None]:
+        """Return when there is something to do next (s)."""
+        return self.end.next_event(), self.side.next_deadline
+
+    def status(self) -> LinkStatus:
+        """Return what the link carries and how it fares."""
+        status = super().status()
+        self.side.fill_status(status)
+        return status
+
+    def statistics(self, now: float) -> Statistics:
+        """Return the counters of frames."""
+        return self.side.statistics(self.end, now)
+
+    def loss(self, stats: Statistics, old: Statistics) -> float:
+        """Return the share of datagrams lost lately, 0..1."""
+        return self.side.loss
+
+    def diagnose(self) -> Report:
+        """Return how the link fares."""
+        return self.side.complete(self._fares()) if self.active else Report(OK, 'inactive')
+
+    def _fares(self) -> Report:
+        status, now = self.status(), self.now()
+        values = figures(status) | self.transport_figures() | self.side.figures()
+        if urgent := self.side.urgent_trouble(now):
+            return Report(WARN, urgent, values)
+        if (keys := self.key_report(values)) is not None:
+            return keys
+        if not status.open:
+            return Report(WARN, closed(status), values)
+        if trouble := self.peer.trouble(now) or self.trouble or self.side.trouble(now):
+            return Report(WARN, trouble, values)
+        if missing := self.side.missing_frames(now):
+            return Report(STALE, missing, values)
+        return Report(OK, 'ok', values)
 
     @property
     def trouble(self) -> str:
         """What is wrong with the transport lately; empty for nothing."""
-        lately = self._troubles.last if self._troubles.recent() else ''
+        recent = self._troubles.last if self._troubles.recent() else ''
         nobody = 'nobody has called yet: there is no address to send to'
-        return self._transport.trouble or lately or ('' if self._transport.peer else nobody)
+        return self._transport.trouble or recent or ('' if self._transport.peer else nobody)
 
     def transport_figures(self) -> dict[str, object]:
         """Return what diagnostics show of the transport."""
@@ -246,8 +289,8 @@ class LinkEnd(LinkBase[P]):
             'not sealed': self.end.sender.unsealed,
         }
 
-    def _tell(self, trouble: str, peer: str) -> None:
-        """Say what keeps the transport from working, or where the other end is."""
+    def _log_state(self, trouble: str, peer: str) -> None:
+        """Log what keeps the transport from working, or where the other end is."""
         if not self.context.ok():
             return  # the process is going down around this thread
         if trouble:
@@ -258,15 +301,15 @@ class LinkEnd(LinkBase[P]):
 
     def _listen(self) -> None:
         """Wait for datagrams, in a thread of its own."""
-        told, told_at = None, 0.0
+        logged, logged_at = None, 0.0
         while self._listening:
             state = self._transport.trouble, self._transport.peer
-            if state != told or (state[0] and time.monotonic() > told_at + _REMIND_S):
-                self._tell(*state)
-                told, told_at = state, time.monotonic()
+            if state != logged or (state[0] and time.monotonic() > logged_at + _REMIND_S):
+                self._log_state(*state)
+                logged, logged_at = state, time.monotonic()
             try:
                 came = self._transport.receive(_POLL_S)
-            except Exception as error:  # whatever it is: a thread that ended would leave us deaf
+            except Exception as error:  # of any kind: this thread must not end
                 self._troubles.note(error)
                 time.sleep(_PAUSE_S)  # one that goes on failing must not take the processor
                 continue
@@ -274,4 +317,4 @@ class LinkEnd(LinkBase[P]):
             self._inbox.extend(came[:room])
             self._overrun += max(0, len(came) - room)
             if came and self._listening:
-                self._arrived.trigger()
+                self._arrival.trigger()

@@ -3,13 +3,14 @@ The ground's side of a link: frames come down, commands and requests go up.
 
 Publishes link/image/gsc and link/camera_info, one of each per frame, with the robot's acquisition
 stamp; subscribes teleop/cmd_vel, teleop/stop, teleop/roi and decoded/key_missed. What is published
-is rebuilt from what crossed the link and from nothing else. Tells the robot what was received, in
-reports that take a twentieth of the air at most, calls it until it answers, and asks for the setup
-of frames that none describes.
+is rebuilt from what crossed the link and from nothing else. Reports to the robot what was
+received, in a twentieth of the air at most, calls it until it answers, and asks for the setup of
+frames that none describes.
 """
 
 import array
 from collections import deque
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from builtin_interfaces.msg import Time
@@ -29,25 +30,34 @@ from gsc_ros.link.datagrams.payloads import (
     Velocity,
 )
 from gsc_ros.link.datagrams.reassembly import Received
+from gsc_ros.link.traffic.end import End
 from gsc_ros.link.traffic.port import LinkPort
-from gsc_ros.link.traffic.reports import LEAST_PAUSE_S, ReceiverStats, ReportTimes, pause_s
+from gsc_ros.link.traffic.reports import (
+    LEAST_PAUSE_S,
+    GroundReportTimer,
+    ReceiverStats,
+    pause_s,
+)
 from gsc_ros.link.traffic.requests import Backoff
+from gsc_ros.link.traffic.statistics import Statistics
 from gsc_ros.link.traffic.teleop import CommandSender, StopSender
 from gsc_ros.msg import LinkStatus, SemanticFrame
 from gsc_ros.ros import convert, topics
-from gsc_ros.ros.link.node import LOG_PERIOD_S, LinkBase, nanoseconds, time_of
+from gsc_ros.ros.link.node import LOG_PERIOD_S, QUIET_S, LinkBase, nanoseconds, time_of
+from gsc_ros.ros.link.side import Side
+from gsc_ros.ros.link.undo import all_or_nothing
 from gsc_ros.ros.link.velocity_input import VelocityInput
 from gsc_ros.ros.parameters import Parameters, parameter
 
-_LEAST_WAIT_S = 0.5  # for what was asked for: a robot has to draw breath
-_AGES_S = 10.0  # of which the least tells how far the clocks are apart
+_LEAST_WAIT_S = 0.5  # for what was requested: the robot takes time to answer
+_AGES_S = 10.0  # of which the least shows how far the clocks are apart
 _FUTURE_S = 0.5
 _OLD_S = 5.0
 
 
 @dataclass(frozen=True)
 class GroundSideParameters(Parameters):
-    """What the ground's side can be told."""
+    """Parameters of the ground's side."""
 
     stamped: bool = parameter(
         False,
@@ -64,23 +74,25 @@ class GroundSideParameters(Parameters):
     )
 
 
-class GroundSide:
+class GroundSide(Side):
     """Joins the ground's topics to a link: ``down`` brings frames, ``up`` takes commands."""
 
+    sends, receives = 'up', 'down'
+
     def __init__(self, node: LinkBase) -> None:
-        self._node = node
+        super().__init__(node)
         self._frames = node.create_publisher(SemanticFrame, topics.RECEIVED, topics.NEWEST)
         self._cameras = node.create_publisher(CameraInfo, topics.RECEIVED_INFO, topics.NEWEST)
-        self._stopped = False  # by the operator, whatever begins anew
+        self._stopped = False  # by the operator, whatever is reset
 
-    def begin(self, down: LinkPort, up: LinkPort) -> None:
+    def reset(self, down: LinkPort, up: LinkPort) -> None:
         """Begin with nothing on its way and nothing counted."""
         self._down, self._up = down, up
         self._receiver = FrameReceiver()
         self.receiver_stats = ReceiverStats(down.receiver)
-        self._reports = ReportTimes()
+        self._report_timer = GroundReportTimer()
         self._region_at = 0.0
-        self._region: Region | None = None  # to be asked for
+        self._region: Region | None = None  # to be requested
         self._size = (0, 0)  # of the last image
         self.key_requests, self.setup_requests = Backoff(), Backoff()
         self._setup_missing = True  # until the robot has answered
@@ -96,27 +108,29 @@ class GroundSide:
         self._frame_s = 0.0  # time on air of the last frame
 
     def start(self) -> None:
-        """Listen to the operator."""
+        """Subscribe to the operator; where it raises nothing stays half started."""
+        self._started = all_or_nothing(self._start)
+
+    def _start(self, undo: ExitStack) -> None:
         node = self._node
-        self._inputs = [
-            node.create_subscription(Bool, topics.STOP, self._on_stop, topics.NEWEST),
-            node.create_subscription(Empty, topics.KEY_MISSED, self._on_missed, topics.NEWEST),
-            node.create_subscription(
-                RegionOfInterest, topics.REGION, self._on_region, topics.NEWEST
-            ),
-        ]
-        self._commands = VelocityInput(
+        for kind, topic, callback in (
+            (Bool, topics.STOP, self._on_stop),
+            (Empty, topics.KEY_MISSED, self._on_missed),
+            (RegionOfInterest, topics.REGION, self._on_region),
+        ):
+            subscription = node.create_subscription(kind, topic, callback, topics.NEWEST)
+            undo.callback(node.destroy_subscription, subscription)
+        commands = VelocityInput(
             node, topics.TELEOP, self._on_command, topics.NEWEST, node.values.stamped
         )
+        undo.callback(commands.close)
 
     def stop(self) -> None:
-        """Listen no more."""
-        self._commands.close()
-        for subscription in self._inputs:
-            self._node.destroy_subscription(subscription)
+        """Unsubscribe."""
+        self._started.close()
 
     def teardown(self) -> None:
-        """Take the publishers down."""
+        """Destroy the publishers."""
         self._node.destroy_publisher(self._frames)
         self._node.destroy_publisher(self._cameras)
 
@@ -125,11 +139,12 @@ class GroundSide:
         """Frames that came before their setup, and so could not be shown."""
         return self._receiver.undescribed
 
-    def work(self, now: float) -> None:
-        """Let what is due wait for the air: stops and repeats, reports, requests."""
-        stamp_us, robot = self._node.last_ns // 1000, self._down.receiver.session & 0xFF
-        self.stops.work(now, stamp_us, robot)
-        self.commands.work(now)
+    def step(self, now: float) -> None:
+        """Offer what it is time for: stops and repeats, reports, requests."""
+        self.receiver_stats.update()
+        stamp_us, robot = self._node.time_ns // 1000, self._down.receiver.session & 0xFF
+        self.stops.step(now, stamp_us, robot)
+        self.commands.step(now)
         self._report(now)
         if self._setup_missing:
             self._ask_setup(now)
@@ -139,26 +154,29 @@ class GroundSide:
             self._region = None
 
     @property
-    def due(self) -> float:
-        """When there is something to tell (s)."""
-        times = [self._reports.due, self.commands.due, self.stops.due]
-        if self._region is not None:
-            times.append(self._region_at)
-        if self._setup_missing:
-            times.append(self.setup_requests.next_at)
-        return min(times)
+    def next_deadline(self) -> float | None:
+        """When there is something to send (s)."""
+        times = [
+            self._report_timer.next_deadline,
+            self.commands.next_deadline,
+            self.stops.next_deadline,
+            None if self._region is None else self._region_at,
+            self.setup_requests.next_at if self._setup_missing else None,
+        ]
+        return min(at for at in times if at is not None)
 
     def _report(self, now: float) -> None:
-        """Tell the robot what was received, also where all of it was refused as played back."""
+        """Report what was received, also where all of it was refused as played back."""
+        timer, loss = self._report_timer, self.receiver_stats.estimate.loss
         count = self._node.received_count('down')
-        if now < self._reports.due and not self._reports.early(now, self.receiver_stats.seen.loss):
+        if now < timer.next_deadline and not timer.is_early(now, loss):
             return
         known = self._down.receiver.session or count is not None
         payload = self.receiver_stats.report(count).pack() if known else b''
         if known:
             self._up.offer(payload, now, TrafficClass.REPORT)
         pause = max(LEAST_PAUSE_S, self._pause_s(payload) if known else 0.0)
-        self._reports.went(now, pause, self.receiver_stats.seen.loss)
+        timer.on_sent(now, pause, loss)
 
     def _ask_setup(self, now: float) -> None:
         """Call a robot that has not been received yet, or ask it for the setup of its frames."""
@@ -178,7 +196,7 @@ class GroundSide:
         """Time after a payload until the next of its kind may go, s."""
         return pause_s(self._up, self._down, len(payload))
 
-    def take(self, received: Received, now: float) -> None:
+    def on_received(self, received: Received, now: float) -> None:
         """Publish what came down the link."""
         if received.traffic_class not in (
             TrafficClass.FRAME,
@@ -188,12 +206,12 @@ class GroundSide:
             self._node.refuse(f'{received.traffic_class.name} does not come down the link')
             return
         if received.session != self._robot_session:
-            self._robot_began(received.session, now)
+            self._on_robot_session(received.session, now)
         if received.traffic_class is TrafficClass.FRAME:
-            self.receiver_stats.came_up(received.number, received.session)
+            self.receiver_stats.on_frame(received.number, received.session)
         try:
             if received.traffic_class is TrafficClass.REPORT:
-                self._take_report(received, now)
+                self._on_report(received, now)
                 return
             if received.traffic_class is TrafficClass.SETUP:
                 if not received.truncated:
@@ -229,20 +247,38 @@ class GroundSide:
         self._size = header.width, header.height
         self.delivered += 1
         self.delivered_at = now
-        self.frame_age_s = (self._node.last_ns - frame.stamp_ns) * 1e-9
+        self.frame_age_s = (self._node.time_ns - frame.stamp_ns) * 1e-9
         self._frame_s = self._down.frame_s(len(received.payload))
         self._note_age(now)
         if header.frame_type == bitstream.KEY and not received.truncated:
             self.key_requests.answered()
 
-    def tell(self, status: LinkStatus) -> None:
+    def statistics(self, end: End, now: float) -> Statistics:
+        """Return the counters of frames that came down."""
+        return end.received_statistics(self.delivered, self.receiver_stats.lost + self.undescribed)
+
+    @property
+    def loss(self) -> float:
+        """Share of datagrams lost lately, 0..1."""
+        return self.receiver_stats.estimate.loss
+
+    def urgent_trouble(self, now: float) -> str:
+        """Return that the robot has not acknowledged a stop; empty when it has."""
+        return self.stops.trouble(now)
+
+    def missing_frames(self, now: float) -> str:
+        """Return that no frames come; empty when they do."""
+        missing = now > self.delivered_at + self._down.delay_s + QUIET_S
+        return 'no frames come through' if missing else ''
+
+    def fill_status(self, status: LinkStatus) -> None:
         """Put what is known of commands and the stop into a status."""
         status.commands_offered = self.commands.offered
         status.commands_dropped = self.commands.dropped
         status.stop = self.stops.state.value
 
     def trouble(self, now: float) -> str:
-        """Say what keeps the operator from driving, or from trusting stamps; empty for nothing."""
+        """Return what keeps the operator from driving or trusting stamps; empty for nothing."""
         return self.commands.advice(now) or self._clock_trouble()
 
     def figures(self) -> dict[str, object]:
@@ -252,39 +288,40 @@ class GroundSide:
             'key frames asked for': self.key_requests.asked,
             'setups asked for': self.setup_requests.asked,
             'frames without setup': self.undescribed,
+            'restored': self._down.receiver.restored,
             'commands given': self.commands.offered,
             'commands that did not fit': self.commands.dropped,
             'loss of commands': self.commands.loss,
             'stop': self.stops.state.name,
         }
 
-    def _robot_began(self, session: int, now: float) -> None:
+    def _on_robot_session(self, session: int, now: float) -> None:
         """Begin anew with a robot that was not received before, or has begun anew."""
         self._robot_session = session
         self._setup_missing = False
         self.setup_requests.answered()
         self.key_requests.answered()
-        self.stops.robot_began(now)
-        self._reports.hurry()
+        self.stops.on_robot_session(now)
+        self._report_timer.send_early()
         self._ages.clear()
         self._node.get_logger().info(f'the robot is there (session {session})')
 
-    def _take_report(self, received: Received, now: float) -> None:
+    def _on_report(self, received: Received, now: float) -> None:
         report = RobotReport.unpack(received.payload)
         self.robot_report = report
-        self.stops.take(report, now)
+        self.stops.on_report(report, now)
         self.commands.loss = report.loss
         self._node.peer_received('up', received, report.count)
 
     def _note_age(self, now: float) -> None:
-        """Take note of how much older a frame is than the link makes it."""
+        """Note how much older a frame is than the link makes it."""
         link_s = self._down.delay_s + self._down.turn_s + self._frame_s
         self._ages.append((now, self.frame_age_s - link_s))
         while self._ages[0][0] < now - _AGES_S:
             self._ages.popleft()
 
     def _clock_trouble(self) -> str:
-        """Say that the clocks of both ends differ; empty when they may be right."""
+        """Return that the clocks of both ends differ; empty when they may be right."""
         least_s = min((age for _, age in self._ages), default=0.0)
         remedy = 'set both clocks right (NTP, PTP or GPS)'
         if least_s < -_FUTURE_S:
@@ -298,8 +335,8 @@ class GroundSide:
         return ''
 
     def _on_command(self, message: Twist, stamp: Time | None) -> None:
-        now = self._node.now()
-        given_ns = self._node.last_ns
+        now = self._node.update_time()
+        given_ns = self._node.time_ns
         velocity = convert.to_velocity(message)
         if self.stops.wanted and any(velocity):
             self.commands.refuse(now)
@@ -312,7 +349,7 @@ class GroundSide:
             # What waited on its way here is that old; a stamp in the future says nothing. To stop
             # it is never too late.
             given_ns = min(nanoseconds(stamp), given_ns)
-        age_s = (self._node.last_ns - given_ns) * 1e-9
+        age_s = (self._node.time_ns - given_ns) * 1e-9
         try:
             if age_s > self._node.values.stamp_max_age_s:
                 raise ValueError(
@@ -329,23 +366,23 @@ class GroundSide:
         """Send a command; raises ValueError for a velocity out of range."""
         stamp_us = self.commands.stamp(given_ns // 1000)
         payload = Command(stamp_us, velocity, self._down.receiver.session & 0xFF).pack()
-        self.commands.give(payload, now)
+        self.commands.send(payload, now)
 
     def _on_stop(self, message: Bool) -> None:
         """Stop the robot, or release it."""
-        now = self._node.now()
+        now = self._node.update_time()
         self._stopped = message.data
         self.stops.want(message.data, now)
-        if message.data and self._up.sender.waits(TrafficClass.COMMAND) is not None:
+        if message.data and self._up.sender.waiting_payload(TrafficClass.COMMAND) is not None:
             # Takes the place of a command that waits and would move the robot if the STOP is lost.
-            self._command(self._node.last_ns, (0.0,) * 6, now)
+            self._command(self._node.time_ns, (0.0,) * 6, now)
         elif message.data:
-            self.commands.forget()
+            self.commands.cancel_repeats()
         self._node.wake()
 
     def _on_missed(self, _message: Empty) -> None:
         """Ask for a key frame, if it is not on its way already."""
-        now = self._node.now()
+        now = self._node.update_time()
         request = Request(key_frame=True)
         wait, pause = self._wait_s(request), self._pause_s(request.pack())
         if self.key_requests.ask(now, wait, pause):
@@ -363,7 +400,7 @@ class GroundSide:
 
     def _request(self, request: Request, now: float) -> bytes:
         """Let a request wait for the air, with one that waits already."""
-        waiting = self._up.sender.waits(TrafficClass.REQUEST)
+        waiting = self._up.sender.waiting_payload(TrafficClass.REQUEST)
         payload = (Request.unpack(waiting).also(request) if waiting else request).pack()
         self._up.offer(payload, now, TrafficClass.REQUEST)
         return payload

@@ -2,14 +2,15 @@
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from builtin_interfaces.msg import Time
 from rclpy.clock import Clock, ClockType
-from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
+from rclpy.timer import Timer
 
 from gsc_ros.link.datagrams.ccsds import seal_for
 from gsc_ros.link.datagrams.framing import random_session
@@ -26,6 +27,7 @@ from gsc_ros.msg import LinkStatus
 from gsc_ros.ros import topics
 from gsc_ros.ros.diagnostics import ERROR, WARN, Report
 from gsc_ros.ros.lifecycle import GscNode
+from gsc_ros.ros.link.undo import all_or_nothing
 from gsc_ros.ros.parameters import Parameters, parameter
 
 STATUS_PERIOD_S = 0.5
@@ -39,7 +41,7 @@ _LEAST_SLEEP_S = 2e-4
 
 @dataclass(frozen=True)
 class LinkBaseParameters(Parameters):
-    """What every link node can be told."""
+    """Parameters of every link node."""
 
     profile: str = parameter(
         'moon_dte_s_13m',
@@ -74,8 +76,12 @@ class LinkBase(GscNode[P]):
     """
     A link node without its sides and its medium.
 
-    A node says what it counts (:meth:`statistics`), what is due (:meth:`due`) and does it
-    (:meth:`work`), and has a ``downlink``: the sender whose rate is told.
+    A node returns what it counts (:meth:`statistics`) and when it has something to do
+    (:meth:`deadlines`), does it (:meth:`step`), and has a ``downlink``: the sender whose rate is
+    published. What :meth:`prepare` and :meth:`open` make is undone in reverse order, also where
+    they fail half-way.
+
+    ``time_ns``: the clock at the last :meth:`update_time`.
     """
 
     keys_made = False  # whether a missing key file may be made
@@ -86,7 +92,7 @@ class LinkBase(GscNode[P]):
 
     @property
     def downlink(self) -> Sender:
-        """The sender of frames: its rate, delay and datagrams are told."""
+        """The sender of frames: its rate, delay and datagrams are published."""
         raise NotImplementedError
 
     @property
@@ -95,25 +101,25 @@ class LinkBase(GscNode[P]):
         return self.budget.delay_s
 
     @property
-    def margin_db(self) -> float:
-        """By how much the signal is above what its code needs, dB; infinite: not known."""
-        return math.inf
+    def margin_db(self) -> float | None:
+        """By how much the signal is above what its code needs, dB; None: not known."""
+        return None
 
-    def begin(self) -> None:
+    def reset(self) -> None:
         """Begin at time zero with nothing on its way and nothing counted."""
         self.refused = 0
         self.session = self.keys.next_session() if self.keys else random_session()
-        self._epoch_ns = self.last_ns = self.get_clock().now().nanoseconds
-        self._told_bps = -1.0  # in the last status
+        self._epoch_ns = self.time_ns = self.get_clock().now().nanoseconds
+        self._published_bps: float | None = None  # in the last status
         self._history: deque[tuple[float, Statistics]] = deque()
         self._opened_at = 0.0
 
-    def work(self, now: float) -> None:
-        """Do what is due at time `now` (s)."""
+    def step(self, now: float) -> None:
+        """Do what it is time for at `now` (s)."""
         raise NotImplementedError
 
-    def due(self, now: float) -> Iterable[float | None]:
-        """Return the times (s) of what is due next; None for nothing."""
+    def deadlines(self, now: float) -> Iterable[float | None]:
+        """Return when there is something to do next (s); None for nothing."""
         raise NotImplementedError
 
     @property
@@ -132,15 +138,24 @@ class LinkBase(GscNode[P]):
 
     # Lifecycle
 
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Check the parameters and set up; a mistake is logged and fails the transition."""
-        result = super().on_configure(state)
-        if result != TransitionCallbackReturn.SUCCESS and self.keys is not None:
-            self.keys.close()
-        return result
-
     def setup(self) -> None:
-        """Compute the link; raises ValueError for a bad profile, parameter or key."""
+        """Prepare the link; raises as :meth:`prepare`, and then leaves nothing half set up."""
+        self._prepared = all_or_nothing(self.prepare)
+
+    def start(self) -> None:
+        """Open the link; where that raises nothing stays half started."""
+        self._opened = all_or_nothing(self.open)
+
+    def stop(self) -> None:
+        """Undo :meth:`start`, what was started last first."""
+        self._opened.close()
+
+    def teardown(self) -> None:
+        """Undo :meth:`setup`; what was received is noted, unless the disk is slow."""
+        self._prepared.close()
+
+    def prepare(self, undo: ExitStack) -> None:
+        """Compute the link; raises ValueError or OSError for a bad profile, parameter or key."""
         self.budget = budget.compute(profiles.load(self.values.profile))
         self.keys, self.keys_notice = None, ''
         self._seals: dict[str, Sealed | None] = {}
@@ -152,29 +167,24 @@ class LinkBase(GscNode[P]):
                     'and name it with key_file; or switch security off'
                 )
             self.keys = KeyRing(Path(named) if named else default_path(), make=not named)
+            undo.callback(self.keys.close)
         self._status = self.create_publisher(LinkStatus, topics.STATUS, topics.LATCHED)
+        undo.callback(self.destroy_publisher, self._status)
 
-    def start(self) -> None:
-        """Wake when something is due, and tell how the link fares."""
-        self._alarm = self.create_timer(STATUS_PERIOD_S, self.wake)
+    def open(self, undo: ExitStack) -> None:
+        """Wake at deadlines, and publish the status."""
+        self._alarm = self._timer(undo, self.wake)
         # Timers of a clock that is set back stand still, and nobody would stop the robot.
-        self._watch = self.create_timer(
-            STATUS_PERIOD_S, self.wake, clock=Clock(clock_type=ClockType.STEADY_TIME)
-        )
-        self._status_timer = self.create_timer(STATUS_PERIOD_S, self._publish_status)
+        self._timer(undo, self.wake, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._status_timer = self._timer(undo, self._publish_status)
         self._publish_status()
 
-    def stop(self) -> None:
-        """Sleep."""
-        self.destroy_timer(self._alarm)
-        self.destroy_timer(self._watch)
-        self.destroy_timer(self._status_timer)
-
-    def teardown(self) -> None:
-        """Take the publisher down; what was received is noted, unless the disk is slow."""
-        self.destroy_publisher(self._status)
-        if self.keys is not None:
-            self.keys.close()
+    def _timer(
+        self, undo: ExitStack, callback: Callable[[], None], clock: Clock | None = None
+    ) -> Timer:
+        timer = self.create_timer(STATUS_PERIOD_S, callback, clock=clock)
+        undo.callback(self.destroy_timer, timer)
+        return timer
 
     def seal(self, direction: str, closes: bool = True) -> Seal:
         """
@@ -189,7 +199,8 @@ class LinkBase(GscNode[P]):
     def received_count(self, direction: str) -> int | None:
         """Return the greatest count that came in a direction under the first key, or None."""
         seal = self._seals.get(direction)
-        return seal.heard[0] if seal and seal.heard[0] >= 0 else None
+        newest = seal.newest_counts[0] if seal else -1
+        return newest if newest >= 0 else None
 
     def peer_received(self, direction: str, received: Received, count: int | None) -> None:
         """Take note that the other end has received a count of what went out in a direction."""
@@ -204,34 +215,40 @@ class LinkBase(GscNode[P]):
     # Time
 
     def now(self) -> float:
-        """Seconds since the beginning: small numbers keep their microseconds."""
-        now = self.get_clock().now().nanoseconds
-        if now < self.last_ns:
+        """Return the time since the reset, s: small numbers keep their microseconds."""
+        now_ns = max(self.get_clock().now().nanoseconds, self.time_ns)
+        return (now_ns - self._epoch_ns) * 1e-9
+
+    def update_time(self) -> float:
+        """Take the time from the clock and return it as :meth:`now`; reset where it ran back."""
+        now_ns = self.get_clock().now().nanoseconds
+        if now_ns < self.time_ns:
             # Simulated time began anew: what was on its way belongs to the past.
             self.get_logger().warning('time ran backwards: the link starts afresh')
-            self.begin()
+            self.reset()
             self._status_timer.reset()
-        self.last_ns = now
-        return (now - self._epoch_ns) * 1e-9
+            now_ns = self.time_ns
+        self.time_ns = now_ns
+        return (now_ns - self._epoch_ns) * 1e-9
 
     def wake(self) -> None:
-        """Do what is due."""
+        """Do what it is time for."""
         if not self.active:
             return  # something came while the link was closed
-        now = self.now()
-        self.work(now)
-        if self.downlink.rate_at(now)[0] != self._told_bps:
+        now = self.update_time()
+        self.step(now)
+        if self.downlink.rate_at(now)[0] != self._published_bps:
             self._publish_status()  # who waits for the link to open need not wait longer
         self.set_alarm(now)
 
     def set_alarm(self, now: float) -> None:
-        """Sleep until the next thing is due."""
-        times = [*self.due(now), self.downlink.rate_at(now)[1]]
-        due = min(time for time in times if time is not None)
-        if due == math.inf:
+        """Sleep until the next deadline."""
+        times = [*self.deadlines(now), self.downlink.rate_at(now)[1]]
+        deadline = min((time for time in times if time is not None), default=None)
+        if deadline is None:
             self._alarm.cancel()
             return
-        self._alarm.timer_period_ns = int(max(due - now, _LEAST_SLEEP_S) * 1e9)
+        self._alarm.timer_period_ns = int(max(deadline - now, _LEAST_SLEEP_S) * 1e9)
         self._alarm.reset()
 
     # State
@@ -245,22 +262,19 @@ class LinkBase(GscNode[P]):
         """Return what the link carries and how it fares."""
         now = self.now()
         stats = self.statistics(now)
-        self._history.append((now, stats))
-        while len(self._history) > 1 and self._history[0][0] < now - WINDOW_S:
-            self._history.popleft()
-        then, old = self._history[0]
-        rate, end = self.downlink.rate_at(now)
+        then, old = self._history[0] if self._history else (now, stats)
+        rate, changes = self.downlink.rate_at(now)
         times = self.downlink.schedule
         closes = times.closes(now)
-        opens = times.opens(closes) if math.isfinite(closes) else math.inf
+        opens = None if closes is None else times.opens(closes)
         status = LinkStatus(
             profile=self.budget.profile.name,
             rate_bps=rate,
-            changes_in_s=end - now,
-            closes_in_s=closes - now,
-            next_window_in_s=opens - now,
+            changes_in_s=_or_inf(changes) - now,
+            closes_in_s=_or_inf(closes) - now,
+            next_window_in_s=_or_inf(opens) - now,
             delay_s=self.delay_s,
-            margin_db=self.margin_db,
+            margin_db=_or_inf(self.margin_db),
             loss=self.loss(stats, old),
             queue_age_s=stats.queue_age_s,
             queue_bytes=stats.queue_bytes,
@@ -275,23 +289,27 @@ class LinkBase(GscNode[P]):
             frames_lost=stats.lost,
             session=self.session,
             peer_session=self.peer.session,
-            peer_heard_s=self.peer.heard_s(now),
+            peer_heard_s=_or_inf(self.peer.silence_s(now)),
             packets_malformed=stats.packets_malformed + self.refused,
             packets_replayed=stats.packets_replayed,
         )
         if now > then:
             status.offered_bps = (stats.offered_bytes - old.offered_bytes) * 8 / (now - then)
             status.used_bps = (stats.sent_bytes - old.sent_bytes) * 8 / (now - then)
-        status.header.stamp = time_of(self.last_ns)
+        status.header.stamp = time_of(self.time_ns)
         return status
 
     def _publish_status(self) -> None:
-        now = self.now()
+        now = self.update_time()
         rate_bps = self.downlink.rate_at(now)[0]
-        if rate_bps and self._told_bps <= 0:
+        if rate_bps and not self._published_bps:
             self._opened_at = now
-        self._told_bps = rate_bps
+        self._published_bps = rate_bps
         self._note_keys()
+        now = self.now()  # small again where the keys have reset the link
+        self._history.append((now, self.statistics(now)))
+        while len(self._history) > 1 and self._history[0][0] < now - WINDOW_S:
+            self._history.popleft()
         self._status.publish(self.status())
 
     def _note_keys(self) -> None:
@@ -305,23 +323,23 @@ class LinkBase(GscNode[P]):
             self.keys_notice = self.keys.notices.popleft()
             self.get_logger().error(self.keys_notice)
             # Sessions were set back with the counts: the far end may hold this one to be over.
-            self.begin()
+            self.reset()
 
     def silence(self, pause_s: float) -> str:
         """
-        Say that the other end has been silent for too long; empty when it has not.
+        Return that the other end has been silent for too long; empty when it has not.
 
         ``pause_s``: time between its reports. Three of them have to be missing, and before the
         first one the time there and back has to be over.
         """
         now = self.now()
-        if not self.peer.silent(now, self._opened_at, pause_s, self.delay_s):
+        if not self.peer.is_silent(now, self._opened_at, pause_s, self.delay_s):
             return ''
-        ago = received_ago(self.peer.heard_s(now))
+        ago = received_ago(self.peer.silence_s(now))
         return f'nothing comes from the other end: last received {ago}'
 
     def key_report(self, values: dict[str, object]) -> Report | None:
-        """Say what is wrong with the key's counts, as diagnostics show it; None for nothing."""
+        """Return what is wrong with the key's counts, as diagnostics show it; None for nothing."""
         if self.keys is None:
             return None
         values['datagrams that counts are left for'] = self.keys.left
@@ -334,12 +352,13 @@ class LinkBase(GscNode[P]):
 
 
 def closed(status: LinkStatus) -> str:
-    """Say that a link is closed, and for how long."""
+    """Return in words that a link is closed, and for how long."""
     return f'the link is closed and opens in {units.show(status.next_window_in_s, "time")}'
 
 
 def figures(status: LinkStatus) -> dict[str, object]:
     """Return a status as diagnostics show it."""
+    silence_s = status.peer_heard_s
     return {
         'profile': status.profile,
         'rate kbps': status.rate_bps / 1e3,
@@ -353,12 +372,17 @@ def figures(status: LinkStatus) -> dict[str, object]:
         'used kbps': status.used_bps / 1e3,
         'loss': status.loss,
         'queue age s': status.queue_age_s,
-        'other end last received': received_ago(status.peer_heard_s),
+        'other end last received': received_ago(silence_s if math.isfinite(silence_s) else None),
         'replayed': status.packets_replayed,
         'frames delivered': status.frames_delivered,
         'frames stale': status.frames_stale,
         'frames lost': status.frames_lost,
     }
+
+
+def _or_inf(value: float | None) -> float:
+    """Return a value as LinkStatus has it: +Inf for what never comes, or is not known."""
+    return math.inf if value is None else value
 
 
 def nanoseconds(stamp: Time) -> int:

@@ -1,5 +1,5 @@
 """
-Commands and STOP at the robot's side: what the gate lets through goes to the guard.
+Commands and STOP at the robot's side: what the command gate accepts goes to the guard.
 
 Publishes link/cmd_vel and link/command_timeout; subscribes guard/alive. Stops go to cmd_vel as
 well, so that they arrive whatever became of the guard. A thread does what must not wait for
@@ -8,11 +8,11 @@ repeats a STOP.
 """
 
 import contextlib
-import math
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 from geometry_msgs.msg import Twist
 from rclpy.clock import ROSClock
@@ -24,6 +24,7 @@ from gsc_ros.link.datagrams.reassembly import Received
 from gsc_ros.link.traffic.command_gate import CommandGate, Now, Origin, Refusal
 from gsc_ros.ros import convert, topics
 from gsc_ros.ros.link.node import LOG_PERIOD_S, LinkBase
+from gsc_ros.ros.link.undo import all_or_nothing
 from gsc_ros.ros.link.velocity import CmdVel, moves
 
 # A guard that was silent for so long is missing; at most the command timeout.
@@ -40,7 +41,7 @@ class RobotCommands:
     """
     Executes commands. ``gate`` judges them, ``stops`` counts stops for want of commands.
 
-    :meth:`halt` and :meth:`close` may be called in any thread, all else in the node's.
+    :meth:`halt` and :meth:`halt_and_wait` may be called in any thread, all else in the node's.
     """
 
     def __init__(self, node: LinkBase) -> None:
@@ -56,53 +57,59 @@ class RobotCommands:
         self._running = False
         self._zeros = 0  # yet to be published
         self._zero_at = 0.0
-        self._guarded_at = -math.inf
+        self._guarded_at: float | None = None  # when the guard was last received
         self._guard_lost = True  # nothing moves without it
         self._reasons: deque[str] = deque(maxlen=8)  # of stops, to be logged
 
-    def begin(self) -> None:
+    def reset(self) -> None:
         """Begin as another session of the robot; one that moves is stopped."""
         if self.gate.moving:
-            # The clock was set back: nobody can say any more how old the last command is.
+            # The clock was set back: the age of the last command is not known any more.
             self.halt('time began anew')
-        self.gate.begin(self._node.session)
+        self.gate.reset(self._node.session)
         self.gate.refused.clear()
         self.gate.ran = self.stops = 0
 
     def start(self) -> None:
-        """Listen to the guard, and watch."""
-        self._guard = self._node.create_subscription(
-            Empty, topics.GUARD_ALIVE, self._on_alive, topics.SENSOR
-        )
+        """Subscribe to the guard, and watch; where it raises nothing stays half started."""
+        self._started = all_or_nothing(self._start)
+
+    def _start(self, undo: ExitStack) -> None:
+        node = self._node
+        guard = node.create_subscription(Empty, topics.GUARD_ALIVE, self._on_alive, topics.SENSOR)
+        undo.callback(node.destroy_subscription, guard)
         self.parameters_changed()
         self._running = True
         self._thread = threading.Thread(target=self._watch, name='stop', daemon=True)
         self._thread.start()
+        undo.callback(self._end)
 
     def stop(self) -> None:
         """Stop a robot that moves, and watch no more."""
-        self.close()
+        self._started.close()
+
+    def _end(self) -> None:
+        self.halt_and_wait()
         self._running = False
         self._woken.set()
         self._thread.join(_JOIN_S)
-        self._node.destroy_subscription(self._guard)
 
     def teardown(self) -> None:
-        """Take the publishers down."""
+        """Destroy the publishers."""
         self._node.destroy_publisher(self._velocities)
         self._node.destroy_publisher(self._timeout)
         self._cmd_vel.destroy()
 
     def parameters_changed(self) -> None:
-        """Take note of changed parameters, and tell the guard."""
+        """Apply changed parameters, and publish the timeout for the guard."""
         values = self._node.values
         self.gate.max_age_s = values.command_max_age_s
         self.gate.timeout_s = values.command_timeout_s
         self._timeout.publish(Float32(data=values.command_timeout_s))
         self._woken.set()
 
-    def work(self) -> None:
-        """Say why the robot was stopped."""
+    def log_stops(self) -> None:
+        """Log why the robot was stopped."""
         while self._reasons:
             self._node.get_logger().warning(f'robot stopped: {self._reasons.popleft()}')
 
@@ -110,8 +117,9 @@ class RobotCommands:
 
     @property
     def guard_missing(self) -> bool:
-        """Whether the guard was silent lately, so that no command moves the robot."""
-        return time.monotonic() > self._guarded_at + self._silent_s
+        """Whether nothing came from the guard lately, so that no command moves the robot."""
+        at = self._guarded_at
+        return at is None or time.monotonic() > at + self._silent_s
 
     @property
     def alone(self) -> str:
@@ -131,12 +139,12 @@ class RobotCommands:
 
     # Messages
 
-    def take(self, received: Received, message: Command | Stop, idle_s: float) -> None:
-        """Do what a command, STOP or release says; idle_s: what it takes over an idle link."""
+    def on_received(self, received: Received, message: Command | Stop, idle_s: float) -> None:
+        """Execute a command, STOP or release; idle_s: what it takes over an idle link."""
         node = self._node
         clock = node.get_clock()
         steady = not (isinstance(clock, ROSClock) and clock.ros_time_is_active)
-        now = Now(node.last_ns // 1000, time.monotonic(), idle_s, steady)
+        now = Now(node.time_ns // 1000, time.monotonic(), idle_s, steady)
         origin = Origin(received.session, received.number, received.key, received.order)
         if isinstance(message, Command):
             self._command(origin, message, now)
@@ -184,7 +192,7 @@ class RobotCommands:
     # Stopping
 
     def halt(self, reason: str) -> None:
-        """Stop the robot now, and say so a few times."""
+        """Stop the robot now, and repeat the zero a few times."""
         with self._locked():
             self.gate.moving = False
             self._zeros = _REPEATS
@@ -192,14 +200,14 @@ class RobotCommands:
         self._reasons.append(reason)
         self._woken.set()
 
-    def close(self) -> None:
+    def halt_and_wait(self) -> None:
         """Stop a robot that moves, and wait a little until that has arrived."""
         if self._running and self.gate.moving:
             self.halt('the link is closed')
             self._cmd_vel.wait()
             # What the guard has yet to pass on came before.
             self._velocities.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGED_S))
-            self.work()
+            self.log_stops()
 
     def _publish_zero(self) -> None:
         self._zero_at = time.monotonic() + _REPEAT_S
@@ -233,12 +241,12 @@ class RobotCommands:
                 self._woken.wait(self._pause_s())
                 self._woken.clear()
                 if self._running:
-                    self._look()
+                    self._check()
             except Exception as error:
                 self._reasons.append(f'trouble with that: {error}')
                 time.sleep(_LOCK_S)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         self._expire()
         if self.gate.moving and not self._guard_lost and self.guard_missing:
             self._guard_lost = True
@@ -250,11 +258,11 @@ class RobotCommands:
                     self._publish_zero()
 
     def _pause_s(self) -> float | None:
-        """How long there is nothing to do, s; None: until something comes."""
-        due = [self.gate.due]
-        if self.gate.moving and not self._guard_lost:
-            due.append(self._guarded_at + self._silent_s)
+        """Return how long there is nothing to do, s; None: until something comes."""
+        deadlines = [self.gate.next_deadline]
+        if self.gate.moving and not self._guard_lost and self._guarded_at is not None:
+            deadlines.append(self._guarded_at + self._silent_s)
         if self._zeros or self.gate.held:
-            due.append(self._zero_at)
-        times = [at for at in due if at is not None]
+            deadlines.append(self._zero_at)
+        times = [at for at in deadlines if at is not None]
         return max(0.0, min(times) - time.monotonic()) if times else None

@@ -2,11 +2,14 @@
 The robot's side of a link: frames go down, commands, requests and reports come up.
 
 Subscribes camera/image/gsc, camera/camera_info and, where the encoder rectifies,
-camera/image/gsc/camera_info; publishes camera/key_wanted and camera/roi_wanted. Commands are the
-matter of `robot_commands`.
+camera/image/gsc/camera_info; publishes camera/key_wanted and camera/roi_wanted. `robot_commands`
+executes commands.
 """
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Empty
@@ -26,14 +29,24 @@ from gsc_ros.link.datagrams.payloads import (
 )
 from gsc_ros.link.datagrams.reassembly import Received
 from gsc_ros.link.traffic.command_gate import Refusal
+from gsc_ros.link.traffic.end import End
 from gsc_ros.link.traffic.port import LinkPort
-from gsc_ros.link.traffic.reports import LEAST_PAUSE_S, CommandLoss, Feedback, Reporting, pause_s
+from gsc_ros.link.traffic.reports import (
+    LEAST_PAUSE_S,
+    CommandLoss,
+    Feedback,
+    RobotReportTimer,
+    pause_s,
+)
+from gsc_ros.link.traffic.statistics import Statistics
 from gsc_ros.msg import LinkStatus, SemanticFrame
 from gsc_ros.ros import convert, topics
 from gsc_ros.ros.diagnostics import OK, WARN, Report
 from gsc_ros.ros.images.camera_info import CameraInfos
-from gsc_ros.ros.link.node import LinkBase, nanoseconds
+from gsc_ros.ros.link.node import QUIET_S, LinkBase, nanoseconds
 from gsc_ros.ros.link.robot_commands import RobotCommands
+from gsc_ros.ros.link.side import Side
+from gsc_ros.ros.link.undo import all_or_nothing
 from gsc_ros.ros.parameters import Parameters, parameter
 
 PROTECTIONS = ('auto', 'off')
@@ -42,7 +55,7 @@ _RARELY_S = 60.0
 
 @dataclass(frozen=True)
 class RobotSideParameters(Parameters):
-    """What the robot's side can be told."""
+    """Parameters of the robot's side."""
 
     max_age_s: float = parameter(
         0.0,
@@ -75,11 +88,13 @@ class RobotSideParameters(Parameters):
     frame_id: str = parameter('base_link', 'Frame of cmd_vel, where it is stamped', read_only=True)
 
 
-class RobotSide:
+class RobotSide(Side):
     """Joins the robot's topics to a link: ``down`` takes its frames, ``up`` brings commands."""
 
+    sends, receives = 'down', 'up'
+
     def __init__(self, node: LinkBase) -> None:
-        self._node = node
+        super().__init__(node)
         self.commands = RobotCommands(node)
         self._wanted = node.create_publisher(Empty, topics.KEY_WANTED, topics.NEWEST)
         self._regions = node.create_publisher(
@@ -88,71 +103,88 @@ class RobotSide:
         self._infos, self._coded_infos = CameraInfos(), CameraInfos()
         self._size = (0, 0)  # of the last image
 
-    def begin(self, down: LinkPort, up: LinkPort) -> None:
+    @classmethod
+    def frame_max_age_s(cls, values: Any) -> float | None:
+        """Return after how long a frame that waits is stale, s; None: no limit."""
+        return values.max_age_s or None
+
+    def reset(self, down: LinkPort, up: LinkPort) -> None:
         """Begin with nothing on its way and nothing counted; a robot that moves is stopped."""
         self._down, self._up = down, up
         self._sender = FrameSender()
         self.feedback = Feedback(self._node.session & 0xFF)
         self.offered_at = 0.0
-        self.commands.begin()
+        self.commands.reset()
         self._command_loss = CommandLoss()
-        self._reporting = Reporting()
+        self._report_timer = RobotReportTimer()
         self._ground_session = 0
 
     def start(self) -> None:
-        """Listen to the robot."""
-        self.commands.start()
-        node = self._node
+        """Subscribe to the robot; where it raises nothing stays half started."""
+        self._started = all_or_nothing(self._start)
+
+    def _start(self, undo: ExitStack) -> None:
         self._infos, self._coded_infos = CameraInfos(), CameraInfos()
+
+        def subscribe(kind: Any, topic: str, callback: Callable[[Any], None], qos: Any) -> str:
+            subscription = self._node.create_subscription(kind, topic, callback, qos)
+            undo.callback(self._node.destroy_subscription, subscription)
+            return str(subscription.topic_name)
+
         # Before the frames, so that a frame's camera_info is known before the frame.
-        raw = node.create_subscription(
+        subscribe(
             CameraInfo, topics.CAMERA_INFO, lambda m: self._on_camera(m, self._infos), topics.INFOS
         )
-        coded = node.create_subscription(
+        self._coded_topic = subscribe(
             CameraInfo,
             topics.CODED_INFO,
             lambda m: self._on_camera(m, self._coded_infos),
             topics.IMAGES,
         )
-        frames = node.create_subscription(
-            SemanticFrame, topics.CODED, self._on_frame, topics.NEWEST
-        )
-        self._inputs = [raw, coded, frames]
-        self._coded_topic = coded.topic_name
+        subscribe(SemanticFrame, topics.CODED, self._on_frame, topics.NEWEST)
+        # Last, so that it ends first: a robot that moves is stopped before all else.
+        self.commands.start()
+        undo.callback(self.commands.stop)
 
     def stop(self) -> None:
-        """Listen no more; a robot that moves is stopped."""
-        self.commands.stop()
-        for subscription in self._inputs:
-            self._node.destroy_subscription(subscription)
+        """Unsubscribe; a robot that moves is stopped first."""
+        self._started.close()
+
+    def halt(self) -> None:
+        """Stop a robot that moves; in any thread."""
+        self.commands.halt_and_wait()
+
+    def parameters_changed(self) -> None:
+        """Apply new limits for commands."""
+        self.commands.parameters_changed()
 
     def teardown(self) -> None:
-        """Take the publishers down."""
+        """Destroy the publishers."""
         self.commands.teardown()
         self._node.destroy_publisher(self._wanted)
         self._node.destroy_publisher(self._regions)
 
     @property
-    def due(self) -> float | None:
-        """When there is a report to be sent (s), or None."""
-        return self._reporting.due(self._report(), self._pause_s)
+    def next_deadline(self) -> float | None:
+        """When there is a report to be sent (s)."""
+        return self._report_timer.next_deadline(self._report(), self._pause_s)
 
-    def work(self, now: float) -> None:
-        """Say what was done meanwhile; report to the ground when it is time."""
-        self.commands.work()
+    def step(self, now: float) -> None:
+        """Log stops; report to the ground when it is time."""
+        self.commands.log_stops()
         if self._up.receiver.session != self._ground_session:
             # A ground that begins has to know this session before it can command, and the setup
             # before it can show a frame.
             self._ground_session = self._up.receiver.session
-            self._reporting.ground_began()
+            self._report_timer.on_ground_session()
             self._sender.repeat_setup()
         report = self._report()
-        if now >= self._reporting.due(report, self._pause_s):
+        if now >= self._report_timer.next_deadline(report, self._pause_s):
             self._down.offer(report.pack(), now, TrafficClass.REPORT)
-            self._reporting.went(report, now)
+            self._report_timer.on_sent(report, now)
 
     def _report(self) -> RobotReport:
-        """Return what the ground is told of what came."""
+        """Return the report to the ground on what came."""
         gate, count = self.commands.gate, self._node.received_count('up')
         return RobotReport(gate.acknowledged, gate.held, self._command_loss.loss, count)
 
@@ -161,14 +193,14 @@ class RobotSide:
         """Time between reports, so that they take a twentieth of the air, s."""
         return max(LEAST_PAUSE_S, pause_s(self._down, self._up, ROBOT_REPORT_BYTES))
 
-    def take(self, received: Received, now: float) -> None:
-        """Do what came up the link."""
+    def on_received(self, received: Received, now: float) -> None:
+        """Handle a payload that came up the link."""
         if received.traffic_class is TrafficClass.REQUEST:
-            self._ask(received)
+            self._on_request(received)
         elif received.traffic_class in (TrafficClass.COMMAND, TrafficClass.STOP):
-            self._command(received, now)
+            self._on_command(received)
         elif received.traffic_class is TrafficClass.REPORT:
-            self._hear(received)
+            self._on_report(received)
         else:
             self._node.refuse(f'{received.traffic_class.name} does not go up the link')
 
@@ -184,7 +216,7 @@ class RobotSide:
             'camera_info unmatched': self.unmatched,
         }
 
-    def guarded(self, report: Report) -> Report:
+    def complete(self, report: Report) -> Report:
         """Add to a report that the guard is missing or publishes elsewhere, if it is so."""
         if self.commands.guard_missing:
             wrong = 'the node guard is missing and nothing moves without it: start it'
@@ -199,13 +231,31 @@ class RobotSide:
             return Report(WARN, wrong, report.values)
         return Report(report.level, f'{report.message}; {wrong}', report.values)
 
-    def tell(self, status: LinkStatus) -> None:
+    def fill_status(self, status: LinkStatus) -> None:
         """Put what is known of commands into a status."""
         gate = self.commands.gate
         refused = sum(gate.refused.values()) - gate.refused[Refusal.REPEAT]
         status.commands_offered, status.commands_dropped = gate.ran + refused, refused
         if gate.held:
             status.stop = LinkStatus.STOP_HELD
+
+    def statistics(self, end: End, now: float) -> Statistics:
+        """Return the counters of frames; what came of them is what the ground reports."""
+        return end.sent_statistics(now, self.feedback.delivered, self.feedback.lost)
+
+    @property
+    def loss(self) -> float:
+        """Share of datagrams lost lately, as the ground reports it, 0..1."""
+        return self.feedback.loss
+
+    def trouble(self, now: float) -> str:
+        """Return that the ground has been silent for too long; empty when it has not."""
+        return self._node.silence(self.report_pause_s)
+
+    def missing_frames(self, now: float) -> str:
+        """Return that no frames come from the encoder; empty when they do."""
+        missing = now > self.offered_at + QUIET_S
+        return 'no frames come from the encoder' if missing else ''
 
     @property
     def camera_info(self) -> CameraInfo | None:
@@ -259,7 +309,7 @@ class RobotSide:
         except ValueError as error:
             self._node.refuse(f'frame refused: {error}')
             return
-        now = self._node.now()
+        now = self._node.update_time()
         frame = Frame(nanoseconds(message.header.stamp), message.sequence, camera, data)
         sender = self._down.sender
         if self._node.values.protection == 'auto':
@@ -268,7 +318,7 @@ class RobotSide:
             sender.set_fec(0.0)
         sent = sender.counts[TrafficClass.FRAME].sent
         for traffic_class, payload in self._sender.pack(frame, sent):
-            # A key frame that waits is not given up for a delta frame that leans on it.
+            # A key frame that waits is not replaced by a delta frame that needs it.
             is_keyframe = (
                 traffic_class is TrafficClass.FRAME and header.frame_type == bitstream.KEY
             )
@@ -276,24 +326,24 @@ class RobotSide:
         self.offered_at = now
         self._node.set_alarm(now)
 
-    def _command(self, received: Received, now: float) -> None:
+    def _on_command(self, received: Received) -> None:
         kind: type[Command] | type[Stop] = (
             Command if received.traffic_class is TrafficClass.COMMAND else Stop
         )
         try:
-            message = kind.unpack(received.payload, self._node.last_ns // 1000)
+            message = kind.unpack(received.payload, self._node.time_ns // 1000)
         except PayloadError as error:
             self._node.refuse(f'command refused: {error}')
             return
         idle_s = self._up.turn_s + self._up.delay_s + self._up.frame_s(len(received.payload))
-        self.commands.take(received, message, idle_s)
+        self.commands.on_received(received, message, idle_s)
         if kind is Stop:
-            self._reporting.stop_came()
+            self._report_timer.on_stop()
         else:
-            self._command_loss.came(received.number, received.session)
-            self._reporting.command_came()
+            self._command_loss.on_command(received.number, received.session)
+            self._report_timer.on_command()
 
-    def _ask(self, received: Received) -> None:
+    def _on_request(self, received: Received) -> None:
         try:
             request = Request.unpack(received.payload)
         except PayloadError as error:
@@ -306,10 +356,10 @@ class RobotSide:
         if request.region:
             self._regions.publish(convert.to_roi(request.region, self._size))
 
-    def _hear(self, received: Received) -> None:
+    def _on_report(self, received: Received) -> None:
         try:
             report = payloads.Report.unpack(received.payload)
-            self.feedback.take(report, received.session)
+            self.feedback.on_report(report, received.session)
             self._node.peer_received('down', received, report.count)
         except PayloadError as error:
             self._node.refuse(f'report refused: {error}')

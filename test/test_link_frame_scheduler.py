@@ -1,4 +1,4 @@
-"""The pace of images: the link stays busy, and no frame waits for it and loses its end."""
+"""When images are encoded: the link stays busy, and no frame waits for it and loses its end."""
 
 import random
 
@@ -9,12 +9,12 @@ from test_link_channel import frame
 
 from gsc_ros.link.datagrams.frames import FRAME_OVERHEAD
 from gsc_ros.link.traffic.channel import Channel
-from gsc_ros.link.traffic.pacing import Carrier, Pace, budget
+from gsc_ros.link.traffic.frame_scheduler import FrameScheduler, LinkCapacity, frame_budget
 
 
-def carrier_of(channel):
+def capacity_of(channel):
     sender = channel.sender
-    return Carrier(
+    return LinkCapacity(
         channel.rate_bps, sender.mtu, sender.seal.overhead, sender.pacer.fixed_s, sender.parity
     )
 
@@ -27,24 +27,25 @@ def carrier_of(channel):
 )
 def test_it_knows_how_long_a_frame_is_on_air(size, rate, mtu, gap):
     channel = Channel(rate, mtu=mtu, gap_s=gap)
-    carrier = carrier_of(channel)
+    capacity = capacity_of(channel)
     frame_s = channel.frame_s(size + FRAME_OVERHEAD)
-    assert carrier.frame_s(size) == pytest.approx(frame_s, rel=1e-6)
-    assert carrier.fitting(frame_s * 1.000001, 4000) == size
-    assert carrier.fitting(frame_s * 1.000001, size - 10) == size - 10
+    assert capacity.frame_s(size) == pytest.approx(frame_s, rel=1e-6)
+    assert capacity.fitting(frame_s * 1.000001, 4000) == size
+    assert capacity.fitting(frame_s * 1.000001, size - 10) == size - 10
     channel.sender.set_fec(0.2)
     channel.offer(bytes(size + FRAME_OVERHEAD), 0.0)
-    protected = carrier_of(channel).frame_s(size)
+    protected = capacity_of(channel).frame_s(size)
     assert protected == pytest.approx(channel.frame_s(size + FRAME_OVERHEAD), rel=0.2)
 
 
 def drive(channel, period, encode_s, seconds, max_rate=60.0, jitter=0.0):
     """A camera, an encoder and a link; (offered at, image of) and what came."""
-    pace, source, carrier = Pace(), random.Random(1), carrier_of(channel)
+    scheduler, source = FrameScheduler(), random.Random(1)
+    scheduler.set_capacity(0.0, capacity_of(channel))
     images = [k * period + jitter * period * source.random() for k in range(int(seconds / period))]
     offers, came, now = [], [], 0.0
     while True:
-        begin = max(now, pace.due(now, carrier, encode_s, max_rate))
+        begin = max(now, scheduler.next_deadline(encode_s, max_rate))
         fresh = [at for at in images if at <= begin and (not offers or at > offers[-1][1])]
         if not fresh:  # wait for the camera
             later = [at for at in images if at > begin]
@@ -52,11 +53,11 @@ def drive(channel, period, encode_s, seconds, max_rate=60.0, jitter=0.0):
                 break
             now = later[0]
             continue
-        pace.begun(begin)
-        now = max(begin + encode_s * (0.9 + 0.1 * source.random()), pace.free_at)
+        scheduler.on_begun(begin)
+        now = max(begin + encode_s * (0.9 + 0.1 * source.random()), scheduler.free_at)
         came += channel.poll(now)
         channel.offer(frame(fresh[-1], 300 + FRAME_OVERHEAD), now)
-        pace.sent(now, 300, carrier)
+        scheduler.on_sent(now, 300)
         offers.append((now, fresh[-1]))
     return offers, came + channel.poll(now + 1000)
 
@@ -104,18 +105,38 @@ def test_a_fast_link_has_the_rate_that_was_asked_for(period, jitter):
 
 
 def test_a_slow_link_has_smaller_frames_down_to_the_least():
-    carrier = Carrier(75.0, 128, 8)
-    size = budget(carrier, 40, 300, 0.1)
-    assert 40 < size < 90 and carrier.frame_s(size) <= 10.0 < carrier.frame_s(size + 1)
-    assert budget(Carrier(10.0), 40, 300, 0.1) == 40
-    assert budget(carrier, 40, 300, 0.0) == budget(None, 40, 300, 0.1) == 300
-    assert budget(Carrier(1e5), 40, 300, 0.1) == 300
+    capacity = LinkCapacity(75.0, 128, 8)
+    size = frame_budget(capacity, 40, 300, 0.1)
+    assert 40 < size < 90 and capacity.frame_s(size) <= 10.0 < capacity.frame_s(size + 1)
+    assert frame_budget(LinkCapacity(10.0), 40, 300, 0.1) == 40
+    assert frame_budget(capacity, 40, 300, 0.0) == frame_budget(None, 40, 300, 0.1) == 300
+    assert frame_budget(LinkCapacity(1e5), 40, 300, 0.1) == 300
 
 
 def test_a_change_of_rate_is_taken_up_at_once():
-    pace, slow, fast = Pace(), Carrier(100.0), Carrier(1e5)
-    pace.sent(0.0, 300, slow)
-    assert pace.due(1.0, slow, 0.2, 60.0) == pytest.approx(25.0, abs=0.6)
-    assert pace.due(2.0, fast, 0.0, 60.0) == pytest.approx(2.0, abs=0.03)
-    assert pace.due(3.0, Carrier(0.0), 0.0, 60.0) == float('inf')
-    assert pace.due(4.0, None, 0.0, 60.0) < 4.0
+    scheduler, slow, fast = FrameScheduler(), LinkCapacity(100.0), LinkCapacity(1e5)
+    assert scheduler.next_deadline(0.2, 60.0) <= 0.0  # no link has published anything
+    scheduler.set_capacity(0.0, slow)
+    scheduler.on_sent(0.0, 300)
+    assert scheduler.next_deadline(0.2, 60.0) == pytest.approx(25.0, abs=0.6)
+    scheduler.set_capacity(2.0, fast)
+    assert scheduler.next_deadline(0.0, 60.0) == pytest.approx(2.0, abs=0.03)
+    scheduler.set_capacity(3.0, LinkCapacity(0.0))
+    assert scheduler.next_deadline(0.0, 60.0) is None
+    scheduler.set_capacity(4.0, None)
+    assert scheduler.next_deadline(0.0, 60.0) < 4.0
+
+
+def test_a_query_changes_nothing():
+    """Asked once or often, the scheduler takes a change of rate up in the same way."""
+    answers = []
+    for queries in (0, 50):
+        scheduler = FrameScheduler()
+        scheduler.set_capacity(0.0, LinkCapacity(100.0))
+        scheduler.on_begun(0.0)
+        scheduler.on_sent(0.1, 300)
+        for _ in range(queries):
+            scheduler.next_deadline(0.2, 5.0)
+        scheduler.set_capacity(8.0, LinkCapacity(1000.0))
+        answers.append((scheduler.free_at, scheduler.next_deadline(0.2, 5.0)))
+    assert answers[0] == answers[1]

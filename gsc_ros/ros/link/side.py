@@ -1,0 +1,104 @@
+"""What the two sides of a link have in common, whichever node they are part of."""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+from gsc_ros.link.datagrams.reassembly import Received
+from gsc_ros.link.traffic.end import End
+from gsc_ros.link.traffic.port import LinkPort
+from gsc_ros.link.traffic.statistics import Statistics
+from gsc_ros.msg import LinkStatus
+from gsc_ros.ros.diagnostics import Report
+from gsc_ros.ros.link.node import LinkBase
+
+
+class Side(ABC):
+    """
+    The robot's or the ground's side of a link: its topics, and what it sends and receives.
+
+    ``sends``, ``receives``: names of the directions, 'down' and 'up'. All times are in s since the
+    link was reset.
+    """
+
+    sends: ClassVar[str]
+    receives: ClassVar[str]
+
+    def __init__(self, node: LinkBase) -> None:
+        self._node = node
+
+    @classmethod
+    def frame_max_age_s(cls, values: Any) -> float | None:
+        """Return after how long a payload that waits is stale, s; None: no limit."""
+        return None
+
+    @abstractmethod
+    def reset(self, down: LinkPort, up: LinkPort) -> None:
+        """Begin at time zero with nothing on its way and nothing counted."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Subscribe; where it raises nothing stays half started."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Undo :meth:`start`."""
+
+    @abstractmethod
+    def teardown(self) -> None:
+        """Destroy the publishers."""
+
+    def halt(self) -> None:
+        """Stop the robot, where this side moves it; in any thread."""
+        return
+
+    def parameters_changed(self) -> None:
+        """Apply changed parameters of the node."""
+        return
+
+    @property
+    @abstractmethod
+    def next_deadline(self) -> float | None:
+        """When :meth:`step` has something to send (s); None: nothing."""
+
+    @abstractmethod
+    def step(self, now: float) -> None:
+        """Offer to the link what it is time for."""
+
+    @abstractmethod
+    def on_received(self, received: Received, now: float) -> None:
+        """Handle a payload that came over the link."""
+
+    @abstractmethod
+    def fill_status(self, status: LinkStatus) -> None:
+        """Put what this side knows into a status."""
+
+    @abstractmethod
+    def figures(self) -> dict[str, object]:
+        """Return what diagnostics show of this side."""
+
+    # At an end of a real link
+
+    @abstractmethod
+    def statistics(self, end: End, now: float) -> Statistics:
+        """Return the counters of frames at an end of a real link."""
+
+    @property
+    @abstractmethod
+    def loss(self) -> float:
+        """Share of datagrams lost lately on the way down, 0..1."""
+
+    def urgent_trouble(self, now: float) -> str:
+        """Return what the operator must know first; empty for nothing."""
+        return ''
+
+    @abstractmethod
+    def trouble(self, now: float) -> str:
+        """Return what is wrong with what comes from the other end; empty for nothing."""
+
+    @abstractmethod
+    def missing_frames(self, now: float) -> str:
+        """Return that no frames come; empty when they do."""
+
+    def complete(self, report: Report) -> Report:
+        """Add to a report what holds in any state of the link."""
+        return report
