@@ -75,7 +75,9 @@ def imports(path):
 
     own = {'gsc_ros', 'benchmarks'}
     if path.parent.name == 'test':
-        own |= {p.stem for folder in ('test', 'tools') for p in (ROOT / folder).glob('*.py')}
+        own |= {'tools'} | {
+            p.stem for folder in ('test', 'tools') for p in (ROOT / folder).glob('*.py')
+        }
     for name, at_once in walk(ast.parse(path.read_text(), str(path)), True):
         if name not in sys.stdlib_module_names and name not in own:
             yield name, at_once

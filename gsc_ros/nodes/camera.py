@@ -118,7 +118,7 @@ class Camera(lifecycle.GscNode[CameraParameters]):
         self._reset()
         stopping = threading.Event()
         thread = threading.Thread(target=self._run, args=(stopping,), daemon=True)
-        commands = VelocityInput(self, topics.CMD_VEL, self._on_command, 1)
+        commands = VelocityInput(self, topics.CMD_VEL, self._on_command, topics.NEWEST)
         self.add_cleanup(commands.close)
         thread.start()
         self.add_cleanup(thread.join)

@@ -17,6 +17,8 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
+from gsc_ros.ros import topics
+
 try:
     import diagnostic_updater
 except ImportError:  # the wheels do not have it
@@ -89,7 +91,7 @@ class _Publisher:
 
     def __init__(self, node: Node, report: Callable[[], Report]) -> None:
         self._node, self._report = node, report
-        self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', topics.REPORTS)
 
     def update(self) -> None:
         self._publisher.publish(_array(self._node, [self._report().status(_name(self._node))]))

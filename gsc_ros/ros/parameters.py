@@ -93,10 +93,14 @@ def constraint(field: dataclasses.Field) -> str:
     if meta['choices']:
         return 'one of ' + ', '.join(meta['choices'])
     if meta['low'] is not None or meta['high'] is not None:
-        low = '-inf' if meta['low'] is None else f'{meta["low"]:g}'
-        high = 'inf' if meta['high'] is None else f'{meta["high"]:g}'
+        low = '-inf' if meta['low'] is None else _number(meta['low'])
+        high = 'inf' if meta['high'] is None else _number(meta['high'])
         return f'{low} to {high}'
     return f'any {_type(field).__name__}'
+
+
+def _number(value: float) -> str:
+    return f'{value:g}' if isinstance(value, float) else str(value)
 
 
 def _type(field: dataclasses.Field) -> type:

@@ -56,6 +56,10 @@ NEWEST = QoSProfile(
 IMAGES = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_LAST, depth=5
 )
+# /diagnostics: as published by a node, and as received of all nodes.
+REPORTS = QoSProfile(
+    reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_LAST, depth=10
+)
 DIAGNOSTICS = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_LAST, depth=50
 )

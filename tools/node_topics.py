@@ -1,0 +1,303 @@
+"""The topics of every node, for docs/nodes.md; test_node_docs.py compares them with the nodes."""
+
+import dataclasses
+
+from rclpy.qos import QoSProfile
+
+from gsc_ros.ros import topics
+
+
+@dataclasses.dataclass(frozen=True)
+class Topic:
+    """
+    A topic of a node: ``kind`` is its type, ``text`` describes it, with units.
+
+    ``when``: the condition under which the node has it; empty for always.
+    """
+
+    name: str
+    kind: str
+    qos: QoSProfile
+    text: str
+    when: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class Interface:
+    """A node: ``module:class``, what it is, and its topics."""
+
+    path: str
+    text: str
+    subscribes: tuple[Topic, ...]
+    publishes: tuple[Topic, ...]
+    lifecycle: bool = True
+
+
+IMAGE, INFO = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CameraInfo'
+COMPRESSED = 'sensor_msgs/msg/CompressedImage'
+TWIST, EMPTY, STRING = 'geometry_msgs/msg/Twist', 'std_msgs/msg/Empty', 'std_msgs/msg/String'
+FRAME, STATUS = 'gsc_ros/msg/SemanticFrame', 'gsc_ros/msg/LinkStatus'
+ROI = 'sensor_msgs/msg/RegionOfInterest'
+DIAGNOSTICS = 'diagnostic_msgs/msg/DiagnosticArray'
+
+_DIAGNOSTICS = Topic(
+    '/diagnostics', DIAGNOSTICS, topics.REPORTS, 'state of the node, once a second'
+)
+_DEPTH = 'float32 metres along z (REP 118), +Inf: nothing in range (REP 117)'
+_STATUS = Topic(
+    topics.STATUS, STATUS, topics.LATCHED, 'rate, delay, loss, queue, window and STOP of the link'
+)
+_RECEIVED = (
+    Topic(topics.RECEIVED, FRAME, topics.NEWEST, 'frames as they arrive at the ground'),
+    Topic(topics.RECEIVED_INFO, INFO, topics.NEWEST, 'camera_info of each frame, before it'),
+)
+_DECODED = (
+    Topic(topics.DECODED, IMAGE, topics.IMAGES, 'the image, rgb8'),
+    Topic(
+        topics.DECODED_DEPTH,
+        IMAGE,
+        topics.IMAGES,
+        '32FC1, metres along z; NaN unknown, +Inf where the sky is certain (REP 117, 118)',
+    ),
+    Topic(topics.DECODED_SEGMENTATION, IMAGE, topics.IMAGES, 'mono8, class ids; 255: unlabelled'),
+    Topic(
+        topics.TRUST,
+        IMAGE,
+        topics.IMAGES,
+        'mono8: 255 sent, 128 predicted, 0 generated, lost or of another time',
+    ),
+)
+_DECODED_INFO = Topic(
+    topics.DECODED_INFO,
+    INFO,
+    topics.IMAGES,
+    'camera_info of the image: K in its pixels, binning and ROI applied',
+)
+_CAPTION = Topic(
+    topics.CAPTION, STRING, topics.IMAGES, 'the scene in words, and what is wrong with the image'
+)
+_ENCODER_STATUS = Topic(
+    topics.ENCODER_STATUS,
+    'gsc_ros/msg/EncoderStatus',
+    topics.LATCHED,
+    'state of the encoder, once a second',
+)
+_DECODER_STATUS = Topic(
+    topics.DECODER_STATUS,
+    'gsc_ros/msg/DecoderStatus',
+    topics.LATCHED,
+    'state of the decoder, once a second',
+)
+_CMD_VEL = Topic(
+    topics.CMD_VEL,
+    TWIST,
+    topics.NEWEST,
+    'velocity, m/s and rad/s; TwistStamped where `stamped`',
+)
+# The robot's side of a link.
+_ROBOT_IN = (
+    Topic(topics.CAMERA_INFO, INFO, topics.INFOS, 'camera_info of the images'),
+    Topic(topics.CODED_INFO, INFO, topics.IMAGES, 'camera_info of rectified images'),
+    Topic(topics.CODED, FRAME, topics.NEWEST, 'frames to send'),
+    Topic(topics.GUARD_ALIVE, EMPTY, topics.SENSOR, 'heartbeat of the guard'),
+)
+_ROBOT_OUT = (
+    Topic(topics.KEY_WANTED, EMPTY, topics.NEWEST, 'request for a key frame'),
+    Topic(topics.REGION_WANTED, ROI, topics.NEWEST, 'region of interest, in pixels of the image'),
+    Topic(topics.LINK_CMD_VEL, TWIST, topics.NEWEST, 'accepted velocity, m/s and rad/s'),
+    Topic(
+        topics.COMMAND_TIMEOUT,
+        'std_msgs/msg/Float32',
+        topics.LATCHED,
+        'time for which a velocity is valid, s',
+    ),
+    dataclasses.replace(
+        _CMD_VEL, text='a velocity of zero where the guard is gone; TwistStamped where `stamped`'
+    ),
+)
+# The ground's side of a link.
+_GROUND_IN = (
+    Topic(
+        topics.TELEOP,
+        TWIST,
+        topics.NEWEST,
+        'velocity commands, m/s and rad/s; or TwistStamped, whichever is published',
+    ),
+    Topic(
+        topics.STOP,
+        'std_msgs/msg/Bool',
+        topics.NEWEST,
+        'true stops the robot until false; repeated until the robot acknowledges it',
+    ),
+    Topic(
+        topics.REGION,
+        ROI,
+        topics.NEWEST,
+        'region of the image that is sent first, in its pixels; an empty one cancels it',
+    ),
+    Topic(topics.KEY_MISSED, EMPTY, topics.NEWEST, 'request for a key frame'),
+)
+
+NODES = {
+    'camera': Interface(
+        'gsc_ros.nodes.camera:Camera',
+        'A camera without hardware: simulator, folder of images, or video.',
+        (
+            Topic(
+                topics.CMD_VEL,
+                TWIST,
+                topics.NEWEST,
+                'velocity of the simulated robot, m/s and rad/s; or TwistStamped, whichever is '
+                'published',
+            ),
+        ),
+        (
+            Topic(topics.IMAGE, IMAGE, topics.SENSOR, 'rgb8'),
+            Topic(topics.CAMERA_INFO, INFO, topics.SENSOR, 'camera_info of each image'),
+            Topic(topics.DEPTH, IMAGE, topics.SENSOR, f'32FC1, ground truth: {_DEPTH}', 'sim'),
+            Topic(topics.SEGMENTATION, IMAGE, topics.SENSOR, 'mono8, true class ids', 'sim'),
+            _DIAGNOSTICS,
+        ),
+    ),
+    'encoder': Interface(
+        'gsc_ros.nodes.encoder:Encoder',
+        'Images in, semantic frames out, as many as the link can take.',
+        (
+            Topic(
+                topics.IMAGE,
+                IMAGE,
+                topics.SENSOR,
+                'images of any encoding with a colour; reliable where `image_qos` is',
+                '`image_transport` raw',
+            ),
+            Topic(
+                f'{topics.IMAGE}/compressed',
+                COMPRESSED,
+                topics.SENSOR,
+                'images, compressed',
+                '`image_transport` compressed',
+            ),
+            Topic(topics.CAMERA_INFO, INFO, topics.INFOS, 'camera_info', '`rectify`'),
+            Topic(
+                topics.DEPTH,
+                IMAGE,
+                topics.SENSOR,
+                '32FC1 in metres or 16UC1 in millimetres (REP 118)',
+                '`use_depth`',
+            ),
+            _STATUS,
+            Topic(topics.KEY_WANTED, EMPTY, topics.NEWEST, 'request for a key frame'),
+            Topic(
+                topics.REGION_WANTED,
+                ROI,
+                topics.NEWEST,
+                'region of interest, in pixels of the image',
+            ),
+        ),
+        (
+            Topic(
+                topics.CODED, FRAME, topics.NEWEST, 'coded frames; `data` goes on air unchanged'
+            ),
+            Topic(topics.CODED_INFO, INFO, topics.IMAGES, 'of rectified images', '`rectify`'),
+            _ENCODER_STATUS,
+            _DIAGNOSTICS,
+        ),
+    ),
+    'link': Interface(
+        'gsc_ros.nodes.link:LinkNode',
+        'A simulated radio between robot and ground.',
+        (*_ROBOT_IN, *_GROUND_IN),
+        (*_ROBOT_OUT, *_RECEIVED, _STATUS, _DIAGNOSTICS),
+    ),
+    'link_robot': Interface(
+        'gsc_ros.nodes.link_robot:LinkRobot',
+        "The robot's end of a real link.",
+        _ROBOT_IN,
+        (*_ROBOT_OUT, _STATUS, _DIAGNOSTICS),
+    ),
+    'link_ground': Interface(
+        'gsc_ros.nodes.link_ground:LinkGround',
+        "The ground's end of a real link.",
+        _GROUND_IN,
+        (*_RECEIVED, _STATUS, _DIAGNOSTICS),
+    ),
+    'guard': Interface(
+        'gsc_ros.nodes.guard:Guard',
+        'Passes velocities on to the robot, and stops it when they cease. A plain node.',
+        (
+            Topic(topics.LINK_CMD_VEL, TWIST, topics.NEWEST, 'velocity, m/s and rad/s'),
+            Topic(
+                topics.COMMAND_TIMEOUT,
+                'std_msgs/msg/Float32',
+                topics.LATCHED,
+                'time for which a velocity is valid, s',
+            ),
+        ),
+        (_CMD_VEL, Topic(topics.GUARD_ALIVE, EMPTY, topics.SENSOR, 'heartbeat, 20 Hz')),
+        lifecycle=False,
+    ),
+    'decoder': Interface(
+        'gsc_ros.nodes.decoder:Decoder',
+        'Semantic frames in; image, depth, classes and trust out, as far as the preset of the '
+        "frame has them. Every message of a frame carries the stamp and frame_id of the robot's "
+        'image.',
+        (
+            dataclasses.replace(_RECEIVED[1], qos=topics.IMAGES),
+            _RECEIVED[0],
+            _STATUS,
+        ),
+        (
+            *_DECODED,
+            Topic(
+                topics.DECODED_COLOUR, IMAGE, topics.IMAGES, 'rgb8, the classes in their colours'
+            ),
+            _DECODED_INFO,
+            Topic(topics.DECODED_DEPTH_INFO, INFO, topics.IMAGES, 'camera_info of the depth'),
+            _CAPTION,
+            Topic(
+                topics.LABEL_INFO,
+                'vision_msgs/msg/LabelInfo',
+                topics.LATCHED,
+                'names of the classes',
+                'vision_msgs is installed',
+            ),
+            Topic(
+                topics.LABELS,
+                STRING,
+                topics.LATCHED,
+                'names of the classes, JSON',
+                'vision_msgs is not installed',
+            ),
+            Topic(topics.KEY_MISSED, EMPTY, topics.NEWEST, 'request for a key frame'),
+            _DECODER_STATUS,
+            _DIAGNOSTICS,
+        ),
+    ),
+    'monitor': Interface(
+        'gsc_ros.nodes.monitor:Monitor',
+        'Prints a status line every second, and on request saves images, a bag and a summary.',
+        (
+            *_DECODED,
+            _DECODED_INFO,
+            _CAPTION,
+            *_RECEIVED[:1],
+            _STATUS,
+            _ENCODER_STATUS,
+            _DECODER_STATUS,
+            Topic(topics.IMAGE, IMAGE, topics.SENSOR, 'original images'),
+            Topic(topics.DEPTH, IMAGE, topics.SENSOR, 'true depth, m', '`truth`'),
+            Topic(topics.SEGMENTATION, IMAGE, topics.SENSOR, 'true class ids', '`truth`'),
+            dataclasses.replace(_DIAGNOSTICS, qos=topics.DIAGNOSTICS, text='for the bag'),
+        ),
+        (_DIAGNOSTICS,),
+    ),
+    'clock': Interface(
+        'gsc_ros.nodes.clock:ClockNode',
+        'Publishes simulated time, at a multiple of real time.',
+        (),
+        (
+            Topic('/clock', 'rosgraph_msgs/msg/Clock', topics.SENSOR, 'simulated time, 100 Hz'),
+            _DIAGNOSTICS,
+        ),
+    ),
+}
