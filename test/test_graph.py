@@ -2,7 +2,6 @@
 
 import importlib
 import os
-import re
 import shlex
 
 import pytest
@@ -126,14 +125,6 @@ def test_respawn_is_on_unless_it_is_refused():
         for node in TELEOP.nodes:
             assert TELEOP.respawned(node, values) == (wanted or node is GUARD_NODE)
     assert TELEOP.resolve({})['respawn'] == 'true'
-
-
-def test_the_documents_list_every_argument():
-    text = (paths.message_dir().parent / 'docs/launch.md').read_text()
-    table = text[text.index('## Arguments') : text.index('## Topics')]
-    named = set(re.findall(r'`(\w+)`', table))
-    for graph in GRAPHS.values():
-        assert set(graph.defaults()) <= named
 
 
 # Controls and separators of lines are no part of any name of a file.
