@@ -359,7 +359,7 @@ def test_csv_holds_every_column(tmp_path):
 
 
 def test_judges_that_are_none(tmp_path):
-    with pytest.raises(FileNotFoundError, match='no such judge'):
+    with pytest.raises(FileNotFoundError, match='no such file'):
         judges.load(tmp_path / 'missing.py')
     (tmp_path / 'empty.py').write_text('x = 1\n')
     with pytest.raises(ValueError, match='defines none of segment'):
@@ -481,7 +481,7 @@ def test_the_command_codes_films(tmp_path, capsys):
         (['--fps', '5'], 'no sequences'),
         (['--layout', 'kodak'], 'does not look like kodak'),
         (['--layout', 'vhs'], "layout 'vhs'"),
-        (['--judge', 'missing.py'], 'no such judge'),
+        (['--judge', 'missing.py'], 'missing.py: no such file'),
     ],
 )
 def test_the_command_says_what_is_wrong(folder, tmp_path, capsys, words, message):

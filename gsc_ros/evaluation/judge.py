@@ -12,27 +12,16 @@ A judge may name ``SKY`` and ``GROUND``, the class ids to drive on (without it n
 counted). The name of a module in ``evaluation/judges`` stands for its file.
 """
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
+
+from gsc_ros.plugins import load_plugin
 
 SHIPPED = Path(__file__).parent / 'judges'
 FUNCTIONS = ('segment', 'depth', 'detect', 'distances')
 
 
 def load(name: str | Path) -> ModuleType:
-    """Load a judge; raises ``FileNotFoundError`` or ``ValueError`` with the remedy."""
+    """Load a judge by name or file; raises ``FileNotFoundError`` or ``ValueError``."""
     shipped = SHIPPED / f'{name}.py'
-    path = shipped if shipped.is_file() else Path(name)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f'{path}: no such judge; give a Python file (see evaluation/judge.py)'
-        )
-    spec = importlib.util.spec_from_file_location('gsc_judge', path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f'{path}: a judge is a Python file')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not any(hasattr(module, name) for name in FUNCTIONS):
-        raise ValueError(f'{path}: defines none of {", ".join(FUNCTIONS)}')
-    return module
+    return load_plugin(shipped if shipped.is_file() else Path(name), FUNCTIONS)

@@ -13,13 +13,13 @@ where their grids lie. The decoded image is to look the same to them as the
 original, so that a network on the ground sees what it would have seen at the robot.
 """
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 from torch.nn import functional
 
+from gsc_ros.plugins import load_plugin
 from gsc_ros.training.augment import placed_alike
 
 FUNCTIONS = ('distance', 'segment', 'depth')
@@ -27,17 +27,9 @@ FUNCTIONS = ('distance', 'segment', 'depth')
 
 def load(path: Path | None) -> Any:
     """Load critics; raises ``FileNotFoundError`` or ``ValueError`` with the remedy."""
-    if path is None or not path.is_file():
-        raise FileNotFoundError(f'{path}: name a Python file of critics (training/critics.py)')
-    spec = importlib.util.spec_from_file_location('gsc_critics', path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f'{path}: critics are a Python file')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    missing = [name for name in FUNCTIONS if not hasattr(module, name)]
-    if missing:
-        raise ValueError(f'{path}: does not define {", ".join(missing)}')
-    return module
+    if path is None:
+        raise FileNotFoundError('name a Python file of critics (gsc_ros/training/critics.py)')
+    return load_plugin(path, FUNCTIONS, every=True)
 
 
 def image_losses(made: Tensor, true: Tensor, critics: Any) -> dict[str, Tensor]:
