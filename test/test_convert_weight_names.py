@@ -80,9 +80,10 @@ def test_every_tensor_of_a_checkpoint_keeps_its_bits(tmp_path, state):
     assert bits(found['optimiser'][0]['state'][0]['exp_avg']) == bits(
         optimiser[0]['state'][0]['exp_avg']
     )
-    for part, before in (('model', state), ('average', average)):
+    assert found['average'].pop('n_averaged') == 7
+    for part, prefix, before in (('model', '', state), ('average', 'module.', average)):
         assert {name: bits(tensor) for name, tensor in found[part].items()} == {
-            NAMES[name]: bits(tensor) for name, tensor in before.items()
+            prefix + NAMES[name]: bits(tensor) for name, tensor in before.items()
         }
     assert not convert(path)
 

@@ -136,6 +136,41 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path):
     assert [row['seldom'] for row in curve] == ['', '0.50000']
 
 
+def test_the_average_is_exponential_and_forgets_where_it_began():
+    net = torch.nn.BatchNorm1d(1)
+    average = loop.exponential_average(net, 0.9)
+    values = torch.arange(1.0, 400.0)
+    expected = 1.0  # the first value replaces where the net began
+    for step, value in enumerate(values.tolist(), start=1):
+        with torch.no_grad():
+            net.weight.fill_(value)
+            net.running_mean.fill_(-value)
+            net.num_batches_tracked.fill_(step)
+        average.update_parameters(net)
+        if step > 1:
+            share = min(0.9, step / (step + 20))
+            expected = share * expected + (1 - share) * value
+        assert float(average.module.weight.detach()) == pytest.approx(expected, rel=1e-5)
+    # In the long run it lags behind a ramp by 0.9 / (1 - 0.9) steps.
+    assert float(average.module.weight.detach()) == pytest.approx(399 - 9, abs=0.01)
+    assert float(average.module.running_mean) == pytest.approx(-390, abs=0.01)
+    assert int(average.module.num_batches_tracked) == 399
+
+
+def test_a_checkpoint_of_other_names_is_refused_and_named(tmp_path):
+    net = torch.nn.Linear(2, 1)
+
+    def step():
+        return {'loss': net(torch.ones(4, 2)).square().mean()}
+
+    loop.run(net, step, settings(tmp_path))
+    saved = torch.load(tmp_path / 'checkpoint.pt', weights_only=True)
+    saved['average'] = saved['model']  # as before averages were those of torch
+    torch.save(saved, tmp_path / 'checkpoint.pt')
+    with pytest.raises(ValueError, match='convert_weight_names'):
+        loop.run(net, step, settings(tmp_path, 4))
+
+
 PROCESS = """
 import sys
 from pathlib import Path

@@ -3,7 +3,8 @@ Give tensors of weights and checkpoints the names that the networks have today.
 
 Run ``python tools/convert_weight_names.py FILE...`` on safetensors files and on ``checkpoint.pt``
 files of training that were written before the names changed. Each file is replaced by one whose
-tensors and metadata are the same, bit for bit, under the new names. A file that has today's names
+tensors and metadata are the same, bit for bit, under the new names. The averaged weights of a
+checkpoint get the form of ``torch.optim.swa_utils.AveragedModel``. A file that has today's names
 stays as it is.
 
 The fingerprint of weights covers their files: after a conversion both ends need the same ones.
@@ -62,10 +63,13 @@ def convert_weights(path: Path, target: Path) -> bool:
 def convert_checkpoint(path: Path, target: Path) -> bool:
     """Convert a checkpoint of training; returns whether anything changed."""
     state = torch.load(path, 'cpu', weights_only=True)
-    out = {**state, 'model': renamed(state['model']), 'average': renamed(state['average'])}
-    if out['model'].keys() == state['model'].keys():
+    model, average = renamed(state['model']), renamed(state['average'])
+    if 'n_averaged' not in average:
+        average = {f'module.{key}': value for key, value in average.items()}
+        average['n_averaged'] = torch.tensor(state['done'])
+    if (model.keys(), average.keys()) == (state['model'].keys(), state['average'].keys()):
         return False
-    torch.save(out, target)
+    torch.save({**state, 'model': model, 'average': average}, target)
     return True
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from gsc_ros.models.precision import fast_bfloat16
@@ -53,6 +54,127 @@ class Settings:
         return self.torch_device.type == 'cuda' or fast_bfloat16()
 
 
+def exponential_average(model: nn.Module, decay: float) -> AveragedModel:
+    """
+    Make an exponential moving average of a model's parameters and buffers.
+
+    After n steps the average keeps min(decay, n / (n + 20)) of itself, so that it is not held back
+    by where the training began.
+    """
+
+    def update(averages: list[Tensor], values: list[Tensor], _count: Tensor) -> None:
+        if not averages[0].is_floating_point():  # counters
+            torch._foreach_copy_(averages, values)
+            return
+        # Read on the CPU: ``_count`` is on the device, and reading it would wait for that.
+        step = int(average.n_averaged) + 1
+        keep = min(decay, step / (step + 20))
+        torch._foreach_lerp_(averages, values, 1 - keep)
+
+    average = AveragedModel(model, multi_avg_fn=update, use_buffers=True)  # type: ignore[arg-type]
+    return average
+
+
+class _Run:
+    """The state of a training run: what a checkpoint holds."""
+
+    def __init__(self, model: nn.Module, settings: Settings) -> None:
+        self.model, self.settings = model, settings
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.optimiser = Optimiser(self.parameters, settings.weight_decay, settings.muon)
+        self.average = exponential_average(model, settings.ema)
+        self.done, self._spent_s = 0, 0.0
+        self._start = self._saved = time.monotonic()
+        if self._checkpoint.is_file():
+            self._resume()
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.settings.output / 'checkpoint.pt'
+
+    def _resume(self) -> None:
+        """Go on from the checkpoint; raises ``ValueError`` for one of another model or version."""
+        path = self._checkpoint
+        state = torch.load(path, self.settings.torch_device, weights_only=True)
+        try:
+            self.model.load_state_dict(state['model'])
+            self.average.load_state_dict(state['average'])
+        except RuntimeError as error:
+            raise ValueError(
+                f'{path}: of another model, or of an older version: convert it with '
+                f'tools/convert_weight_names.py, or name another output folder ({error})'
+            ) from error
+        self.optimiser.load_state_dict(state['optimiser'])
+        self.done, self._spent_s = state['done'], state['spent']
+
+    @property
+    def minutes(self) -> float:
+        """Time that was trained, before the run was stopped too."""
+        return (self._spent_s + time.monotonic() - self._start) / 60
+
+    def progress(self) -> float:
+        """Spent share of the steps or of the minutes, the larger one; 1 or more at the end."""
+        if self.done >= self.settings.steps:
+            return 1.0
+        share = max(self.done / self.settings.steps, self.minutes / self.settings.minutes)
+        return processes.mean(share)
+
+    def rate(self, progress: float) -> float:
+        """Return the learning rate: a rise over the warm-up, then a cosine that ends at zero."""
+        warm = min(1.0, (self.done + 1) / self.settings.warmup)
+        return self.settings.learning_rate * warm * (0.5 + 0.5 * math.cos(math.pi * progress))
+
+    def update(self, loss: Tensor, rate: float) -> None:
+        """Take a step along the gradients of a loss, and average."""
+        self.model.zero_grad(set_to_none=True)
+        loss.backward()
+        processes.average_gradients(self.parameters)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        if torch.isfinite(norm):
+            self.optimiser.step(rate)
+        self.done += 1
+        self.average.update_parameters(self.model)
+
+    def save(self, now: bool = False) -> None:
+        """Write a checkpoint, unless the last one is recent."""
+        if not now and time.monotonic() - self._saved <= self.settings.save_every_s:
+            return
+        self._saved = time.monotonic()
+        if processes.first():
+            partial = self._checkpoint.with_suffix('.partial')
+            state = {
+                'model': self.model.state_dict(),
+                'optimiser': self.optimiser.state_dict(),
+                'average': self.average.state_dict(),
+                'done': self.done,
+                'spent': 60 * self.minutes,
+            }
+            torch.save(state, partial)
+            partial.replace(self._checkpoint)
+
+
+class _Curve:
+    """Means of the losses, a row of ``curve.csv`` every 50 steps."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._losses: dict[str, list[Tensor]] = {}
+
+    def add(self, losses: dict[str, Tensor]) -> None:
+        """Take the losses of a step; not every step has every loss."""
+        for key, loss in losses.items():
+            self._losses.setdefault(key, []).append(loss.detach())
+
+    def record(self, done: int, minutes: float) -> dict[str, float]:
+        """Write the means of the losses so far, and begin anew; returns them."""
+        # Read only now and then: a GPU runs ahead until then.
+        means = {k: float(torch.stack(v).mean()) for k, v in sorted(self._losses.items())}
+        if processes.first():
+            _record(self._path, done, minutes, means)
+        self._losses = {}
+        return means
+
+
 def run(
     model: nn.Module, step: Callable[[], dict[str, Tensor]], settings: Settings
 ) -> dict[str, Tensor]:
@@ -68,79 +190,24 @@ def run(
     if settings.threads:
         torch.set_num_threads(settings.threads)
     settings.output.mkdir(parents=True, exist_ok=True)
-    checkpoint = settings.output / 'checkpoint.pt'
     processes.start_alike(model)
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimiser = Optimiser(parameters, settings.weight_decay, settings.muon)
-    average = {k: v.detach().clone() for k, v in model.state_dict().items()}
-    # A view of what changes: parameters and buffers keep their place while they train.
-    current = {k: v.detach() for k, v in model.state_dict().items()}
-    floats = [k for k, v in current.items() if v.is_floating_point()]
-    done, spent = 0, 0.0
-    if checkpoint.is_file():
-        state = torch.load(checkpoint, settings.torch_device, weights_only=True)
-        model.load_state_dict(state['model'])
-        optimiser.load_state_dict(state['optimiser'])
-        average.update(state['average'])
-        done, spent = state['done'], state['spent']
-
-    def save() -> None:
-        if not processes.first():
-            return
-        partial = checkpoint.with_suffix('.partial')
-        torch.save(
-            {
-                'model': model.state_dict(),
-                'optimiser': optimiser.state_dict(),
-                'average': average,
-                'done': done,
-                'spent': spent + time.monotonic() - start,
-            },
-            partial,
-        )
-        partial.replace(checkpoint)
-
-    start = saved = time.monotonic()
-    seen: dict[str, list[Tensor]] = {}
-    bar = tqdm(total=settings.steps, initial=done, unit='step', mininterval=5)
-    while done < settings.steps:
-        minutes = (spent + time.monotonic() - start) / 60
-        progress = processes.mean(max(done / settings.steps, minutes / settings.minutes))
-        if progress >= 1:
-            break
-        rate = settings.learning_rate * min(1.0, (done + 1) / settings.warmup)
-        rate *= 0.5 + 0.5 * math.cos(math.pi * progress)
+    state, curve = _Run(model, settings), _Curve(settings.output / 'curve.csv')
+    bar = tqdm(total=settings.steps, initial=state.done, unit='step', mininterval=5)
+    while (progress := state.progress()) < 1:
         with torch.autocast(settings.torch_device.type, torch.bfloat16, enabled=settings.mixed):
             losses = step()
-        model.zero_grad(set_to_none=True)
-        losses['loss'].backward()
-        processes.average_gradients(parameters)
-        norm = torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        if torch.isfinite(norm):
-            optimiser.step(rate)
-        done += 1
+        state.update(losses['loss'], state.rate(progress))
+        curve.add(losses)
         bar.update()
-        decay = min(settings.ema, done / (done + 20))
-        torch._foreach_lerp_([average[k] for k in floats], [current[k] for k in floats], 1 - decay)
-        for key in current.keys() - set(floats):
-            average[key].copy_(current[key])
-        for key, loss in losses.items():
-            seen.setdefault(key, []).append(loss.detach())
-        if done % 50 == 0:
-            # Not every step has every loss. Read now and then only: a GPU runs ahead till then.
-            means = {k: float(torch.stack(v).mean()) for k, v in sorted(seen.items())}
-            bar.set_postfix({k: f'{v:.4f}' for k, v in means.items()})
-            if processes.first():
-                _record(settings.output / 'curve.csv', done, minutes, means)
-            seen = {}
-        if time.monotonic() - saved > settings.save_every_s:
-            save()
-            saved = time.monotonic()
-    save()
+        if state.done % 50 == 0:
+            means = curve.record(state.done, state.minutes)
+            bar.set_postfix({key: f'{value:.4f}' for key, value in means.items()})
+        state.save()
+    state.save(now=True)
     bar.close()
     if not processes.first():
         raise SystemExit(0)
-    return average
+    return state.average.module.state_dict()
 
 
 def _record(path: Path, done: int, minutes: float, means: dict[str, float]) -> None:
