@@ -7,6 +7,7 @@ judge and the figures are those of ``gsc evaluate`` (``docs/evaluation.md``).
 
 import argparse
 import sys
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from unittest import mock
@@ -14,7 +15,7 @@ from unittest import mock
 from gsc_ros.codec import residual
 from gsc_ros.codec.codec import SemanticCodec
 from gsc_ros.evaluation import judge as judges
-from gsc_ros.evaluation.codecs import Gsc, Image
+from gsc_ros.evaluation.codecs import Gsc, RgbImage
 from gsc_ros.evaluation.datasets import open_dataset, thin
 from gsc_ros.evaluation.report import markdown
 from gsc_ros.evaluation.run import evaluate, summarise
@@ -53,10 +54,10 @@ class Ablated(Gsc):
         super().__init__(codec)
         self.name = name
 
-    def encode(self, rgb: Image, budget: int) -> bytes | None:
+    def encode(self, images: Sequence[RgbImage], budget: float, fps: float) -> list[bytes] | None:
         """Encode without the part."""
         with PARTS[self.name]():
-            return super().encode(rgb, budget)
+            return super().encode(images, budget, fps)
 
 
 def main() -> int:
@@ -74,10 +75,11 @@ def main() -> int:
     args = parser.parse_args()
     codec = SemanticCodec.load(weights=args.weights)
     codecs: list[Gsc] = [Ablated(codec, name) for name in PARTS]
-    codecs += [Gsc(codec, int(steps)) for steps in args.steps.split(',') if steps]
+    codecs += [Gsc(codec, f'gsc-{steps}') for steps in args.steps.split(',') if steps]
     frames = [f for f in open_dataset(args.folder) if args.sequence in f.sequence]
     budgets = [int(budget) for budget in args.budgets.split(',')]
-    scores = evaluate(thin(frames, args.limit), codecs, budgets, judges.load(args.judge))
+    sequences = [[frame] for frame in thin(frames, args.limit)]
+    scores = evaluate(sequences, codecs, budgets, judges.load(args.judge))
     print(markdown(summarise(list(scores))))
     return 0
 

@@ -7,7 +7,6 @@ import os
 import re
 import zlib
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -16,14 +15,16 @@ from PIL import Image, features
 
 from gsc_ros.cli import main
 from gsc_ros.codec import DecodedFrame, SemanticCodec
+from gsc_ros.codec.bitstream import read_header
 from gsc_ros.evaluation import judge as judges
 from gsc_ros.evaluation import metrics
-from gsc_ros.evaluation.codecs import Gsc, Outcome, Still
+from gsc_ros.evaluation.codecs import FrameByFrame, Gsc, Outcome, make_codec
 from gsc_ros.evaluation.datasets import Frame, films, open_dataset, thin
-from gsc_ros.evaluation.films import FrameByFrame, GscFilm, Video
 from gsc_ros.evaluation.report import markdown, write_csv
-from gsc_ros.evaluation.run import evaluate, evaluate_films, summarise
+from gsc_ros.evaluation.run import evaluate, summarise
 from gsc_ros.evaluation.scores import ReferenceObservation, Score
+from gsc_ros.evaluation.stills import Still
+from gsc_ros.evaluation.videos import Video
 
 WIDTH, HEIGHT = 96, 64
 # Classes by brightness, dark is road; the darker the nearer; one box around what is bright.
@@ -49,6 +50,11 @@ def distances(a, b):
 
 def frames(folder, limit=None):
     return thin(open_dataset(folder), limit)
+
+
+def stills(folder, limit=None):
+    """Return a sequence of one for each frame."""
+    return [[frame] for frame in frames(folder, limit)]
 
 
 def rows_of(scores):
@@ -110,7 +116,7 @@ class Grey:
 
 
 def test_a_perfect_codec_gets_perfect_figures(folder, judge):
-    scores = list(evaluate(frames(folder), [Exact()], [10**6], judge))
+    scores = list(evaluate(stills(folder), [FrameByFrame(Exact())], [10**6], judge))
     rows = rows_of(scores)
     assert summarise(scores)[0]['miou'] == 1
     assert [row['frame'] for row in rows] == ['0', '1', '2']
@@ -125,7 +131,7 @@ def test_a_perfect_codec_gets_perfect_figures(folder, judge):
 
 
 def test_a_codec_that_sends_a_wall_loses_what_was_there(folder, judge):
-    (score,) = evaluate(frames(folder, 1), [Grey()], [10], judge)
+    (score,) = evaluate(stills(folder, 1), [FrameByFrame(Grey())], [10], judge)
     row = score.row
     wall = 20 * WIDTH - 12 * 16  # pixels that are as grey as the image that was sent
     assert row['agreement'] == pytest.approx(wall / (WIDTH * HEIGHT))
@@ -136,8 +142,10 @@ def test_a_codec_that_sends_a_wall_loses_what_was_there(folder, judge):
 
 
 def test_what_a_codec_cannot_do_is_said_and_not_averaged(folder, judge):
-    scores = list(evaluate(frames(folder), [Exact(), Grey()], [10**6], judge))
-    scores += list(evaluate(frames(folder), [Grey()], [9], judge))
+    scores = list(
+        evaluate(stills(folder), [FrameByFrame(Exact()), FrameByFrame(Grey())], [10**6], judge)
+    )
+    scores += list(evaluate(stills(folder), [FrameByFrame(Grey())], [9], judge))
     exact, grey, cannot = summarise(scores)
     assert (exact['codec'], exact['frames'], exact['det_f1']) == ('exact', 3, 1)
     assert (grey['codec'], grey['frames'], grey['det_f1'], grey['lost']) == ('grey', 3, 0, 1)
@@ -149,7 +157,7 @@ def test_what_a_codec_cannot_do_is_said_and_not_averaged(folder, judge):
 
 def test_a_codec_over_its_budget_stops_the_run(folder):
     with pytest.raises(AssertionError, match='667 bytes of 666'):
-        list(evaluate(frames(folder), [Grey()], [666], None))
+        list(evaluate(stills(folder), [FrameByFrame(Grey())], [666], None))
 
 
 def test_means_are_of_the_frames_that_have_a_figure():
@@ -183,7 +191,7 @@ def test_iou_is_of_the_run_and_not_a_mean_of_frames():
 
 
 def test_no_judge_no_verdicts(folder):
-    (row,) = rows_of(evaluate(frames(folder, 1), [Grey()], [10], None))
+    (row,) = rows_of(evaluate(stills(folder, 1), [FrameByFrame(Grey())], [10], None))
     assert set(row) == {
         'frame', 'codec', 'budget', 'bytes', 'bpp', 'psnr', 'ms_ssim', 'image', 'encode_ms',
         'decode_ms', 'pattern_4', 'pattern_8', 'pattern_16',
@@ -192,15 +200,17 @@ def test_no_judge_no_verdicts(folder):
 
 def test_without_ground_no_hazards_are_counted(folder, judge_file):
     judge_file.write_text(JUDGE.replace('GROUND, SKY = (0,), 2', 'SKY = 2'))
-    (row,) = rows_of(evaluate(frames(folder, 1), [Grey()], [10], judges.load(judge_file)))
+    (row,) = rows_of(
+        evaluate(stills(folder, 1), [FrameByFrame(Grey())], [10], judges.load(judge_file))
+    )
     assert 'absrel' in row
     assert 'hazards' not in row
 
 
 def test_the_maps_of_our_decoder_are_judged_beside_its_image(folder, judge):
-    codec = Gsc(SemanticCodec.load(weights='random'), steps=0)
+    codec = Gsc(SemanticCodec.load(weights='random'), 'gsc-0')
     assert codec.name == 'gsc-0'
-    (score,) = evaluate(frames(folder, 1), [codec], [120], judge)
+    (score,) = evaluate(stills(folder, 1), [codec], [120], judge)
     row = score.row
     assert set(score.counts) == {'miou', 'own_miou'}
     assert 40 <= row['bytes'] <= 120
@@ -228,7 +238,7 @@ class Twin(Exact):
 
 
 def test_maps_from_the_decoder_have_figures_of_their_own(folder, judge):
-    (row,) = rows_of(evaluate(frames(folder, 1), [Twin(judge)], [10**6], judge))
+    (row,) = rows_of(evaluate(stills(folder, 1), [FrameByFrame(Twin(judge))], [10**6], judge))
     assert (row['own_agreement'], row['own_known']) == (1, 0.5)
     assert row['own_absrel'] == pytest.approx(0.5)
     assert (row['own_delta1'], row['own_hazards_missed']) == (0, 0)
@@ -242,8 +252,8 @@ def test_labels_of_the_dataset_are_judged_by_too(folder, judge):
     classes, depth = judge.segment(rgb), judge.depth(rgb)
     boxes = [*judge.detect(rgb), (0.0, 0.0, 5.0, 5.0, 1.0, 7)]
     frame = Frame('a', plain.image, '', 0.0, lambda: classes, lambda: depth, lambda: boxes)
-    codec = Gsc(SemanticCodec.load(weights='random'), steps=0)
-    scores = list(evaluate([frame], [Exact(), codec], [60_000], judge))
+    codec = Gsc(SemanticCodec.load(weights='random'), 'gsc-0')
+    scores = list(evaluate([[frame]], [FrameByFrame(Exact()), codec], [60_000], judge))
     exact, ours = scores[0].row, scores[1].row
     assert (exact['gt_agreement'], exact['gt_absrel'], exact['gt_delta1']) == (1, 0, 1)
     assert (exact['gt_matched'], exact['gt_lost'], exact['gt_invented']) == (1, 1, 0)
@@ -261,19 +271,41 @@ def test_the_sky_has_no_depth(folder, judge):
     assert np.array_equal(reference.depth[~sky], judge.depth(image())[~sky])
 
 
-@pytest.mark.parametrize(('steps', 'name'), [(None, 'gsc'), (0, 'gsc-0'), (4, 'gsc-4')])
-def test_steps_of_the_flow_reach_the_decoder(steps, name):
-    asked = []
+def test_the_name_of_our_codec_sets_steps_and_key_frames(film, monkeypatch):
+    ours = SemanticCodec.load(weights='random')
+    images = [frame.rgb() for frame in film[:3]]
+    steps = []
+    decode = SemanticCodec.decode
 
-    class Ours:
-        def decode(self, data, steps):
-            asked.append(steps)
-            return SimpleNamespace(rgb=data)
+    def noted(self, *args, **named):
+        steps.append(named.get('steps', args[2] if len(args) > 2 else None))
+        return decode(self, *args, **named)
 
-    codec = Gsc(Ours(), steps)
-    assert codec.decode(b'x', (1, 1)).rgb == b'x'
-    assert asked == [steps]
-    assert codec.name == name
+    monkeypatch.setattr(SemanticCodec, 'decode', noted)
+    for name, kinds in (('gsc', [0, 1, 1]), ('gsc-1', [0, 1, 1]), ('gsc-key', [0, 0, 0])):
+        codec = make_codec(name, loaded=ours)
+        assert codec.name == name
+        data = codec.encode(images, 200, 5.0)
+        assert [read_header(frame).frame_type for frame in data] == kinds
+        assert len(codec.decode(data, (2 * WIDTH, 2 * HEIGHT))) == 3
+    assert steps == [None] * 3 + [1] * 3 + [None] * 3
+    with pytest.raises(ValueError, match="codec 'jpeg' is not one of gsc"):
+        Gsc(ours, 'jpeg')
+
+
+def test_a_codec_may_be_a_file(folder, tmp_path):
+    path = tmp_path / 'mean.py'
+    path.write_text(
+        'import numpy as np\n'
+        'def encode(images, budget, fps):\n'
+        '    return [bytes([int(image.mean())]) for image in images]\n'
+        'def decode(data, size):\n'
+        '    return [np.full((size[1], size[0], 3), frame[0], np.uint8) for frame in data]\n'
+    )
+    (row,) = rows_of(evaluate(stills(folder, 1), [make_codec(str(path))], [1], None))
+    assert (row['codec'], row['bytes']) == ('mean', 1)
+    level = int(image().mean())
+    assert row['psnr'] == pytest.approx(metrics.psnr(image(), np.full_like(image(), level)))
 
 
 @pytest.fixture
@@ -309,11 +341,11 @@ def test_videos_are_real_streams_within_the_budget(film, name):
 
 def test_films_are_judged_frame_by_frame(film, judge):
     ours = SemanticCodec.load(weights='random')
-    codecs = [FrameByFrame(Exact()), GscFilm(ours, 'gsc-0', 0), FrameByFrame(Grey())]
+    codecs = [FrameByFrame(Exact()), Gsc(ours, 'gsc-0'), FrameByFrame(Grey())]
     (shown,) = films(film, 5.0)
     assert [frame.name for frame in shown] == ['f0', 'f2', 'f4', 'f6']
-    scores = list(evaluate_films([shown], 5.0, codecs, [60_000.0], judge))
-    scores += list(evaluate_films([shown], 5.0, [codecs[2]], [5], judge))
+    scores = list(evaluate([shown], codecs, [60_000.0], judge, fps=5.0))
+    scores += list(evaluate([shown], [codecs[2]], [5], judge, fps=5.0))
     exact, gsc, grey, cannot = summarise(scores)
     assert (exact['frames'], exact['agreement'], exact['lost']) == (4, 1, 0)
     assert exact['kbps'] == pytest.approx(exact['bytes'] * 8 * 5 / 1000)

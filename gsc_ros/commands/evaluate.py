@@ -1,7 +1,6 @@
 """`gsc evaluate`: codecs side by side on a dataset."""
 
 import argparse
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,11 +34,11 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
     parser.add_argument(
         '--codec', default='gsc,webp,avif',
         help='of gsc, gsc-N (N flow steps), webp, avif, jpeg; with --fps also x265, svtav1, and '
-        'gsc-key (key frames only)',
+        'gsc-key (key frames only); or Python files (see evaluation/codecs.py)',
     )  # fmt: skip
     parser.add_argument('--budgets', type=_numbers, help='bytes of a frame (default: 150,300)')
     parser.add_argument(
-        '--fps', type=float, help='code the sequences as films of so many frames a second'
+        '--fps', type=float, help='code the sequences with so many frames a second'
     )
     parser.add_argument('--kbps', type=_numbers, help='rates of films, in place of budgets: 3,12')
     parser.add_argument(
@@ -92,40 +91,27 @@ def _budgets(args: argparse.Namespace) -> list[float]:
 def _scores(args: argparse.Namespace, judge: Any) -> 'Iterator[Score]':
     """Open the dataset, make the codecs and judge them."""
     from gsc_ros.codec.codec import SemanticCodec
-    from gsc_ros.evaluation.codecs import Codec, codec_of
+    from gsc_ros.evaluation.codecs import is_ours, make_codec
     from gsc_ros.evaluation.datasets import films, open_dataset, thin
-    from gsc_ros.evaluation.films import VIDEOS, FilmCodec, FrameByFrame, GscFilm, Video
-    from gsc_ros.evaluation.run import evaluate, evaluate_films
+    from gsc_ros.evaluation.run import evaluate
+    from gsc_ros.evaluation.videos import VIDEOS
 
     metric = _metric(args.peers_by, judge)
     frames = open_dataset(args.folder, args.layout, args.split)
     if args.sequence:
         frames = [frame for frame in frames if args.sequence in frame.sequence]
-    names = args.codec.split(',')
-    ours = None
-    if any(re.fullmatch(r'gsc(-\d+|-key)?', name) for name in names):
-        ours = SemanticCodec.load(weights=args.weights)
-    budgets, images = _budgets(args), args.report / 'images'
+    names, budgets = args.codec.split(','), _budgets(args)
+    videos = [name for name in names if name in VIDEOS]
     if args.fps is None:
-        videos = [name for name in names if name in VIDEOS]
         if videos:
-            raise ValueError(f'{", ".join(videos)} code films: give --fps')
-        stills: list[Codec] = [codec_of(name, args.weights, metric, ours) for name in names]
-        whole = [int(budget) for budget in budgets]
-        return evaluate(thin(frames, args.limit), stills, whole, judge, images)
-    codecs: list[FilmCodec] = []
-    for name in names:
-        if name in VIDEOS:
-            codecs.append(Video(name, metric))
-        elif ours is None or name == 'gsc-key' or not name.startswith('gsc'):
-            still = codec_of('gsc' if name == 'gsc-key' else name, args.weights, metric, ours)
-            still.name = name
-            codecs.append(FrameByFrame(still))
-        else:
-            steps = name.partition('-')[2]
-            codecs.append(GscFilm(ours, name, int(steps) if steps else None))
-    shown = films(frames, args.fps, args.limit)
-    return evaluate_films(shown, args.fps, codecs, budgets, judge, images)
+            raise ValueError(f'{", ".join(videos)} code sequences: give --fps')
+        sequences = [[frame] for frame in thin(frames, args.limit)]
+        budgets = [int(budget) for budget in budgets]
+    else:
+        sequences = films(frames, args.fps, args.limit)
+    ours = SemanticCodec.load(weights=args.weights) if any(map(is_ours, names)) else None
+    codecs = [make_codec(name, args.weights, metric, ours) for name in names]
+    return evaluate(sequences, codecs, budgets, judge, args.report / 'images', args.fps)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -140,11 +126,11 @@ def run(args: argparse.Namespace) -> int:
     rows, summary = [score.row for score in scores], summarise(scores)
     original = args.report / 'images' / f'{rows[0]["frame"]}.png'
     peaks: dict[str, float] = {}
+    given = {Path(name).stem: name for name in args.codec.split(',')}
     for row in summary:
         name = str(row['codec'])
         if row['frames'] and name not in peaks:
-            plain = 'gsc' if name == 'gsc-key' else name
-            peaks[name] = peak_mib(plain, original, int(float(row['budget'])), args.weights)
+            peaks[name] = peak_mib(given[name], original, int(float(row['budget'])), args.weights)
         if name in peaks:
             row['peak_mib'] = peaks[name]
     write_csv(args.report / 'rows.csv', rows)

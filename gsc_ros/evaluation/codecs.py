@@ -1,29 +1,31 @@
-"""The codecs that are compared: ours, and classical stills as real files at their best."""
+"""
+The codecs that are compared, each of sequences of images; a still is a sequence of one.
 
-import io
+:func:`make_codec` makes one by name. A Python file of the user's is one, too, when it defines::
+
+    encode(images, budget, fps) -> list of bytes, one a frame, or None
+    decode(data, size) -> list of images uint8 (H, W, 3)
+
+``images`` are RGB uint8 (H, W, 3) of one size, ``budget`` is in bytes a frame on average (None:
+the format cannot go so low), ``size`` is (W, H).
+"""
+
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gsc_ros.codec.codec import DecodedFrame, SemanticCodec
-from gsc_ros.evaluation.metrics import psnr
+from gsc_ros.codec import DecodedFrame, FilmDecoder, FilmEncoder, SemanticCodec
+from gsc_ros.plugins import load_plugin
 
 RgbImage = NDArray[np.uint8]
 Metric = Callable[[RgbImage, RgbImage], float]  # (original, decoded) -> the higher the better
 
-_SCALES = (1.0, 0.71, 0.5, 0.35, 0.25, 0.18, 0.125, 0.09, 0.0625)
-# Format and options of Pillow; slower AVIF saves nothing at such sizes, and a JPEG without Huffman
-# tables of its own wastes 200 bytes.
-_FORMATS: dict[str, tuple[str, dict[str, int]]] = {
-    'webp': ('WEBP', {'method': 6}),
-    'avif': ('AVIF', {'speed': 4}),
-    'jpeg': ('JPEG', {'optimize': 1}),
-}
+_OURS = re.compile(r'gsc(?:-(\d+|key))?')
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,20 @@ class Codec(Protocol):
 
     name: str
 
+    def encode(self, images: Sequence[RgbImage], budget: float, fps: float) -> list[bytes] | None:
+        """Encode to ``budget`` bytes a frame on average; None where the format cannot."""
+        ...
+
+    def decode(self, data: list[bytes], size: tuple[int, int]) -> list[Outcome]:
+        """Decode to images of (width, height), one a frame."""
+        ...
+
+
+class StillCodec(Protocol):
+    """A codec of single images."""
+
+    name: str
+
     def encode(self, rgb: RgbImage, budget: int) -> bytes | None:
         """Encode to at most ``budget`` bytes; None where the format cannot go so low."""
         ...
@@ -48,97 +64,93 @@ class Codec(Protocol):
         ...
 
 
+class FrameByFrame:
+    """A codec of stills, each frame on its own."""
+
+    def __init__(self, codec: StillCodec) -> None:
+        self.name, self._codec = codec.name, codec
+
+    def encode(self, images: Sequence[RgbImage], budget: float, fps: float) -> list[bytes] | None:
+        """Encode each frame to the budget."""
+        frames = [self._codec.encode(image, int(budget)) for image in images]
+        return None if any(f is None for f in frames) else [f for f in frames if f is not None]
+
+    def decode(self, data: list[bytes], size: tuple[int, int]) -> list[Outcome]:
+        """Decode each frame."""
+        return [self._codec.decode(frame, size) for frame in data]
+
+
 class Gsc:
-    """The codec of this package."""
-
-    name = 'gsc'
-
-    def __init__(self, codec: SemanticCodec, steps: int | None = None) -> None:
-        self._codec, self._steps = codec, steps
-        if steps is not None:
-            self.name = f'gsc-{steps}'
-
-    def encode(self, rgb: RgbImage, budget: int) -> bytes | None:
-        """Encode; the codec holds the budget itself."""
-        return self._codec.encode(rgb, budget).data
-
-    def decode(self, data: bytes, size: tuple[int, int]) -> Outcome:
-        """Decode, with depth and classes beside the image."""
-        frame = self._codec.decode(data, steps=self._steps)
-        return Outcome(frame.rgb, frame)
-
-
-class Still:
     """
-    WebP, AVIF or JPEG through Pillow: the best of all down-scales and qualities that fit.
+    The codec of this package: each frame as it comes, none over the budget.
 
-    ``metric`` decides what is best (PSNR at full size by default). The time of ``encode`` is
-    that of the whole search.
+    ``name``: ``gsc``, ``gsc-N`` (N flow steps) or ``gsc-key`` (key frames only, as a sequence of
+    one frame is coded in any case). Raises ``ValueError`` for others.
     """
 
-    def __init__(self, name: str, metric: Metric = psnr) -> None:
-        from PIL import Image, features
+    def __init__(self, codec: SemanticCodec, name: str = 'gsc') -> None:
+        match = _OURS.fullmatch(name)
+        if match is None:
+            raise ValueError(f'codec {name!r} is not one of gsc, gsc-N, gsc-key')
+        self.name, self._codec = name, codec
+        self._key_every = int(match[1] == 'key')
+        self._steps = int(match[1]) if match[1] and match[1] != 'key' else None
 
-        if name not in _FORMATS:
-            raise ValueError(f'codec {name!r} is not one of gsc, {", ".join(_FORMATS)}')
-        if name == 'avif' and not features.check('avif'):
-            raise ValueError('this Pillow has no AVIF: pip install "pillow>=11.3"')
-        self.name, self._metric, self._image = name, metric, Image
+    def encode(self, images: Sequence[RgbImage], budget: float, fps: float) -> list[bytes] | None:
+        """Encode with delta frames against the frame before."""
+        encoder = FilmEncoder(self._codec, 1 if len(images) == 1 else self._key_every)
+        return [encoder.encode(p, int(budget), sequence=i).data for i, p in enumerate(images)]
 
-    def _write(self, image: RgbImage, quality: int) -> bytes:
-        out = io.BytesIO()
-        format_, options = _FORMATS[self.name]
-        self._image.fromarray(image).save(out, format_, quality=quality, **options)
-        return out.getvalue()
-
-    def _largest(self, image: RgbImage, budget: int) -> bytes | None:
-        """Find the best quality that fits by bisection (sizes grow with quality)."""
-        best = self._write(image, 0)
-        if len(best) > budget:
-            return None
-        low, high = 1, 95
-        while low <= high:
-            middle = (low + high) // 2
-            data = self._write(image, middle)
-            if len(data) <= budget:
-                best, low = data, middle + 1
-            else:
-                high = middle - 1
-        return best
-
-    def encode(self, rgb: RgbImage, budget: int) -> bytes | None:
-        """Search scales and qualities."""
-        height, width = rgb.shape[:2]
-        best: tuple[float, bytes] | None = None
-        for scale in _SCALES:
-            size = (max(8, round(width * scale)), max(8, round(height * scale)))
-            data = self._largest(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), budget)
-            if data is None:
-                continue
-            quality = self._metric(rgb, self.decode(data, (width, height)).rgb)
-            if best is None or quality > best[0]:
-                best = (quality, data)
-        return best[1] if best else None
-
-    def decode(self, data: bytes, size: tuple[int, int]) -> Outcome:
-        """Decode and enlarge."""
-        image = np.array(self._image.open(io.BytesIO(data)).convert('RGB'))
-        return Outcome(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC))
+    def decode(self, data: list[bytes], size: tuple[int, int]) -> list[Outcome]:
+        """Decode, with depth and classes beside the images."""
+        decoder = FilmDecoder(self._codec)
+        frames = [decoder.decode(frame, steps=self._steps) for frame in data]
+        return [Outcome(frame.rgb, frame) for frame in frames]
 
 
-def codec_of(
+class Plugin:
+    """A codec in a Python file of the user's; raises as :func:`load_plugin`."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = path.stem
+        self._module: Any = load_plugin(path, ('encode', 'decode'), every=True)
+
+    def encode(self, images: Sequence[RgbImage], budget: float, fps: float) -> list[bytes] | None:
+        """Encode by the file's function."""
+        data: list[bytes] | None = self._module.encode(images, budget, fps)
+        return data
+
+    def decode(self, data: list[bytes], size: tuple[int, int]) -> list[Outcome]:
+        """Decode by the file's function."""
+        return [Outcome(rgb) for rgb in self._module.decode(data, size)]
+
+
+def is_ours(name: str) -> bool:
+    """Return whether a name is that of the codec of this package."""
+    return _OURS.fullmatch(name) is not None
+
+
+def make_codec(
     name: str,
     weights: str | None = None,
-    metric: Metric = psnr,
+    metric: Metric | None = None,
     loaded: SemanticCodec | None = None,
 ) -> Codec:
     """
-    Make a codec by name: ``gsc``, ``gsc-N`` (N flow steps), ``webp``, ``avif`` or ``jpeg``.
+    Make a codec by name, or of a Python file (``*.py``).
 
-    ``loaded`` is used for ``gsc`` instead of loading one. Raises ``ValueError`` for other names.
+    Names: ``gsc``, ``gsc-N``, ``gsc-key``, ``webp``, ``avif``, ``jpeg``, ``x265``, ``svtav1``.
+    ``weights``: of ours, or one that is ``loaded``; ``metric``: by which the others choose their
+    scale, PSNR by default. Raises ``ValueError`` for other names and missing libraries.
     """
-    match = re.fullmatch(r'gsc(?:-(\d+))?', name)
-    if match is None:
-        return Still(name, metric)
-    codec = loaded or SemanticCodec.load(weights=weights)
-    return Gsc(codec, int(match[1]) if match[1] else None)
+    from gsc_ros.evaluation.metrics import psnr
+    from gsc_ros.evaluation.stills import Still
+    from gsc_ros.evaluation.videos import VIDEOS, Video
+
+    if is_ours(name):
+        return Gsc(loaded or SemanticCodec.load(weights=weights), name)
+    if name.endswith('.py'):
+        return Plugin(Path(name))
+    if name in VIDEOS:
+        return Video(name, metric or psnr)
+    return FrameByFrame(Still(name, metric or psnr))

@@ -37,23 +37,15 @@ def _peak() -> float:
 
 def main(args: list[str]) -> int:
     """Code one image there and back."""
-    from gsc_ros.evaluation.codecs import codec_of
+    from gsc_ros.evaluation.codecs import make_codec
     from gsc_ros.evaluation.datasets import Frame
-    from gsc_ros.evaluation.films import VIDEOS, Video
 
     name, image, budget = args[:3]
     rgb = Frame(Path(image).stem, Path(image)).rgb()
-    size = (rgb.shape[1], rgb.shape[0])
-    if name in VIDEOS:
-        film = Video(name)
-        data = film.encode([rgb], float(budget), 1.0)
-        if data is not None:
-            film.decode(data, size)
-    else:
-        still = codec_of(name, args[3] if len(args) > 3 else None)
-        coded = still.encode(rgb, int(budget))
-        if coded is not None:
-            still.decode(coded, size)
+    codec = make_codec(name, args[3] if len(args) > 3 else None)
+    data = codec.encode([rgb], float(budget), 1.0)
+    if data is not None:
+        codec.decode(data, (rgb.shape[1], rgb.shape[0]))
     sys.stdout.write(f'{_peak():.1f}\n')
     return 0
 

@@ -1,8 +1,11 @@
-"""One run: every frame or film through every codec at every budget, judged; a row an image."""
+"""One run: every sequence through every codec at every budget; a row of figures an image."""
 
+import statistics
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,6 @@ from tqdm import tqdm
 from gsc_ros.evaluation import metrics
 from gsc_ros.evaluation.codecs import Codec, Outcome
 from gsc_ros.evaluation.datasets import Frame
-from gsc_ros.evaluation.films import FilmCodec
 from gsc_ros.evaluation.scores import ReferenceObservation, Row, Score
 
 _COUNTED = ('matched', 'lost', 'invented')
@@ -49,96 +51,83 @@ def _score(
     return score
 
 
+@dataclass(frozen=True)
+class _Coded:
+    """What a codec made of a sequence, and its means: bytes and milliseconds a frame."""
+
+    outcomes: list[Outcome]
+    bytes: float
+    encode_ms: float
+    decode_ms: float
+
+
+def _code(
+    codec: Codec, images: Sequence[NDArray[np.uint8]], budget: float, fps: float
+) -> _Coded | None:
+    """Encode and decode a sequence; None where the format cannot go so low."""
+    start = time.perf_counter()
+    data = codec.encode(images, budget, fps)
+    encoded = time.perf_counter()
+    if data is None:
+        return None
+    mean = statistics.mean(map(len, data))
+    if mean > budget:
+        raise AssertionError(f'{codec.name} made {mean:g} bytes of {budget:g}')
+    height, width = images[0].shape[:2]
+    outcomes = codec.decode(data, (width, height))
+    done = time.perf_counter()
+    per_frame = 1000 / len(images)
+    return _Coded(outcomes, mean, per_frame * (encoded - start), per_frame * (done - encoded))
+
+
+def _read(frames: Sequence[Frame]) -> list[NDArray[np.uint8]]:
+    """Read a sequence's images; raises ``ValueError`` for several sizes."""
+    images = [frame.rgb() for frame in frames]
+    if any(rgb.shape != images[0].shape for rgb in images):
+        raise ValueError(f'sequence {frames[0].sequence}: frames of several sizes')
+    return images
+
+
 def evaluate(
-    frames: Sequence[Frame],
+    sequences: Sequence[Sequence[Frame]],
     codecs: Sequence[Codec],
-    budgets: Sequence[int],
-    judge: Any,
-    images: Path | None = None,
-) -> Iterator[Score]:
-    """
-    Judge stills: a row per frame, codec and budget.
-
-    Where a format cannot go so low, ``bytes`` is NaN. Decoded images go to ``images``.
-    """
-    with tqdm(total=len(frames) * len(codecs) * len(budgets), unit='image') as bar:
-        for frame in frames:
-            rgb = frame.rgb()
-            height, width = rgb.shape[:2]
-            reference = ReferenceObservation(judge, frame, rgb)
-            _shown(images, f'{frame.name}.png', rgb)
-            for codec in codecs:
-                for budget in budgets:
-                    bar.set_postfix_str(f'{frame.name} {codec.name} {budget}')
-                    bar.update()
-                    row: Row = {'frame': frame.name, 'codec': codec.name, 'budget': budget}
-                    start = time.perf_counter()
-                    data = codec.encode(rgb, budget)
-                    encoded = time.perf_counter()
-                    if data is None:
-                        yield Score(row | {'bytes': float('nan')})
-                        continue
-                    if len(data) > budget:
-                        raise AssertionError(f'{codec.name} made {len(data)} bytes of {budget}')
-                    outcome = codec.decode(data, (width, height))
-                    done = time.perf_counter()
-                    score = _score(reference, outcome, row, len(data), images)
-                    score.row['encode_ms'] = 1000 * (encoded - start)
-                    score.row['decode_ms'] = 1000 * (done - encoded)
-                    yield score
-
-
-def evaluate_films(
-    films: Sequence[Sequence[Frame]],
-    fps: float,
-    codecs: Sequence[FilmCodec],
     budgets: Sequence[float],
     judge: Any,
     images: Path | None = None,
+    fps: float | None = None,
 ) -> Iterator[Score]:
     """
-    Judge films of ``fps`` frames a second: a row per frame, codec and budget (bytes a frame).
+    Judge sequences of frames: a row per frame, codec and budget (bytes a frame).
 
-    ``bytes``, times and kbps are the film's means: frames of the peers lean on later ones.
+    A still is a sequence of one frame. ``fps``: frames a second, None for stills. ``bytes``, times
+    and kbps are the sequence's means, as frames of some codecs refer to later ones; ``bytes`` is
+    NaN where a format cannot go so low. Decoded images go to the folder ``images``.
     """
-    frames = sum(len(film) for film in films)
-    with tqdm(total=frames * len(codecs) * len(budgets), unit='image') as bar:
-        for film in films:
-            originals = [frame.rgb() for frame in film]
-            height, width = originals[0].shape[:2]
-            if any(rgb.shape != originals[0].shape for rgb in originals):
-                raise ValueError(f'film {film[0].sequence}: frames of several sizes')
-            reference = [
-                ReferenceObservation(judge, f, rgb) for f, rgb in zip(film, originals, strict=True)
+    count = sum(map(len, sequences)) * len(codecs) * len(budgets)
+    with tqdm(total=count, unit='image') as bar:
+        for frames in sequences:
+            originals = _read(frames)
+            references = [
+                ReferenceObservation(judge, frame, rgb)
+                for frame, rgb in zip(frames, originals, strict=True)
             ]
-            for frame, rgb in zip(film, originals, strict=True):
+            for frame, rgb in zip(frames, originals, strict=True):
                 _shown(images, f'{frame.name}.png', rgb)
-            for codec in codecs:
-                for budget in budgets:
-                    bar.set_postfix_str(f'{film[0].sequence} {codec.name} {budget:g}')
-                    row: Row = {'codec': codec.name, 'budget': budget}
-                    start = time.perf_counter()
-                    data = codec.encode(originals, budget, fps)
-                    encoded = time.perf_counter()
-                    if data is None:
-                        bar.update(len(film))
-                        for frame in film:
-                            yield Score({'frame': frame.name, **row, 'bytes': float('nan')})
+            for codec, budget in product(codecs, budgets):
+                bar.set_postfix_str(f'{frames[0].name} {codec.name} {budget:g}')
+                row: Row = {'codec': codec.name, 'budget': budget}
+                coded = _code(codec, originals, budget, fps or 1.0)
+                for i, frame in enumerate(frames):
+                    bar.update()
+                    head = {'frame': frame.name, **row}
+                    if coded is None:
+                        yield Score({**head, 'bytes': float('nan')})
                         continue
-                    mean = sum(map(len, data)) / len(film)
-                    if mean > budget:
-                        raise AssertionError(f'{codec.name} made {mean:.1f} bytes of {budget:g}')
-                    outcomes = codec.decode(data, (width, height))
-                    done = time.perf_counter()
-                    for frame, look, outcome in zip(film, reference, outcomes, strict=True):
-                        bar.update()
-                        score = _score(look, outcome, {'frame': frame.name, **row}, mean, images)
-                        score.row |= {
-                            'kbps': 8 * mean * fps / 1000,
-                            'encode_ms': 1000 * (encoded - start) / len(film),
-                            'decode_ms': 1000 * (done - encoded) / len(film),
-                        }
-                        yield score
+                    score = _score(references[i], coded.outcomes[i], head, coded.bytes, images)
+                    if fps is not None:
+                        score.row['kbps'] = 8 * coded.bytes * fps / 1000
+                    score.row |= {'encode_ms': coded.encode_ms, 'decode_ms': coded.decode_ms}
+                    yield score
 
 
 def summarise(scores: Sequence[Score]) -> list[Row]:

@@ -1,26 +1,22 @@
 """
-Codecs of films: ours with delta frames, x265 and SVT-AV1 as real streams at their best.
+x265 and SVT-AV1 as real streams at their best.
 
-A film is coded for so many bytes a frame on average. The peers see the whole film before they
-code it, use every kind of frame they have and one key frame, and may take any delay: kinder
-conditions than a live link gives.
+A sequence is coded for so many bytes a frame on average. These encoders see the whole sequence
+before they code it, use every kind of frame they have and one key frame, and may take any delay:
+kinder conditions than a live link gives.
 """
 
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from gsc_ros.codec import FilmDecoder, FilmEncoder, SemanticCodec
-from gsc_ros.evaluation.codecs import Codec, Metric, Outcome
+from gsc_ros.evaluation.codecs import Metric, Outcome, RgbImage
 from gsc_ros.evaluation.metrics import psnr
-
-Image = NDArray[np.uint8]
 
 _SCALES = (1.0, 0.71, 0.5, 0.35, 0.25, 0.18)
 _SMALLEST = 64  # pixels a side that both encoders take
@@ -35,54 +31,6 @@ _VIDEOS: dict[str, tuple[str, dict[str, str], str, tuple[int, int]]] = {
     'svtav1': ('libsvtav1', {'preset': '4', 'svtav1-params': 'keyint=-1'}, 'libdav1d', (10, 63)),
 }
 VIDEOS = tuple(_VIDEOS)
-
-
-class FilmCodec(Protocol):
-    """A codec of films under test."""
-
-    name: str
-
-    def encode(self, images: Sequence[Image], budget: float, fps: float) -> list[bytes] | None:
-        """Encode to ``budget`` bytes a frame on average; None where the format cannot."""
-        ...
-
-    def decode(self, data: list[bytes], size: tuple[int, int]) -> list[Outcome]:
-        """Decode to images of (width, height), one a frame."""
-        ...
-
-
-class FrameByFrame:
-    """A codec of stills, each frame on its own."""
-
-    def __init__(self, codec: Codec) -> None:
-        self.name, self._codec = codec.name, codec
-
-    def encode(self, images: Sequence[Image], budget: float, fps: float) -> list[bytes] | None:
-        """Encode each frame to the budget."""
-        frames = [self._codec.encode(image, int(budget)) for image in images]
-        return None if any(f is None for f in frames) else [f for f in frames if f is not None]
-
-    def decode(self, data: list[bytes], size: tuple[int, int]) -> list[Outcome]:
-        """Decode each frame."""
-        return [self._codec.decode(frame, size) for frame in data]
-
-
-class GscFilm:
-    """The codec of this package with delta frames, each as it comes, none over the budget."""
-
-    def __init__(self, codec: SemanticCodec, name: str, steps: int | None = None) -> None:
-        self.name, self._codec, self._steps = name, codec, steps
-
-    def encode(self, images: Sequence[Image], budget: float, fps: float) -> list[bytes] | None:
-        """Encode with delta frames that lean on the frame before."""
-        film = FilmEncoder(self._codec)
-        return [film.encode(p, int(budget), sequence=i).data for i, p in enumerate(images)]
-
-    def decode(self, data: list[bytes], size: tuple[int, int]) -> list[Outcome]:
-        """Decode, with depth and classes beside the images."""
-        film = FilmDecoder(self._codec)
-        frames = [film.decode(frame, steps=self._steps) for frame in data]
-        return [Outcome(frame.rgb, frame) for frame in frames]
 
 
 @contextlib.contextmanager
@@ -122,7 +70,7 @@ class Video:
         os.environ.setdefault('SVT_LOG', '1')  # errors only
         self.name, self._metric, self._av = name, metric, av
 
-    def _write(self, images: Sequence[Image], fps: float, crf: int) -> list[bytes]:
+    def _write(self, images: Sequence[RgbImage], fps: float, crf: int) -> list[bytes]:
         height, width = images[0].shape[:2]
         encoder, options, _, _ = _VIDEOS[self.name]
         context: Any = self._av.CodecContext.create(encoder, 'w')
@@ -139,7 +87,7 @@ class Video:
         packets += context.encode(None)
         return [bytes(packet) for packet in packets]
 
-    def _read(self, data: list[bytes]) -> list[Image]:
+    def _read(self, data: list[bytes]) -> list[RgbImage]:
         context: Any = self._av.CodecContext.create(_VIDEOS[self.name][2], 'r')
         frames = []
         for packet in data:
@@ -148,7 +96,7 @@ class Video:
         return [frame.to_ndarray(format='rgb24') for frame in frames]
 
     def _largest(
-        self, images: Sequence[Image], most: float, fps: float, high: int
+        self, images: Sequence[RgbImage], most: float, fps: float, high: int
     ) -> tuple[list[bytes], int] | None:
         """Find the finest rate factor that fits by bisection."""
         low = _VIDEOS[self.name][3][0]
@@ -164,7 +112,7 @@ class Video:
                 low = middle + 1
         return best, high
 
-    def encode(self, images: Sequence[Image], budget: float, fps: float) -> list[bytes] | None:
+    def encode(self, images: Sequence[RgbImage], budget: float, fps: float) -> list[bytes] | None:
         """Search scales and rate factors."""
         height, width = images[0].shape[:2]
         best: tuple[float, list[bytes]] | None = None
