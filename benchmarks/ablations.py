@@ -12,8 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from unittest import mock
 
-from gsc_ros.codec import residual
-from gsc_ros.codec.codec import SemanticCodec
+from gsc_ros.codec import SemanticCodec, residual
 from gsc_ros.evaluation import judge as judges
 from gsc_ros.evaluation.codecs import Gsc, RgbImage
 from gsc_ros.evaluation.datasets import open_dataset, thin
@@ -28,7 +27,7 @@ def _whole() -> AbstractContextManager[object]:
 
 
 def _without_selection() -> AbstractContextManager[object]:
-    return mock.patch('gsc_ros.codec.codec.choose', return_value=None)
+    return mock.patch('gsc_ros.codec.rate_control.choose_blocks', return_value=None)
 
 
 def _residual_everywhere() -> AbstractContextManager[object]:
@@ -36,7 +35,7 @@ def _residual_everywhere() -> AbstractContextManager[object]:
 
 
 def _without_residual() -> AbstractContextManager[object]:
-    return mock.patch('gsc_ros.codec.codec._Sender.residual', return_value=None)
+    return mock.patch('gsc_ros.codec.rate_control._Policy.residual', return_value=None)
 
 
 PARTS = {

@@ -126,7 +126,7 @@ def main() -> int:
         parser.error(f'--frames must be 1 or more, got {args.frames}')
 
     def import_codec() -> Any:
-        from gsc_ros.codec.codec import SemanticCodec
+        from gsc_ros.codec import SemanticCodec
 
         return SemanticCodec
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from gsc_ros.codec.codec import SemanticCodec
+from gsc_ros.codec import SemanticCodec
 from gsc_ros.codec.grid import coding_size
 from gsc_ros.evaluation.datasets import Frame, open_dataset, thin
 from gsc_ros.labels import SKY, UNLABELLED

@@ -5,18 +5,18 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from gsc_ros.perception.eye import WEIGHTS
 from sensor_msgs.msg import CameraInfo, Image
 
 from gsc_ros.codec import prior
-from gsc_ros.codec.codec import GENERATED
 from gsc_ros.codec.networks import FILES
+from gsc_ros.codec.types import GENERATED
 from gsc_ros.labels import SKY
 from gsc_ros.models.weights import FOLDER
 from gsc_ros.nodes.camera import Camera
 from gsc_ros.nodes.decoder import Decoder
 from gsc_ros.nodes.encoder import Encoder
 from gsc_ros.nodes.link import LinkNode
-from gsc_ros.perception.eye import WEIGHTS
 from gsc_ros.ros import convert, topics
 
 pytestmark = pytest.mark.skipif(find_spec('mujoco') is None, reason='MuJoCo is not installed')

@@ -2,6 +2,7 @@
 
 import array
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from gsc_ros.msg import LinkStatus, SemanticFrame
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Empty, String
 
-from gsc_ros.codec import SemanticCodec
+from gsc_ros.codec import FrameEncoder, SemanticCodec
 from gsc_ros.codec.notes import Timing
 from gsc_ros.nodes.decoder import Decoder
 from gsc_ros.ros import convert, topics
@@ -78,9 +79,7 @@ def test_malformed_frames_are_counted_and_the_decoder_lives(decoding, codec):
     damaged, foreign, other, cut = (coded(codec) for _ in range(4))
     damaged.data[40] ^= 1
     foreign.data = array.array('B', b'\x89PNG' + bytes(60))
-    codec_fingerprint, codec.networks.fingerprint = codec.networks.fingerprint, 0x4321
-    other = coded(codec)
-    codec.networks.fingerprint = codec_fingerprint
+    other = coded(FrameEncoder(replace(codec.networks.robot, fingerprint=0x4321)))
     cut.data = cut.data[:-5]
     empty = SemanticFrame()
     for number, bad in enumerate((damaged, foreign, other, cut, empty), start=1):

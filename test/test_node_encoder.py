@@ -12,8 +12,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Empty
 
-from gsc_ros.codec import SemanticCodec, bitstream
-from gsc_ros.codec.film import FilmDecoder
+from gsc_ros.codec import SemanticCodec, SequenceDecoder, bitstream
 from gsc_ros.nodes.encoder import Encoder
 from gsc_ros.ros import convert, topics
 from gsc_ros.ros.images.camera_info import Rectifier
@@ -352,7 +351,7 @@ def test_every_third_frame_is_a_key_frame_and_the_others_lean_on_it(bench, codec
     publisher = bench.peer.create_publisher(Image, topics.IMAGE, 10)
     bench.wait(publisher.get_subscription_count)
     bench.wait(lambda: bench.peer.count_publishers(f'{bench.namespace}/{topics.CODED}'))
-    got, ground = bench.got[topics.CODED], FilmDecoder(codec)
+    got, ground = bench.got[topics.CODED], SequenceDecoder(codec)
     for number in range(5):
         bench.wait(
             lambda n=number: len(got) > n or publisher.publish(image(stamp=(n + 1, 0))), 'a frame'

@@ -1,6 +1,7 @@
 """What the shipped weights promise, on the simulated street."""
 
 import os
+from dataclasses import replace
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -8,13 +9,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
-from gsc_ros.codec import FilmDecoder, FilmEncoder, SemanticCodec, bitstream
+from gsc_ros.codec import FrameEncoder, SemanticCodec, SequenceDecoder, SequenceEncoder, bitstream
 from gsc_ros.codec.planes import PLANES
 from gsc_ros.codec.prior import Prior
-from gsc_ros.codec.selection import errors, skip_masks
+from gsc_ros.codec.rate_control import RateControl, errors, skip_masks
 from gsc_ros.evaluation.datasets import open_dataset, thin
 from gsc_ros.labels import SKY
+from gsc_ros.models.precision import autocast
 
 pytestmark = pytest.mark.skipif(find_spec('mujoco') is None, reason='MuJoCo is not installed')
 
@@ -75,18 +78,14 @@ def test_a_region_outside_of_the_image_is_refused(codec, drive, region):
 
 def test_the_prior_halves_what_symbols_cost(codec, drive):
     whole = codec.encode(drive[0].rgb, 2000).stream_bits
-    plain = codec.networks.prior
-    codec.networks.prior = Prior.uniform()
-    try:
-        uniform = codec.encode(drive[0].rgb, 2000).stream_bits
-    finally:
-        codec.networks.prior = plain
+    plain = FrameEncoder(replace(codec.networks.robot, prior=Prior.uniform()))
+    uniform = plain.encode(drive[0].rgb, 2000).stream_bits
     names = [plane.name for plane in PLANES if plane.name in uniform and plane.name != 'tokens3']
     assert sum(whole[n] for n in names) < 0.7 * sum(uniform[n] for n in names)
 
 
 def test_a_still_scene_costs_almost_nothing_and_gets_better(codec, drive):
-    robot, ground = FilmEncoder(codec), FilmDecoder(codec)
+    robot, ground = SequenceEncoder(codec), SequenceDecoder(codec)
     key = robot.encode(drive[0].rgb, 500)
     first = ground.decode(key.data)
     again = robot.encode(drive[0].rgb, 500, sequence=1)
@@ -100,7 +99,7 @@ def test_a_still_scene_costs_almost_nothing_and_gets_better(codec, drive):
 
 
 def test_motion_is_a_delta_and_a_cut_a_key(codec, drive):
-    robot = FilmEncoder(codec)
+    robot = SequenceEncoder(codec)
     kinds = [
         robot.encode(view.rgb, 75, sequence=i).header.frame_type for i, view in enumerate(drive)
     ]
@@ -109,23 +108,26 @@ def test_motion_is_a_delta_and_a_cut_a_key(codec, drive):
 
 def test_a_moving_scene_gets_the_frame_that_tells_most(codec, drive):
     """Neither all that changed nor a key frame leaves the receiver with less of an error."""
-    looked = codec.analyse(drive[1].rgb)
-    tokenizer = codec.networks.robot.tokenizer
+    analysis = codec.analyse(drive[1].rgb)
+    reconstructor = codec.networks.robot.reconstructor
     reference = codec.reference(codec.encode(drive[0].rgb, 75).data)
-    maps = skip_masks(looked.found, reference.symbols, tokenizer)
+    maps = skip_masks(analysis, reference.symbols, reconstructor)
     assert len(maps) > 1
     for fewer, more in pairwise(maps):
         assert more[fewer].all() and more.sum() > fewer.sum()
 
     def left(data):
         leans = reference if bitstream.read_header(data).reference is not None else None
-        (error,) = errors(looked.found, tokenizer, codec.inspect(data, reference=leans)[1])
+        (error,) = errors(analysis, reconstructor, codec.inspect(data, reference=leans)[1])
         return error.sum()
 
-    attempts = [codec._attempt(looked, 75, 1, reference, skip_mask) for skip_mask in maps]
-    deltas = [bitstream.pack(a.header, a.stream, reference.header.crc) for a in attempts]
-    all_left = [left(data) for data in (*deltas, codec.pack(looked, 75, 1).data)]
-    best = left(codec.pack(looked, 75, 1, reference, or_key=True).data)
+    key = codec.pack(analysis, 75, 1)
+    control = RateControl(reconstructor, codec.networks.robot.prior)
+    with torch.inference_mode(), autocast(codec.bfloat16):
+        attempts = [control.attempt(analysis, key.header, 75, reference, mask) for mask in maps]
+    deltas = [bitstream.pack(a.header, a.stream, reference.crc) for a in attempts]
+    all_left = [left(data) for data in (*deltas, key.data)]
+    best = left(codec.pack(analysis, 75, 1, reference, or_key=True).data)
     # Plans are compared before blocks are chosen, and what of the last cells fits is not foreseen.
     least, most = min(all_left), max(all_left)
     assert best - least < 0.15 * (most - least)

@@ -5,15 +5,22 @@ The semantic codec: an image in a few hundred bytes, as a plain Python library.
 >>> codec = SemanticCodec.load()
 >>> frame = codec.encode(rgb, budget_bytes=300)
 >>> decoded = codec.decode(frame.data)
+
+A robot loads only a :class:`FrameEncoder`, a ground station only a :class:`FrameDecoder`.
 """
 
+import warnings
 from typing import TYPE_CHECKING
 
 from gsc_ros.codec.bitstream import BitstreamError, FrameHeader, MissingReferenceError
+from gsc_ros.codec.types import DecodedFrame, EncodedFrame, ReceivedFrame, Reference, Region
 
 if TYPE_CHECKING:
-    from gsc_ros.codec.codec import DecodedFrame, EncodedFrame, Reference, SemanticCodec
-    from gsc_ros.codec.film import FilmDecoder, FilmEncoder
+    from gsc_ros.codec.codec import SemanticCodec
+    from gsc_ros.codec.decoder import FrameDecoder
+    from gsc_ros.codec.deprecated import FilmDecoder, FilmEncoder
+    from gsc_ros.codec.encoder import FrameEncoder
+    from gsc_ros.codec.sequence import SequenceDecoder, SequenceEncoder
 
 __all__ = [
     'BitstreamError',
@@ -21,20 +28,36 @@ __all__ = [
     'EncodedFrame',
     'FilmDecoder',
     'FilmEncoder',
+    'FrameDecoder',
+    'FrameEncoder',
     'FrameHeader',
     'MissingReferenceError',
+    'ReceivedFrame',
     'Reference',
+    'Region',
     'SemanticCodec',
+    'SequenceDecoder',
+    'SequenceEncoder',
 ]
+
+# Where the classes are that import torch: they are imported only when they are asked for.
+_MODULES = {
+    'SemanticCodec': 'codec',
+    'FrameDecoder': 'decoder',
+    'FrameEncoder': 'encoder',
+    'SequenceDecoder': 'sequence',
+    'SequenceEncoder': 'sequence',
+}
+_OLD_NAMES = {'FilmDecoder': 'SequenceDecoder', 'FilmEncoder': 'SequenceEncoder'}
 
 
 def __getattr__(name: str) -> object:
     """Import the networks' side only when it is asked for: reading a header needs no torch."""
     from importlib import import_module
 
-    for module in ('codec', 'film'):
-        if name in __all__:
-            found = getattr(import_module(f'gsc_ros.codec.{module}'), name, None)
-            if found is not None:
-                return found
+    if name in _OLD_NAMES:
+        warnings.warn(f'{name} is now {_OLD_NAMES[name]}', DeprecationWarning, stacklevel=2)
+        return getattr(import_module('gsc_ros.codec.deprecated'), name)
+    if name in _MODULES:
+        return getattr(import_module(f'gsc_ros.codec.{_MODULES[name]}'), name)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

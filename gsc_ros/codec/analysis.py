@@ -1,5 +1,7 @@
-"""The robot's side of the codec: all there is to say of an image, as symbols."""
+"""The robot's analysis of an image: all that can be sent of it, as symbols."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -8,75 +10,164 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gsc_ros.codec.bitstream import depth_code
 from gsc_ros.codec.caption import Caption, describe, median_depth
 from gsc_ros.codec.coarse_depth import coarse_depth_of
 from gsc_ros.codec.grid import coding_size
 from gsc_ros.codec.layout import WEIGHTS, coarse_of, fine_of
 from gsc_ros.codec.notes import Notes, Timing
-from gsc_ros.codec.planes import TOKENS, FrameSymbols
+from gsc_ros.codec.planes import BLOCK, BY_NAME, TOKENS, FrameSymbols, blocks_of
 from gsc_ros.labels import UNLABELLED
 from gsc_ros.models.layers import to_tensor
 from gsc_ros.models.tokenizer import LEVELS, Tokenizer, to_symbols
 from gsc_ros.perception.content import find_loss
 from gsc_ros.perception.model import PerceptionModel
+from gsc_ros.region import Region
+
+_REGION_WEIGHT = 16.0  # an error in a region, in errors elsewhere
+
+
+def check_image(rgb: NDArray) -> None:
+    """Raise ``ValueError`` unless it is an image: uint8 (H, W, 3), sides 16..4096."""
+    if not isinstance(rgb, np.ndarray) or rgb.ndim != 3 or rgb.shape[2] != 3:
+        shape = getattr(rgb, 'shape', type(rgb).__name__)
+        raise ValueError(f'image of shape {shape}: give an array (height, width, 3) in RGB')
+    if rgb.dtype != np.uint8:
+        raise ValueError(
+            f'image of {rgb.dtype}: give uint8 0..255 '
+            '(scale floats, and replace NaN and Inf, first)'
+        )
+    coding_size(rgb.shape[1], rgb.shape[0])
+
+
+def importance_of(region: Region, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """
+    Return the weight of an error in each cell of a grid of a shape (rows, columns).
+
+    Cells count that the region touches.
+    """
+    rows, columns = shape
+    weights = np.ones(shape)
+    inside = (
+        slice(int(region.top * rows), math.ceil(region.bottom * rows)),
+        slice(int(region.left * columns), math.ceil(region.right * columns)),
+    )
+    weights[inside] = _REGION_WEIGHT
+    return weights
 
 
 @dataclass(frozen=True)
-class Analysed:
+class ImageAnalysis:
     """
-    What there is to say of an image.
+    All that can be sent of an image, for any number of budgets to pack it for.
 
-    ``symbols``: all of it; ``scale``: median depth in metres, NaN where nothing but sky is seen;
-    ``latent``: float32 (1, 16, H/16, W/16), which the symbols are to say as well as they can;
-    ``image``: uint8 (H, W, 3) at the working size; ``importance``: float64 (H/16, W/16), what an
-    error in a cell weighs.
+    ``width``, ``height``: of the image; ``depth_code``: of its median depth (``bitstream``);
+    ``symbols``: all symbols of it; ``latent``: float32 (1, 16, H/16, W/16), which the symbols
+    approximate; ``image``: uint8 (H, W, 3) at the working size; ``importance``: float64
+    (H/16, W/16), the weight of an error in a cell; ``region``: bool (H/64, W/64), the blocks to
+    send first, None for none.
     """
 
+    width: int
+    height: int
+    depth_code: int
     symbols: FrameSymbols
-    scale: float
     latent: Tensor
     image: NDArray[np.uint8]
     importance: NDArray[np.float64]
+    region: NDArray[np.bool_] | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Working size (W, H)."""
+        return self.symbols.size
+
+    @property
+    def lossy(self) -> bool:
+        """Whether a part of the image is lost."""
+        notes = self.symbols.notes
+        return notes is not None and notes.loss is not None
 
 
 @dataclass
 class Analyser:
-    """Perception, encoder and tokenizer at work on one image."""
+    """The networks that the robot alone runs: perception, encoder and the tokenizer's analysis."""
 
     perception: PerceptionModel
     encoder: nn.Module
     tokenizer: Tokenizer
 
+    @property
+    def device(self) -> torch.device:
+        """The device of the networks."""
+        return self.tokenizer.latent_std.device
+
     @torch.inference_mode()
-    def analyse(self, rgb: NDArray[np.uint8], timing: Timing | None = None) -> Analysed:
-        """Look at an image uint8 (H, W, 3); ``timing``: how it lies in time, None for now."""
+    def analyse(
+        self,
+        rgb: NDArray[np.uint8],
+        depth: NDArray[np.float32] | None = None,
+        region: Region | Iterable[float] | None = None,
+        timing: Timing | None = None,
+    ) -> ImageAnalysis:
+        """
+        Analyse an image uint8 (H, W, 3).
+
+        ``depth``, ``region``, ``timing``: as of :meth:`gsc_ros.codec.FrameEncoder.encode`. Raises
+        ``ValueError`` for what is no image.
+        """
+        check_image(rgb)
         size = coding_size(rgb.shape[1], rgb.shape[0])
         small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
         view = self.perception.predict(small)
-        shown = classes = view.classes
         metres = view.metres
         notes = Notes(find_loss(small), timing or Timing(), view.sky_doubtful)
+        shown = view.classes
         if notes.loss is not None:
             lost = notes.loss.cells.repeat(2, 0).repeat(2, 1)
-            shown = np.where(lost, np.uint8(UNLABELLED), classes)
+            shown = np.where(lost, np.uint8(UNLABELLED), view.classes)
             metres[lost] = np.nan
-        latent = self.encoder(to_tensor(torch.from_numpy(small)[None]))
+        latent = self.encoder(to_tensor(torch.from_numpy(small)[None].to(self.device)))
+        symbols = FrameSymbols(
+            Caption() if notes.blind else describe(shown, metres),
+            self._planes(view.classes, metres, latent),
+            notes=notes or None,
+        )
+        scale = median_depth(metres, view.classes)
+        if depth is not None:
+            measured = median_depth(depth)
+            scale = scale if np.isnan(measured) else measured
+        importance = WEIGHTS[symbols.planes['fine'][0]].astype(np.float64)
+        importance[symbols.lost('fine')] = 0
+        blocks = None
+        if region is not None:
+            weight = importance_of(Region(*region), importance.shape)
+            importance = importance * weight
+            blocks = blocks_of(weight, BY_NAME['fine']) > BLOCK**2
+        return ImageAnalysis(
+            rgb.shape[1],
+            rgb.shape[0],
+            depth_code(scale),
+            symbols,
+            latent,
+            small,
+            importance,
+            blocks,
+        )
+
+    def _planes(
+        self, classes: NDArray[np.uint8], metres: NDArray[np.float32], latent: Tensor
+    ) -> dict[str, NDArray[np.int8]]:
+        """Compute the symbols of all planes."""
         seen = torch.from_numpy(classes)[None]
         fine = fine_of(seen)
         planes = {
-            'coarse': coarse_of(fine).numpy(),
-            'coarse_depth': coarse_depth_of(torch.from_numpy(metres)[None], seen).numpy(),
-            'fine': fine.numpy(),
+            'coarse': coarse_of(fine),
+            'coarse_depth': coarse_depth_of(torch.from_numpy(metres)[None], seen),
+            'fine': fine,
         }
         for name, tokens, levels in zip(
             TOKENS, self.tokenizer.analyse(latent), LEVELS, strict=True
         ):
-            planes[name] = to_symbols(tokens, levels)[0].numpy()
-        symbols = FrameSymbols(
-            Caption() if notes.blind else describe(shown, metres),
-            {k: v.astype(np.int8) for k, v in planes.items()},
-            notes=notes or None,
-        )
-        importance = WEIGHTS[planes['fine'][0]].astype(np.float64)
-        importance[symbols.lost('fine')] = 0
-        return Analysed(symbols, median_depth(metres, classes), latent, small, importance)
+            planes[name] = to_symbols(tokens, levels)[0].cpu()
+        return {name: plane.numpy().astype(np.int8) for name, plane in planes.items()}

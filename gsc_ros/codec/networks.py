@@ -1,20 +1,25 @@
-"""The networks and the prior that a codec is made of, loaded together or made untrained."""
+"""
+The networks and the prior of each half, loaded or made untrained.
 
-from collections.abc import Callable
+The robot runs perception, encoder and the tokenizer's analysis; the ground runs the flow. Both run
+the reconstructor, the robot to know what the ground will see, and both have the prior.
+"""
+
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 
+from gsc_ros.codec import device as devices
 from gsc_ros.codec import prior
 from gsc_ros.codec.analysis import Analyser
 from gsc_ros.codec.caption import VOCABULARY
 from gsc_ros.codec.prior import Prior
-from gsc_ros.models.autoencoder import Autoencoder
+from gsc_ros.codec.synthesis import Reconstructor
+from gsc_ros.models.autoencoder import Autoencoder, Decoder, Encoder
 from gsc_ros.models.flow import FlowNet
-from gsc_ros.models.tokenizer import Tokenizer
-from gsc_ros.models.weights import FOLDER, Net, fingerprint, frozen, load
+from gsc_ros.models.tokenizer import Predictor, Tokenizer
+from gsc_ros.models.weights import FOLDER, fingerprint, frozen, load, restore
 from gsc_ros.perception.model import PerceptionModel
 
 RANDOM = 'random'
@@ -23,62 +28,122 @@ FILES = {
     'tokenizer': 'tokenizer.safetensors',
     'flow': 'flow.safetensors',
 }
+# What both ends decode with. Perception is the robot's own and may differ.
+SHARED = (*FILES.values(), prior.WEIGHTS)
+Weights = str | Path | None
 
 
-@dataclass
-class Networks:
-    """The robot's side, and what the ground draws with."""
+@dataclass(frozen=True)
+class RobotNetworks:
+    """What the robot runs."""
 
-    robot: Analyser
-    decoder: nn.Module
+    analyser: Analyser
+    reconstructor: Reconstructor
+    prior: Prior
+    fingerprint: int
+
+    @classmethod
+    def load(cls, weights: Weights = None, device: str = 'auto') -> 'RobotNetworks':
+        """Load from a folder, the shipped one (None), or make untrained ones (``'random'``)."""
+        if weights == RANDOM:
+            return Networks.random(device=device).robot
+        folder, place = _folder(weights), devices.resolve(device)
+        analyser = load_analyser(folder, device)
+        return cls(
+            analyser,
+            Reconstructor(
+                analyser.tokenizer.predictor,
+                analyser.tokenizer.latent_std,
+                restore(Decoder, folder / FILES['autoencoder'], 'decoder').to(place),
+            ),
+            Prior.load(folder / prior.WEIGHTS),
+            fingerprint([folder / name for name in SHARED]),
+        )
+
+
+@dataclass(frozen=True)
+class GroundNetworks:
+    """What the ground runs."""
+
+    reconstructor: Reconstructor
     flow: FlowNet
     prior: Prior
     fingerprint: int
 
     @classmethod
-    def load(cls, weights: str | Path | None = None) -> 'Networks':
+    def load(cls, weights: Weights = None, device: str = 'auto') -> 'GroundNetworks':
         """Load from a folder, the shipped one (None), or make untrained ones (``'random'``)."""
+        place = devices.resolve(device)
         if weights == RANDOM:
-            return cls.random()
-        folder = FOLDER if weights is None else Path(weights)
-        robot, decoder = load_robot(folder)
-        # Perception is the robot's alone and may differ; what both ends decode with may not.
-        shared = [folder / name for name in (*FILES.values(), prior.WEIGHTS)]
+            with torch.random.fork_rng(devices=[]):
+                return _random(0, place)[0]
+        folder = _folder(weights)
+        tokens = folder / FILES['tokenizer']
         return cls(
-            robot,
-            decoder,
-            _restore(FlowNet, folder / FILES['flow']),
+            Reconstructor(
+                restore(Predictor, tokens, 'predictor').to(place),
+                load(tokens, 'latent_std')[0]['latent_std'].to(place),
+                restore(Decoder, folder / FILES['autoencoder'], 'decoder').to(place),
+            ),
+            restore(FlowNet, folder / FILES['flow']).to(place),
             Prior.load(folder / prior.WEIGHTS),
-            fingerprint(shared),
+            fingerprint([folder / name for name in SHARED]),
         )
 
+
+@dataclass(frozen=True)
+class Networks:
+    """Both sets; what both halves run is there once."""
+
+    robot: RobotNetworks
+    ground: GroundNetworks
+
     @classmethod
-    def random(cls, seed: int = 0) -> 'Networks':
+    def load(cls, weights: Weights = None, device: str = 'auto') -> 'Networks':
+        """Load from a folder, the shipped one (None), or make untrained ones (``'random'``)."""
+        if weights == RANDOM:
+            return cls.random(device=device)
+        robot = RobotNetworks.load(weights, device)
+        flow = restore(FlowNet, _folder(weights) / FILES['flow']).to(devices.resolve(device))
+        ground = GroundNetworks(robot.reconstructor, flow, robot.prior, robot.fingerprint)
+        return cls(robot, ground)
+
+    @classmethod
+    def random(cls, seed: int = 0, device: str = 'auto') -> 'Networks':
         """Make the real architecture with random weights of a fixed seed and a uniform prior."""
+        place = devices.resolve(device)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            autoencoder = frozen(Autoencoder())
-            tokenizer = frozen(Tokenizer())
-            flow = frozen(FlowNet(VOCABULARY, guidance=tokenizer.config['widths'][0]))
-            perception = PerceptionModel.random()
-        robot = Analyser(perception, autoencoder.encoder, tokenizer)
-        return cls(robot, autoencoder.decoder, flow, Prior.uniform(), seed)
+            ground, autoencoder, tokenizer = _random(seed, place)
+            perception = PerceptionModel.random()  # last, for the ground does without
+        analyser = Analyser(_moved(perception, place), autoencoder.encoder, tokenizer)
+        robot = RobotNetworks(analyser, ground.reconstructor, ground.prior, seed)
+        return cls(robot, ground)
 
 
-def load_robot(folder: Path) -> tuple[Analyser, nn.Module]:
-    """Load what looks at images, and the decoder of its latent."""
-    autoencoder = _restore(Autoencoder, folder / FILES['autoencoder'])
-    tokenizer = _restore(Tokenizer, folder / FILES['tokenizer'])
+def load_analyser(weights: Weights = None, device: str = 'auto') -> Analyser:
+    """Load what the robot alone runs; training needs no more."""
+    folder, place = _folder(weights), devices.resolve(device)
     return Analyser(
-        PerceptionModel.load(folder), autoencoder.encoder, tokenizer
-    ), autoencoder.decoder
+        _moved(PerceptionModel.load(folder), place),
+        restore(Encoder, folder / FILES['autoencoder'], 'encoder').to(place),
+        restore(Tokenizer, folder / FILES['tokenizer']).to(place),
+    )
 
 
-def _restore(kind: Callable[..., Net], path: Path) -> Net:
-    state, config = load(path)
-    try:
-        net = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in config.items()})
-        net.load_state_dict(state)
-    except (TypeError, RuntimeError) as error:
-        raise ValueError(f'{path}: not the weights of this network ({error})') from error
-    return frozen(net)
+def _folder(weights: Weights) -> Path:
+    return FOLDER if weights is None else Path(weights)
+
+
+def _moved(perception: PerceptionModel, place: torch.device) -> PerceptionModel:
+    perception.net.to(place)
+    return perception
+
+
+def _random(seed: int, place: torch.device) -> tuple[GroundNetworks, Autoencoder, Tokenizer]:
+    torch.manual_seed(seed)
+    autoencoder = frozen(Autoencoder()).to(place)
+    tokenizer = frozen(Tokenizer()).to(place)
+    flow = frozen(FlowNet(VOCABULARY, guidance=tokenizer.config['widths'][0])).to(place)
+    reconstructor = Reconstructor(tokenizer.predictor, tokenizer.latent_std, autoencoder.decoder)
+    ground = GroundNetworks(reconstructor, flow, Prior.uniform(), seed)
+    return ground, autoencoder, tokenizer

@@ -2,8 +2,14 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gsc_ros.commands.encode import add_codec_arguments
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gsc_ros.codec import DecodedFrame
 
 
 def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]') -> None:
@@ -22,9 +28,15 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
     add_codec_arguments(parser)
 
 
+def _map(array: 'NDArray | None', name: str, frame: 'DecodedFrame') -> 'NDArray':
+    if array is None:
+        raise ValueError(f'frames of preset {frame.header.preset!r} have no {name}')
+    return array
+
+
 def run(args: argparse.Namespace) -> int:
     """Decode and write what was asked for."""
-    from gsc_ros.codec.codec import SemanticCodec
+    from gsc_ros.codec import SemanticCodec
     from gsc_ros.commands.images import write_depth, write_exact, write_rgb
     from gsc_ros.labels import colourise
 
@@ -33,16 +45,16 @@ def run(args: argparse.Namespace) -> int:
     frame = codec.decode(data, args.truncated, args.steps)
     write_rgb(args.output, frame.rgb)
     if args.depth:
-        write_depth(args.depth, frame.depth)
+        write_depth(args.depth, _map(frame.depth, 'depth', frame))
     if args.segmentation:
-        write_exact(args.segmentation, frame.segmentation)
+        write_exact(args.segmentation, _map(frame.segmentation, 'segmentation', frame))
     if args.segmentation_color:
-        write_rgb(args.segmentation_color, colourise(frame.segmentation))
+        classes = _map(frame.segmentation, 'segmentation', frame)
+        write_rgb(args.segmentation_color, colourise(classes))
     if args.trust:
-        write_exact(args.trust, frame.trust)
-    sent = float((frame.trust == 255).mean())
-    print(
-        f'{args.output}: {frame.header.width}x{frame.header.height}, {frame.caption}; '
-        f'{100 * sent:.0f} % of the pixels were sent'
-    )
+        write_exact(args.trust, _map(frame.trust, 'trust', frame))
+    summary = f'{frame.header.width}x{frame.header.height}, {frame.caption}'
+    if frame.trust is not None:
+        summary += f'; {100 * (frame.trust == 255).mean():.0f} % of the pixels were sent'
+    print(f'{args.output}: {summary}')
     return 0

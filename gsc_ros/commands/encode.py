@@ -30,7 +30,7 @@ def add_codec_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Encode and say what came of it."""
-    from gsc_ros.codec.codec import SemanticCodec
+    from gsc_ros.codec import SemanticCodec
     from gsc_ros.commands.images import read_depth
     from gsc_ros.image_files import read_rgb
 

@@ -90,7 +90,7 @@ def _budgets(args: argparse.Namespace) -> list[float]:
 
 def _scores(args: argparse.Namespace, judge: Any) -> 'Iterator[Score]':
     """Open the dataset, make the codecs and judge them."""
-    from gsc_ros.codec.codec import SemanticCodec
+    from gsc_ros.codec import SemanticCodec
     from gsc_ros.evaluation.codecs import is_ours, make_codec
     from gsc_ros.evaluation.datasets import films, open_dataset, thin
     from gsc_ros.evaluation.run import evaluate

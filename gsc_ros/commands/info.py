@@ -18,7 +18,7 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
 
 def run(args: argparse.Namespace) -> int:
     """Print header, caption and streams."""
-    from gsc_ros.codec.codec import SemanticCodec, bitstream
+    from gsc_ros.codec import SemanticCodec, bitstream
     from gsc_ros.codec.notes import spoken
 
     data = args.file.read_bytes()

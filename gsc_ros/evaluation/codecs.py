@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gsc_ros.codec import DecodedFrame, FilmDecoder, FilmEncoder, SemanticCodec
+from gsc_ros.codec import DecodedFrame, SemanticCodec, SequenceDecoder, SequenceEncoder
 from gsc_ros.plugins import load_plugin
 
 RgbImage = NDArray[np.uint8]
@@ -98,12 +98,12 @@ class Gsc:
 
     def encode(self, images: Sequence[RgbImage], budget: float, fps: float) -> list[bytes] | None:
         """Encode with delta frames against the frame before."""
-        encoder = FilmEncoder(self._codec, 1 if len(images) == 1 else self._key_every)
+        encoder = SequenceEncoder(self._codec, 1 if len(images) == 1 else self._key_every)
         return [encoder.encode(p, int(budget), sequence=i).data for i, p in enumerate(images)]
 
     def decode(self, data: list[bytes], size: tuple[int, int]) -> list[Outcome]:
         """Decode, with depth and classes beside the images."""
-        decoder = FilmDecoder(self._codec)
+        decoder = SequenceDecoder(self._codec)
         frames = [decoder.decode(frame, steps=self._steps) for frame in data]
         return [Outcome(frame.rgb, frame) for frame in frames]
 

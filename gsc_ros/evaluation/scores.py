@@ -102,11 +102,11 @@ class ReferenceObservation:
             ('own_', self.classes, self.depth),
             ('own_gt_', self.true_classes, self.true_depth),
         ):
-            if classes is not None:
+            if classes is not None and frame.segmentation is not None:
                 score.classes(name, frame.segmentation, classes)
-            if depth is not None:
+            if depth is not None and frame.depth is not None:
                 score.depths(name, frame.depth, depth)
-        if self.depth is not None:
+        if self.depth is not None and frame.depth is not None:
             score.row['own_known'] = metrics.depth_known(frame.depth, self.depth)
             if self.ground is not None:
                 score.row['own_hazards_missed'], _ = metrics.missed_hazards(

@@ -7,6 +7,7 @@ precision.
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,11 +47,12 @@ def save(path: Path, state: dict[str, Tensor], config: dict[str, Any]) -> Path:
     return path
 
 
-def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load(path: Path, part: str = '') -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     Read a state as float32, and its configuration.
 
-    Raises ``FileNotFoundError`` naming the remedy, ``ValueError`` for a file that is not ours.
+    ``part``: read only the tensors of this name or of this submodule; '' for all. Raises
+    ``FileNotFoundError`` naming the remedy, ``ValueError`` for a file that is not ours.
     """
     if not path.is_file():
         raise FileNotFoundError(
@@ -61,6 +63,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, 'pt') as file:
             config = json.loads((file.metadata() or {})['config'])
             names = file.keys()
+            names = [k for k in names if not part or f'{k}.'.startswith(f'{part}.')]
             state = {k: file.get_tensor(k) for k in names}
     except Exception as error:
         raise ValueError(f'{path}: not a weights file of gsc_ros ({error})') from error
@@ -74,6 +77,24 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         else:
             out[name] = value.float() if value.is_floating_point() else value
     return out, config
+
+
+def restore(kind: Callable[..., Net], path: Path, part: str = '') -> Net:
+    """
+    Make a network of a file's configuration and weights, frozen.
+
+    ``part``: the submodule of the saved network that ``kind`` is; '' for the whole. Raises as
+    :func:`load`, and ``ValueError`` for the weights of another network.
+    """
+    state, config = load(path, part)
+    if part:
+        state = {name.removeprefix(f'{part}.'): value for name, value in state.items()}
+    try:
+        net = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in config.items()})
+        net.load_state_dict(state)
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(f'{path}: not the weights of this network ({error})') from error
+    return frozen(net)
 
 
 def fingerprint(paths: list[Path]) -> int:

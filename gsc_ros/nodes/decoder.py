@@ -33,7 +33,7 @@ from gsc_ros.ros.status import status_of
 from gsc_ros.ros.worker import NewestWorker
 
 if TYPE_CHECKING:  # torch is imported when the node is configured
-    from gsc_ros.codec import DecodedFrame, FilmDecoder
+    from gsc_ros.codec import DecodedFrame, SequenceDecoder
 
 _AHEAD_S = 1.0  # that images may lie in the future
 _ENCODINGS = {
@@ -116,7 +116,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
 
     def setup(self) -> None:
         """Load the codec."""
-        self._decoders: dict[str, FilmDecoder] = {}
+        self._decoders: dict[str, SequenceDecoder] = {}
         self._decoder(PRESETS[0])  # so that a mistake shows now
         self._images: dict[str, Publisher] = {
             topic: self.create_publisher(Image, topic, topics.IMAGES) for topic in _ENCODINGS
@@ -201,14 +201,14 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
 
     # On the worker's thread
 
-    def _decoder(self, preset: str) -> 'FilmDecoder':
+    def _decoder(self, preset: str) -> 'SequenceDecoder':
         """Return the decoder of a preset; it is loaded for its first frame."""
-        from gsc_ros.codec import FilmDecoder, SemanticCodec
+        from gsc_ros.codec import FrameDecoder, SequenceDecoder
 
         if preset not in self._decoders:
             v = self.values
-            codec = SemanticCodec.load(preset, v.weights or None, v.threads)
-            self._decoders[preset] = FilmDecoder(codec)
+            decoder = FrameDecoder.load(preset, v.weights or None, v.threads)
+            self._decoders[preset] = SequenceDecoder(decoder)
         return self._decoders[preset]
 
     def _decode(self, message: SemanticFrame) -> None:
@@ -242,7 +242,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
             try:
                 if key is None or _began_anew(message, key):
                     raise
-                decoder.learn(bytes(key.data))
+                decoder.add_reference(bytes(key.data))
                 return decoder.decode(data, message.truncated, self.values.steps)
             except MissingReferenceError:
                 self._counts['keyframes_requested'] += 1
@@ -280,7 +280,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         """Return the state; its values are the fields of DecoderStatus."""
         now, shown = time.monotonic(), self._shown
         level, message = self._level(now)
-        codec = self._decoders[PRESETS[0]].codec
+        decoder = self._decoders[PRESETS[0]].decoder
         unchanged_s = shown.unchanged_s if shown else 0.0
         age_s = float('nan')
         if shown is not None:
@@ -291,7 +291,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
             {
                 'preset': shown.preset if shown else '',
                 'device': 'cpu',
-                'model_fingerprint': codec.fingerprint,
+                'model_fingerprint': decoder.fingerprint,
                 'steps': self.values.steps,
                 **self._counts,
                 'frames_rejected': self._drops.count,

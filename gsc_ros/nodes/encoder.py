@@ -21,9 +21,9 @@ from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Empty
 
 from gsc_ros.codec.bitstream import MIN_BUDGET, PRESETS
-from gsc_ros.link.datagrams.payloads import WHOLE, Region
 from gsc_ros.link.traffic.frame_scheduler import FrameScheduler, LinkCapacity, frame_budget
 from gsc_ros.msg import EncoderStatus, LinkStatus, SemanticFrame
+from gsc_ros.region import WHOLE, Region
 from gsc_ros.ros import convert, lifecycle, topics
 from gsc_ros.ros.diagnostics import OK, STALE, WARN, Drops, Rate, Report, Troubles
 from gsc_ros.ros.images.camera_input import CameraInput, CameraInputParameters, Taken
@@ -86,17 +86,17 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
 
     def setup(self) -> None:
         """Load the codec."""
-        from gsc_ros.codec import FilmEncoder, SemanticCodec
+        from gsc_ros.codec import FrameEncoder, SequenceEncoder
 
         v = self.values
-        codec = SemanticCodec.load(v.preset, v.weights or None, v.threads)
+        encoder = FrameEncoder.load(v.preset, v.weights or None, v.threads)
         self._model = {
             'preset': v.preset,
             'device': 'cpu',
-            'model_fingerprint': codec.fingerprint,
+            'model_fingerprint': encoder.fingerprint,
         }
         # Delta frames refer to the last key frame: a lost delta frame harms no other.
-        self._encoder: FilmEncoder = FilmEncoder(codec, v.keyframe_interval, chained=False)
+        self._encoder = SequenceEncoder(encoder, v.keyframe_interval, chained=False)
         self._publisher = self.create_publisher(SemanticFrame, topics.CODED, topics.NEWEST)
         self._status = self.create_publisher(EncoderStatus, topics.ENCODER_STATUS, topics.LATCHED)
         self._counts = dict.fromkeys(
@@ -218,7 +218,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         if not 0 <= now - region.at_s <= self.values.roi_timeout_s:
             return None
         try:
-            shares = convert.to_region(region.message, size)
+            shares = Region(*convert.to_region(region.message, size))
         except ValueError as error:  # of images of another size
             self._drops.note(error)
             self._refused = region
@@ -249,7 +249,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
     def _code(self, image: Arrived, taken: Taken, budget_bytes: int, now: float) -> 'EncodedFrame':
         if self._keyframe.is_set():
             self._keyframe.clear()
-            self._encoder.restart()
+            self._encoder.force_keyframe()
         self._encoder.key_every = self.values.keyframe_interval
         height, width = taken.rgb.shape[:2]
         frame = self._encoder.encode(
@@ -280,7 +280,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
                 height=taken.rgb.shape[0],
                 caption=frame.caption,
                 data=frame.data,
-                divisible=True,
+                divisible=frame.divisible,
                 scene_probability=np.nan,
             )
         )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gsc_ros.labels import NUM_CLASSES, SKY
 from gsc_ros.models.layers import folded, to_tensor
 from gsc_ros.models.perception import PerceptionNet, log_to_depth
-from gsc_ros.models.weights import FOLDER, frozen, load
+from gsc_ros.models.weights import FOLDER, frozen, restore
 
 WEIGHTS = 'perception.safetensors'
 
@@ -78,10 +78,7 @@ class PerceptionModel:
     @classmethod
     def load(cls, folder: Path = FOLDER) -> 'PerceptionModel':
         """Load trained weights; raises ``FileNotFoundError`` when there are none."""
-        state, config = load(folder / WEIGHTS)
-        net = PerceptionNet(**config)
-        net.load_state_dict(state)
-        return cls(folded(frozen(net)))
+        return cls(folded(restore(PerceptionNet, folder / WEIGHTS)))
 
     @classmethod
     def random(cls) -> 'PerceptionModel':

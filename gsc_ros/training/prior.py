@@ -20,7 +20,7 @@ from tqdm import tqdm
 from gsc_ros.codec import words
 from gsc_ros.codec.caption import Caption
 from gsc_ros.codec.cdf import BIT
-from gsc_ros.codec.networks import load_robot
+from gsc_ros.codec.networks import load_analyser
 from gsc_ros.codec.planes import PLANES, FrameSymbols, Plane, phases
 from gsc_ros.codec.prior import (
     HIDDEN_MAX,
@@ -206,7 +206,7 @@ def analyse(
 
     Returns symbols, and for each the index of the one before it in its film (None: there is none).
     """
-    robot, _ = load_robot(weights)
+    analyser = load_analyser(weights, 'cpu')
     symbols: list[FrameSymbols] = []
     before: list[int | None] = []
     for mirrored in (False, True):
@@ -214,7 +214,7 @@ def analyse(
         for sample in tqdm(corpus.load(data, simulated=simulated), unit='image'):
             rgb = sample.rgb[:, ::-1] if mirrored else sample.rgb
             with autocast(fast_bfloat16()):  # as the codec does
-                symbols.append(robot.analyse(np.ascontiguousarray(rgb)).symbols)
+                symbols.append(analyser.analyse(np.ascontiguousarray(rgb)).symbols)
             same = bool(sample.sequence) and sample.sequence == film
             same = same and symbols[-1].size == symbols[-2].size
             before.append(len(symbols) - 2 if same else None)

@@ -1,0 +1,250 @@
+"""
+The ground's half of the codec: a frame to image, depth, classes and trust.
+
+Reading gives exact symbols, frame by frame. Rendering draws them: it is pure, takes frames of any
+number of robots as a batch and runs on any device.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from gsc_ros.codec import bitstream, residual
+from gsc_ros.codec.caption import median_depth, token_ids
+from gsc_ros.codec.networks import GroundNetworks
+from gsc_ros.codec.notes import spoken
+from gsc_ros.codec.planes import BY_NAME, FrameSymbols
+from gsc_ros.codec.reader import FrameReader
+from gsc_ros.codec.types import (
+    GENERATED,
+    PREDICTED,
+    SENT,
+    DecodedFrame,
+    ReceivedFrame,
+    Reference,
+)
+from gsc_ros.labels import SKY, UNLABELLED
+from gsc_ros.models.flow import sample
+from gsc_ros.models.perception import log_to_depth
+from gsc_ros.models.precision import autocast, fast_bfloat16
+from gsc_ros.models.tokenizer import Synthesis
+from gsc_ros.perception.content import FILLS
+from gsc_ros.perception.model import connected_to_top, enlarge
+
+DEFAULT_STEPS = 0
+_CERTAIN = 0.7  # probability of sky from which on depth is infinite
+
+
+class FrameDecoder:
+    """
+    Decodes frames; it keeps nothing between them (see :class:`SequenceDecoder`).
+
+    ``bfloat16``: compute in it, on by default where it is fast. Symbols never depend on it.
+    """
+
+    def __init__(self, networks: GroundNetworks, preset: str = 'gsc') -> None:
+        self.networks = networks
+        self.reader = FrameReader(networks.prior, networks.fingerprint, preset)
+        self.preset = self.reader.preset
+        self.bfloat16 = fast_bfloat16()
+
+    @classmethod
+    def load(
+        cls,
+        preset: str = 'gsc',
+        weights: str | Path | None = None,
+        threads: int | None = None,
+        device: str = 'auto',
+    ) -> 'FrameDecoder':
+        """Load the ground's half, without any perception network; see FrameEncoder.load."""
+        if threads:
+            torch.set_num_threads(threads)
+        return cls(GroundNetworks.load(weights, device), preset)
+
+    @property
+    def fingerprint(self) -> int:
+        """Sixteen bits of the weights that both ends must share."""
+        return self.networks.fingerprint
+
+    def decode(
+        self,
+        data: bytes,
+        truncated: bool = False,
+        steps: int | None = None,
+        reference: Reference | None = None,
+    ) -> DecodedFrame:
+        """Read and render a packed frame; see :meth:`read` and :meth:`render`."""
+        steps = _checked(steps)
+        return self.render([self.read(data, truncated, reference)], steps)[0]
+
+    def read(
+        self, data: bytes, truncated: bool = False, reference: Reference | None = None
+    ) -> ReceivedFrame:
+        """Read a packed frame's symbols; see :meth:`FrameReader.read`."""
+        return self.reader.read(data, truncated, reference)
+
+    def reference(self, data: bytes, reference: Reference | None = None) -> Reference:
+        """Read a whole frame as a reference, without rendering it."""
+        return self.reader.reference(data, reference)
+
+    @torch.inference_mode()
+    def render(
+        self, frames: Sequence[ReceivedFrame], steps: int | None = None
+    ) -> list[DecodedFrame]:
+        """
+        Render frames, in their order; those of one working size share the networks' passes.
+
+        ``steps``: steps of the rectified flow, 0..100: 0 for the deterministic image, None for the
+        default. A frame with a residual is always deterministic. Raises ``ValueError`` for other
+        steps.
+        """
+        steps = _checked(steps)
+        groups: dict[tuple[tuple[int, int], int], list[int]] = defaultdict(list)
+        for index, frame in enumerate(frames):
+            own = 0 if frame.symbols.residual is not None else steps
+            groups[frame.symbols.size, own].append(index)
+        rendered: dict[int, DecodedFrame] = {}
+        for (_, own), indices in groups.items():
+            images = self._render([frames[index] for index in indices], own)
+            rendered |= dict(zip(indices, images, strict=True))
+        return [rendered[index] for index in range(len(frames))]
+
+    def _render(self, frames: list[ReceivedFrame], steps: int) -> list[DecodedFrame]:
+        """Render frames of one working size with so many steps each."""
+        reconstructor = self.networks.reconstructor
+        with autocast(self.bfloat16):
+            out = reconstructor.predict(*(frame.symbols for frame in frames))
+            latent = self._generate(out, frames, steps) if steps else None
+            images = reconstructor.draw(out, latent)
+        maps = _Maps(out)
+        return [
+            _finish(frame, image, maps, index)
+            for index, (frame, image) in enumerate(zip(frames, images, strict=True))
+        ]
+
+    def _generate(self, out: Synthesis, frames: list[ReceivedFrame], steps: int) -> Tensor:
+        """Sample latents near the prediction; the noise is seeded by the sequence number."""
+        device = self.networks.reconstructor.device
+        words = np.stack([token_ids(frame.symbols.caption) for frame in frames])
+        shape = tuple(out.latent.shape[1:])
+        noise = np.stack(
+            [
+                np.random.default_rng(frame.header.sequence).standard_normal(shape, np.float32)
+                for frame in frames
+            ]
+        )
+        return sample(
+            self.networks.flow,
+            out.latent,
+            out.features,
+            torch.from_numpy(words).to(device),
+            torch.from_numpy(noise).to(device),
+            steps,
+        )
+
+
+def _checked(steps: int | None) -> int:
+    steps = DEFAULT_STEPS if steps is None else steps
+    if not 0 <= steps <= 100:
+        raise ValueError(f'steps {steps} is outside 0..100')
+    return steps
+
+
+class _Maps:
+    """The predicted maps of a batch, on the CPU."""
+
+    def __init__(self, out: Synthesis) -> None:
+        logits = out.segmentation
+        # Logits are enlarged, not labels, for edges without stairs.
+        large = functional.interpolate(
+            logits, scale_factor=2, mode='bilinear', align_corners=False
+        )
+        self.large_classes: NDArray[np.uint8] = large.argmax(1).byte().cpu().numpy()
+        self.classes: NDArray[np.int64] = logits.argmax(1).cpu().numpy()
+        self.sky: NDArray[np.float32] = logits.softmax(1)[:, SKY].float().cpu().numpy()
+        self.metres: NDArray[np.float32] = log_to_depth(out.depth.float())[:, 0].cpu().numpy()
+
+
+def _finish(
+    frame: ReceivedFrame, drawn: NDArray[np.float32], maps: _Maps, index: int
+) -> DecodedFrame:
+    """Make the decoded frame of the networks' outputs for it, ``drawn`` and ``maps[index]``."""
+    header, symbols = frame.header, frame.symbols
+    if symbols.residual is not None:
+        drawn = drawn + residual.added(symbols.residual, symbols.size)
+    size = (header.width, header.height)
+    rgb = drawn.round().clip(0, 255).astype(np.uint8)
+    notes = symbols.notes
+    if notes is not None and notes.loss is not None:
+        lost = enlarge(notes.loss.cells.astype(np.uint8), symbols.size).astype(bool)
+        rgb[lost] = FILLS[notes.loss.kind]
+    trust = _trust(symbols, size, header.noted)
+    segmentation = cv2.resize(maps.large_classes[index], size, interpolation=cv2.INTER_NEAREST)
+    depth = _depth(maps, index, size, header.depth_code)
+    depth[segmentation == SKY] = np.nan
+    if not (notes and notes.sky_doubtful):
+        depth[_open_sky(maps.sky[index], symbols, segmentation)] = np.inf
+    depth[trust == GENERATED] = np.nan
+    segmentation[trust == GENERATED] = UNLABELLED
+    return DecodedFrame(
+        cv2.resize(rgb, size, interpolation=cv2.INTER_AREA),
+        depth,
+        segmentation,
+        trust,
+        spoken(symbols.caption, notes),
+        header,
+        frame.reference,
+        notes,
+    )
+
+
+def _trust(symbols: FrameSymbols, size: tuple[int, int], noted: bool) -> NDArray[np.uint8]:
+    """
+    Tell by the finest token over a pixel whether it was sent, predicted or generated.
+
+    Of a noted image nothing counts as sent while it is not known what is wrong with it.
+    """
+    if noted and (symbols.notes is None or symbols.notes.blind):
+        return np.full(size[::-1], GENERATED, np.uint8)
+    coarse, middle = BY_NAME['tokens0'], BY_NAME['tokens1']
+    known = symbols.received(middle.name)
+    sent = symbols.sent.get(middle.name, known)
+    factor = 1 << (coarse.log2_stride - middle.log2_stride)
+    guessed = symbols.received(coarse.name).repeat(factor, 0).repeat(factor, 1)
+    trust = np.where(known | guessed, np.uint8(PREDICTED), np.uint8(GENERATED))
+    trust[sent] = SENT
+    if noted:
+        trust = trust.repeat(1 << middle.log2_stride, 0).repeat(1 << middle.log2_stride, 1)
+        trust[symbols.lost('fine')] = GENERATED
+    return enlarge(trust, size)
+
+
+def _open_sky(
+    chance: NDArray[np.float32], symbols: FrameSymbols, segmentation: NDArray[np.uint8]
+) -> NDArray[np.bool_]:
+    """
+    Find where the sky is certain: likely, and open up to the upper border: bool (H, W).
+
+    ``chance``: probability of sky, float32 (h, w).
+    """
+    lost = enlarge(symbols.lost('fine').astype(np.uint8), chance.shape[::-1]).astype(bool)
+    likely = connected_to_top((chance >= _CERTAIN) & ~lost)
+    size = (segmentation.shape[1], segmentation.shape[0])
+    return enlarge(likely.astype(np.uint8), size).astype(bool) & (segmentation == SKY)
+
+
+def _depth(maps: _Maps, index: int, size: tuple[int, int], code: int) -> NDArray[np.float32]:
+    """Metres at full size, brought to the median depth that was sent."""
+    metres = maps.metres[index]
+    if code:
+        median = median_depth(metres[maps.classes[index] != SKY])
+        if np.isfinite(median):
+            metres = metres * np.float32(bitstream.depth_of_code(code) / median)
+    return cv2.resize(metres.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)

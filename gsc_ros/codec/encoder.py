@@ -1,0 +1,154 @@
+"""The robot's half of the codec: an image to a frame of at most so many bytes."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gsc_ros.codec import bitstream
+from gsc_ros.codec.analysis import ImageAnalysis
+from gsc_ros.codec.bitstream import FrameHeader
+from gsc_ros.codec.networks import RobotNetworks
+from gsc_ros.codec.notes import Timing, spoken
+from gsc_ros.codec.rate_control import RateControl
+from gsc_ros.codec.reader import FrameReader
+from gsc_ros.codec.types import EncodedFrame, Reference
+from gsc_ros.models.precision import autocast, fast_bfloat16
+from gsc_ros.region import Region
+
+
+class FrameEncoder:
+    """
+    Encodes images; it keeps nothing between them (see :class:`SequenceEncoder`).
+
+    ``bfloat16``: compute in it, on by default where it is fast.
+    """
+
+    def __init__(self, networks: RobotNetworks, preset: str = 'gsc') -> None:
+        self.networks = networks
+        self.reader = FrameReader(networks.prior, networks.fingerprint, preset)
+        self.preset = self.reader.preset
+        self.bfloat16 = fast_bfloat16()
+        self._rate_control = RateControl(networks.reconstructor, networks.prior)
+
+    @classmethod
+    def load(
+        cls,
+        preset: str = 'gsc',
+        weights: str | Path | None = None,
+        threads: int | None = None,
+        device: str = 'auto',
+    ) -> 'FrameEncoder':
+        """
+        Load the robot's half.
+
+        ``weights``: a folder of weights, None for the shipped ones, or ``'random'`` for the real
+        architecture untrained (for tests). ``threads``: CPU threads of torch, for the whole
+        process. ``device``: ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+        Raises ``FileNotFoundError`` when weights are missing and ``ValueError`` for foreign ones
+        and for a preset or device that does not exist.
+        """
+        if threads:
+            torch.set_num_threads(threads)
+        return cls(RobotNetworks.load(weights, device), preset)
+
+    @property
+    def fingerprint(self) -> int:
+        """Sixteen bits of the weights that both ends must share."""
+        return self.networks.fingerprint
+
+    def encode(
+        self,
+        rgb: NDArray[np.uint8],
+        budget_bytes: int,
+        depth: NDArray[np.float32] | None = None,
+        sequence: int = 0,
+        reference: Reference | None = None,
+        region: Region | Iterable[float] | None = None,
+        timing: Timing | None = None,
+    ) -> EncodedFrame:
+        """
+        Encode an image to at most ``budget_bytes`` bytes.
+
+        ``rgb``: uint8 (H, W, 3), sides 16..4096; ``depth``: float32 in metres from a sensor, of
+        any size, whose median then sets the scale (NaN and inf allowed); ``sequence``: counted
+        modulo 256 on air; ``reference``: makes it a delta frame against this one, of the same
+        size; ``region``: a part of the image that is sent first and in more
+        detail, or its four numbers; ``timing``:
+        how the image lies in time, None for now. An image of which a part is lost becomes a key
+        frame. Raises ``ValueError`` for bad images and budgets under 40 bytes.
+        """
+        analysis = self.analyse(rgb, depth, region, timing)
+        return self.pack(analysis, budget_bytes, sequence, reference)
+
+    @torch.inference_mode()
+    def analyse(
+        self,
+        rgb: NDArray[np.uint8],
+        depth: NDArray[np.float32] | None = None,
+        region: Region | Iterable[float] | None = None,
+        timing: Timing | None = None,
+    ) -> ImageAnalysis:
+        """Work out all that can be sent of an image; arguments as of :meth:`encode`."""
+        with autocast(self.bfloat16):
+            return self.networks.analyser.analyse(rgb, depth, region, timing)
+
+    @torch.inference_mode()
+    def pack(
+        self,
+        analysis: ImageAnalysis,
+        budget_bytes: int,
+        sequence: int = 0,
+        reference: Reference | None = None,
+        or_key: bool = False,
+    ) -> EncodedFrame:
+        """
+        Fill a frame of at most ``budget_bytes`` bytes with what matters most of an image.
+
+        ``or_key``: with a ``reference``, make a key frame where that leaves the receiver with less
+        error. Else as :meth:`encode`.
+        """
+        if not bitstream.MIN_BUDGET <= budget_bytes <= bitstream.MAX_STREAM:
+            raise ValueError(
+                f'budget_bytes {budget_bytes} is outside '
+                f'{bitstream.MIN_BUDGET}..{bitstream.MAX_STREAM}: '
+                'a frame needs its header and a little more'
+            )
+        if analysis.lossy:
+            reference = None  # what is lost may not be filled from another frame
+        if reference is not None and reference.size != analysis.size:
+            raise ValueError(
+                f'reference of working size {reference.size} for an image of {analysis.size}: '
+                'send a key frame'
+            )
+        header = FrameHeader(
+            self.preset.name,
+            self.fingerprint,
+            sequence % 256,
+            analysis.width,
+            analysis.height,
+            analysis.depth_code,
+            region=analysis.region is not None,
+            noted=analysis.symbols.notes is not None,
+        )
+        with autocast(self.bfloat16):
+            best = self._rate_control.search(analysis, header, budget_bytes, reference, or_key)
+        if best.header.reference is None:
+            reference = None
+        data = bitstream.pack(best.header, best.stream, reference.crc if reference else 0)
+        seeds = {reference.sequence: reference.crc} if reference else {}
+        header, _ = bitstream.unpack(data, references=seeds)
+        notes = best.coded.notes
+        caption = spoken(analysis.symbols.caption, notes)
+        return EncodedFrame(data, header, caption, best.coded.bits, notes, self.preset.progressive)
+
+    def reference(self, data: bytes, reference: Reference | None = None) -> Reference:
+        """
+        Return what a receiver has of a whole frame, to code later delta frames against.
+
+        ``reference``: that of the frame itself. Raises :class:`BitstreamError` as
+        :meth:`FrameReader.read` does, and for a frame of which a part of the image is lost.
+        """
+        return self.reader.reference(data, reference)

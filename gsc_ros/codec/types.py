@@ -1,0 +1,112 @@
+"""What the codec takes and gives; importing this needs no torch."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gsc_ros.codec.bitstream import FrameHeader
+from gsc_ros.region import WHOLE, Region
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from gsc_ros.codec.notes import Notes
+    from gsc_ros.codec.planes import FrameSymbols
+
+__all__ = [
+    'GENERATED',
+    'PREDICTED',
+    'SENT',
+    'WHOLE',
+    'DecodedFrame',
+    'EncodedFrame',
+    'ReceivedFrame',
+    'Reference',
+    'Region',
+]
+
+# Trust in a pixel: it was sent, it follows from what was sent around it, or it is generated.
+SENT, PREDICTED, GENERATED = 255, 128, 0
+
+
+@dataclass(frozen=True)
+class Reference:
+    """
+    A frame that both ends have, against which a delta frame is coded.
+
+    Users pass it on and read nothing of it but ``sequence`` (modulo 256) and ``size`` (the working
+    size (W, H), which a delta frame must share).
+    """
+
+    sequence: int
+    crc: int
+    symbols: 'FrameSymbols'
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Working size (W, H)."""
+        return self.symbols.size
+
+
+@dataclass(frozen=True)
+class EncodedFrame:
+    """
+    A packed frame: ``data`` goes on air, ``stream_bits`` are its bits by part.
+
+    ``notes``: what the frame says of the image itself, None for nothing; ``divisible``: whether a
+    sender may cut the frame, because any prefix of it decodes.
+    """
+
+    data: bytes
+    header: FrameHeader
+    caption: str
+    stream_bits: dict[str, float]
+    notes: 'Notes | None' = None
+    divisible: bool = True
+
+
+@dataclass(frozen=True)
+class ReceivedFrame:
+    """
+    What was read of a frame: exact symbols, ready to be rendered.
+
+    ``truncated``: its end was lost.
+    """
+
+    header: FrameHeader
+    symbols: 'FrameSymbols'
+    truncated: bool = False
+
+    @property
+    def reference(self) -> Reference | None:
+        """The frame as a reference; None when its end or part of its image was lost."""
+        notes = self.symbols.notes
+        if self.truncated or (notes is not None and notes.loss is not None):
+            return None
+        return Reference(self.header.sequence, self.header.crc, self.symbols)
+
+
+@dataclass(frozen=True)
+class DecodedFrame:
+    """
+    What the ground sees, all at the size of the robot's image.
+
+    ``rgb`` uint8 (H, W, 3); ``depth`` float32 (H, W) in metres, NaN where unknown, +inf where it
+    is certain to be sky; ``segmentation`` uint8 (H, W) of ``gsc_ros.labels``, 255 where unknown;
+    ``trust`` uint8 (H, W): 255 sent, 128 predicted from what was sent, 0 generated. Each of the
+    three maps is None where the preset has no such map.
+    ``caption``: what the robot sees, and what is wrong with the image. ``notes``: the latter as
+    data, None for nothing: where the image is lost, and everywhere when it shows nothing or is not
+    of now, there is no object, depth is NaN, classes are 255 and trust is 0.
+    ``reference``: the frame as a reference of delta frames, None when its end or part of its image
+    was lost.
+    """
+
+    rgb: 'NDArray[np.uint8]'
+    depth: 'NDArray[np.float32] | None'
+    segmentation: 'NDArray[np.uint8] | None'
+    trust: 'NDArray[np.uint8] | None'
+    caption: str
+    header: FrameHeader
+    reference: Reference | None = None
+    notes: 'Notes | None' = None
