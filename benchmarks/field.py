@@ -293,6 +293,7 @@ class Field:
         stamp = self.peers['robot'].node.get_clock().now().to_msg()
         self._infos.publish(camera.info(stamp))
         message = SemanticFrame(sequence=self.sequence, preset='gsc', data=self._data)
+        message.divisible = True
         message.width, message.height = SIZE
         message.header.stamp, message.header.frame_id = stamp, camera.frame_id
         self._frames.publish(message)

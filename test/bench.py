@@ -127,6 +127,7 @@ def coded(codec, seed=0, size=(96, 64), budget=200, sequence=0, stamp=(170000000
     rgb = convert.to_rgb(image(seed, size))
     frame = codec.encode(rgb, budget, sequence=sequence)
     message = SemanticFrame(sequence=sequence, preset='gsc', model_fingerprint=codec.fingerprint)
+    message.divisible = True
     message.header.frame_id = 'camera_optical_frame'
     message.header.stamp.sec, message.header.stamp.nanosec = stamp
     message.width, message.height = size

@@ -157,6 +157,19 @@ def test_frames_of_a_robot_that_starts_anew_are_counted_on():
     assert (report.newest, report.shown, report.robot) == (9, 9, 9)
 
 
+def test_a_frame_of_no_use_is_reported_as_lost():
+    robot, ground = pair()
+    stats, feedback = ReceiverStats(ground.receiver), Feedback(robot.sender.session & 0xFF)
+    session = robot.sender.session
+    robot.offer(FRAME, 0.0)
+    carry(robot, ground, 0.0)
+    for number, lost in enumerate((True, False, True, False)):
+        stats.on_frame(number, session, lost)
+    assert (stats.received, stats.lost) == (2, 2)
+    feedback.on_report(stats.report())
+    assert (feedback.delivered, feedback.lost) == (2, 2)
+
+
 def of_a_channel(loss, seed):
     """Yield what is lost of three datagrams at a time, and in how many runs."""
     chain, before = GilbertElliott(GilbertElliottModel.from_mean(loss), seed), False

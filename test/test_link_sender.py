@@ -5,7 +5,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_link_channel import frame, run, stream
+from test_link_channel import frame, run, stamp_of, stream
 from test_link_duplex import drive
 
 from gsc_ros.link.datagrams.framing import TrafficClass
@@ -167,3 +167,51 @@ def test_requests_and_reports_get_through_while_the_operator_drives(
     count = up.sender.counts[TrafficClass.COMMAND]
     assert count.stale == count.offered - len(commands)
     assert len(commands) > 0.6 * until * min(commands_s, 1.2 if half else commands_s / 2)
+
+
+def overloaded(divisible, size=300):
+    """Frames at three times the rate, with commands in between; what came, as (time, received)."""
+    channel = Channel(2400.0, mtu=60)
+    frames = [(when, data) for when, data, _ in stream(size, 0.45, 60.0)]
+    commands = [(when, COMMAND) for when, _, _ in stream(8, 0.9, 60.0, begin=0.2)]
+    came, now = [], 0.0
+    for when, data in sorted(frames + commands):
+        while (event := channel.next_event()) is not None and event <= when:
+            now = max(event, now)
+            came += [(now, one) for one in channel.poll(now)]
+        is_frame = len(data) == size
+        traffic_class = TrafficClass.FRAME if is_frame else TrafficClass.COMMAND
+        channel.offer(data, when, traffic_class, divisible=divisible)
+    return channel, [(at, one) for at, one in came if one.traffic_class is TrafficClass.FRAME]
+
+
+def test_an_indivisible_frame_is_never_cut():
+    _, cut = overloaded(divisible=True)
+    whole_channel, whole = overloaded(divisible=False)
+    assert any(one.truncated for _, one in cut)
+    assert len(whole) > 20 and not any(one.truncated for _, one in whole)
+    assert all(len(one.payload) == 300 for _, one in whole)
+    # It leaves one frame time later at most, commands apart.
+    frame_s = whole_channel.frame_s(300)
+    assert max(at - stamp_of(one) for at, one in whole) < 2.6 * frame_s
+    counts = whole_channel.sender.counts[TrafficClass.FRAME]
+    assert 0 <= counts.offered - counts.stale - counts.sent <= 1
+
+
+def test_an_indivisible_frame_gives_up_its_parity_and_no_data():
+    sender = Sender(Pacer(2400.0), 60)
+    sender.set_fec(0.3)
+    sender.offer(bytes(300), 0.0, TrafficClass.FRAME, divisible=False)
+    first = sender.send_next(0.0)[1]
+    sender.offer(bytes(49), 0.1, TrafficClass.COMMAND)
+    sender.offer(bytes(300), 0.1, TrafficClass.FRAME)  # the next one waits for it
+    sent = [first, *(one for _, one, _ in sender.advance(100.0))]
+    own = [one for one in sent if one.number == 0 and one.traffic_class is TrafficClass.FRAME]
+    data, parity = ([one for one in own if one.parity is flag] for flag in (False, True))
+    assert sum(len(one.fragment) for one in data) == 300
+    assert data[-1].end and not any(one.cut for one in own)
+    plain = Sender(Pacer(2400.0), 60)
+    plain.set_fec(0.3)
+    plain.offer(bytes(300), 0.0, TrafficClass.FRAME, divisible=False)
+    alone = [one for _, one, _ in plain.advance(100.0)]
+    assert len(parity) < sum(one.parity for one in alone)

@@ -40,6 +40,7 @@ def frame(sequence=0, size=150, stamp=STAMP, frame_id='cam'):
     header = bitstream.FrameHeader('gsc', 77, sequence % 256, 480, 360, 0, leans_on)
     stream = np.random.default_rng(sequence).bytes(size)
     message = SemanticFrame(sequence=sequence, preset='gsc', model_fingerprint=77)
+    message.divisible = True
     message.frame_type = header.frame_type
     message.reference_sequence = sequence if leans_on is None else leans_on
     message.header.stamp.sec, message.header.stamp.nanosec = stamp
@@ -364,6 +365,25 @@ def test_truncated_frames_say_so(bench):
         whole = bytes(frame(message.sequence, 400).data)
         assert whole.startswith(bytes(message.data))
         assert message.truncated == (len(message.data) < len(whole))
+
+
+def test_an_indivisible_frame_comes_whole_or_is_lost(bench, monkeypatch):
+    monkeypatch.setattr('gsc_ros.ros.link.ground_side._PROGRESSIVE', frozenset())
+    link = bench(loss=0.3, seed=3, mtu=60, protection='off')
+    offered, offer = [], link.node.down.offer
+    link.node.down.offer = lambda *words: (offered.append(words), offer(*words))
+    frames = [frame(number, 400) for number in range(40)]
+    for message in frames:
+        message.divisible = False
+    link.send(*frames)
+    status = link.status(lambda s: s.frames_delivered + s.frames_lost == 40)
+    assert all(words[-1] is False for words in offered if words[2] is TrafficClass.FRAME)
+    received = link.got[topics.RECEIVED]
+    link.wait(lambda: len(received) == status.frames_delivered)
+    for message in received:
+        assert not message.truncated and not message.divisible
+        assert bytes(message.data) == bytes(frames[message.sequence].data)
+    assert link.node.ground.incomplete > 0
 
 
 def clock_of(link):

@@ -12,7 +12,6 @@ if __name__ == '__main__':  # first, so that a signal finds its handler before s
 
 
 from collections.abc import Iterable
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from gsc_ros.link.radio import schedule, units
@@ -82,9 +81,9 @@ class LinkNode(LinkBase[LinkParameters]):
 
     # Lifecycle
 
-    def prepare(self, undo: ExitStack) -> None:
+    def setup(self) -> None:
         """Compute the link; raises ValueError or OSError for a bad profile, parameter or key."""
-        super().prepare(undo)
+        super().setup()
         super().reset()
         self._make_channels()
         rate, delay = self.down.rate_bps, self.down.delay_s
@@ -95,18 +94,17 @@ class LinkNode(LinkBase[LinkParameters]):
         if not self.budget.closes:
             self.get_logger().error('the link does not close: nothing will pass')
         self.robot, self.ground = RobotSide(self), GroundSide(self)
-        undo.callback(self.ground.teardown)
-        undo.callback(self.robot.teardown)
 
-    def open(self, undo: ExitStack) -> None:
+    def start(self) -> None:
         """Open the link."""
         self.reset()
-        super().open(undo)
-        self.ground.start()
-        undo.callback(self.ground.stop)
-        # Last, so that it ends first: a robot that moves is stopped before all else.
+        super().start()
         self.robot.start()
-        undo.callback(self.robot.stop)
+        self.ground.start()
+
+    def stop(self) -> None:
+        """Stop a robot that moves, before all else."""
+        self.robot.stop()
 
     def halt(self) -> None:
         """Stop a robot that moves."""
@@ -216,7 +214,7 @@ class LinkNode(LinkBase[LinkParameters]):
         return replace(
             stats,
             delivered=self.ground.delivered,
-            lost=stats.lost + self.ground.undescribed,
+            lost=stats.lost + self.ground.undescribed + self.ground.incomplete,
             packets_malformed=sum(r.unreadable for r in receivers),
             packets_replayed=sum(r.played_back for r in receivers),
         )

@@ -107,7 +107,8 @@ class ReceiverStats:
         self.estimate = LossEstimator()
         self._expected = self._fragments = self._gaps = 0
         self._session = 0
-        self._session_frames = 0
+        self._session_began = False  # a frame of the session came
+        self._session_frames = 0  # of use
         self.newest = NO_FRAME
         self.received = self.lost = 0
 
@@ -121,15 +122,21 @@ class ReceiverStats:
             self._expected, self._fragments = receiver.expected, receiver.fragments
             self._gaps = receiver.gaps
 
-    def on_frame(self, number: int, session: int = 0) -> None:
-        """Note that the frame of this number came; those that it skipped were lost."""
+    def on_frame(self, number: int, session: int = 0, lost: bool = False) -> None:
+        """
+        Note that the frame of this number came; those that it skipped were lost.
+
+        ``lost``: so is this one, as the part of it that came is of no use.
+        """
         if session != self._session:
             self._session, self._session_frames, self.newest = session, 0, NO_FRAME
-        if self._session_frames:
+            self._session_began = False
+        if self._session_began:
             self.lost += _ahead(number, self.newest) - 1
-        self.newest = number
-        self._session_frames += 1
-        self.received += 1
+        self.newest, self._session_began = number, True
+        self._session_frames += not lost
+        self.received += not lost
+        self.lost += lost
 
     def report(self, count: int | None = None) -> Report:
         """Make a report; ``count``: the greatest that came, see :class:`Report`."""

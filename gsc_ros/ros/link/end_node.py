@@ -1,12 +1,14 @@
 """One end of a real link: what the nodes of robot and ground share."""
 
+import contextlib
 import threading
 import time
 from collections import deque
 from collections.abc import Hashable, Iterable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
+
+from rclpy.exceptions import InvalidHandle
 
 from gsc_ros.link.radio import schedule, units
 from gsc_ros.link.radio.airtime import PLAIN
@@ -78,39 +80,40 @@ class LinkEnd(LinkBase[P]):
 
     # Lifecycle
 
-    def prepare(self, undo: ExitStack) -> None:
+    def setup(self) -> None:
         """Open the transport; raises ValueError or OSError with the remedy."""
-        super().prepare(undo)
+        super().setup()
         super().reset()
         self._transport = self._open_transport()
-        undo.callback(self._transport.close)
+        self.add_cleanup(self._transport.close)
         self._make_end()
         self._arrival = self.create_guard_condition(self.wake)
-        undo.callback(self.destroy_guard_condition, self._arrival)
         self._reader: threading.Thread | None = None
-        undo.callback(self._join)  # before the guard condition and the transport go
+        self.add_cleanup(self._join)
         self._troubles = Drops(self, 'datagram')
         self.side = self.side_type(self)
-        undo.callback(self.side.teardown)
         self.get_logger().info(
             f'{self.budget.profile.name}: {units.show(self.end.sender.rate_bps, "rate")} over '
             f'{self._transport.name}, datagrams of {self.mtu} B'
         )
 
-    def open(self, undo: ExitStack) -> None:
+    def start(self) -> None:
         """Listen to the other end and to this side's topics."""
         self.reset()
-        super().open(undo)
+        super().start()
         self._join()
         self._inbox: deque[tuple[bytes, Hashable]] = deque()
         self._overrun = self._unsent = 0
         self._listening = True
-        self._reader = threading.Thread(target=self._listen, daemon=True)
-        undo.callback(self._end_listening)
-        self._reader.start()
-        # Last, so that it ends first: a robot that moves is stopped before all else.
+        reader = threading.Thread(target=self._listen, name='datagrams', daemon=True)
+        self.add_cleanup(self._end_listening)
+        reader.start()
+        self._reader = reader
         self.side.start()
-        undo.callback(self.side.stop)
+
+    def stop(self) -> None:
+        """Stop a robot that moves, before all else."""
+        self.side.stop()
 
     def _end_listening(self) -> None:
         self._listening = False  # nobody waits for the reader: a robot has to be stopped
@@ -317,4 +320,5 @@ class LinkEnd(LinkBase[P]):
             self._inbox.extend(came[:room])
             self._overrun += max(0, len(came) - room)
             if came and self._listening:
-                self._arrival.trigger()
+                with contextlib.suppress(InvalidHandle):  # the node has closed meanwhile
+                    self._arrival.trigger()

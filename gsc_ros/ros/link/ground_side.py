@@ -10,7 +10,6 @@ frames that none describes.
 
 import array
 from collections import deque
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 from builtin_interfaces.msg import Time
@@ -19,7 +18,7 @@ from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Bool, Empty, Header
 
 from gsc_ros.codec import bitstream
-from gsc_ros.link.datagrams.frames import FrameReceiver
+from gsc_ros.link.datagrams.frames import Frame, FrameReceiver
 from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.datagrams.payloads import (
     Command,
@@ -45,10 +44,11 @@ from gsc_ros.msg import LinkStatus, SemanticFrame
 from gsc_ros.ros import convert, topics
 from gsc_ros.ros.link.node import LOG_PERIOD_S, QUIET_S, LinkBase, nanoseconds, time_of
 from gsc_ros.ros.link.side import Side
-from gsc_ros.ros.link.undo import all_or_nothing
 from gsc_ros.ros.link.velocity_input import VelocityInput
 from gsc_ros.ros.parameters import Parameters, parameter
 
+# Presets of which any beginning of a frame decodes.
+_PROGRESSIVE = frozenset(('gsc',))
 _LEAST_WAIT_S = 0.5  # for what was requested: the robot takes time to answer
 _AGES_S = 10.0  # of which the least shows how far the clocks are apart
 _FUTURE_S = 0.5
@@ -104,35 +104,23 @@ class GroundSide(Side):
             self.stops.want(True, 0.0)
         self._ages: deque[tuple[float, float]] = deque()
         self.delivered = 0
+        self.incomplete = 0  # frames of which a part came that does not decode alone
         self.delivered_at = self.frame_age_s = 0.0
         self._frame_s = 0.0  # time on air of the last frame
 
     def start(self) -> None:
-        """Subscribe to the operator; where it raises nothing stays half started."""
-        self._started = all_or_nothing(self._start)
-
-    def _start(self, undo: ExitStack) -> None:
+        """Subscribe to the operator."""
         node = self._node
         for kind, topic, callback in (
             (Bool, topics.STOP, self._on_stop),
             (Empty, topics.KEY_MISSED, self._on_missed),
             (RegionOfInterest, topics.REGION, self._on_region),
         ):
-            subscription = node.create_subscription(kind, topic, callback, topics.NEWEST)
-            undo.callback(node.destroy_subscription, subscription)
+            node.create_subscription(kind, topic, callback, topics.NEWEST)
         commands = VelocityInput(
             node, topics.TELEOP, self._on_command, topics.NEWEST, node.values.stamped
         )
-        undo.callback(commands.close)
-
-    def stop(self) -> None:
-        """Unsubscribe."""
-        self._started.close()
-
-    def teardown(self) -> None:
-        """Destroy the publishers."""
-        self._node.destroy_publisher(self._frames)
-        self._node.destroy_publisher(self._cameras)
+        node.add_cleanup(commands.close)  # which subscribes anew where another type comes
 
     @property
     def undescribed(self) -> int:
@@ -198,35 +186,54 @@ class GroundSide(Side):
 
     def on_received(self, received: Received, now: float) -> None:
         """Publish what came down the link."""
-        if received.traffic_class not in (
-            TrafficClass.FRAME,
-            TrafficClass.SETUP,
-            TrafficClass.REPORT,
-        ):
+        handlers = {
+            TrafficClass.FRAME: self._on_frame,
+            TrafficClass.SETUP: self._on_setup,
+            TrafficClass.REPORT: self._on_report,
+        }
+        handle = handlers.get(received.traffic_class)
+        if handle is None:
             self._node.refuse(f'{received.traffic_class.name} does not come down the link')
             return
         if received.session != self._robot_session:
             self._on_robot_session(received.session, now)
-        if received.traffic_class is TrafficClass.FRAME:
-            self.receiver_stats.on_frame(received.number, received.session)
         try:
-            if received.traffic_class is TrafficClass.REPORT:
-                self._on_report(received, now)
-                return
-            if received.traffic_class is TrafficClass.SETUP:
-                if not received.truncated:
-                    self._receiver.setup(received.payload, received.session)
-                    self._setup_missing = False
-                return
-            frame = self._receiver.frame(received.payload, received.session)
-            self._setup_missing = frame is None
-            if frame is None:
-                return
-            self.setup_requests.answered()
-            header = bitstream.read_header(frame.data, received.truncated)
+            handle(received, now)
         except (PayloadError, bitstream.BitstreamError) as error:
             self._node.refuse(f'{received.traffic_class.name.lower()} lost: {error}')
+
+    def _on_setup(self, received: Received, now: float) -> None:
+        if not received.truncated:
+            self._receiver.setup(received.payload, received.session)
+            self._setup_missing = False
+
+    def _on_frame(self, received: Received, now: float) -> None:
+        frame = header = None
+        try:
+            frame = self._receiver.frame(received.payload, received.session)
+            if frame is not None:
+                header = bitstream.read_header(frame.data, received.truncated)
+        finally:
+            lost = header is not None and received.truncated and not _is_divisible(header)
+            self.receiver_stats.on_frame(received.number, received.session, lost)
+        self._setup_missing = frame is None
+        if frame is None or header is None:
             return
+        self.setup_requests.answered()
+        if lost:
+            self.incomplete += 1
+            return
+        self._publish(received, frame, header)
+        self._size = header.width, header.height
+        self.delivered += 1
+        self.delivered_at = now
+        self.frame_age_s = (self._node.time_ns - frame.stamp_ns) * 1e-9
+        self._frame_s = self._down.frame_s(len(received.payload))
+        self._note_age(now)
+        if header.frame_type == bitstream.KEY and not received.truncated:
+            self.key_requests.answered()
+
+    def _publish(self, received: Received, frame: Frame, header: bitstream.FrameHeader) -> None:
         stamp = Header(stamp=time_of(frame.stamp_ns), frame_id=frame.camera.frame_id)
         self._cameras.publish(convert.from_camera(frame.camera, stamp))
         self._frames.publish(
@@ -242,16 +249,9 @@ class GroundSide(Side):
                 height=header.height,
                 data=array.array('B', frame.data),
                 truncated=received.truncated,
+                divisible=_is_divisible(header),
             )
         )
-        self._size = header.width, header.height
-        self.delivered += 1
-        self.delivered_at = now
-        self.frame_age_s = (self._node.time_ns - frame.stamp_ns) * 1e-9
-        self._frame_s = self._down.frame_s(len(received.payload))
-        self._note_age(now)
-        if header.frame_type == bitstream.KEY and not received.truncated:
-            self.key_requests.answered()
 
     def statistics(self, end: End, now: float) -> Statistics:
         """Return the counters of frames that came down."""
@@ -288,6 +288,7 @@ class GroundSide(Side):
             'key frames asked for': self.key_requests.asked,
             'setups asked for': self.setup_requests.asked,
             'frames without setup': self.undescribed,
+            'frames incomplete': self.incomplete,
             'restored': self._down.receiver.restored,
             'commands given': self.commands.offered,
             'commands that did not fit': self.commands.dropped,
@@ -404,3 +405,8 @@ class GroundSide(Side):
         payload = (Request.unpack(waiting).also(request) if waiting else request).pack()
         self._up.offer(payload, now, TrafficClass.REQUEST)
         return payload
+
+
+def _is_divisible(header: bitstream.FrameHeader) -> bool:
+    """Whether the beginning of a frame decodes alone."""
+    return header.preset in _PROGRESSIVE

@@ -2,15 +2,13 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from builtin_interfaces.msg import Time
 from rclpy.clock import Clock, ClockType
-from rclpy.timer import Timer
 
 from gsc_ros.link.datagrams.ccsds import seal_for
 from gsc_ros.link.datagrams.framing import random_session
@@ -27,7 +25,6 @@ from gsc_ros.msg import LinkStatus
 from gsc_ros.ros import topics
 from gsc_ros.ros.diagnostics import ERROR, WARN, Report
 from gsc_ros.ros.lifecycle import GscNode
-from gsc_ros.ros.link.undo import all_or_nothing
 from gsc_ros.ros.parameters import Parameters, parameter
 
 STATUS_PERIOD_S = 0.5
@@ -78,8 +75,7 @@ class LinkBase(GscNode[P]):
 
     A node returns what it counts (:meth:`statistics`) and when it has something to do
     (:meth:`deadlines`), does it (:meth:`step`), and has a ``downlink``: the sender whose rate is
-    published. What :meth:`prepare` and :meth:`open` make is undone in reverse order, also where
-    they fail half-way.
+    published.
 
     ``time_ns``: the clock at the last :meth:`update_time`.
     """
@@ -139,22 +135,6 @@ class LinkBase(GscNode[P]):
     # Lifecycle
 
     def setup(self) -> None:
-        """Prepare the link; raises as :meth:`prepare`, and then leaves nothing half set up."""
-        self._prepared = all_or_nothing(self.prepare)
-
-    def start(self) -> None:
-        """Open the link; where that raises nothing stays half started."""
-        self._opened = all_or_nothing(self.open)
-
-    def stop(self) -> None:
-        """Undo :meth:`start`, what was started last first."""
-        self._opened.close()
-
-    def teardown(self) -> None:
-        """Undo :meth:`setup`; what was received is noted, unless the disk is slow."""
-        self._prepared.close()
-
-    def prepare(self, undo: ExitStack) -> None:
         """Compute the link; raises ValueError or OSError for a bad profile, parameter or key."""
         self.budget = budget.compute(profiles.load(self.values.profile))
         self.keys, self.keys_notice = None, ''
@@ -167,24 +147,18 @@ class LinkBase(GscNode[P]):
                     'and name it with key_file; or switch security off'
                 )
             self.keys = KeyRing(Path(named) if named else default_path(), make=not named)
-            undo.callback(self.keys.close)
+            self.add_cleanup(self.keys.close)  # notes what was received, unless the disk is slow
         self._status = self.create_publisher(LinkStatus, topics.STATUS, topics.LATCHED)
-        undo.callback(self.destroy_publisher, self._status)
 
-    def open(self, undo: ExitStack) -> None:
+    def start(self) -> None:
         """Wake at deadlines, and publish the status."""
-        self._alarm = self._timer(undo, self.wake)
+        self._alarm = self.create_timer(STATUS_PERIOD_S, self.wake)
         # Timers of a clock that is set back stand still, and nobody would stop the robot.
-        self._timer(undo, self.wake, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._status_timer = self._timer(undo, self._publish_status)
+        self.create_timer(
+            STATUS_PERIOD_S, self.wake, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+        self._status_timer = self.create_timer(STATUS_PERIOD_S, self._publish_status)
         self._publish_status()
-
-    def _timer(
-        self, undo: ExitStack, callback: Callable[[], None], clock: Clock | None = None
-    ) -> Timer:
-        timer = self.create_timer(STATUS_PERIOD_S, callback, clock=clock)
-        undo.callback(self.destroy_timer, timer)
-        return timer
 
     def seal(self, direction: str, closes: bool = True) -> Seal:
         """

@@ -12,7 +12,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 from geometry_msgs.msg import Twist
 from rclpy.clock import ROSClock
@@ -24,7 +23,6 @@ from gsc_ros.link.datagrams.reassembly import Received
 from gsc_ros.link.traffic.command_gate import CommandGate, Now, Origin, Refusal
 from gsc_ros.ros import convert, topics
 from gsc_ros.ros.link.node import LOG_PERIOD_S, LinkBase
-from gsc_ros.ros.link.undo import all_or_nothing
 from gsc_ros.ros.link.velocity import CmdVel, moves
 
 # A guard that was silent for so long is missing; at most the command timeout.
@@ -71,34 +69,23 @@ class RobotCommands:
         self.gate.ran = self.stops = 0
 
     def start(self) -> None:
-        """Subscribe to the guard, and watch; where it raises nothing stays half started."""
-        self._started = all_or_nothing(self._start)
-
-    def _start(self, undo: ExitStack) -> None:
-        node = self._node
-        guard = node.create_subscription(Empty, topics.GUARD_ALIVE, self._on_alive, topics.SENSOR)
-        undo.callback(node.destroy_subscription, guard)
+        """Subscribe to the guard, and watch."""
+        self._node.create_subscription(Empty, topics.GUARD_ALIVE, self._on_alive, topics.SENSOR)
         self.parameters_changed()
-        self._running = True
         self._thread = threading.Thread(target=self._watch, name='stop', daemon=True)
+        self._running = True
+        self._node.add_cleanup(self.stop)
         self._thread.start()
-        undo.callback(self._end)
 
     def stop(self) -> None:
-        """Stop a robot that moves, and watch no more."""
-        self._started.close()
-
-    def _end(self) -> None:
+        """Stop a robot that moves, and watch no more; a second call does nothing."""
+        if not self._running:
+            return
         self.halt_and_wait()
         self._running = False
         self._woken.set()
-        self._thread.join(_JOIN_S)
-
-    def teardown(self) -> None:
-        """Destroy the publishers."""
-        self._node.destroy_publisher(self._velocities)
-        self._node.destroy_publisher(self._timeout)
-        self._cmd_vel.destroy()
+        if self._thread.is_alive():
+            self._thread.join(_JOIN_S)
 
     def parameters_changed(self) -> None:
         """Apply changed parameters, and publish the timeout for the guard."""

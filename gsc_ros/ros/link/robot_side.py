@@ -6,8 +6,6 @@ camera/image/gsc/camera_info; publishes camera/key_wanted and camera/roi_wanted.
 executes commands.
 """
 
-from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +44,6 @@ from gsc_ros.ros.images.camera_info import CameraInfos
 from gsc_ros.ros.link.node import QUIET_S, LinkBase, nanoseconds
 from gsc_ros.ros.link.robot_commands import RobotCommands
 from gsc_ros.ros.link.side import Side
-from gsc_ros.ros.link.undo import all_or_nothing
 from gsc_ros.ros.parameters import Parameters, parameter
 
 PROTECTIONS = ('auto', 'off')
@@ -120,35 +117,26 @@ class RobotSide(Side):
         self._ground_session = 0
 
     def start(self) -> None:
-        """Subscribe to the robot; where it raises nothing stays half started."""
-        self._started = all_or_nothing(self._start)
-
-    def _start(self, undo: ExitStack) -> None:
+        """Subscribe to the robot."""
+        self.commands.start()
+        node = self._node
         self._infos, self._coded_infos = CameraInfos(), CameraInfos()
-
-        def subscribe(kind: Any, topic: str, callback: Callable[[Any], None], qos: Any) -> str:
-            subscription = self._node.create_subscription(kind, topic, callback, qos)
-            undo.callback(self._node.destroy_subscription, subscription)
-            return str(subscription.topic_name)
-
         # Before the frames, so that a frame's camera_info is known before the frame.
-        subscribe(
+        node.create_subscription(
             CameraInfo, topics.CAMERA_INFO, lambda m: self._on_camera(m, self._infos), topics.INFOS
         )
-        self._coded_topic = subscribe(
+        coded = node.create_subscription(
             CameraInfo,
             topics.CODED_INFO,
             lambda m: self._on_camera(m, self._coded_infos),
             topics.IMAGES,
         )
-        subscribe(SemanticFrame, topics.CODED, self._on_frame, topics.NEWEST)
-        # Last, so that it ends first: a robot that moves is stopped before all else.
-        self.commands.start()
-        undo.callback(self.commands.stop)
+        self._coded_topic = coded.topic_name
+        node.create_subscription(SemanticFrame, topics.CODED, self._on_frame, topics.NEWEST)
 
     def stop(self) -> None:
-        """Unsubscribe; a robot that moves is stopped first."""
-        self._started.close()
+        """Stop a robot that moves, and watch no more."""
+        self.commands.stop()
 
     def halt(self) -> None:
         """Stop a robot that moves; in any thread."""
@@ -157,12 +145,6 @@ class RobotSide(Side):
     def parameters_changed(self) -> None:
         """Apply new limits for commands."""
         self.commands.parameters_changed()
-
-    def teardown(self) -> None:
-        """Destroy the publishers."""
-        self.commands.teardown()
-        self._node.destroy_publisher(self._wanted)
-        self._node.destroy_publisher(self._regions)
 
     @property
     def next_deadline(self) -> float | None:
@@ -322,7 +304,7 @@ class RobotSide(Side):
             is_keyframe = (
                 traffic_class is TrafficClass.FRAME and header.frame_type == bitstream.KEY
             )
-            self._down.offer(payload, now, traffic_class, is_keyframe)
+            self._down.offer(payload, now, traffic_class, is_keyframe, message.divisible)
         self.offered_at = now
         self._node.set_alarm(now)
 

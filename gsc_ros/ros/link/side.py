@@ -37,15 +37,11 @@ class Side(ABC):
 
     @abstractmethod
     def start(self) -> None:
-        """Subscribe; where it raises nothing stays half started."""
+        """Subscribe; the node destroys what a side opens, also where a later step fails."""
 
-    @abstractmethod
     def stop(self) -> None:
-        """Undo :meth:`start`."""
-
-    @abstractmethod
-    def teardown(self) -> None:
-        """Destroy the publishers."""
+        """End what must not wait until the node has closed its topics."""
+        return
 
     def halt(self) -> None:
         """Stop the robot, where this side moves it; in any thread."""

@@ -45,7 +45,3 @@ class CmdVel:
     def wait(self) -> None:
         """Wait until subscribers have what was published, 0.2 s at most."""
         self._publisher.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGED_S))
-
-    def destroy(self) -> None:
-        """Take the publisher down."""
-        self._node.destroy_publisher(self._publisher)
