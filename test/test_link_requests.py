@@ -6,11 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gsc_ros.link.datagrams.payloads import WHOLE, PayloadError, Request
+from gsc_ros.link.datagrams.payloads import PayloadError, Request
 from gsc_ros.link.traffic.requests import MOST_WAITS, Backoff
+from gsc_ros.region import WHOLE, Region
 
 shares = st.floats(0, 1)
-regions = st.tuples(shares, shares, shares, shares).filter(lambda r: r[0] < r[2] and r[1] < r[3])
+regions = (
+    st.tuples(shares, shares, shares, shares)
+    .filter(lambda r: r[0] < r[2] and r[1] < r[3])
+    .map(lambda r: Region(*r))
+)
 
 
 @given(st.booleans(), st.none() | regions, st.booleans())
@@ -55,14 +60,14 @@ def test_what_is_no_request_is_refused(payload):
 )
 def test_an_impossible_region_cannot_be_asked_for(region):
     with pytest.raises(ValueError, match='region'):
-        Request(region=region)
+        Request(region=Region(*region))
 
 
 def test_two_requests_are_one():
-    key, part, whole = Request(True), Request(region=(0, 0, 0.5, 0.5)), Request(region=WHOLE)
-    assert key.also(part) == part.also(key) == Request(True, (0, 0, 0.5, 0.5))
+    key, part, whole = Request(True), Request(region=Region(0, 0, 0.5, 0.5)), Request(region=WHOLE)
+    assert key.also(part) == part.also(key) == Request(True, Region(0, 0, 0.5, 0.5))
     assert part.also(whole) == whole
-    assert part.also(Request(setup=True)) == Request(False, (0, 0, 0.5, 0.5), True)
+    assert part.also(Request(setup=True)) == Request(False, Region(0, 0, 0.5, 0.5), True)
     with pytest.raises(ValueError, match='something'):
         Request()
 

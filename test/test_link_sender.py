@@ -14,11 +14,12 @@ from gsc_ros.link.radio import budget, profiles
 from gsc_ros.link.traffic.channel import Channel, share_air
 from gsc_ros.link.traffic.pacer import Pacer
 from gsc_ros.link.traffic.sender import BACKGROUND, Sender
+from gsc_ros.region import Region
 
 COMMAND = Command(10**15, (0.5, 0.0, 0.0, 0.0, 0.0, 0.1), 7).pack()
 STOP = Stop(10**15, 3, True, 7).pack()
 REPORT = Report(7, 7, 0.1, 1.0, 7, 1234).pack()
-REQUEST = Request(key_frame=True, region=(0.0, 0.0, 0.5, 0.5)).pack()
+REQUEST = Request(key_frame=True, region=Region(0.0, 0.0, 0.5, 0.5)).pack()
 
 
 def order(sender, now=1e3):

@@ -4,6 +4,7 @@ import itertools
 import math
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,7 +23,7 @@ from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import CameraInfo, RegionOfInterest  # noqa: E402
 from std_msgs.msg import Bool, Empty  # noqa: E402
 
-from gsc_ros.codec import bitstream  # noqa: E402
+from gsc_ros.codec import backend, bitstream  # noqa: E402
 from gsc_ros.link.datagrams.frames import FRAME_OVERHEAD  # noqa: E402
 from gsc_ros.link.datagrams.framing import TrafficClass  # noqa: E402
 from gsc_ros.link.datagrams.payloads import Command  # noqa: E402
@@ -368,7 +369,8 @@ def test_truncated_frames_say_so(bench):
 
 
 def test_an_indivisible_frame_comes_whole_or_is_lost(bench, monkeypatch):
-    monkeypatch.setattr('gsc_ros.ros.link.ground_side._PROGRESSIVE', frozenset())
+    preset = replace(backend.PRESETS['gsc'], progressive=False)
+    monkeypatch.setitem(backend.PRESETS, 'gsc', preset)
     link = bench(loss=0.3, seed=3, mtu=60, protection='off')
     offered, offer = [], link.node.down.offer
     link.node.down.offer = lambda *words: (offered.append(words), offer(*words))

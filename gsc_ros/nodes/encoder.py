@@ -218,7 +218,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         if not 0 <= now - region.at_s <= self.values.roi_timeout_s:
             return None
         try:
-            shares = Region(*convert.to_region(region.message, size))
+            shares = convert.to_region(region.message, size)
         except ValueError as error:  # of images of another size
             self._drops.note(error)
             self._refused = region

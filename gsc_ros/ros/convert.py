@@ -17,7 +17,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header
 
 from gsc_ros.link.datagrams.frames import Camera
-from gsc_ros.link.datagrams.payloads import WHOLE, Region
+from gsc_ros.region import WHOLE, Region
 from gsc_ros.ros.images import encodings
 from gsc_ros.ros.images.encodings import Levels, full_range
 
@@ -116,7 +116,7 @@ def to_region(message: RegionOfInterest, size: tuple[int, int]) -> Region:
     if right > size[0] or bottom > size[1]:
         raise ValueError(f'{right}x{bottom} is outside of an image of {size[0]}x{size[1]}')
     left, top = message.x_offset / size[0], message.y_offset / size[1]
-    return left, top, right / size[0], bottom / size[1]
+    return Region(left, top, right / size[0], bottom / size[1])
 
 
 def to_roi(region: Region, size: tuple[int, int]) -> RegionOfInterest:

@@ -7,6 +7,8 @@ import math
 import struct
 from dataclasses import dataclass
 
+from gsc_ros.region import Region
+
 COMMAND_STAMP_BITS = 48  # of microseconds: 8.9 years
 MAX_VELOCITY = 32.767  # m/s or rad/s
 _VELOCITY_STEPS = 1000  # in a m/s or rad/s
@@ -110,18 +112,13 @@ class Stop:
         return cls(_stamp_us(high, low, now_us), number, bool(stop), robot)
 
 
-# Left, top, right, bottom of a part of the image, in shares of its width and height, 0..1.
-Region = tuple[float, float, float, float]
-WHOLE: Region = (0.0, 0.0, 1.0, 1.0)
-
-
 @dataclass(frozen=True)
 class Request:
     """
     What the ground asks of the robot: one byte, and four for a region in steps of 1/255.
 
-    ``key_frame``: send one that stands alone; ``region``: tell most of this part of the image,
-    of `WHOLE` for no part; None: as before; ``setup``: send the setup before the next frame.
+    ``key_frame``: send one that stands alone; ``region``: of interest from now on, the whole image
+    for none; None: as before; ``setup``: send the setup before the next frame.
     """
 
     key_frame: bool = False
@@ -131,10 +128,6 @@ class Request:
     def __post_init__(self) -> None:
         if not (self.key_frame or self.region or self.setup):
             raise ValueError('a request asks for something')
-        if self.region is not None:
-            left, top, right, bottom = self.region
-            if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
-                raise ValueError(f'a region lies within 0..1 and is not empty, got {self.region}')
 
     def also(self, other: 'Request') -> 'Request':
         """Return both as one; the region is the other's, if it has one."""
@@ -165,8 +158,7 @@ class Request:
                 raise ValueError('unknown flags or another length')
             region = None
             if edges:
-                left, top, right, bottom = (edge / 255 for edge in edges)
-                region = left, top, right, bottom
+                region = Region(*(edge / 255 for edge in edges))
             return cls(bool(flags & _ASKS_KEY), region, bool(flags & _ASKS_SETUP))
         except ValueError as error:
             raise PayloadError(f'not a request: {payload[:8].hex()} ({error})') from None

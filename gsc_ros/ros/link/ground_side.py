@@ -17,13 +17,12 @@ from geometry_msgs.msg import Twist
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Bool, Empty, Header
 
-from gsc_ros.codec import bitstream
+from gsc_ros.codec import backend, bitstream
 from gsc_ros.link.datagrams.frames import Frame, FrameReceiver
 from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.datagrams.payloads import (
     Command,
     PayloadError,
-    Region,
     Request,
     RobotReport,
     Velocity,
@@ -41,14 +40,13 @@ from gsc_ros.link.traffic.requests import Backoff
 from gsc_ros.link.traffic.statistics import Statistics
 from gsc_ros.link.traffic.teleop import CommandSender, StopSender
 from gsc_ros.msg import LinkStatus, SemanticFrame
+from gsc_ros.region import Region
 from gsc_ros.ros import convert, topics
 from gsc_ros.ros.link.node import LOG_PERIOD_S, QUIET_S, LinkBase, nanoseconds, time_of
 from gsc_ros.ros.link.side import Side
 from gsc_ros.ros.link.velocity_input import VelocityInput
 from gsc_ros.ros.parameters import Parameters, parameter
 
-# Presets of which any beginning of a frame decodes.
-_PROGRESSIVE = frozenset(('gsc',))
 _LEAST_WAIT_S = 0.5  # for what was requested: the robot takes time to answer
 _AGES_S = 10.0  # of which the least shows how far the clocks are apart
 _FUTURE_S = 0.5
@@ -409,4 +407,4 @@ class GroundSide(Side):
 
 def _is_divisible(header: bitstream.FrameHeader) -> bool:
     """Whether the beginning of a frame decodes alone."""
-    return header.preset in _PROGRESSIVE
+    return backend.find(header.preset).progressive
