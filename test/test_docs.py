@@ -12,6 +12,8 @@ import yaml
 from PIL import Image
 
 from gsc_ros.cli import build_parser
+from gsc_ros.codec import FrameEncoder
+from gsc_ros.codec.rangecoder import RangeDecoder, RangeEncoder
 from gsc_ros.graph import GRAPHS
 from gsc_ros.link.radio import budget, profiles
 
@@ -41,6 +43,13 @@ def anchors(page):
     """Return the anchors that GitHub and MkDocs make of the headings."""
     headings = re.findall(r'^#+ (.*)$', without_blocks(page.read_text()), re.MULTILINE)
     return {re.sub(r'[^\w\- ]', '', h).strip().lower().replace(' ', '-') for h in headings}
+
+
+def gradient(width, height):
+    """Make an image, uint8 (H, W, 3)."""
+    y, x = np.mgrid[:height, :width]
+    channels = [x * 255 // width, y * 255 // height, (x + y) * 255 // (width + height)]
+    return np.stack(channels, axis=2).astype(np.uint8)
 
 
 def commands():
@@ -135,9 +144,7 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = blocks((ROOT / page).read_text(), 'python')
     assert found
-    y, x = np.mgrid[:240, :320]
-    rgb = np.stack([x * 255 // 320, y * 255 // 240, (x + y) * 255 // 560], axis=2)
-    names = {'rgb': rgb.astype(np.uint8), '__name__': 'block'}
+    names = {'rgb': gradient(320, 240), '__name__': 'block'}
     for block in found:
         exec(compile(block, page, 'exec'), names)
 
@@ -148,10 +155,17 @@ def test_the_profile_of_contributing_works():
     assert budget.compute(profile).rate_bps == 250e3
 
 
+def recipe(heading):
+    """Run the block below a heading of CONTRIBUTING, and return its names."""
+    text = (ROOT / 'CONTRIBUTING.md').read_text()
+    names: dict = {'__name__': 'recipe'}
+    block = blocks(text[text.index(f'## {heading}') :], 'python')[0]
+    exec(compile(block, heading, 'exec'), names)
+    return names
+
+
 def test_the_dataset_of_contributing_works(tmp_path):
-    text = blocks((ROOT / 'CONTRIBUTING.md').read_text(), 'python')[0]
-    names: dict = {}
-    exec(compile(text, 'CONTRIBUTING.md', 'exec'), names)
+    names = recipe('Add a dataset')
     assert not names['is_tum'](tmp_path)
     depth = np.full((4, 6), 5000, np.uint16)
     for folder, value in (('rgb', np.zeros((4, 6, 3), np.uint8)), ('depth', depth)):
@@ -160,6 +174,25 @@ def test_the_dataset_of_contributing_works(tmp_path):
     assert names['is_tum'](tmp_path)
     (frame,) = names['read_tum'](tmp_path, 'val')
     assert frame.rgb().shape == (4, 6, 3) and (frame.depth() == 1).all()
+
+
+def test_the_stream_of_contributing_works():
+    names, encoder = recipe('Add a stream'), RangeEncoder()
+    for light in range(4):
+        names['write'](encoder, light)
+    decoder = RangeDecoder(encoder.finish())
+    assert [names['read'](decoder) for _ in range(4)] == [0, 1, 2, 3]
+
+
+def test_the_renderer_of_contributing_works():
+    ground = recipe('Add a renderer')['LayoutDecoder'].load(weights='random')
+    robot = FrameEncoder.load(weights='random')
+    images = gradient(128, 96), gradient(128, 96)[::-1]
+    frames = [ground.read(robot.encode(rgb, 400).data) for rgb in images]
+    batch = ground.render(frames)
+    for frame, decoded in zip(frames, batch, strict=True):
+        assert decoded.rgb.shape == (96, 128, 3) and decoded.rgb.any()
+        assert decoded.depth is None and (ground.render([frame])[0].rgb == decoded.rgb).all()
 
 
 def test_changelog_has_one_line_an_entry():
