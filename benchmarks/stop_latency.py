@@ -67,7 +67,7 @@ _PARENT = """
 import json, sys
 from gsc_ros import __main__ as runner
 
-with runner.told_to_stop() as stopping:
+with runner.stop_on_signals() as stopping:
     processes = runner.Processes(json.loads(sys.argv[1]), sys.stdout)
     sys.exit(runner.supervise(processes, stopping))
 """

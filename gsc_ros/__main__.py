@@ -139,10 +139,10 @@ class Processes:
     def _relay(self, name: str, child: 'subprocess.Popen[str]') -> None:
         assert child.stdout is not None
         for line in child.stdout:
-            self.say(name, line.rstrip('\n'))
+            self.print_line(name, line.rstrip('\n'))
 
-    def say(self, name: str, line: str) -> None:
-        """Print a line of a process; where nobody reads any more, it is lost."""
+    def print_line(self, name: str, line: str) -> None:
+        """Print a line of a process; without a reader it is lost."""
         with self._lock, contextlib.suppress(OSError):
             self._output.write(f'[{name}] {line}\n')
             self._output.flush()
@@ -175,7 +175,7 @@ class Processes:
         if delay_s is None:
             return False
         self._due[key] = now + delay_s
-        self.say('gsc_ros', f'{self._labels[key]} {why}: started again in {delay_s:g} s')
+        self.print_line('gsc_ros', f'{self._labels[key]} {why}: started again in {delay_s:g} s')
         return True
 
     def stop(self) -> None:
@@ -188,19 +188,19 @@ class Processes:
             try:
                 child.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                self.say(self._labels[key], 'does not stop and is killed')
+                self.print_line(self._labels[key], 'does not stop and is killed')
                 os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
         for thread in self._threads:
             thread.join(1.0)
 
 
-class Asked:
+class StopEvent:
     """
-    Whether this process was asked to end: an event that a signal handler may set.
+    An event that asks this process to end and that a signal handler may set.
 
-    One of `threading` may not be set there: its lock may be held by the thread that handles the
-    signal, which then waits for itself for ever.
+    One of `threading` may not be set there: the thread that handles the signal may hold its lock,
+    and would then wait for itself for ever.
     """
 
     def __init__(self) -> None:
@@ -208,7 +208,7 @@ class Asked:
         os.set_blocking(self._write, False)
 
     def set(self) -> None:
-        """Ask."""
+        """Ask the process to end."""
         with contextlib.suppress(BlockingIOError):  # often enough before
             os.write(self._write, b'.')
 
@@ -221,19 +221,19 @@ class Asked:
         return bool(select.select([self._read], [], [], timeout)[0])
 
     def close(self) -> None:
-        """Give the descriptors back; nobody may ask any more."""
+        """Close the descriptors; it may not be set any more."""
         os.close(self._read)
         os.close(self._write)
 
 
-def supervise(processes: Processes, stopping: threading.Event | Asked) -> int:
+def supervise(processes: Processes, stopping: threading.Event | StopEvent) -> int:
     """Wait for the end of one process or of our time; returns the exit code."""
     try:
         while not stopping.wait(0.2):
             end = processes.ended()
             if end is not None:
                 name, code = end
-                processes.say('gsc_ros', f'{name} {cause(code)}: stopping the others')
+                processes.print_line('gsc_ros', f'{name} {cause(code)}: stopping the others')
                 return 128 - code if code < 0 else code or 1
     finally:
         processes.stop()
@@ -241,9 +241,9 @@ def supervise(processes: Processes, stopping: threading.Event | Asked) -> int:
 
 
 @contextlib.contextmanager
-def told_to_stop() -> Iterator[Asked]:
-    """Give an event that is set when this process is told to stop; needs the main thread."""
-    stopping = Asked()
+def stop_on_signals() -> Iterator[StopEvent]:
+    """Yield an event that signals set; needs the main thread."""
+    stopping = StopEvent()
     before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     if before[signal.SIGHUP] == signal.SIG_IGN:
         del before[signal.SIGHUP]  # nohup
@@ -258,7 +258,7 @@ def told_to_stop() -> Iterator[Asked]:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run the graph until it ends or is told to; returns the exit code."""
+    """Run the graph until it ends or a signal comes; returns the exit code."""
     words = list(sys.argv[1:] if words is None else words)
     graph = GRAPHS[words.pop(0) if words and words[0] in GRAPHS else _WHOLE]
     if '-h' in words or '--help' in words:
@@ -278,7 +278,7 @@ def main(words: Sequence[str] | None = None) -> int:
     nodes = graph.running(values)
     commands = {node.key(values): command(graph, node, values) for node in nodes}
     respawns = {node.key(values): Respawn(graph.respawned(node, values)) for node in nodes}
-    with told_to_stop() as stopping:
+    with stop_on_signals() as stopping:
         return supervise(Processes(commands, sys.stdout, respawns), stopping)
 
 

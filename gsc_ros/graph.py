@@ -72,9 +72,9 @@ class Node:
 
 
 SOURCE = (
-    Argument('source', '', 'Camera: simulator, folder of images, film, or a topic of yours',
+    Argument('source', '', 'Camera: simulator, folder of images, video, or a topic of yours',
              (*SOURCES, TOPIC)),
-    Argument('path', '', 'Folder or film of source images and video'),
+    Argument('path', '', 'Folder or file of the sources images and video'),
     Argument('image_topic', 'camera/image', "The camera's topic, for source topic"),
     Argument('camera_info_topic', 'camera/camera_info', 'Its camera_info'),
     Argument('depth_topic', 'camera/depth/image', "A depth sensor's images, for use_depth"),
@@ -201,7 +201,7 @@ class Graph:
         # One of your own may name the path.
         own = given.get('params_file')
         if values.get('source') in ('images', 'video') and not values['path'] and not own:
-            raise ValueError(f'source:={values["source"]} needs path:=<folder or film>')
+            raise ValueError(f'source:={values["source"]} needs path:=<folder or file>')
         return values
 
     def current(self, given: Values) -> tuple[dict[str, str], list[str]]:
@@ -235,8 +235,8 @@ class Graph:
 
     def typed(self, name: str, value: str) -> str | int | float | bool:
         """
-        Turn an argument's text into what it sets: text stays text, also where it looks like a
-        number.
+        Convert an argument's text to the type that it sets: text stays text, also where it could
+        be a number.
 
         Raises ``ValueError`` for text of another kind.
         """

@@ -1,8 +1,10 @@
 """The table of the graph: arguments, nodes, what they set, and how it reaches a process."""
 
 import importlib
+import io
 import os
 import shlex
+import sys
 
 import pytest
 import yaml
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from gsc_ros import __main__ as runner
 from gsc_ros import paths
-from gsc_ros.graph import CLOCK_NODE, GRAPHS, GUARD_NODE, TOPIC, dds_environment
+from gsc_ros.graph import CLOCK_NODE, GRAPHS, GUARD_NODE, TOPIC, Node, dds_environment
 
 NASTY = ('2024', '1e3', '0x10', 'true', 'null', '', '~', '[1]', 'a: b', '# a', 'a "b" \'c\'',
          'C:\\d\\n', 'straße/ 写真', '%s $HOME', '- a', '😀')  # fmt: skip
@@ -210,3 +212,32 @@ def test_fast_dds_gets_our_profile_unless_there_is_one(monkeypatch):
     monkeypatch.setenv(names[1], '/my.xml')
     assert dds_environment() == {}
     assert runner.environment()[names[1]] == '/my.xml'
+
+
+def test_nodes_of_one_name_in_two_namespaces_are_two_processes():
+    cameras = [Node('camera', namespace=side) for side in ('front', 'rear')]
+    values = TELEOP.resolve({'namespace': '/robot/'})
+    keys = [node.key(values) for node in (*cameras, Node('encoder', name='eye'))]
+    assert keys == [('robot/front', 'camera'), ('robot/rear', 'camera'), ('robot', 'eye')]
+    for node, (namespace, name) in zip(cameras, keys, strict=False):
+        line = shlex.join(runner.command(TELEOP, node, values))
+        assert f'-r __node:={name} ' in line and f'-r __ns:=/{namespace}' in line
+    commands = {key: [sys.executable, '-c', 'print("up")'] for key in keys}
+    output = io.StringIO()
+    processes = runner.Processes(commands, output)
+    for child in processes.children.values():
+        child.wait(30)
+    processes.stop()
+    assert set(output.getvalue().splitlines()) == {
+        '[robot/front/camera] up', '[robot/rear/camera] up', '[eye] up',
+    }  # fmt: skip
+
+
+def test_old_names_of_arguments_work_with_a_warning():
+    given_, warnings = TELEOP.current({'key_every': '3', 'link': 'ideal'})
+    assert given_ == {'keyframe_interval': '3', 'link': 'ideal'}
+    assert warnings == ['argument key_every is now called keyframe_interval: use the new name']
+    assert TELEOP.current({'key_every': '3', 'keyframe_interval': '4'})[0] == {
+        'keyframe_interval': '4'
+    }
+    assert TELEOP.current({'preset': 'gsc'}) == ({'preset': 'gsc'}, [])

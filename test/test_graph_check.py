@@ -29,7 +29,7 @@ LINK = {'profile': 'ideal', 'security': False}
 def quick(monkeypatch):
     """Look more often than in the field."""
     monkeypatch.setattr(velocity_input, '_LOOK_S', 0.1)
-    monkeypatch.setattr(graph_check, '_LOOK_S', 0.3)
+    monkeypatch.setattr(graph_check, '_CHECK_S', 0.3)
     monkeypatch.setattr(graph_check, '_STILL_S', 0.6)
 
 

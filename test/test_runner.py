@@ -244,14 +244,14 @@ def test_help_lists_every_argument(capsys, words):
         assert f'  {name}:=' in said
 
 
-def test_being_told_to_stop_is_heard_and_then_left_to_others(hangup):
+def test_a_signal_sets_the_event_and_handlers_are_restored(hangup):
     hangup(signal.SIG_DFL)
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [
         signal.getsignal(number) for number in numbers
     ]  # in the background SIGINT is ignored
     for number in numbers:
-        with runner.told_to_stop() as stopping:
+        with runner.stop_on_signals() as stopping:
             assert not stopping.is_set()
             signal.raise_signal(number)
             assert stopping.wait(5)
@@ -261,7 +261,7 @@ def test_being_told_to_stop_is_heard_and_then_left_to_others(hangup):
 SIGNALLED = """
 import os, signal, threading, time
 from gsc_ros import __main__ as runner
-with runner.told_to_stop() as stopping:
+with runner.stop_on_signals() as stopping:
     signals = 'while not done: os.kill(os.getpid(), signal.SIGTERM)'
     done = []
     thread = threading.Thread(target=exec, args=(signals, globals()), daemon=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gsc_ros.__main__ import Asked, Processes
+    from gsc_ros.__main__ import Processes, StopEvent
 
 _START_S = 180.0  # for the first image, on a slow machine
 _RECORD = ('bag', 'summary.json', 'summary.md', 'frame_*.png')  # what the monitor leaves
@@ -75,7 +75,7 @@ def watch(
     processes: 'Processes',
     running: threading.Event,
     seconds: float,
-    stopping: 'threading.Event | Asked',
+    stopping: 'threading.Event | StopEvent',
 ) -> int:
     """Wait for the first image, and then for the end of the run; returns the exit code."""
     deadline = time.monotonic() + _START_S
@@ -97,7 +97,7 @@ def watch(
 
 def run(args: argparse.Namespace) -> int:
     """Run, record, and print the summary."""
-    from gsc_ros.__main__ import Processes, command, parse, told_to_stop
+    from gsc_ros.__main__ import Processes, command, parse, stop_on_signals
     from gsc_ros.graph import GRAPHS, Node
 
     graph = GRAPHS['teleop_link']
@@ -113,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
     nodes = [*graph.running(values), monitor]
     commands = {n.key(values): command(graph, n, {**values, 'output': str(output)}) for n in nodes}
     line = StatusLine()
-    with told_to_stop() as stopping:
+    with stop_on_signals() as stopping:
         processes = Processes(commands, line)  # type: ignore[arg-type]
         try:
             code = watch(processes, line.running, args.seconds, stopping)

@@ -1,9 +1,9 @@
 """
 A camera without hardware: simulator, folder of images, or video.
 
-Publishes camera/image and camera/camera_info; the simulator also camera/depth/image and
-camera/segmentation/image, the ground truth, while somebody subscribes. Takes cmd_vel, stamped or
-not.
+Publishes camera/image and camera/camera_info; the simulator also the ground truth on
+camera/depth/image and camera/segmentation/image, while these have subscribers. Takes cmd_vel,
+stamped or not.
 """
 
 if __name__ == '__main__':  # first, so that a signal finds its handler before slow imports

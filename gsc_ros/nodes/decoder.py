@@ -103,7 +103,7 @@ def label_message() -> tuple[type, str, Any]:
 
 class Decoder(lifecycle.GscNode[DecoderParameters]):
     """
-    Decodes the newest frame while somebody subscribes to what is decoded.
+    Decodes the newest frame while a decoded topic has a subscriber.
 
     The executor's thread takes messages, a worker's thread decodes. What one hands to the other is
     immutable and replaced as a whole: ``_link``, ``_key``, ``_shown``, ``values``.
@@ -238,7 +238,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         try:
             return decoder.decode(data, message.truncated, self.values.steps)
         except MissingReferenceError:
-            # The key frame may have come while nobody subscribed, or another was decoded.
+            # The key frame may have come without a subscriber, or while another was decoded.
             try:
                 if key is None or _began_anew(message, key):
                     raise

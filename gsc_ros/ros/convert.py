@@ -34,7 +34,7 @@ def to_array(message: Image) -> NDArray:
 
 def to_rgb(message: Image, levels: Levels = full_range) -> NDArray[np.uint8]:
     """
-    Return an image as uint8 (H, W, 3) RGB; ``levels`` tell black and white of more than 8 bits.
+    Return an image as uint8 (H, W, 3) RGB; ``levels``: black and white of more than 8 bits.
 
     Takes all of sensor_msgs/image_encodings.hpp that have a colour. Raises ``ValueError`` as
     :func:`to_array`, and for NaN or Inf.

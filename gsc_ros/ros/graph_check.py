@@ -9,8 +9,8 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
-_LOOK_S = 1.5
-_STILL_S = 3.0  # a clock that goes has moved within this time
+_CHECK_S = 1.5
+_STILL_S = 3.0  # a running clock has moved within this time
 _REPEAT_S = 30.0
 
 
@@ -38,14 +38,14 @@ class GraphCheck:
         self._clock_ns, self._moved_at = -1, time.monotonic()
         # Not on the node's own clock, which may be what stands still.
         self._timer = node.create_timer(
-            _LOOK_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME)
+            _CHECK_S, self._check, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         before = self._found
         try:
             found = [*self._clock(), *self._inputs(), *self._outputs()]
-        except RuntimeError as error:  # of the middleware; the next look may succeed
+        except RuntimeError as error:  # of the middleware; the next check may succeed
             self._node.get_logger().debug(f'the graph is not known: {error}')
             return
         self._found = list(dict.fromkeys(found))

@@ -68,7 +68,7 @@ class Ending:
         threading.Thread(target=self._wait, daemon=True).start()
 
     def _wait(self) -> None:
-        with contextlib.suppress(ProcessLookupError):  # who started us is dead already
+        with contextlib.suppress(ProcessLookupError):  # the parent is dead already
             select.select([self._read, *_parent()], [], [])
         self.asked.set()
         if self.executor is not None and not self.begun.is_set():
@@ -81,7 +81,7 @@ class Ending:
                 node.halt()
         # This is a daemon thread: where all goes well the process ends under it.
         time.sleep(_CLOSING_S)
-        _say(f'{self.failure}not closed after {_CLOSING_S:g} s: ended without')
+        _print(f'{self.failure}not closed after {_CLOSING_S:g} s: ended without')
         code = self.node.exit_code if self.node is not None else 0
         os._exit(os.EX_SOFTWARE if self.failure else code)
 
@@ -92,8 +92,8 @@ class Ending:
             os.write(self._write, b'.')
 
 
-def _say(text: str) -> None:
-    """Write a line to stderr, unless that would wait for who reads it."""
+def _print(text: str) -> None:
+    """Write a line to stderr, unless that would block."""
     if select.select([], [2], [], 0)[1]:
         os.write(2, f'{text}\n'.encode())
 
@@ -102,7 +102,7 @@ def _parent() -> list[int]:
     """
     Return a descriptor that is readable once the process that started the graph is dead.
 
-    Empty where nobody is named, or the system has none (Linux before 5.3); raises
+    Empty where none is named, or the system has no such descriptors (Linux before 5.3); raises
     ProcessLookupError where it is dead already.
     """
     named = os.environ.get(start.PARENT, '')
@@ -145,7 +145,7 @@ def run(make: Callable[[], Runnable], args: list[str] | None = None) -> int:
                 try:
                     step()
                 except Exception as error:  # it ends all the same, and the next step is done
-                    _say(f'{step.__name__} at the end of the process: {error!r}')
+                    _print(f'{step.__name__} at the end of the process: {error!r}')
         rclpy.try_shutdown()
         start.ignore_signals()
         signal.set_wakeup_fd(-1)

@@ -23,7 +23,7 @@ class NewestWorker(Generic[T]):
 
     An item offered while another waits replaces it and is counted in ``skipped``: nothing queues.
     ``wait_s`` returns how long work has to wait yet (s); until then items may be replaced. An
-    exception of ``work`` goes to ``failed`` and the thread lives on.
+    exception of ``work`` goes to ``failed`` and the thread goes on.
     """
 
     def __init__(

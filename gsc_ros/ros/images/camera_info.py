@@ -1,9 +1,9 @@
 """
 camera_info of the image at hand: the one of its stamp, in its own pixels, and rectification.
 
-K of a sensor_msgs/CameraInfo is that of the calibrated resolution; binning and ROI say which part
-of it an image shows. What leaves here says the same rays in the image's own pixels, with binning
-and ROI cleared: a size that is neither can then be scaled, and nobody has to know the two.
+K of a sensor_msgs/CameraInfo is that of the calibrated resolution; binning and ROI give the part
+of it that an image shows. The results here describe the same rays in the image's own pixels, with
+binning and ROI cleared, so that an image of any other size can be scaled.
 """
 
 import copy
@@ -84,7 +84,7 @@ def scaled_info(info: CameraInfo, width: int, height: int) -> CameraInfo:
 
     A pixel's ray is the one that image_geometry gives for it: K and P less the ROI's offset, over
     the binning. Where ROI and binning do not make the image's size, it is a resized image of the
-    same part; one of the calibrated size is that of the whole, whatever ROI and binning say.
+    same part; one of the calibrated size is that of the whole, whatever ROI and binning are.
     """
     out = copy.deepcopy(info)
     out.width, out.height = width, height

@@ -36,7 +36,7 @@ _BAYER = {
 for _pattern in _BAYER:
     _NAMED |= {f'bayer_{_pattern}8': (np.uint8, 1), f'bayer_{_pattern}16': (np.uint16, 1)}
 # Two pixels share their chroma. BT.601, 16 to 235, as webcams and OpenCV take it: a message does
-# not say which.
+# not name one.
 _YUV_422 = {
     'yuyv': cv2.COLOR_YUV2RGB_YUY2,
     'yuv422_yuy2': cv2.COLOR_YUV2RGB_YUY2,
@@ -108,7 +108,7 @@ def full_range(pixels: NDArray) -> tuple[float, float]:
     """
     Take the whole range of unsigned pixels, and 0 to 1 of floats (see :data:`Levels`).
 
-    Raises ``ValueError`` for signed integers, of which nobody knows what is white.
+    Raises ``ValueError`` for signed integers, which have no defined white.
     """
     if pixels.dtype.kind == 'u':
         return 0.0, float(2 ** (8 * pixels.itemsize))
@@ -232,8 +232,8 @@ def colours(pixels: NDArray, encoding: str, levels: Levels = full_range) -> NDAr
     """
     Return pixels of a packed encoding (see :func:`unpack`) as uint8 (H, W, 3) RGB.
 
-    Grey becomes grey RGB, alpha is dropped, Bayer is interpolated, ``levels`` tell what is black
-    and white in other than 8 bits. Three or four nameless channels (8UC3) are BGR by OpenCV's
+    Grey becomes grey RGB, alpha is dropped, Bayer is interpolated, ``levels``: black and
+    white in other than 8 bits. Three or four nameless channels (8UC3) are BGR by OpenCV's
     habit, floats RGB. Raises ``ValueError`` for NaN, Inf and numbers of channels without a colour.
     """
     if encoding in _YUV_422:
@@ -280,7 +280,7 @@ def decompress(data: bytes, form: str) -> tuple[NDArray, str]:
     kind = pixels.dtype.kind
     bits = 8 * pixels.itemsize
     if pixels.ndim == 2:
-        # A target says that the pattern was interpolated already.
+        # With a target the pattern was interpolated already.
         pattern = f'{source.rstrip("0123456789")}{bits}'
         if pattern in _NAMED and pattern.startswith('bayer_') and target in ('', source):
             return pixels, pattern

@@ -1,4 +1,4 @@
-"""Whether images are of now: stamps against two clocks, pixels against those before."""
+"""Whether images are current: stamps against two clocks, pixels against those before."""
 
 import time
 from collections import deque
@@ -22,25 +22,25 @@ _WINDOW_S = 60.0  # in which the promptest image shows what the others could do
 _STILL_S = 1.0  # a stamp that is repeated for less is a double
 _AHEAD_S = 1.0  # that stamps may lie in the future
 _STEP_S = 1.0  # between the clocks: one was set
-_SAMPLED = 997  # a byte of so many: two live images differ in some of them
+_SAMPLED = 997  # one byte of so many: two live images differ in some of them
 
 
 @dataclass(frozen=True)
 class FreshnessParameters(Parameters):
-    """What is of now, and what is to be done about the rest."""
+    """Parameters of the checks of stamps and pixels."""
 
     image_max_age_s: float = parameter(
         5.0,
-        'An image that is older by its stamp when it comes, or lies over 1 s in the future, is '
-        'not of now; 0: any stamp will do',
+        'Greatest age of an image by its stamp on arrival; one that is older, or over 1 s in the '
+        'future, has a bad stamp; 0: any stamp is good',
         0.0,
         1e9,
     )
     distrust_stamps: bool = parameter(
-        True, 'Of images that are not of now the ground gets no objects, classes or depth'
+        True, 'Send no objects, classes and depth of images with bad stamps'
     )
     frozen_after_s: float = parameter(
-        5.0, 'Warn, and tell the ground, when no pixel has changed for so long; 0: never', 0.0, 1e9
+        5.0, 'Warn, at the ground too, when no pixel has changed for so long; 0: never', 0.0, 1e9
     )
 
 
@@ -85,7 +85,7 @@ class Stamps:
 
 
 class Pixels:
-    """Tells for how long the bytes of images have been the same."""
+    """Measures for how long the bytes of images have been the same."""
 
     def __init__(self) -> None:
         self._before: NDArray[np.uint8] | None = None
@@ -115,15 +115,15 @@ class Arrived(NamedTuple):
 
 
 class Freshness:
-    """Holds images against a node's clock and their time of arrival, and says what is wrong."""
+    """Compares images with a node's clock and their time of arrival, and reports what is wrong."""
 
     def __init__(self, node: GscNode, troubles: Troubles) -> None:
         self._node, self._troubles = node, troubles
         self._stamps, self._pixels = Stamps(), Pixels()
-        self._not_of_now, self._unchanged_s = 0, 0.0
+        self._bad_stamps, self._unchanged_s = 0, 0.0
 
     def arrived(self, message: Image | CompressedImage) -> Arrived:
-        """Judge the stamp of an image that has just come."""
+        """Check the stamp of an image that has just come."""
         clock = self._node.get_clock()
         clock_s = 1e-9 * clock.now().nanoseconds
         simulated = isinstance(clock, ROSClock) and clock.ros_time_is_active
@@ -149,11 +149,11 @@ class Freshness:
                 f'stamps stand still for {still_s:.1f} s: the camera repeats an image, or does '
                 'not set them',
             )
-        self._not_of_now += bool(off_s or still_s)
+        self._bad_stamps += bool(off_s or still_s)
         return Arrived(message, at_s, off_s, still_s)
 
     def timing(self, image: Arrived) -> 'Timing':
-        """Say for the ground how an image lies in time; off the executor's thread."""
+        """Return the timing of an image, for the ground; off the executor's thread."""
         from gsc_ros.codec.notes import Timing
 
         values, data = self._node.values, np.frombuffer(image.message.data, np.uint8)
@@ -172,4 +172,4 @@ class Freshness:
 
     def figures(self) -> dict[str, object]:
         """Return figures, as fields of EncoderStatus."""
-        return {'images_bad_stamp': self._not_of_now, 'unchanged_s': self._unchanged_s}
+        return {'images_bad_stamp': self._bad_stamps, 'unchanged_s': self._unchanged_s}

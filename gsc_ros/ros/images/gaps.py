@@ -1,4 +1,4 @@
-"""How many images get lost between a camera and its subscriber, by what came."""
+"""How many images are lost between a camera and its subscriber, by those that arrive."""
 
 from collections import deque
 
@@ -10,16 +10,15 @@ _TOLERANCE = 0.15  # of a period, by which a regular camera's stamps may be off
 _REGULAR = 0.93  # share of the images that keep to the period
 _SINGLE = 0.08  # share of them that follow the one before at once
 _CHANGES = 4  # between lost and not lost: a camera that slows down has one
-_RESTART = 1000  # images that nobody loses at a stretch: another publisher
+_RESTART = 1000  # more missing images than this: another publisher
 
 
 class Gaps:
     """
     Counts the images that are missing between those that came.
 
-    The middleware numbers what a publisher sends, where it does; what a relay before that lost,
-    and where numbers are missing, the stamps of a regular camera show: they are whole periods
-    apart.
+    Most middlewares number what a publisher sends. Images that a relay lost before that, and those
+    of other middlewares, show in the stamps of a regular camera: these are whole periods apart.
     """
 
     def __init__(self) -> None:
@@ -59,7 +58,7 @@ def _between(stamps: np.ndarray) -> int:
         return 0
     shortest = np.quantile(steps, _SINGLE / 2)
     period = np.median(steps[steps < 1.5 * shortest])
-    for _ in range(2):  # longer steps tell it better
+    for _ in range(2):  # longer steps are more exact
         periods = np.maximum(1, np.round(steps / period))
         near = periods <= 4
         period = steps[near].sum() / periods[near].sum()
