@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from gsc_ros.codec.bitstream import PRESETS
+from gsc_ros.codec.backend import PRESETS
 from gsc_ros.link.traffic.transports import KINDS as TRANSPORTS
 from gsc_ros.paths import config_dir, prefixes
 from gsc_ros.sources import SOURCES
@@ -89,10 +89,13 @@ SOURCE = (
              'frames only, 0: as few as the scenes need', kind=int, formerly='key_every'),
 )  # fmt: skip
 LINK = (Argument('link', '', 'Link profile, see `gsc link-budget --list`'),)
-PRESET = (Argument('preset', '', 'Which streams a frame has', PRESETS),)
+PRESET = (Argument('preset', '', 'Which streams a frame has', tuple(PRESETS)),)
+DEVICE = 'device'
 NETWORKS = (
     Argument('threads', '', 'CPU threads of the networks, of encoder and decoder each', kind=int),
-)
+    Argument(DEVICE, '', 'Device of the networks: auto (a GPU if there is one), cpu, cuda or, of '
+             'several GPUs, cuda:1'),
+)  # fmt: skip
 BUDGET = (Argument('budget_bytes', '', 'Bytes of a frame on air, 40 to 2000', kind=int),)
 COMMANDS = (
     Argument('command_timeout_s', '', 'The robot is stopped when no command came for so long, s',
@@ -103,7 +106,7 @@ TRANSPORT = (
     Argument('transport', '', 'What brings datagrams to the other end', TRANSPORTS),
     Argument('local', '', 'Address to listen on, host:port or :port (udp)'),
     Argument('remote', '', 'Address of the other end; empty: where it last called from (udp)'),
-    Argument('device', '', 'Serial device, e.g. /dev/ttyUSB0 (serial)'),
+    Argument('serial_device', '', 'Serial device, e.g. /dev/ttyUSB0 (serial)'),
     Argument('baud', '', 'Its baud rate (serial)', kind=int),
     Argument('key_file', '', 'Key of the link, the same at both ends, as `gsc key` makes it'),
 )
@@ -144,15 +147,18 @@ ENCODER_NODE = Node(
             'max_rate',
             'keyframe_interval',
             'threads',
+            DEVICE,
         )
     },
 )
 # Without it nothing moves, and it stops the robot at its start.
 GUARD_NODE = Node('guard', {'stamped': 'stamped'}, always=True)
-DECODER_NODE = Node('decoder', {'threads': 'threads'})
+DECODER_NODE = Node('decoder', {'threads': 'threads', DEVICE: DEVICE})
 CLOCK_NODE = Node('clock', {'speed': 'clock_speed'}, lambda values: values['clock_speed'] != '0')
 _ROBOT = {'command_timeout_s': 'command_timeout_s', 'stamped': 'stamped'}
-_END = {'profile': 'link'} | {argument.name: argument.name for argument in TRANSPORT}
+_END = {'profile': 'link'} | {
+    argument.name.removeprefix('serial_'): argument.name for argument in TRANSPORT
+}
 
 REMAPPINGS = (
     ('camera/image', 'image_topic'),
@@ -210,7 +216,9 @@ class Graph:
         out, warnings = {}, []
         for name, value in given.items():
             new = today.get(name, name)
-            if name == 'preset' and not self._argument('preset'):
+            if name == DEVICE and self._argument('serial_device') and value.startswith('/'):
+                new = 'serial_device'  # before there were devices of the networks
+            elif name == 'preset' and not self._argument('preset'):
                 warnings.append('argument preset is not used any more: frames carry their preset')
                 continue
             if new != name:

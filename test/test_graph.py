@@ -241,3 +241,11 @@ def test_old_names_of_arguments_work_with_a_warning():
         'keyframe_interval': '4'
     }
     assert TELEOP.current({'preset': 'gsc'}) == ({'preset': 'gsc'}, [])
+    ground = GRAPHS['ground']
+    given_, warnings = ground.current({'preset': 'gsc', 'device': '/dev/ttyUSB0'})
+    assert given_ == {'serial_device': '/dev/ttyUSB0'}
+    assert len(warnings) == 2 and 'preset is not used any more' in warnings[0]
+    assert ground.current({'device': 'cuda:1'}) == ({'device': 'cuda:1'}, [])
+    values = ground.resolve({'device': 'cuda:1', 'serial_device': '/dev/ttyUSB0'})
+    found = {n.executable: ground.node_parameters(n, values)['device'] for n in ground.nodes}
+    assert found == {'link_ground': '/dev/ttyUSB0', 'decoder': 'cuda:1'}

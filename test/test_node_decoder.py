@@ -72,6 +72,31 @@ def test_one_frame_gives_all_maps_with_one_stamp(decoding, codec):
     assert np.isnan(depth[trust == 0]).all()
 
 
+class WithoutMaps:
+    """The decoder of a preset that has no maps."""
+
+    def __init__(self, decoder):
+        self._decoder = decoder
+        self.fingerprint, self.read = decoder.fingerprint, decoder.read
+
+    def render(self, frames, steps=None):
+        none = dict.fromkeys(('depth', 'segmentation', 'trust'))
+        return [replace(frame, **none) for frame in self._decoder.render(frames, steps)]
+
+
+def test_only_maps_that_the_frame_has_are_published(decoding, codec):
+    bench, node, frames, infos = decoding
+    (sequence,) = node._decoders.values()
+    sequence.decoder = WithoutMaps(sequence.decoder)
+    infos.publish(info())
+    frames.publish(coded(codec))
+    bench.wait_for_report('decoder', lambda lv, m, v: v['frames_decoded'] == '1')
+    for topic in (topics.DECODED, topics.DECODED_INFO, topics.CAPTION):
+        bench.wait(lambda topic=topic: bench.got[topic], topic)
+    assert not any(bench.got[t] for t in DECODED if t not in (topics.DECODED, topics.DECODED_INFO))
+    assert bench.report('decoder')[2]['preset'] == 'gsc'
+
+
 def test_malformed_frames_are_counted_and_the_decoder_lives(decoding, codec):
     bench, _, frames, infos = decoding
     infos.publish(info())

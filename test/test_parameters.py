@@ -8,6 +8,7 @@ import yaml
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
+from gsc_ros.nodes.decoder import Decoder
 from gsc_ros.nodes.encoder import Encoder
 from gsc_ros.paths import config_dir
 from gsc_ros.ros.parameters import ParameterError, check, parameter
@@ -84,6 +85,20 @@ def make(ros):
 )
 def test_a_bad_parameter_stops_configure(make, values):
     assert make(**values).trigger_configure() == TransitionCallbackReturn.FAILURE
+
+
+@pytest.mark.parametrize('kind', [Encoder, Decoder])
+def test_a_device_that_is_not_there_stops_configure_and_those_that_are_are_named(ros, kind, capfd):
+    values = {'autostart': False, 'weights': 'random', 'device': 'cuda:99'}
+    overrides = [Parameter(key, value=value) for key, value in values.items()]
+    node = kind(context=ros, parameter_overrides=overrides)
+    try:
+        assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
+        text = capfd.readouterr().err
+        assert "'cuda:99'" in text and 'this machine has cpu' in text
+    finally:
+        node.close()
+        node.destroy_node()
 
 
 def test_parameters_change_at_run_time_within_their_range(make):

@@ -22,7 +22,8 @@ from rclpy.publisher import Publisher
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Empty, Header, String
 
-from gsc_ros.codec.bitstream import PRESETS, MissingReferenceError, read_header
+from gsc_ros.codec.backend import PRESETS, load_decoder
+from gsc_ros.codec.bitstream import MissingReferenceError, read_header
 from gsc_ros.labels import LABELS, UNLABELLED, colourise
 from gsc_ros.msg import DecoderStatus, LinkStatus, SemanticFrame
 from gsc_ros.ros import convert, lifecycle, topics
@@ -35,6 +36,7 @@ from gsc_ros.ros.worker import NewestWorker
 if TYPE_CHECKING:  # torch is imported when the node is configured
     from gsc_ros.codec import DecodedFrame, SequenceDecoder
 
+_DEFAULT_PRESET = next(iter(PRESETS))
 _AHEAD_S = 1.0  # that images may lie in the future
 _ENCODINGS = {
     topics.DECODED: 'rgb8',
@@ -116,8 +118,11 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
 
     def setup(self) -> None:
         """Load the codec."""
+        from gsc_ros.codec.device import resolve
+
+        self._device = str(resolve(self.values.device))
         self._decoders: dict[str, SequenceDecoder] = {}
-        self._decoder(PRESETS[0])  # so that a mistake shows now
+        self._decoder(_DEFAULT_PRESET)  # so that a mistake shows now
         self._images: dict[str, Publisher] = {
             topic: self.create_publisher(Image, topic, topics.IMAGES) for topic in _ENCODINGS
         }
@@ -203,11 +208,11 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
 
     def _decoder(self, preset: str) -> 'SequenceDecoder':
         """Return the decoder of a preset; it is loaded for its first frame."""
-        from gsc_ros.codec import FrameDecoder, SequenceDecoder
+        from gsc_ros.codec import SequenceDecoder
 
         if preset not in self._decoders:
             v = self.values
-            decoder = FrameDecoder.load(preset, v.weights or None, v.threads)
+            decoder = load_decoder(preset, v.weights or None, v.threads, self._device)
             self._decoders[preset] = SequenceDecoder(decoder)
         return self._decoders[preset]
 
@@ -280,7 +285,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         """Return the state; its values are the fields of DecoderStatus."""
         now, shown = time.monotonic(), self._shown
         level, message = self._level(now)
-        decoder = self._decoders[PRESETS[0]].decoder
+        decoder = self._decoders[_DEFAULT_PRESET].decoder
         unchanged_s = shown.unchanged_s if shown else 0.0
         age_s = float('nan')
         if shown is not None:
@@ -290,7 +295,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
             message,
             {
                 'preset': shown.preset if shown else '',
-                'device': 'cpu',
+                'device': self._device,
                 'model_fingerprint': decoder.fingerprint,
                 'steps': self.values.steps,
                 **self._counts,

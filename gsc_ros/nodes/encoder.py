@@ -20,7 +20,8 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Empty
 
-from gsc_ros.codec.bitstream import MIN_BUDGET, PRESETS
+from gsc_ros.codec.backend import PRESETS, load_encoder
+from gsc_ros.codec.bitstream import MIN_BUDGET
 from gsc_ros.link.traffic.frame_scheduler import FrameScheduler, LinkCapacity, frame_budget
 from gsc_ros.msg import EncoderStatus, LinkStatus, SemanticFrame
 from gsc_ros.region import WHOLE, Region
@@ -44,7 +45,9 @@ _FORGET = 0.9  # of a slow image at each one after it
 class EncoderParameters(CameraInputParameters, FreshnessParameters, NetworkParameters):
     """Parameters of the encoder."""
 
-    preset: str = parameter('gsc', 'Which streams a frame has', choices=PRESETS, read_only=True)
+    preset: str = parameter(
+        'gsc', 'Which streams a frame has', choices=tuple(PRESETS), read_only=True
+    )
     budget_bytes: int = parameter(300, 'Bytes of a frame on air, never exceeded', 40, 2000)
     keyframe_interval: int = parameter(
         1,
@@ -86,13 +89,15 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
 
     def setup(self) -> None:
         """Load the codec."""
-        from gsc_ros.codec import FrameEncoder, SequenceEncoder
+        from gsc_ros.codec import SequenceEncoder
+        from gsc_ros.codec.device import resolve
 
         v = self.values
-        encoder = FrameEncoder.load(v.preset, v.weights or None, v.threads)
+        device = str(resolve(v.device))
+        encoder = load_encoder(v.preset, v.weights or None, v.threads, device)
         self._model = {
             'preset': v.preset,
-            'device': 'cpu',
+            'device': device,
             'model_fingerprint': encoder.fingerprint,
         }
         # Delta frames refer to the last key frame: a lost delta frame harms no other.
@@ -127,8 +132,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         self._scheduler, self._scheduled_at = FrameScheduler(), -np.inf
         self._freshness = Freshness(self, self._troubles)
         # The last key frame may not have been sent, or not to this ground.
-        self._keyframe = threading.Event()
-        self._keyframe.set()
+        self._encoder.force_keyframe()
         self._stopping = threading.Event()
         self._worker = NewestWorker(self._encode, self._drops.note, self._wait_s)
         self.add_cleanup(self._worker.close)  # the frame at work is finished
@@ -153,7 +157,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
 
     def _on_keyframe_request(self, _message: Empty) -> None:
         self._counts['keyframes_requested'] += 1
-        self._keyframe.set()
+        self._encoder.force_keyframe()  # from any thread
 
     def _on_region(self, message: RegionOfInterest) -> None:
         self._region = Received(message, self._clock_s())
@@ -247,9 +251,6 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         self._budget_bytes = budget_bytes
 
     def _code(self, image: Arrived, taken: Taken, budget_bytes: int, now: float) -> 'EncodedFrame':
-        if self._keyframe.is_set():
-            self._keyframe.clear()
-            self._encoder.force_keyframe()
         self._encoder.key_every = self.values.keyframe_interval
         height, width = taken.rgb.shape[:2]
         frame = self._encoder.encode(

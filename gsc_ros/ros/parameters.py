@@ -76,6 +76,12 @@ class Parameters(Schema):
 class NetworkParameters(Parameters):
     """Parameters of nodes that load the networks."""
 
+    device: str = parameter(
+        'auto',
+        'Device of the networks: auto (a GPU if there is one), cpu, cuda or, of several GPUs, '
+        'cuda:1',
+        read_only=True,
+    )
     threads: int = parameter(1, 'CPU threads of the networks', 1, 64, read_only=True)
     weights: str = parameter(
         '',
