@@ -133,6 +133,7 @@ def _post(scene: Scene, rng: np.random.Generator, x: float, y: float) -> None:
 
 
 def _materials(scene: Scene, rng: np.random.Generator) -> int:
+    """Add the materials; returns how many looks of houses there are."""
     grey = rng.uniform(0.24, 0.34)
     scene.material(
         'asphalt', mottled(rng, (grey, grey, grey * 1.03), 0.07, (8, 64, 128)), repeat=(60, 2)
@@ -161,6 +162,104 @@ def _materials(scene: Scene, rng: np.random.Generator) -> int:
     return houses
 
 
+def _ground(scene: Scene, half: float) -> None:
+    """Add the grass, the road and its middle line."""
+    scene.geom('terrain', 'plane', (half + 100, half + 100, 1), (0, 0, -0.12), material='grass')
+    scene.geom('road', 'box', (half, LANE, 0.05), (0, 0, -0.05), material='asphalt')
+    for x in np.arange(-half, half, 8.0):
+        scene.geom('road', 'box', (1.6, 0.07, 0.004), (x, 0, 0.003), colour=(0.86, 0.86, 0.84))
+
+
+def _pavement(scene: Scene, half: float, side: int) -> None:
+    """Add the line and the pavement at one side of the road."""
+    line = side * (LANE - 0.25)
+    scene.geom('road', 'box', (half, 0.06, 0.004), (0, line, 0.003), colour=(0.8, 0.8, 0.78))
+    middle = side * (LANE + PAVEMENT / 2)
+    scene.geom('sidewalk', 'box', (half, PAVEMENT / 2, 0.09), (0, middle, 0.0), material='paving')
+
+
+def _houses(scene: Scene, rng: np.random.Generator, half: float, side: int, looks: int) -> None:
+    """Add the houses at one side, of so many looks, with fences and walls between some."""
+    x = -half
+    while x < half:
+        wide, deep, high = rng.uniform(5, 10), rng.uniform(4, 7), rng.uniform(2.5, 8.5)
+        gap = rng.uniform(0.3, 9) if rng.random() < 0.45 else 0.0
+        front = side * (LANE + PAVEMENT + rng.uniform(0.5, 4) + deep)
+        scene.geom(
+            'building',
+            'box',
+            (wide, deep, high),
+            (x + wide, front, high),
+            material=f'house{rng.integers(looks)}',
+        )
+        if gap > 2:
+            where = side * (LANE + PAVEMENT + 0.6)
+            kind = 'fence' if rng.random() < 0.5 else 'wall'
+            tone = (0.35, 0.27, 0.2) if kind == 'fence' else (0.6, 0.58, 0.54)
+            scene.geom(
+                kind,
+                'box',
+                (gap / 2, 0.08, rng.uniform(0.5, 0.9)),
+                (x + 2 * wide + gap / 2, where, 0.5),
+                colour=tone,
+            )
+        x += 2 * wide + gap
+
+
+def _parked_cars(scene: Scene, rng: np.random.Generator, half: float, side: int) -> None:
+    """Add cars that stand half on the kerb and leave the lane free."""
+    for i, x in enumerate(np.arange(-half + rng.uniform(0, 30), half, rng.uniform(16, 30))):
+        if rng.random() < 0.6:
+            name = f'parked{side}_{i}'
+            _car(scene, rng, name)
+            y = side * (LANE + 0.35)
+            end = (x + side * -0.01, y)
+            scene.movers.append(Mover(name, (x, y), end, 0.0, 0.0))
+            scene.obstacles += [(x - 1.2, y, 1.0), (x, y, 1.0), (x + 1.2, y, 1.0)]
+
+
+def _walkers(scene: Scene, rng: np.random.Generator, half: float, side: int) -> None:
+    """Add people who walk along the pavement of one side."""
+    for i in range(rng.integers(4, 9)):
+        name = f'walker{side}_{i}'
+        _person(scene, rng, name)
+        y = side * (LANE + rng.uniform(0.8, PAVEMENT - 0.9))
+        x = rng.uniform(-half * 0.8, half * 0.8)
+        end, speed, start = (x + rng.uniform(8, 25), y), rng.uniform(0.8, 1.6), rng.uniform(0, 30)
+        scene.movers.append(Mover(name, (x, y), end, speed, start))
+
+
+def _side(scene: Scene, rng: np.random.Generator, half: float, side: int, looks: int) -> None:
+    """Add all that stands and walks at one side of the road, -1 or 1."""
+    _pavement(scene, half, side)
+    _houses(scene, rng, half, side, looks)
+    for x in np.arange(-half + rng.uniform(0, 10), half, rng.uniform(11, 17)):
+        if rng.random() < 0.75:
+            _tree(scene, rng, x + rng.uniform(-2, 2), side * (LANE + PAVEMENT - 0.4))
+    for x in np.arange(-half + rng.uniform(0, 20), half, rng.uniform(18, 28)):
+        _post(scene, rng, x, side * (LANE + 0.35))
+    _parked_cars(scene, rng, half, side)
+    _walkers(scene, rng, half, side)
+
+
+def _traffic(scene: Scene, rng: np.random.Generator, half: float) -> None:
+    """Add cars that come along the other lane, and people who cross."""
+    for i in range(rng.integers(2, 5)):
+        name = f'driven{i}'
+        _car(scene, rng, name)
+        y = LANE / 2
+        scene.movers.append(
+            Mover(name, (half * 0.9, y), (-half * 0.9, y), rng.uniform(5, 9), rng.uniform(0, 250))
+        )
+    for i in range(rng.integers(0, 3)):
+        name = f'crossing{i}'
+        _person(scene, rng, name)
+        x = rng.uniform(-half * 0.7, half * 0.7)
+        scene.movers.append(
+            Mover(name, (x, -LANE - 1), (x, LANE + 1), rng.uniform(0.7, 1.3), rng.uniform(0, 9))
+        )
+
+
 def build(seed: int) -> Scene:
     """Build the street of a seed."""
     rng = np.random.default_rng(seed)
@@ -172,90 +271,12 @@ def build(seed: int) -> Scene:
         sun=(rng.uniform(-0.6, 0.6), rng.uniform(-0.7, 0.7), -1.0),
         brightness=rng.uniform(0.75, 1.0),
     )
-    houses = _materials(scene, rng)
+    looks = _materials(scene, rng)
     half = LENGTH / 2 + 60
-    scene.geom('terrain', 'plane', (half + 100, half + 100, 1), (0, 0, -0.12), material='grass')
-    scene.geom('road', 'box', (half, LANE, 0.05), (0, 0, -0.05), material='asphalt')
-    for x in np.arange(-half, half, 8.0):
-        scene.geom('road', 'box', (1.6, 0.07, 0.004), (x, 0, 0.003), colour=(0.86, 0.86, 0.84))
+    _ground(scene, half)
     for side in (-1, 1):
-        scene.geom(
-            'road',
-            'box',
-            (half, 0.06, 0.004),
-            (0, side * (LANE - 0.25), 0.003),
-            colour=(0.8, 0.8, 0.78),
-        )
-        middle = side * (LANE + PAVEMENT / 2)
-        scene.geom(
-            'sidewalk', 'box', (half, PAVEMENT / 2, 0.09), (0, middle, 0.0), material='paving'
-        )
-        x = -half
-        while x < half:
-            wide, deep, high = rng.uniform(5, 10), rng.uniform(4, 7), rng.uniform(2.5, 8.5)
-            gap = rng.uniform(0.3, 9) if rng.random() < 0.45 else 0.0
-            front = side * (LANE + PAVEMENT + rng.uniform(0.5, 4) + deep)
-            scene.geom(
-                'building',
-                'box',
-                (wide, deep, high),
-                (x + wide, front, high),
-                material=f'house{rng.integers(houses)}',
-            )
-            if gap > 2:
-                where = side * (LANE + PAVEMENT + 0.6)
-                kind = 'fence' if rng.random() < 0.5 else 'wall'
-                tone = (0.35, 0.27, 0.2) if kind == 'fence' else (0.6, 0.58, 0.54)
-                scene.geom(
-                    kind,
-                    'box',
-                    (gap / 2, 0.08, rng.uniform(0.5, 0.9)),
-                    (x + 2 * wide + gap / 2, where, 0.5),
-                    colour=tone,
-                )
-            x += 2 * wide + gap
-        for x in np.arange(-half + rng.uniform(0, 10), half, rng.uniform(11, 17)):
-            if rng.random() < 0.75:
-                _tree(scene, rng, x + rng.uniform(-2, 2), side * (LANE + PAVEMENT - 0.4))
-        for x in np.arange(-half + rng.uniform(0, 20), half, rng.uniform(18, 28)):
-            _post(scene, rng, x, side * (LANE + 0.35))
-        # Parked cars stand half on the kerb and leave the lane free.
-        for i, x in enumerate(np.arange(-half + rng.uniform(0, 30), half, rng.uniform(16, 30))):
-            if rng.random() < 0.6:
-                name = f'parked{side}_{i}'
-                _car(scene, rng, name)
-                y = side * (LANE + 0.35)
-                end = (x + side * -0.01, y)
-                scene.movers.append(Mover(name, (x, y), end, 0.0, 0.0))
-                scene.obstacles += [(x - 1.2, y, 1.0), (x, y, 1.0), (x + 1.2, y, 1.0)]
-        for i in range(rng.integers(4, 9)):
-            name = f'walker{side}_{i}'
-            _person(scene, rng, name)
-            y = side * (LANE + rng.uniform(0.8, PAVEMENT - 0.9))
-            x = rng.uniform(-half * 0.8, half * 0.8)
-            scene.movers.append(
-                Mover(
-                    name,
-                    (x, y),
-                    (x + rng.uniform(8, 25), y),
-                    rng.uniform(0.8, 1.6),
-                    rng.uniform(0, 30),
-                )
-            )
-    for i in range(rng.integers(2, 5)):
-        name = f'driven{i}'
-        _car(scene, rng, name)
-        y = LANE / 2
-        scene.movers.append(
-            Mover(name, (half * 0.9, y), (-half * 0.9, y), rng.uniform(5, 9), rng.uniform(0, 250))
-        )
-    for i in range(rng.integers(0, 3)):  # people who cross
-        name = f'crossing{i}'
-        _person(scene, rng, name)
-        x = rng.uniform(-half * 0.7, half * 0.7)
-        scene.movers.append(
-            Mover(name, (x, -LANE - 1), (x, LANE + 1), rng.uniform(0.7, 1.3), rng.uniform(0, 9))
-        )
+        _side(scene, rng, half, side, looks)
+    _traffic(scene, rng, half)
     return scene
 
 

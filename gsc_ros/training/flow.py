@@ -19,8 +19,8 @@ from gsc_ros.training.tokens import SIZE, Batch, BatchSampler
 
 def captions(batch: Batch) -> Tensor:
     """Describe what the robot saw of each image: int64 (N, K, fields)."""
-    metres = log_to_depth(batch.seen_depth)[:, 0].cpu().numpy().astype(np.float32)
-    classes = batch.seen_classes.cpu().numpy().astype(np.uint8)
+    metres = log_to_depth(batch.predicted_depth)[:, 0].cpu().numpy().astype(np.float32)
+    classes = batch.predicted_classes.cpu().numpy().astype(np.uint8)
     pairs = zip(classes, metres, strict=True)
     return torch.from_numpy(np.stack([token_ids(describe(c, d)) for c, d in pairs])).long()
 
@@ -54,14 +54,14 @@ def train(
     model: nn.Module = channels_last(net).train().to(settings.torch_device)
 
     def step() -> dict[str, Tensor]:
-        seen = sampler.sample()
+        sampled = sampler.sample()
         with torch.no_grad():
-            z = sampler.autoencoder.encoder(seen.x)
+            z = sampler.autoencoder.encoder(sampled.x)
             tokens = tokenizer.analyse(z)
-            given = tokenizer.predictor(tokens, *sampler.received(seen, tokens))
+            given = tokenizer.predictor(tokens, *sampler.received(sampled, tokens))
             true = z / tokenizer.latent_std
             start = given.latent + START_NOISE * torch.randn_like(true)
-        words = captions(seen).to(settings.torch_device)
+        words = captions(sampled).to(settings.torch_device)
         lost = torch.rand(len(words), 1, 1, device=words.device) < 0.1
         words = words.masked_fill(lost, 0)  # a lost caption reads as no words
         # Uniform times, and often the start, which every sampling passes with its largest step.
@@ -73,7 +73,7 @@ def train(
         error = (velocity - (start - true)).square().mean()
         drawn = (x - at * velocity) * tokenizer.latent_std
         made = sampler.autoencoder.decoder(drawn, given.features, given.maps).float()
-        look = image_losses(made, seen.x, judges)
+        look = image_losses(made, sampled.x, judges)
         return {
             'velocity': error,
             'l1': look['l1'],

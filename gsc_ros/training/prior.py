@@ -222,6 +222,58 @@ def analyse(
     return symbols, before
 
 
+class Pairs:
+    """
+    Draws frames, each with what a receiver may have of a reference, or None of a key frame.
+
+    ``symbols``, ``before``: of :func:`analyse`.
+    """
+
+    def __init__(
+        self,
+        symbols: list[FrameSymbols],
+        before: list[int | None],
+        rng: np.random.Generator,
+    ) -> None:
+        self._symbols, self._before, self._rng = symbols, before, rng
+        self._later = [i for i, b in enumerate(before) if b is not None]
+
+    def draw(self) -> tuple[FrameSymbols, FrameSymbols | None]:
+        """Draw a key frame, a frame without change, or one up to three after its reference."""
+        rng, kind = self._rng, self._rng.random()
+        if kind < 0.5:
+            return self._symbols[rng.integers(len(self._symbols))], None
+        if kind < 0.65 or not self._later:
+            same = self._symbols[rng.integers(len(self._symbols))]
+            return same, forget(same, rng)
+        now = reference = self._later[rng.integers(len(self._later))]
+        for _ in range(int(rng.integers(1, 4))):
+            before = self._before[reference]
+            reference = reference if before is None else before
+        return self._symbols[now], forget(self._symbols[reference], rng)
+
+
+def _start(weights: Path) -> nn.ModuleDict:
+    """Make the networks of all planes, from a prior among the weights if there is one."""
+    nets = nn.ModuleDict({plane.name: PlaneNet(plane) for plane in PLANES})
+    if (weights / WEIGHTS).is_file():
+        Prior.load(weights / WEIGHTS)  # raises what is wrong with it
+        known = load_file(weights / WEIGHTS)
+        for net in nets.values():
+            net.begin(known)  # type: ignore[operator]
+    return nets
+
+
+def _count_words(
+    symbols: list[FrameSymbols], before: list[int | None]
+) -> dict[str, NDArray[np.int16]]:
+    """Make the tables of captions: of key frames, and of frames with the one before."""
+    captions = [s.caption or Caption() for s in symbols]
+    pairs: list[tuple[Caption, Caption | None]] = [(caption, None) for caption in captions]
+    pairs += [(captions[i], captions[b]) for i, b in enumerate(before) if b is not None]
+    return {f'caption.{field}': table for field, table in words.count(pairs).items()}
+
+
 def train(
     data: Path,
     settings: loop.Settings,
@@ -239,28 +291,10 @@ def train(
         torch.set_num_threads(settings.threads)
     symbols, before = analyse(data, weights, simulated)
     rng = np.random.default_rng(seed)
-    films = [i for i, b in enumerate(before) if b is not None]
-    nets = nn.ModuleDict({plane.name: PlaneNet(plane) for plane in PLANES})
-    if (weights / WEIGHTS).is_file():
-        Prior.load(weights / WEIGHTS)  # or say what is wrong with it
-        known = load_file(weights / WEIGHTS)
-        for net in nets.values():
-            net.begin(known)  # type: ignore[operator]
-
-    def draw() -> tuple[FrameSymbols, FrameSymbols | None]:
-        kind = rng.random()
-        if kind < 0.5:
-            return symbols[rng.integers(len(symbols))], None
-        if kind < 0.65 or not films:  # nothing moves
-            still = symbols[rng.integers(len(symbols))]
-            return still, forget(still, rng)
-        now = then = films[rng.integers(len(films))]
-        for _ in range(int(rng.integers(1, 4))):
-            then = before[then] if before[then] is not None else then  # type: ignore[assignment]
-        return symbols[now], forget(symbols[then], rng)
+    frames, nets = Pairs(symbols, before, rng), _start(weights)
 
     def step() -> dict[str, Tensor]:
-        pairs = [draw() for _ in range(batch)]
+        pairs = [frames.draw() for _ in range(batch)]
         losses: dict[str, Tensor] = {}
         total = torch.zeros(())
         for plane in PLANES:
@@ -274,15 +308,10 @@ def train(
         return losses | {'loss': total}
 
     # Its sums must be exact, and it is small: single precision on the CPU.
-    plain = replace(settings, device='cpu', bfloat16=False)
-    state = loop.run(nets, step, plain)
-    nets.load_state_dict(state)
+    nets.load_state_dict(loop.run(nets, step, replace(settings, device='cpu', bfloat16=False)))
     whole: dict[str, NDArray[np.int16]] = {}
     for net in nets.values():
         whole |= net.integers()  # type: ignore[operator]
-    captions = [s.caption or Caption() for s in symbols]
-    pairs: list[tuple[Caption, Caption | None]] = [(caption, None) for caption in captions]
-    pairs += [(captions[i], captions[b]) for i, b in enumerate(before) if b is not None]
-    whole |= {f'caption.{field}': table for field, table in words.count(pairs).items()}
+    whole |= _count_words(symbols, before)
     Prior.of_weights(whole)  # the sums must be exact
     return save(settings.output / WEIGHTS, whole)

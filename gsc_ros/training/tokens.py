@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,8 +53,8 @@ class Batch:
     depth: Tensor
     layout: Tensor  # int64 (N, H/16, W/16)
     coarse_depth: Tensor  # int64 (N, H/64, W/64)
-    seen_classes: Tensor  # the robot's own class map, int64 (N, H/8, W/8)
-    seen_depth: Tensor  # its own log depth, (N, 1, H/8, W/8)
+    predicted_classes: Tensor  # the robot's own class map, int64 (N, H/8, W/8)
+    predicted_depth: Tensor  # its own log depth, (N, 1, H/8, W/8)
     labelled: int
 
 
@@ -94,11 +95,11 @@ class BatchSampler:
         chosen = rng.choice(self.labelled, labelled) if labelled else self.all[:0]
         others = rng.choice(self.all, self.batch - labelled)
         x, labels, depth = self.crops.cut([*chosen, *others])
-        logits, seen_depth = self.perception(x)
-        classes, seen_depth = logits.argmax(1), seen_depth.float()
+        logits, predicted_depth = self.perception(x)
+        classes, predicted_depth = logits.argmax(1), predicted_depth.float()
         layout = fine_of(classes)
-        coarse_depth = coarse_depth_of(log_to_depth(seen_depth)[:, 0], classes).long()
-        return Batch(x, labels, depth, layout, coarse_depth, classes, seen_depth, labelled)
+        coarse_depth = coarse_depth_of(log_to_depth(predicted_depth)[:, 0], classes).long()
+        return Batch(x, labels, depth, layout, coarse_depth, classes, predicted_depth, labelled)
 
     def received(self, batch: Batch, tokens: list[Tensor]) -> tuple[list[Tensor], Tensor, Tensor]:
         """
@@ -136,17 +137,56 @@ def measured_latent_std(sampler: BatchSampler, batches: int = 8) -> Tensor:
     return torch.cat([z.transpose(0, 1).flatten(1) for z in latents], 1).std(1).view(1, -1, 1, 1)
 
 
-def seen_losses(out: Synthesis, batch: Batch, weight: Tensor) -> dict[str, Tensor]:
+def head_losses(out: Synthesis, batch: Batch, weight: Tensor) -> dict[str, Tensor]:
     """Compute the heads' losses: against labels, and against what the robot itself saw."""
     logits, depth = out.segmentation.float(), out.depth.float()
     labelled = task_losses(logits, depth, batch.labels, batch.depth, weight)
-    same = functional.cross_entropy(logits, batch.seen_classes, weight)
-    near = (depth - batch.seen_depth).abs().mean()
+    same = functional.cross_entropy(logits, batch.predicted_classes, weight)
+    near = (depth - batch.predicted_depth).abs().mean()
     return {
         'segmentation': same,
         'depth': near,
         'loss': 0.5 * labelled['loss'] + same + 30 * near,
     }
+
+
+def image_gradient(
+    drawn: Tensor, batch: Batch, sampler: BatchSampler, judges: Any, weight: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """
+    Return the gradient of the critics' losses by drawn images (N, 3, H, W), and the losses.
+
+    The gradient of the critics of classes and depth is clipped to a share of the likeness's, so
+    that it does not drown that. ``weight``: of the classes.
+    """
+    shown = drawn.detach().requires_grad_()
+    losses = image_losses(shown, batch.x, judges)
+    (likeness,) = torch.autograd.grad(losses.pop('loss'), shown)
+    gradient, first = likeness, 0
+    for name, share in ASKED.items():
+        asked = slice(first, min(first + sampler.some(share), batch.labelled))
+        first = asked.stop
+        if asked.start < asked.stop:
+            pair = shown[asked], batch.x[asked]
+            losses[name] = (
+                class_loss(*pair, judges, weight)
+                if name == 'classes'
+                else depth_loss(*pair, judges)
+            )
+            part = (asked.stop - asked.start) / sampler.batch
+            (pull,) = torch.autograd.grad(part * losses[name], shown)
+            gradient = gradient + clip_norm_per_sample(pull, PULL[name] * likeness)
+    return gradient, losses
+
+
+def _start(weights: Path, sampler: BatchSampler) -> Tokenizer:
+    """Load the tokenizer among the weights, or make one for the sampler's latents."""
+    tokenizer = Tokenizer()
+    if (weights / 'tokenizer.safetensors').is_file():
+        tokenizer.load_state_dict(load(weights / 'tokenizer.safetensors')[0])
+    else:
+        tokenizer.latent_std.copy_(measured_latent_std(sampler).cpu())
+    return tokenizer
 
 
 def train(
@@ -164,18 +204,14 @@ def train(
 
     ``weights`` holds the perception and autoencoder stages' files; a tokenizer among them is where
     the training starts. ``receiver_only``: the predictor and the decoder alone are trained, so
-    that tokens stay what they are, and a prior for them stays true.
+    that tokens stay what they are, and a prior for them stays valid.
     """
     torch.manual_seed(seed)
     samples = corpus.load(data, simulated=simulated)
     sampler = BatchSampler(weights, samples, SIZE, batch, seed, settings.torch_device)
     judges = critics.load(critics_file)
     weight = class_weights().to(settings.torch_device)
-    tokenizer = Tokenizer()
-    if (weights / 'tokenizer.safetensors').is_file():
-        tokenizer.load_state_dict(load(weights / 'tokenizer.safetensors')[0])
-    else:
-        tokenizer.latent_std.copy_(measured_latent_std(sampler).cpu())
+    tokenizer = _start(weights, sampler)
     model = nn.ModuleDict({'tokenizer': tokenizer, 'autoencoder': sampler.autoencoder})
     channels_last(model).train().requires_grad_(True).to(settings.torch_device)
     if receiver_only:
@@ -183,39 +219,20 @@ def train(
         tokenizer.analysis.requires_grad_(False)
 
     def step() -> dict[str, Tensor]:
-        seen = sampler.sample()
-        z = sampler.autoencoder.encoder(seen.x) / tokenizer.latent_std
+        sampled = sampler.sample()
+        z = sampler.autoencoder.encoder(sampled.x) / tokenizer.latent_std
         plain, tokens = tokenizer.analysis.levels(z)
-        beyond = sum((x.abs() - REACH).relu().square().mean() for x in plain)
-        out = tokenizer.predictor(tokens, *sampler.received(seen, tokens))
+        beyond = torch.stack([(x.abs() - REACH).relu().square().mean() for x in plain]).sum()
+        out = tokenizer.predictor(tokens, *sampler.received(sampled, tokens))
         error = (out.latent.float() - z.detach()).square().mean()
         whole = torch.rand(len(z), 1, 1, 1, device=z.device) < WHOLE
         latent = torch.where(whole, z, out.latent) * tokenizer.latent_std
         made = sampler.autoencoder.decoder(latent, out.features, out.maps).float()
-        heads = seen_losses(out, seen, weight)
-        # The judges look at a copy, so that their gradients can be weighed before they go on.
-        shown = made.detach().requires_grad_()
-        image = image_losses(shown, seen.x, judges)
-        (gradient,) = torch.autograd.grad(image.pop('loss'), shown)
-        losses = {'latent': error, **image, 'heads': heads['loss'], 'beyond': beyond}
-        likeness, first = gradient, 0
-        for name, share in ASKED.items():
-            asked = slice(first, min(first + sampler.some(share), seen.labelled))
-            first = asked.stop
-            if asked.start < asked.stop:
-                pair = shown[asked], seen.x[asked]
-                losses[name] = (
-                    class_loss(*pair, judges, weight)
-                    if name == 'classes'
-                    else depth_loss(*pair, judges)
-                )
-                part = (asked.stop - asked.start) / sampler.batch
-                (pull,) = torch.autograd.grad(part * losses[name], shown)
-                gradient = gradient + clip_norm_per_sample(pull, PULL[name] * likeness)
-        losses['loss'] = (
-            (made * gradient).sum() + 0.1 * (error + losses['beyond']) + 0.25 * heads['loss']
-        )
-        return losses
+        heads = head_losses(out, sampled, weight)['loss']
+        gradient, losses = image_gradient(made, sampled, sampler, judges, weight)
+        # The product's gradient by the weights is that of the critics' losses.
+        loss = (made * gradient).sum() + 0.1 * (error + beyond) + 0.25 * heads
+        return {**losses, 'latent': error, 'heads': heads, 'beyond': beyond, 'loss': loss}
 
     state = loop.run(model, step, settings)
     for name, net in (('autoencoder', sampler.autoencoder), ('tokenizer', tokenizer)):
