@@ -11,7 +11,7 @@ from gsc_ros.models.flow import START_NOISE, FlowNet
 from gsc_ros.models.layers import channels_last
 from gsc_ros.models.perception import log_to_depth
 from gsc_ros.models.tokenizer import Tokenizer
-from gsc_ros.models.weights import frozen, load, save
+from gsc_ros.models.weights import restore, save
 from gsc_ros.training import corpus, critics, loop
 from gsc_ros.training.critics import image_losses
 from gsc_ros.training.tokens import SIZE, Batch, BatchSampler
@@ -44,14 +44,12 @@ def train(
     samples = corpus.load(data, simulated=simulated)
     sampler = BatchSampler(weights, samples, SIZE, batch, seed, settings.torch_device)
     judges = critics.load(critics_file)
-    state, config = load(weights / 'tokenizer.safetensors')
-    tokenizer = Tokenizer(**config)
-    tokenizer.load_state_dict(state)
-    frozen(tokenizer).to(settings.torch_device)
-    net = FlowNet(VOCABULARY, guidance=config['widths'][0])
+    tokenizer = restore(Tokenizer, weights / 'tokenizer.safetensors').to(settings.torch_device)
     if (weights / 'flow.safetensors').is_file():
-        net.load_state_dict(load(weights / 'flow.safetensors')[0])
-    model: nn.Module = channels_last(net).train().to(settings.torch_device)
+        net = restore(FlowNet, weights / 'flow.safetensors')
+    else:
+        net = FlowNet(VOCABULARY, guidance=tokenizer.config['widths'][0])
+    model: nn.Module = channels_last(net).train().requires_grad_(True).to(settings.torch_device)
 
     def step() -> dict[str, Tensor]:
         sampled = sampler.sample()

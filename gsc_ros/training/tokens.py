@@ -15,7 +15,7 @@ from gsc_ros.models.autoencoder import Autoencoder
 from gsc_ros.models.layers import channels_last, folded
 from gsc_ros.models.perception import PerceptionNet, log_to_depth
 from gsc_ros.models.tokenizer import UNKNOWN_CLASS, UNKNOWN_DEPTH, Synthesis, Tokenizer
-from gsc_ros.models.weights import frozen, load, save
+from gsc_ros.models.weights import restore, save
 from gsc_ros.training import corpus, critics, loop
 from gsc_ros.training.critics import class_loss, clip_norm_per_sample, depth_loss, image_losses
 from gsc_ros.training.crops import Crops
@@ -70,14 +70,10 @@ class BatchSampler:
         seed: int,
         device: torch.device,
     ) -> None:
-        state, config = load(weights / 'perception.safetensors')
-        self.perception = PerceptionNet(**config)
-        self.perception.load_state_dict(state)
-        folded(frozen(self.perception)).to(device)
-        state, config = load(weights / 'autoencoder.safetensors')
-        self.autoencoder = Autoencoder(**config)
-        self.autoencoder.load_state_dict(state)
-        frozen(self.autoencoder).to(device)
+        self.perception = folded(restore(PerceptionNet, weights / 'perception.safetensors'))
+        self.autoencoder = restore(Autoencoder, weights / 'autoencoder.safetensors')
+        self.perception.to(device)
+        self.autoencoder.to(device)
         self.device, self.batch = device, batch
         self.crops = Crops(samples, size, device, seed)
         self.all = np.arange(len(samples))
@@ -181,11 +177,11 @@ def image_gradient(
 
 def _start(weights: Path, sampler: BatchSampler) -> Tokenizer:
     """Load the tokenizer among the weights, or make one for the sampler's latents."""
+    path = weights / 'tokenizer.safetensors'
+    if path.is_file():
+        return restore(Tokenizer, path)
     tokenizer = Tokenizer()
-    if (weights / 'tokenizer.safetensors').is_file():
-        tokenizer.load_state_dict(load(weights / 'tokenizer.safetensors')[0])
-    else:
-        tokenizer.latent_std.copy_(measured_latent_std(sampler).cpu())
+    tokenizer.latent_std.copy_(measured_latent_std(sampler).cpu())
     return tokenizer
 
 
