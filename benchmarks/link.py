@@ -5,7 +5,8 @@ Goodput, losses, throughput, frames lost, the image's age around an outage, the 
 throttled topic, a day of passes, processor time.
 
 Run ``python -m benchmarks.link`` (two minutes), or with the names of tables. Everything but the
-last table is in simulated time and the same on every machine.
+last table is in simulated time and the same on every machine. The file is long because it holds a
+function for each table.
 """
 
 import itertools
@@ -219,7 +220,7 @@ def outage() -> None:
     )
     print(f'  {"":<34}{"before":>8}{"first after":>13}{"10 s after":>12}')
 
-    def told(label: str, shown: list[tuple[float, float]]) -> None:
+    def print_row(label: str, shown: list[tuple[float, float]]) -> None:
         """Print of (time, stamp) what was shown last before, first after and 10 s after."""
         before = [t - s for t, s in shown if t < 60.0][-1]
         after = [t - s for t, s in shown if t >= 60.0 + closed]
@@ -237,7 +238,7 @@ def outage() -> None:
             now = event
         for received in channel.poll(now):
             shown.append((now, float.fromhex(received.payload[:30].split()[0].decode())))
-    told('this link', shown)
+    print_row('this link', shown)
 
     # A topic throttled to what the link carries, as topic_tools does, through a queue as reliable
     # topics have; the queue is emptied at the link's rate, messages whole.
@@ -254,7 +255,7 @@ def outage() -> None:
                 shown.append((free + delay, queue.popleft()))
             if tick % round(throttled / every) == 0:
                 queue.append(now)
-        told(f'a throttle and a queue of {depth}', sorted(shown))
+        print_row(f'a throttle and a queue of {depth}', sorted(shown))
 
 
 # RTPS 2.5, 9.4: header 20, INFO_TS 12, DATA 24 with its inline header; UDP and IP 28.

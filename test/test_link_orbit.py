@@ -47,7 +47,7 @@ def test_the_slant_range_is_the_textbook_one():
 
 @given(st.floats(0, 10 * DAY))
 def test_elevation_and_range_belong_together(now):
-    look = MARS.look(now)
+    look = MARS.view(now)
     assert MARS.altitude_m <= look.range_m <= MARS.radius_m + MARS.body.radius_m
     assert MARS.range_at(look.elevation) == pytest.approx(look.range_m, rel=1e-6)
 
@@ -68,7 +68,7 @@ def test_an_overhead_pass_lasts_as_long_as_the_textbook_says():
 
 def test_a_geostationary_relay_stays_where_it_is():
     geo = Orbit(BODIES['earth'], 35_786e3, 0.0, math.radians(52.0))
-    looks = [geo.look(hour * 3600.0) for hour in range(0, 24, 6)]
+    looks = [geo.view(hour * 3600.0) for hour in range(0, 24, 6)]
     # tan(elevation) = (cos gamma - R / a) / sin gamma at 52 degrees from under the satellite.
     for look in looks:
         cosine, sine = math.cos(math.radians(52.0)), math.sin(math.radians(52.0))
@@ -103,8 +103,8 @@ def test_passes_are_in_order_and_begin_and_end_at_the_least_elevation(
         end = p.end
         for edge in (p.start, p.end):
             if 0.0 < edge < span:
-                assert orbit.look(edge).elevation == pytest.approx(least, abs=1e-4)
-        middle = orbit.look((p.start + p.end) / 2)
+                assert orbit.view(edge).elevation == pytest.approx(least, abs=1e-4)
+        middle = orbit.view((p.start + p.end) / 2)
         assert p.best.elevation >= middle.elevation - 1e-4
         assert p.best.elevation >= least - 1e-9
 
@@ -129,7 +129,7 @@ TABLE = replace(
 
 
 def test_the_distance_of_an_orbit_is_the_edge_of_a_pass():
-    assert RELAY.orbit.look(0.0).range_m > 0
+    assert RELAY.orbit.view(0.0).range_m > 0
     assert RELAY.distance == pytest.approx(RELAY.orbit.range_at(TEN_DEGREES))
 
 
@@ -145,7 +145,7 @@ def test_the_rate_goes_up_and_down_within_a_pass_and_is_never_beyond_the_physics
             end = min(end, one.end)
             seen.append(rate)
             for moment in (now, (now + end) / 2, end):
-                far = RELAY.orbit.look(moment).range_m
+                far = RELAY.orbit.view(moment).range_m
                 assert 0 < rate <= budget.compute(RELAY, far).rate_bps
             now = end
         top = seen.index(max(seen))

@@ -147,7 +147,7 @@ def test_what_is_an_address_is_read(text, address):
 def test_what_is_nowhere_to_send_to_is_refused(remote):
     with pytest.raises(ValueError, match='nowhere to send to'):
         UdpTransport(':0', remote)
-    with pytest.raises(ValueError, match='cannot talk'):
+    with pytest.raises(ValueError, match='cannot reach each other'):
         UdpTransport('127.0.0.1:0', '[::1]:7')
 
 

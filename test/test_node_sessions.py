@@ -369,7 +369,7 @@ def test_clocks_that_differ_are_named(field):
     for ahead, told in ((100.0, 'ahead'), (-100.0, 'older than the link makes them')):
         clock = field.robot.node.get_clock().now() + Duration(seconds=ahead)
         stamp = clock.to_msg()
-        field.ground.node.side._ages.clear()
+        field.ground.node.side.clocks.clear()
         message = frame(2 * field.sequence, frame_id=name, stamp=(stamp.sec, stamp.nanosec))
         field.sequence += 1
         field.robot.says[topics.CODED].publish(message)

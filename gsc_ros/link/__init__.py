@@ -1,7 +1,7 @@
 """
 The thin link: budget from physics, compact datagrams, and a seeded channel in explicit time.
 
-`profiles` and `budget` say what a link can carry, `framing` what goes over the air, `payloads`
-what is inside, `channel` when and whether it arrives. Nothing here knows ROS, torch or the wall
+`radio` computes what a link can carry, `datagrams` defines what goes over the air, `traffic`
+decides when it goes and handles what arrives. Nothing here imports ROS or torch, or reads the wall
 clock.
 """

@@ -1,10 +1,10 @@
 """
-The guard: publishes cmd_vel, and stops the robot when the link no longer tells it to move.
+The guard: publishes cmd_vel, and stops the robot when the link commands no more movement.
 
 A process of its own, so small that little can hold it up: no torch, no disk, and no network but
 DDS, where it keeps away from shared memory, as a process that is paused there may hold a lock.
 What the link publishes on link/cmd_vel goes to cmd_vel. A robot that moves is stopped when nothing
-came for the link's command_timeout_s, at the start of the guard, and at its end. The link hears
+came for the link's command_timeout_s, at the start of the guard, and at its end. The link takes
 guard/alive, and stops the robot itself when that ends.
 """
 
@@ -38,7 +38,7 @@ _ALIVE_S = 0.05
 # to be found.
 _REPEATS = 2
 _REPEATS_AT_START = 20
-_TIMEOUT_S = 1.0  # until the link says its own
+_TIMEOUT_S = 1.0  # until the link publishes its own
 _LAST_LINES_S = 0.2
 # Of the process: its log goes to the console only, as a disk may hold it up.
 _PROFILE = 'fastdds_shm.xml'  # ours, for the other nodes
@@ -47,7 +47,7 @@ _ARGUMENTS = ['--ros-args', '--disable-external-lib-logs', '--disable-rosout-log
 
 @dataclass(frozen=True)
 class GuardParameters(Schema):
-    """What the guard can be told."""
+    """Parameters of the guard."""
 
     command_timeout_s: float = parameter(
         0.0,
@@ -119,7 +119,7 @@ class Guard(Node):
             self._deadline.cancel()
 
     def _arm(self) -> None:
-        """Have the robot stopped when it is time, counted from when it was told to move."""
+        """Have the robot stopped when it is time, counted from the last command to move."""
         left_s = self._moved_at + self.timeout_s - time.monotonic()
         self._deadline.timer_period_ns = max(1, int(left_s * 1e9))
         self._deadline.reset()
@@ -152,7 +152,7 @@ class Guard(Node):
             self._arm()  # a link that is started again puts no stop off
 
     def _beat_within(self, timeout_s: float) -> None:
-        """Say often enough that the guard lives: the link misses it after its own timeout."""
+        """Publish often enough that the guard lives: the link misses it after its own timeout."""
         self._beat.timer_period_ns = int(min(_ALIVE_S, timeout_s / 4) * 1e9)
 
     def halt(self) -> None:

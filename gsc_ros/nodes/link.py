@@ -2,7 +2,7 @@
 The link between robot and operator, simulated: both sides in one node, joined by two channels.
 
 What is published at the far end is rebuilt from what crossed the channel and from nothing else.
-link/status says twice a second what the link carries.
+link/status states twice a second what the link carries.
 """
 
 if __name__ == '__main__':  # first, so that a signal finds its handler before slow imports
@@ -170,7 +170,7 @@ class LinkNode(LinkBase[LinkParameters]):
 
     @property
     def peer(self) -> Peer:
-        """What the ground knows of the robot."""
+        """The robot as the ground receives it."""
         return self._peer
 
     @property

@@ -14,7 +14,7 @@ from pathlib import Path
 from gsc_ros.link.datagrams import trusted_files
 from gsc_ros.link.datagrams.trusted_files import KeyFileError
 
-# Left out where counts may have been used that nobody here knows of: 14 hours of 20 a second.
+# Left out where counts may have been used that are not noted here: 14 hours of 20 a second.
 MARGIN = 1 << 20
 SESSIONS = 256 * 255  # 1..65535 without those whose low byte is 0
 SESSION = 'session'
@@ -42,7 +42,7 @@ class CountFile:
             raise
         except (FileNotFoundError, ValueError, AttributeError):
             raise KeyFileError(
-                f'{self.path}: missing or damaged, so that nobody knows what was used of the key; '
+                f'{self.path}: missing or damaged, so that it is unknown what was used of it; '
                 'was it copied with the key? Else make a new one with `gsc key` and bring both '
                 'files to both ends'
             ) from None
@@ -79,7 +79,7 @@ def beginning(noted: Mapping[str, int], name: str, ours: Iterable[str]) -> tuple
     """
     Return the first count of a key and direction that this end may use, and whether it moved.
 
-    It moved when the file is the other end's: nobody here knows what was sent by the end whose
+    It moved when the file is the other end's: it does not hold what was sent by the end whose
     place this one takes, but for what the other received of it. ``ours``: the keys and directions
     that this process sends in.
     """

@@ -4,8 +4,8 @@ Erasure protection: parity fragments from which lost fragments of a payload come
 A Reed-Solomon word goes across the fragments: byte i of all of them is one word over GF(256), so
 that any `k` of the fragments, be they data or parity, give all `k` of data (the library is
 `reedsolo`; which fragments are lost is known, so it is asked for erasures only). For `k` there is
-one code, of as many parity fragments as `max_parity` says, and the first of them are sent: how
-many those are need not be told.
+one code, of as many parity fragments as `max_parity` returns, and the first of them are sent: how
+many those are need not be sent.
 
 The code is linear. So the library is asked once what one byte gives, and that factor is applied to
 a whole fragment at once; nothing is computed byte by byte.

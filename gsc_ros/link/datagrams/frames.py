@@ -4,7 +4,7 @@ Frames on air: the coded frame with its acquisition stamp, and the setup that de
 A frame carries 9 bytes beside its coded stream: 48 bits of the stamp, 16 of the sequence and the
 number of the *setup* it belongs to. The setup holds what seldom changes (frame_id, intrinsics, the
 full stamp and sequence to count from) and crosses once, on change and now and then again, so that
-the far end rebuilds stamp, frame_id and camera_info exactly, whatever the clocks say. A frame and
+the far end rebuilds stamp, frame_id and camera_info exactly, whatever the clocks show. A frame and
 its setup are of one session of the robot (`framing.py`).
 """
 
@@ -41,7 +41,7 @@ class Camera:
     """
     The content of a sensor_msgs/CameraInfo except its stamp. K, R, P row-major as there.
 
-    An uncalibrated camera has zeros for `k` and `p`, as CameraInfo says.
+    An uncalibrated camera has zeros for `k` and `p`, as in CameraInfo.
     """
 
     frame_id: str = ''
@@ -142,7 +142,7 @@ class Frame:
 
 class FrameSender:
     """
-    Robot side: turns frames into payloads and says when a setup has to go first.
+    Robot side: turns frames into payloads, with a setup first where one has to go.
 
     ``number``: of the first setup, 0..127; None for a random one.
     """
@@ -185,7 +185,7 @@ class FrameSender:
         self._repeat = True
 
     def _renew(self, frame: Frame, frames_sent: int) -> None:
-        """Begin a new setup when the camera changed or the counts left what few bits can tell."""
+        """Begin a new setup when the camera changed or counts left the range of their bits."""
         setup = self._setup
         same = (
             setup is not None

@@ -19,14 +19,14 @@ anew. Numbers count within it. What belongs together, as a frame and its setup, 
 The reassembler follows one session at a time. When another begins, the one before is over for
 good: what still comes of it is dropped, so that nothing old is mixed with what is new.
 
-A payload is a *prefix code*: its leading bytes are worth something alone. So the receiver hands
+A payload is a *prefix code*: its leading bytes are of use alone. So the receiver hands
 up either the whole or the longest unbroken beginning, never anything that was not checked. The
-last fragment says so (`end`), and whether the sender left off a tail (`cut`): there is no count,
+last fragment is marked (`end`), and whether the sender left off a tail (`cut`): there is no count,
 because a sender may decide to stop while a payload is on its way. Order is kept on a radio: a
 datagram of a newer payload means that no more of an older one will come.
 
 A frame may be *protected*: behind its last fragment comes parity (`erasure.py`), from which lost
-fragments are restored. Two more traffic classes say so: 4 is a frame's last fragment that has
+fragments are restored. Two more traffic classes mark that: 4 is a frame's last fragment that has
 parity behind it, 5 is parity. Fragments of a protected frame are equally long but for the last.
 Parity has an index of its own, `end` on the last of it, `cut` as the frame's end has it, and the
 number of bytes that it protects (uint16) before its own. A protected frame waits for its parity
@@ -59,7 +59,7 @@ _END, _CUT, _CAMERA_SHIFT, _SPARE = 0x80, 0x40, 3, 0x07
 _PROTECTED, _PARITY = 4, 5  # traffic classes, both of frames
 SIZE = struct.Struct('>H')
 PARITY_HEAD_BYTES = SIZE.size
-MAX_PROTECTED_BYTES = 0xFFFF  # bytes of a payload that parity can tell
+MAX_PROTECTED_BYTES = 0xFFFF  # of a payload: the size is a uint16
 
 
 class TrafficClass(IntEnum):

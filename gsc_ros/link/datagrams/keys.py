@@ -95,7 +95,7 @@ class _Counts:
 
     def received(self, count: int) -> None:
         """
-        Take note that the other end has received a count.
+        Note that the other end has received a count.
 
         One that this end has yet to give out was sent by somebody else, or before the file was
         set back: none is given out until the other thread has looked into it.
@@ -117,7 +117,7 @@ class _Counts:
 
 @dataclass(frozen=True)
 class _Grant:
-    """Counts that are set aside; with ``restart`` they leave out some, as ``notice`` says."""
+    """Counts that are set aside; with ``restart`` some are left out, see ``notice``."""
 
     block: range
     doubt: int | None
@@ -134,8 +134,8 @@ class KeyRing:
     that it leads to, so that a key with two names has one file of counts.
 
     Making it and the first seals waits for the disk for a second at most, and nothing after that
-    waits for it or raises because of it: ``trouble`` says what is wrong with it, ``notices`` what
-    else the operator must know of, once each. One thread may use it; close it at the end.
+    waits for it or raises because of it: ``trouble`` is what is wrong with it, ``notices`` what
+    else the operator must know, once each. One thread may use it; close it at the end.
     """
 
     def __init__(self, path: Path, make: bool = False) -> None:
@@ -143,7 +143,7 @@ class KeyRing:
             try:
                 key_file.create(path)
             except KeyFileError:
-                if not path.exists():  # else another process was quicker
+                if not path.exists():  # else another process was faster
                     raise
         self._keys = key_file.read(path)
         self.path = path.resolve()
@@ -177,7 +177,7 @@ class KeyRing:
         noted = self._noted
         names = [f'{name} {direction}' for name in self._names]
         before = self._seals.get(direction)
-        if before is not None:  # which knows more than was noted, and nothing of other processes
+        if before is not None:  # which has more than was noted, and nothing of other processes
             received = before.newest_counts
         else:
             received = [noted.get(count_file.received(name), -1) for name in names]
@@ -210,10 +210,10 @@ class KeyRing:
 
     def peer_received(self, direction: str, count: int) -> None:
         """
-        Take note that the other end has received this count in a direction, under the first key.
+        Note that the other end has received this count in a direction, under the first key.
 
         If this end has yet to give it out, the file was set back (a restored copy), or somebody
-        else uses the key: this end goes on beyond that count, and ``notices`` says so.
+        else uses the key: this end goes on beyond that count, and notes it in ``notices``.
         """
         counts = self._counts.get(direction)
         if counts is not None:
@@ -276,7 +276,7 @@ class KeyRing:
             except KeyFileError as error:
                 self._failure = str(error)
             except OSError as error:
-                remedy = _REMEDIES.get(error.errno or 0, 'look after its disk')
+                remedy = _REMEDIES.get(error.errno or 0, 'check its disk')
                 self._failure = f'{self._file.path}: cannot be noted ({error.strerror}); {remedy}'
             self._busy_since = None
             for done in waiting:
@@ -330,7 +330,7 @@ class KeyRing:
     def _grant(self, counts: _Counts, noted: dict[str, int]) -> _Grant:
         """Choose the counts that are set aside next; none when the key is used up."""
         name, doubt = count_file.used(counts.name), counts.doubt
-        # At least what this process knows: the file may have been set back meanwhile.
+        # At least what this process has set aside: the file may have been set back meanwhile.
         noted[name] = max(noted.get(name, 0), counts.end)
         if doubt is not None and (
             noted[name] <= doubt or any(doubt in span for span in counts.rest)

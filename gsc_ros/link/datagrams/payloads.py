@@ -171,9 +171,9 @@ class Report:
 
     newest: number of the last frame that came, `NO_FRAME` before the first; shown: how many came
     so far; both modulo 65536, and of the session of the robot whose low byte is ``robot`` (0: none
-    came yet). loss: share of datagrams lost lately, 0..1, in steps of 1/255; burst: mean length of
-    a run of losses, 1 to 32 datagrams, in steps of 1/8. count: the greatest count that came under
-    the ground's first key, None where datagrams have none.
+    came yet). loss: share of datagrams lost recently, 0..1, in steps of 1/255; burst: mean
+    length of a run of losses, 1 to 32 datagrams, in steps of 1/8. count: the greatest count that
+    came under the ground's first key, None where datagrams have none.
     """
 
     newest: int
@@ -208,7 +208,7 @@ class RobotReport:
     What the robot has received: 3 bytes, and 4 with the count.
 
     stop: number of the last stop or release that it obeyed, 0 for none; latched: whether it holds
-    a stop. loss: share of the commands lost lately, 0..1, in steps of 1/255. count: the greatest
+    a stop. loss: share of the commands lost recently, 0..1, in steps of 1/255. count: the greatest
     count that came under the robot's first key, None where datagrams have none.
     """
 

@@ -22,10 +22,10 @@ from gsc_ros.link.datagrams.seals import (
 )
 
 # Numbers up to so far behind the newest are late; the others are ahead of it. An outage may skip
-# more of them than that: the order of the seal tells, without one a silence of so many seconds.
+# more of them than that: the order of the seal shows it, without one a silence of so many seconds.
 _HALF = 0x8000
 _NUMBERS_S = 60.0
-# A gap of so many numbers means an outage: nobody knows what was sent.
+# A gap of so many numbers means an outage: how many were sent is unknown.
 _MOST_SKIPPED = 16
 _RETIRED_KEPT = 64  # sessions
 

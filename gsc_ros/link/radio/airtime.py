@@ -1,7 +1,7 @@
 """
 Time on air of a datagram: what a radio sends besides its bytes.
 
-The time is told in bits at the radio's rate, so that whoever knows the rate knows the time. Most
+The time is given in bits at the radio's rate. Most
 radios have a constant bit rate (`PLAIN`); their preambles are part of a profile's ``packet_gap``.
 A LoRa modem sends a preamble, a header and whole blocks of coded bits::
 

@@ -174,36 +174,10 @@ def compute(profile: Profile, distance_m: float | None = None) -> Budget:
     loss = path_loss_db(profile)
     g_over_t = gain_over_temperature(profile)
     cn0 = eirp - loss - profile.other_losses + g_over_t - BOLTZMANN_DB
-    jammer_lines: tuple[Line, ...] = ()
-    if profile.jammer_eirp is not None:
-        assert profile.jammer_distance is not None and profile.bandwidth is not None
-        over_noise = jammer_over_noise_db(profile)
-        rise = 10 * math.log10(1 + 10 ** (over_noise / 10))
-        to_signal = over_noise - (cn0 - 10 * math.log10(profile.bandwidth))
-        far = units.show(profile.jammer_distance, 'length')
-        jammer_lines = (
-            Line('J/S', to_signal, 'dB', f'{profile.jammer_eirp:g} dBW at {far}'),
-            Line('noise raised by the jammer', -rise, 'dB'),
-        )
-        cn0 -= rise
-    kept = profile.margin + profile.implementation_loss
+    rise, jammer_lines = _jammer(profile, cn0)
+    cn0 -= rise
     rates = _radio_rates(profile)
-    if profile.required_ebn0 is not None:
-        code = '' if profile.code == 'none' else profile.code
-        threshold = Line('required Eb/N0', profile.required_ebn0, 'dB', code)
-        usable = cn0 - kept - profile.required_ebn0
-        computed = 10 ** (usable / 10)
-        rate = _step_down(computed, rates, profile.max_rate)
-        margin = usable - 10 * math.log10(rate) if rate else usable - 10 * math.log10(rates[0])
-    else:
-        assert profile.bandwidth is not None
-        snr = cn0 - 10 * math.log10(profile.bandwidth) - kept
-        modes = _modes(profile)
-        computed = max((step for step, needed in modes if needed <= snr), default=0.0)
-        rate = _step_down(computed, rates, profile.max_rate)
-        needed = dict(modes).get(rate, modes[0][1])
-        margin = snr - needed
-        threshold = Line('required SNR', needed, 'dB', f'in {_hz(profile.bandwidth)}')
+    computed, rate, margin, threshold = _rate(profile, cn0, rates)
     computed_note = (
         'steps ' + ' '.join(units.show(step, 'rate') for step in rates) if rates else ''
     )
@@ -232,6 +206,47 @@ def compute(profile: Profile, distance_m: float | None = None) -> Budget:
         *_window_lines(profile),
     )
     return Budget(profile, lines, cn0, computed, rate, margin, delay)
+
+
+def _jammer(profile: Profile, cn0: float) -> tuple[float, tuple[Line, ...]]:
+    """Return by how much the jammer raises the noise, dB, and the lines on it."""
+    if profile.jammer_eirp is None:
+        return 0.0, ()
+    assert profile.jammer_distance is not None and profile.bandwidth is not None
+    over_noise = jammer_over_noise_db(profile)
+    rise = 10 * math.log10(1 + 10 ** (over_noise / 10))
+    to_signal = over_noise - (cn0 - 10 * math.log10(profile.bandwidth))
+    far = units.show(profile.jammer_distance, 'length')
+    return rise, (
+        Line('J/S', to_signal, 'dB', f'{profile.jammer_eirp:g} dBW at {far}'),
+        Line('noise raised by the jammer', -rise, 'dB'),
+    )
+
+
+def _rate(
+    profile: Profile, cn0: float, rates: tuple[float, ...]
+) -> tuple[float, float, float, Line]:
+    """
+    Return the rate that C/N0 (dBHz) carries and the radio's (bit/s), and the margin left (dB).
+
+    The last value is the line on the threshold. ``rates``: the radio's own, slowest first.
+    """
+    kept = profile.margin + profile.implementation_loss
+    if profile.required_ebn0 is not None:
+        code = '' if profile.code == 'none' else profile.code
+        threshold = Line('required Eb/N0', profile.required_ebn0, 'dB', code)
+        usable = cn0 - kept - profile.required_ebn0
+        computed = 10 ** (usable / 10)
+        rate = _step_down(computed, rates, profile.max_rate)
+        return computed, rate, usable - 10 * math.log10(rate or rates[0]), threshold
+    assert profile.bandwidth is not None
+    snr = cn0 - 10 * math.log10(profile.bandwidth) - kept
+    modes = _modes(profile)
+    computed = max((step for step, needed in modes if needed <= snr), default=0.0)
+    rate = _step_down(computed, rates, profile.max_rate)
+    needed = dict(modes).get(rate, modes[0][1])
+    threshold = Line('required SNR', needed, 'dB', f'in {_hz(profile.bandwidth)}')
+    return computed, rate, snr - needed, threshold
 
 
 def _eirp(profile: Profile) -> tuple[float, tuple[Line, ...]]:
@@ -289,7 +304,7 @@ def _delay_line(profile: Profile, delay: float) -> Line:
 
 
 def _datagram_lines(profile: Profile, rate: float) -> list[Line]:
-    """Say what full datagrams make of the rate, where that is not the same."""
+    """Return the lines on what full datagrams make of the rate, where that is not the same."""
     mtu, gap = int(profile.mtu), profile.packet_gap
     bits = profile.on_air.bits(mtu)
     if not rate or (bits == 8 * mtu and not gap):

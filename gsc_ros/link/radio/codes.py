@@ -1,7 +1,7 @@
 """
 What a modulation and its code let through: error rates over the signal's excess.
 
-A curve says how the error rate falls with Eb/N0; where it stands is said by the profile, whose
+A curve is how the error rate falls with Eb/N0; where it stands follows from the profile, whose
 threshold (`required_ebn0`, `required_snr`) is taken to be the point of one bit in 100,000. So what
 counts is the *excess*: by how many dB the signal is above that threshold. A profile keeps a
 margin, so that errors come when something takes it away, as a fade does.

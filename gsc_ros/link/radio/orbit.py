@@ -2,8 +2,8 @@
 A relay on a circular orbit, seen from a place on the ground: elevation, slant range, passes.
 
 Two bodies: a spherical body that turns and a relay that it alone attracts. The angle between the
-two at the centre of the body, ``gamma``, says everything (Wertz and Larson, Space Mission Analysis
-and Design, 3rd ed., section 5.3; from memory, not opened)::
+two at the centre of the body, ``gamma``, determines everything (Wertz and Larson, Space Mission
+Analysis and Design, 3rd ed., section 5.3; from memory, not opened)::
 
     range          = sqrt(R^2 + a^2 - 2 R a cos gamma)
     sin(elevation) = (a cos gamma - R) / range
@@ -41,7 +41,7 @@ BODIES = {
 
 
 @dataclass(frozen=True)
-class Look:
+class View:
     """The relay from the ground: elevation (rad, -pi/2 to pi/2) and slant range (m)."""
 
     elevation: float
@@ -50,11 +50,11 @@ class Look:
 
 @dataclass(frozen=True)
 class Pass:
-    """The relay is above the least elevation from start to end (s); its best look between."""
+    """The relay is above the least elevation from start to end (s); its best view between."""
 
     start: float
     end: float
-    best: Look
+    best: View
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Orbit:
         """Time of one orbit, 2 pi sqrt(a^3 / mu): Kepler's third law."""
         return 2 * math.pi * math.sqrt(self.radius_m**3 / self.body.gravity_m3_s2)
 
-    def look(self, now: float) -> Look:
+    def view(self, now: float) -> View:
         """Return where the relay is seen at a time (s)."""
         along = 2 * math.pi * now / self.period_s
         # Both as unit vectors; x is the direction of the ascending node, z the body's axis.
@@ -95,7 +95,7 @@ class Orbit:
         x = math.cos(along) * math.cos(self.latitude) * math.cos(turned)
         across = math.cos(self.inclination) * math.cos(self.latitude) * math.sin(turned)
         up = math.sin(self.inclination) * math.sin(self.latitude)
-        return self._look(x + math.sin(along) * (across + up))
+        return self._view(x + math.sin(along) * (across + up))
 
     def range_at(self, elevation: float) -> float:
         """Slant range in m at an elevation in rad: the greatest of a pass down to there."""
@@ -107,7 +107,7 @@ class Orbit:
         """Find the passes above an elevation (rad) from time zero to the span; cut to it."""
 
         def above(now: float) -> bool:
-            return self.look(now).elevation >= least_elevation
+            return self.view(now).elevation >= least_elevation
 
         step = min(self.period_s, self.body.rotation_s) / _SAMPLES
         found = []
@@ -125,12 +125,12 @@ class Orbit:
             found.append(self._pass(start, span_s))
         return found
 
-    def _look(self, cos_gamma: float) -> Look:
+    def _view(self, cos_gamma: float) -> View:
         ground, radius = self.body.radius_m, self.radius_m
         square = ground**2 + radius**2 - 2 * ground * radius * cos_gamma
         distance = math.sqrt(max(square, self.altitude_m**2))
         sine = (radius * cos_gamma - ground) / distance
-        return Look(math.asin(max(-1.0, min(1.0, sine))), distance)
+        return View(math.asin(max(-1.0, min(1.0, sine))), distance)
 
     def _pass(self, start: float, end: float) -> Pass:
         """Climb from the best sample to the top of a pass."""
@@ -143,10 +143,10 @@ class Orbit:
                 low += third
             else:
                 high -= third
-        return Pass(start, end, self.look((low + high) / 2))
+        return Pass(start, end, self.view((low + high) / 2))
 
     def _height(self, now: float) -> float:
-        return self.look(now).elevation
+        return self.view(now).elevation
 
 
 def _bisect(above: Callable[[float], bool], low: float, high: float) -> float:

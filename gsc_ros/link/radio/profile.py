@@ -141,7 +141,7 @@ class Profile:
 
     @property
     def jam_windows(self) -> tuple[tuple[float, float], ...]:
-        """Begin and end (s) of the jammer's doings in `jam_period`."""
+        """Begin and end (s) of the jamming in `jam_period`."""
         table = tuple(zip(self.jam_starts, self.jam_ends, strict=True))
         return table or ((self.jam_period - self.jam_length, self.jam_period),)
 

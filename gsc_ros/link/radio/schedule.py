@@ -181,20 +181,20 @@ def _intervals(profile: Profile) -> Iterable[Interval]:
     orbit = profile.orbit
     if orbit is not None:
         windows = [(found.start, found.end) for found in passes(profile)]
-        return _over(profile, windows, lambda now: orbit.look(now).range_m)
+        return _over(profile, windows, lambda now: orbit.view(now).range_m)
     if profile.ranges:
         return _over(profile, list(pairwise(profile.range_times)), _table(profile))
     link = budget.compute(profile)
     if profile.pass_period:
         return _windows(profile.pass_windows, profile.pass_period, link, None)
     if profile.jam_period:
-        quiet = budget.compute(profile.without_jammer())
-        return _windows(profile.jam_windows, profile.jam_period, link, quiet)
+        unjammed = budget.compute(profile.without_jammer())
+        return _windows(profile.jam_windows, profile.jam_period, link, unjammed)
     return [_interval(None, link)]
 
 
 def passes(profile: Profile) -> list[Pass]:
-    """Find the passes of a profile's orbit in its span; those below 10 s are not worth one."""
+    """Find the passes of a profile's orbit in its span; those below 10 s are left out."""
     if profile.orbit is None:
         return []
     found = profile.orbit.passes(profile.orbit_span, math.radians(profile.min_elevation))
@@ -225,7 +225,7 @@ def _table(profile: Profile) -> Callable[[float], float]:
 
 
 def _interval(seconds: float | None, link: budget.Budget | None) -> Interval:
-    """Return a interval in which a link is what its budget says; None: closed."""
+    """Return an interval in which a link is as in its budget; None: closed."""
     if link is None or not link.closes:
         return Interval(seconds, 0.0)
     excess_db = link.excess_db if math.isfinite(link.excess_db) else None  # a wire has none

@@ -37,10 +37,10 @@ class Channel:
     every datagram; on_air: what datagrams take besides their bytes; max_age_s: see `Sender`;
     schedule: rate, delay and signal over time, in the place of `rate_bps` and `delay_s`; seal: how
     datagrams are proven; session: of the sending end; code: what makes bits wrong when the signal
-    is weak (None: nothing). ``fade_db``, by how much the signal is weaker than the schedule says,
+    is weak (None: nothing). ``fade_db``, by how much the signal is weaker than in the schedule,
     may be set at any time. Raises ValueError for values out of range.
 
-    Use: `offer` payloads, `poll` for what has come out, `next_event` to know when to poll again.
+    Use: `offer` payloads, `poll` for what has come out, `next_event` for when to poll again.
     Times must not run backwards.
     """
 
@@ -220,10 +220,10 @@ class Channel:
             number = self.receiver.unfinished(traffic_class)
             if number is not None:
                 alive.add((traffic_class, number))
-        gone = self._open - alive
-        for traffic_class, _ in gone:
+        lost = self._open - alive
+        for traffic_class, _ in lost:
             self.sender.counts[traffic_class].lost += 1
-        self._open -= gone
+        self._open -= lost
 
 
 def share_air(channels: Sequence[Channel], turnaround_s: float) -> HalfDuplex:

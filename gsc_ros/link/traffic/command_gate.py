@@ -26,7 +26,7 @@ from typing import NamedTuple
 # By how much the clocks of both ends may run apart, s/s.
 DRIFT = 200e-6
 _NUMBERS = 1 << 16
-# After a silence of so many seconds numbers may have come round: stamps have to tell then.
+# After a silence of so many seconds numbers may have come round: stamps decide then.
 _NUMBERS_S = 60.0
 _RETIRED = 64  # sessions that are remembered
 
@@ -106,7 +106,7 @@ class _Order:
                 self._sessions[current] = None
                 if len(self._sessions) > _RETIRED:
                     del self._sessions[next(iter(self._sessions))]
-            elif number is None:  # of another class: the stamps have to tell
+            elif number is None:  # of another class: the stamps decide
                 return True
             elif newest is not None:
                 ahead = (number - newest) % _NUMBERS
@@ -169,7 +169,7 @@ class _Ground:
 
 class CommandGate:
     """
-    Lets commands through, or says why not; knows when the robot has to be stopped.
+    Accepts commands or refuses them with a reason; decides when the robot has to be stopped.
 
     max_age_s, timeout_s: see the module; both may be changed at any time. ``session``: the robot's
     own, see :meth:`reset`. ``moving``: the last command that ran moves the robot. ``held``: a STOP

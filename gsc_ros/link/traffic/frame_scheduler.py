@@ -21,7 +21,7 @@ _RESERVE, _RESERVE_S = 0.02, 0.004
 @dataclass(frozen=True)
 class LinkCapacity:
     """
-    What the link carries, as `LinkStatus` says.
+    What the link carries, as in `LinkStatus`.
 
     rate_bps: with full datagrams, the gaps behind them counted in; mtu, overhead: bytes of a
     datagram, and what of them is not payload (mtu 0: not known); gap_s: what each takes besides

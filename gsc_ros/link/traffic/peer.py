@@ -1,4 +1,4 @@
-"""What an end knows of the other one: when it was last received, and what comes in its place."""
+"""The other end of the link: when it was last received, and what comes in its place."""
 
 from collections import deque
 from typing import NamedTuple
@@ -53,7 +53,7 @@ class Peer:
         return self._receiver.session
 
     def update(self, now: float) -> None:
-        """Take note of what came up to now."""
+        """Note what came up to now."""
         if self._receiver.accepted != self._accepted:
             self._accepted, self._received_at = self._receiver.accepted, now
         if now >= self._history[-1][0] + _STEP_S:
@@ -81,7 +81,7 @@ class Peer:
         return now > last_at + usual_s + silent_after_s(pause_s)
 
     def trouble(self, now: float) -> str:
-        """Return what is wrong with what came lately, and the remedy; empty for nothing."""
+        """Return what is wrong with what came recently, and the remedy; empty for nothing."""
         current, earlier = _Counters.of(self._receiver), self._history[0][1]
         new = _Counters(*(a - b for a, b in zip(current, earlier, strict=True)))
         if new.repeated > max(_FEW, _REPLAYED_SHARE * new.accepted):

@@ -1,8 +1,8 @@
 """
 What the ends report to each other: what came, what was lost, whether a stop is held.
 
-The ground's report says what came of the robot's frames, and so how much parity is worth its air.
-The robot's report acknowledges stops, and says how many of the ground's commands are lost.
+The ground's report states what came of the robot's frames, from which the robot computes parity.
+The robot's report acknowledges stops, and states how many of the ground's commands are lost.
 """
 
 from collections import deque
@@ -39,7 +39,7 @@ def pause_s(out: LinkPort, back: LinkPort, size: int) -> float:
 
 class LossEstimator:
     """
-    Estimates what was lost lately: the mean over the last `memory` datagrams, less after changes.
+    Estimates recent losses: the mean over the last `memory` datagrams, or fewer after a change.
 
     What is older than a change is forgotten: where the losses before and after some moment differ
     by more than chance explains (a window as in ADWIN, Bifet and Gavalda 2007). So a change shows
@@ -97,7 +97,7 @@ class ReceiverStats:
     """
     Ground's end: what came of the frames, worked out of the receiver's counters.
 
-    ``estimate``: of what was lost lately, as of the last `update`; ``newest``: number of the
+    ``estimate``: of what was lost recently, as of the last `update`; ``newest``: number of the
     last frame that came in this session of the robot; ``received``, ``lost``: frames of all
     sessions.
     """
@@ -223,7 +223,7 @@ class CommandLoss:
 
     @property
     def loss(self) -> float:
-        """The share lost lately, 0..1."""
+        """The share lost recently, 0..1."""
         return self._estimate.loss
 
 
@@ -234,7 +234,7 @@ class RobotReportTimer:
     At once when the state of the stop has changed, at the start and when the ground begins a new
     session. Again when a stop comes again, as the acknowledgement may have been lost, in a quarter
     of the air at most. While commands come, or the ground has not been received yet, in a
-    twentieth of it; else seldom, so that the ground knows that the robot is there.
+    twentieth of it; else seldom, so that the ground can see that the robot is there.
     """
 
     def __init__(self) -> None:

@@ -29,6 +29,8 @@ frames starves them. They are small, and who sends them keeps them to a twentiet
 While the link is closed nothing goes and one payload a class waits. When it opens, a frame of
 which less than that quarter would come in time is stale, and so is the rest of one that had
 begun: what is shown first is younger than one frame time + delay.
+
+The file is long because these rules are one: each of them reads and changes the same few fields.
 """
 
 import math
@@ -45,7 +47,7 @@ from gsc_ros.link.traffic.pacer import Pacer
 from gsc_ros.link.traffic.packetizer import EPSILON_S, Datagrams, Packetizer, air_bytes
 from gsc_ros.link.traffic.statistics import Count
 
-# Smallest share of a frame that is worth sending.
+# Smallest share of a frame that is sent.
 MIN_SHARE = 0.25
 # Share of a frame time that a frame which waited may take: the rest is for late wake-ups.
 SLOT = 0.98

@@ -145,9 +145,7 @@ class StopSender:
         self._up, self._turns_s = up, turns_s
         self._number = number
         self._wanted: bool | None = None  # a stop, or a release
-        self._inherited = (
-            False  # the stop that is wanted was held by the robot before this end began
-        )
+        self._inherited = False  # the robot held the stop before this end began
         self._acknowledged = False
         self._held: bool | None = None  # as the robot reported last
         self._send_at: float | None = None
@@ -187,7 +185,7 @@ class StopSender:
             self._renew(now)
 
     def on_robot_session(self, now: float) -> None:
-        """Note that the robot began a new session, and knows of no stop."""
+        """Note that the robot began a new session, and holds no stop."""
         self._held = None
         if self._wanted:
             self._renew(now)

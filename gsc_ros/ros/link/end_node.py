@@ -251,7 +251,7 @@ class LinkEnd(LinkBase[P]):
         return self.side.statistics(self.end, now)
 
     def loss(self, stats: Statistics, old: Statistics) -> float:
-        """Return the share of datagrams lost lately, 0..1."""
+        """Return the share of datagrams lost recently, 0..1."""
         return self.side.loss
 
     def diagnose(self) -> Report:
@@ -275,7 +275,7 @@ class LinkEnd(LinkBase[P]):
 
     @property
     def trouble(self) -> str:
-        """What is wrong with the transport lately; empty for nothing."""
+        """What is wrong with the transport; empty for nothing."""
         recent = self._troubles.last if self._troubles.recent() else ''
         nobody = 'nobody has called yet: there is no address to send to'
         return self._transport.trouble or recent or ('' if self._transport.peer else nobody)

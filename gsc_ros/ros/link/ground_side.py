@@ -9,7 +9,6 @@ frames that none describes.
 """
 
 import array
-from collections import deque
 from dataclasses import dataclass
 
 from builtin_interfaces.msg import Time
@@ -28,6 +27,7 @@ from gsc_ros.link.datagrams.payloads import (
     Velocity,
 )
 from gsc_ros.link.datagrams.reassembly import Received
+from gsc_ros.link.traffic.clock_check import ClockCheck
 from gsc_ros.link.traffic.end import End
 from gsc_ros.link.traffic.port import LinkPort
 from gsc_ros.link.traffic.reports import (
@@ -48,9 +48,6 @@ from gsc_ros.ros.link.velocity_input import VelocityInput
 from gsc_ros.ros.parameters import Parameters, parameter
 
 _LEAST_WAIT_S = 0.5  # for what was requested: the robot takes time to answer
-_AGES_S = 10.0  # of which the least shows how far the clocks are apart
-_FUTURE_S = 0.5
-_OLD_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,7 @@ class GroundSide(Side):
         self.stops = StopSender(up, lambda: up.turn_s + down.turn_s, self._node.session & 0xFF)
         if self._stopped:
             self.stops.want(True, 0.0)
-        self._ages: deque[tuple[float, float]] = deque()
+        self.clocks = ClockCheck()
         self.delivered = 0
         self.incomplete = 0  # frames of which a part came that does not decode alone
         self.delivered_at = self.frame_age_s = 0.0
@@ -227,7 +224,8 @@ class GroundSide(Side):
         self.delivered_at = now
         self.frame_age_s = (self._node.time_ns - frame.stamp_ns) * 1e-9
         self._frame_s = self._down.frame_s(len(received.payload))
-        self._note_age(now)
+        link_s = self._down.delay_s + self._down.turn_s + self._frame_s
+        self.clocks.on_frame(now, self.frame_age_s, link_s)
         if header.frame_type == bitstream.KEY and not received.truncated:
             self.key_requests.answered()
 
@@ -257,7 +255,7 @@ class GroundSide(Side):
 
     @property
     def loss(self) -> float:
-        """Share of datagrams lost lately, 0..1."""
+        """Share of datagrams lost recently, 0..1."""
         return self.receiver_stats.estimate.loss
 
     def urgent_trouble(self, now: float) -> str:
@@ -277,7 +275,7 @@ class GroundSide(Side):
 
     def trouble(self, now: float) -> str:
         """Return what keeps the operator from driving or trusting stamps; empty for nothing."""
-        return self.commands.advice(now) or self._clock_trouble()
+        return self.commands.advice(now) or self.clocks.trouble
 
     def figures(self) -> dict[str, object]:
         """Return what diagnostics show of this side."""
@@ -302,7 +300,7 @@ class GroundSide(Side):
         self.key_requests.answered()
         self.stops.on_robot_session(now)
         self._report_timer.send_early()
-        self._ages.clear()
+        self.clocks.clear()
         self._node.get_logger().info(f'the robot is there (session {session})')
 
     def _on_report(self, received: Received, now: float) -> None:
@@ -311,27 +309,6 @@ class GroundSide(Side):
         self.stops.on_report(report, now)
         self.commands.loss = report.loss
         self._node.peer_received('up', received, report.count)
-
-    def _note_age(self, now: float) -> None:
-        """Note how much older a frame is than the link makes it."""
-        link_s = self._down.delay_s + self._down.turn_s + self._frame_s
-        self._ages.append((now, self.frame_age_s - link_s))
-        while self._ages[0][0] < now - _AGES_S:
-            self._ages.popleft()
-
-    def _clock_trouble(self) -> str:
-        """Return that the clocks of both ends differ; empty when they may be right."""
-        least_s = min((age for _, age in self._ages), default=0.0)
-        remedy = 'set both clocks right (NTP, PTP or GPS)'
-        if least_s < -_FUTURE_S:
-            ahead = f'images come from {-least_s:.1f} s ahead'
-            return f'{ahead}: the clocks of both ends differ; {remedy}'
-        if least_s > _OLD_S:
-            return (
-                f'images are {least_s:.1f} s older than the link makes them: the clocks of both '
-                f'ends differ, or the camera stamps late; {remedy}'
-            )
-        return ''
 
     def _on_command(self, message: Twist, stamp: Time | None) -> None:
         now = self._node.update_time()
@@ -345,7 +322,7 @@ class GroundSide(Side):
             )
             return
         if stamp is not None and any(velocity):
-            # What waited on its way here is that old; a stamp in the future says nothing. To stop
+            # What waited on its way here is that old; a stamp in the future is ignored. To stop
             # it is never too late.
             given_ns = min(nanoseconds(stamp), given_ns)
         age_s = (self._node.time_ns - given_ns) * 1e-9
@@ -389,7 +366,7 @@ class GroundSide(Side):
             self._node.set_alarm(now)
 
     def _on_region(self, message: RegionOfInterest) -> None:
-        """Ask for a part of the image, the newest one wanted."""
+        """Ask for a part of the image, the newest one requested."""
         try:
             self._region = convert.to_region(message, self._size)
         except ValueError as error:

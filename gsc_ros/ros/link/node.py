@@ -82,7 +82,7 @@ class LinkBase(GscNode[P]):
 
     keys_made = False  # whether a missing key file may be made
     keys: KeyRing | None = None
-    keys_notice = ''  # the last thing that the operator must know of them
+    keys_notice = ''  # the last notice to the operator about them
 
     # To be overridden
 
@@ -177,7 +177,7 @@ class LinkBase(GscNode[P]):
         return newest if newest >= 0 else None
 
     def peer_received(self, direction: str, received: Received, count: int | None) -> None:
-        """Take note that the other end has received a count of what went out in a direction."""
+        """Note that the other end has received a count of what went out in a direction."""
         if self.keys is not None and count is not None and received.key == 0:
             self.keys.peer_received(direction, count)
 

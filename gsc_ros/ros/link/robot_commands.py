@@ -37,7 +37,8 @@ _JOIN_S = 1.0
 
 class RobotCommands:
     """
-    Executes commands. ``gate`` judges them, ``stops`` counts stops for want of commands.
+    Executes commands. ``gate`` accepts or refuses them, ``stops`` counts stops as no
+    commands came.
 
     :meth:`halt` and :meth:`halt_and_wait` may be called in any thread, all else in the node's.
     """
@@ -55,8 +56,10 @@ class RobotCommands:
         self._running = False
         self._zeros = 0  # yet to be published
         self._zero_at = 0.0
-        self._guarded_at: float | None = None  # when the guard was last received
-        self._guard_lost = True  # nothing moves without it
+        # When the guard was last received, written by the node's thread, and which of these times
+        # the robot was stopped after, as nothing more came, written by the thread that watches.
+        self._guarded_at: float | None = None
+        self._lost_at: float | None = None
         self._reasons: deque[str] = deque(maxlen=8)  # of stops, to be logged
 
     def reset(self) -> None:
@@ -104,7 +107,7 @@ class RobotCommands:
 
     @property
     def guard_missing(self) -> bool:
-        """Whether nothing came from the guard lately, so that no command moves the robot."""
+        """Whether nothing came from the guard recently, so that no command moves the robot."""
         at = self._guarded_at
         return at is None or time.monotonic() > at + self._silent_s
 
@@ -171,7 +174,6 @@ class RobotCommands:
 
     def _on_alive(self, _message: Empty) -> None:
         self._guarded_at = time.monotonic()
-        self._guard_lost = False
 
     def _warn(self, text: str) -> None:
         self._node.get_logger().warning(text, throttle_duration_sec=LOG_PERIOD_S)
@@ -235,8 +237,9 @@ class RobotCommands:
 
     def _check(self) -> None:
         self._expire()
-        if self.gate.moving and not self._guard_lost and self.guard_missing:
-            self._guard_lost = True
+        guarded_at = self._watched_guard()
+        if guarded_at is not None and time.monotonic() > guarded_at + self._silent_s:
+            self._lost_at = guarded_at
             self.halt('nothing comes from the node guard; see that it runs')
         if (self._zeros or self.gate.held) and time.monotonic() >= self._zero_at:
             with self._locked():
@@ -244,11 +247,17 @@ class RobotCommands:
                     self._zeros = max(0, self._zeros - 1)
                     self._publish_zero()
 
+    def _watched_guard(self) -> float | None:
+        """Return when the guard was last received; None where its silence stops no robot."""
+        guarded_at = self._guarded_at
+        return guarded_at if self.gate.moving and guarded_at != self._lost_at else None
+
     def _pause_s(self) -> float | None:
         """Return how long there is nothing to do, s; None: until something comes."""
         deadlines = [self.gate.next_deadline]
-        if self.gate.moving and not self._guard_lost and self._guarded_at is not None:
-            deadlines.append(self._guarded_at + self._silent_s)
+        guarded_at = self._watched_guard()
+        if guarded_at is not None:
+            deadlines.append(guarded_at + self._silent_s)
         if self._zeros or self.gate.held:
             deadlines.append(self._zero_at)
         times = [at for at in deadlines if at is not None]

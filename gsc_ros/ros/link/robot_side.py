@@ -155,7 +155,7 @@ class RobotSide(Side):
         """Log stops; report to the ground when it is time."""
         self.commands.log_stops()
         if self._up.receiver.session != self._ground_session:
-            # A ground that begins has to know this session before it can command, and the setup
+            # A ground that begins needs this session before it can command, and the setup
             # before it can show a frame.
             self._ground_session = self._up.receiver.session
             self._report_timer.on_ground_session()
@@ -214,7 +214,7 @@ class RobotSide(Side):
         return Report(report.level, f'{report.message}; {wrong}', report.values)
 
     def fill_status(self, status: LinkStatus) -> None:
-        """Put what is known of commands into a status."""
+        """Fill in the fields of a status on commands."""
         gate = self.commands.gate
         refused = sum(gate.refused.values()) - gate.refused[Refusal.REPEAT]
         status.commands_offered, status.commands_dropped = gate.ran + refused, refused
@@ -227,7 +227,7 @@ class RobotSide(Side):
 
     @property
     def loss(self) -> float:
-        """Share of datagrams lost lately, as the ground reports it, 0..1."""
+        """Share of datagrams lost recently, as the ground reports it, 0..1."""
         return self.feedback.loss
 
     def trouble(self, now: float) -> str:

@@ -66,7 +66,7 @@ class Side(ABC):
 
     @abstractmethod
     def fill_status(self, status: LinkStatus) -> None:
-        """Put what this side knows into a status."""
+        """Fill in the fields of a status that this side has."""
 
     @abstractmethod
     def figures(self) -> dict[str, object]:
@@ -81,7 +81,7 @@ class Side(ABC):
     @property
     @abstractmethod
     def loss(self) -> float:
-        """Share of datagrams lost lately on the way down, 0..1."""
+        """Share of datagrams lost recently on the way down, 0..1."""
 
     def urgent_trouble(self, now: float) -> str:
         """Return what the operator must know first; empty for nothing."""

@@ -11,7 +11,7 @@ from rclpy.subscription import Subscription
 
 from gsc_ros.ros.graph_check import type_name
 
-_LOOK_S = 0.5
+_CHECK_S = 0.5
 
 
 class VelocityInput:
@@ -36,7 +36,7 @@ class VelocityInput:
         self._subscription: Subscription | None = None
         self._subscribe()
         self._timer = node.create_timer(
-            _LOOK_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME)
+            _CHECK_S, self._check, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
 
     def close(self) -> None:
@@ -57,15 +57,15 @@ class VelocityInput:
                 throttle_duration_sec=5.0,
             )
 
-    def _look(self) -> None:
-        """Take the other type where that alone is published, from the next look on."""
+    def _check(self) -> None:
+        """Take the other type where that alone is published, from the next check on."""
         if self._subscription is None:
             self._subscribe()
             return
         name = self._subscription.topic_name
         try:
             published = {i.topic_type for i in self._node.get_publishers_info_by_topic(name)}
-        except RuntimeError as error:  # of the middleware; the next look may succeed
+        except RuntimeError as error:  # of the middleware; the next check may succeed
             self._node.get_logger().debug(f'{name}: its publishers are not known: {error}')
             return
         other = Twist if self._preferred is TwistStamped else TwistStamped

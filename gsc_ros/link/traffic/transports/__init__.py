@@ -2,8 +2,8 @@
 Real transports: what brings datagrams to another host.
 
 Datagrams are lost, and some that come are not ours: all of that is dealt with above. A transport
-that cannot work yet (a name that nobody knows yet, a network that is down, a modem that is not
-plugged in) says so in ``trouble`` and tries again for ever, ever less often.
+that cannot work yet (a name that no server has yet, a network that is down, a modem that is not
+plugged in) reports it in ``trouble`` and tries again for ever, at growing intervals.
 """
 
 from collections.abc import Hashable
@@ -51,10 +51,10 @@ class Transport(Protocol):
         """
 
     def answer(self, source: Hashable) -> None:
-        """Take note that what came from there was proven to be ours, and new."""
+        """Note that what came from there was proven to be ours, and new."""
 
     def repeated(self, source: Hashable) -> None:
-        """Take note that what came from there was ours, but has come before."""
+        """Note that what came from there was ours, but has come before."""
 
     def close(self) -> None:
         """End, when nobody receives any more; a second call does nothing."""
@@ -68,10 +68,10 @@ class Retry:
     at: float = 0.0
 
     def failed(self, now: float) -> None:
-        """Take note of a failure."""
+        """Note a failure."""
         self.at = now + _PAUSES_S[min(self.failures, len(_PAUSES_S) - 1)]
         self.failures += 1
 
     def worked(self) -> None:
-        """Take note of a success."""
+        """Note a success."""
         self.failures, self.at = 0, 0.0

@@ -1,8 +1,8 @@
-"""Where the other end calls from, for an end that is not told."""
+"""The address that the other end calls from, for an end that has no `remote`."""
 
 from collections.abc import Hashable
 
-# What the present address is quiet for, s, before another may take its place.
+# So long nothing comes from the present address, s, before another may take its place.
 HOLD_S = 1.0
 _MOST = 8  # other addresses that are remembered
 
@@ -14,7 +14,7 @@ class Caller:
     Another takes its place when two proven datagrams came from it and none from the present one
     for `HOLD_S`, the second of them after that. So a datagram that somebody caught, and sent on
     from elsewhere before it arrived, does not turn the link away: the present address goes on
-    calling, and what it sends shows it also when the copy was quicker (`repeated`).
+    calling, and what it sends shows it also when the copy was faster (`repeated`).
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Caller:
         self._others: dict[Hashable, None] = {}  # that were proven since, in order
 
     def proven(self, source: Hashable, now: float) -> None:
-        """Take note that a datagram from there was ours and new, at ``now`` (s, monotonic)."""
+        """Note that a datagram from there was ours and new, at ``now`` (s, monotonic)."""
         if self.address is not None and source != self.address:
             if source not in self._others:
                 self._others[source] = None
@@ -36,7 +36,7 @@ class Caller:
         self._others.clear()
 
     def repeated(self, source: Hashable, now: float) -> None:
-        """Take note that a datagram from there was ours, but has come before."""
+        """Note that a datagram from there was ours, but has come before."""
         if source == self.address:
             self._at = now
             self._others.clear()

@@ -15,7 +15,7 @@ from gsc_ros.link.traffic.transports import Retry
 from gsc_ros.link.traffic.transports.caller import Caller
 
 _MAX_DATAGRAM = 65535
-# Datagrams taken at a time: the thread looks up now and then, whatever comes in.
+# Datagrams taken at a time: the thread does its other work now and then, whatever comes in.
 _BATCH = 64
 # A name is looked up again when nothing came from its address for so long, s.
 _SILENCE_S = 10.0
@@ -82,7 +82,7 @@ class _Lookup:
         self._outcome: _Addresses | OSError | None = None
 
     def poll(self, now: float) -> _Addresses:
-        """Return what has been found, once; look again when it is time to."""
+        """Return what has been found, once; look it up again when it is time to."""
         if self._outcome is None and not self.busy and now >= self.retry.at:
             self.busy = True
             if self.is_name:
@@ -98,12 +98,12 @@ class _Lookup:
         return outcome or []
 
     def failed(self, why: str, now: float) -> None:
-        """Take note that an address could not be found, or not be used; look again later."""
+        """Note that an address could not be found, or not be used; look it up again later."""
         self.failure = why
         self.retry.failed(now)
 
     def worked(self) -> None:
-        """Take note that all is well."""
+        """Note that all is well."""
         self.failure = ''
         self.retry.worked()
 
@@ -121,7 +121,7 @@ class UdpTransport:
 
     ``local``: address to listen on, ``:port`` for all of this host; ``remote``: where to send to;
     empty: to where the other end calls from (`Caller`), so that one end may have any address and
-    change it. An address that is not up yet and a name that nobody knows yet are tried again for
+    change it. An address that is not up yet and a name that no server has yet are tried again for
     ever; a name is looked up again when nothing comes from its address.
 
     Raises ``ValueError`` for what is not an address, ``OSError`` for one that cannot be used.
@@ -134,7 +134,9 @@ class UdpTransport:
         if remote and not all(there):
             raise ValueError(f'{remote!r} is nowhere to send to: give host:port or [IPv6]:port')
         if {_version(here[0]), _version(there[0])} == {4, 6}:
-            raise ValueError(f'{local} and {remote} cannot talk: one is IPv4, the other IPv6')
+            raise ValueError(
+                f'{local} and {remote} cannot reach each other: one is IPv4, the other IPv6'
+            )
         family = socket.AF_UNSPEC
         if not here[0]:
             plain = _version(there[0]) == 4 or not socket.has_dualstack_ipv6()
@@ -167,9 +169,10 @@ class UdpTransport:
     @property
     def peer(self) -> str:
         """See :class:`Transport`."""
-        if self._to is None:
+        to = self._to
+        if to is None:
             return ''
-        host, port, *_ = self._to
+        host, port, *_ = to
         host = host.removeprefix('::ffff:')  # IPv4 as a socket of both kinds has it
         return f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
 
@@ -179,11 +182,12 @@ class UdpTransport:
 
     def send(self, data: bytes) -> None:
         """See :class:`Transport`."""
-        if self._socket is None or self._to is None:
+        made, to = self._socket, self._to
+        if made is None or to is None:
             nobody = 'nobody has called yet: there is no address to send to'
             raise OSError(self.trouble or nobody)
         try:
-            self._socket.sendto(data, self._to)
+            made.sendto(data, to)
         except OSError as error:
             self._unreachable = error.errno in _NOT_YET
             raise
@@ -234,7 +238,7 @@ class UdpTransport:
         return self._socket.family if self._socket else socket.AF_UNSPEC
 
     def _start(self) -> None:
-        """Listen, and know where to send to, unless that takes long."""
+        """Listen, and find the address to send to, unless that takes long."""
         busy = True
         while busy and time.monotonic() < self._came_at + _PATIENCE_S:
             was_busy = self._here.busy or self._there.busy
@@ -244,7 +248,7 @@ class UdpTransport:
                 time.sleep(_POLL_S)
 
     def _mend(self, now: float, strict: bool = False) -> None:
-        """Do what there is to do to listen and to know where to send to; see `_listen`."""
+        """Open the socket and find the address to send to, where missing; see `_listen`."""
         if self._socket is None:
             self._listen(now, strict)
         if self._socket is not None and self._there.text:
