@@ -337,9 +337,8 @@ def test_nothing_leans_on_a_frame_of_which_something_is_lost(codec):
     np.testing.assert_array_equal(shown[4].trust[64:] > 0, True)
 
 
-def test_notes_are_in_the_header_and_old_readers_refuse_them(codec):
+def test_notes_are_in_the_header(codec):
     black = codec.encode(np.zeros((64, 64, 3), np.uint8), 200).data
     header = bitstream.read_header(black)
     assert header.noted
     assert not bitstream.read_header(codec.encode(image_of(64, 64), 200).data).noted
-    assert black[0] & 3 == 2  # the preset, two bits wide, before there were notes

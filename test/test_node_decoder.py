@@ -165,7 +165,7 @@ def test_a_delta_frame_whose_key_frame_never_came_is_counted(decoding, codec):
     delta.data = codec.encode(convert.to_rgb(image(0)), 60, sequence=8, reference=reference).data
     delta.frame_type, delta.reference_sequence = SemanticFrame.DELTA, 7
     bench.tell(lambda: frames.publish(delta), 'decoder', lambda v: v['frames_rejected'] > 0)
-    assert 'leans on frame 7' in bench.report('decoder')[1]
+    assert 'refers to frame 7' in bench.report('decoder')[1]
     assert not bench.got[topics.DECODED]
 
 

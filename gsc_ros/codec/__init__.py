@@ -13,7 +13,14 @@ import warnings
 from typing import TYPE_CHECKING
 
 from gsc_ros.codec.bitstream import BitstreamError, FrameHeader, MissingReferenceError
-from gsc_ros.codec.types import DecodedFrame, EncodedFrame, ReceivedFrame, Reference, Region
+from gsc_ros.codec.types import (
+    DecodedFrame,
+    EncodedFrame,
+    ReceivedFrame,
+    Reference,
+    Region,
+    Section,
+)
 
 if TYPE_CHECKING:
     from gsc_ros.codec.codec import SemanticCodec
@@ -35,6 +42,7 @@ __all__ = [
     'ReceivedFrame',
     'Reference',
     'Region',
+    'Section',
     'SemanticCodec',
     'SequenceDecoder',
     'SequenceEncoder',

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Preset:
     decoder: str = 'gsc_ros.codec.decoder:FrameDecoder'
 
 
-PRESETS: dict[str, Preset] = {}
+PRESETS: dict[str, Preset] = {}  # by name, the default first
 
 
 def register(preset: Preset) -> Preset:
@@ -103,6 +104,7 @@ class EncoderBackend(Protocol):
         sequence: int = 0,
         reference: 'Reference | None' = None,
         or_key: bool = False,
+        sections: 'Mapping[int, bytes]' = MappingProxyType({}),
     ) -> 'EncodedFrame':
         """Fill a frame with what matters most."""
         ...

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from gsc_ros.codec.analysis import ImageAnalysis
-from gsc_ros.codec.bitstream import FrameHeader
+from gsc_ros.codec.bitstream import NO_SECTIONS, FrameHeader, Sections
 from gsc_ros.codec.decoder import FrameDecoder
 from gsc_ros.codec.encoder import FrameEncoder
 from gsc_ros.codec.networks import Networks
@@ -71,9 +71,12 @@ class SemanticCodec:
         reference: Reference | None = None,
         region: Region | Iterable[float] | None = None,
         timing: Timing | None = None,
+        sections: Sections = NO_SECTIONS,
     ) -> EncodedFrame:
         """Encode an image; see :meth:`FrameEncoder.encode`."""
-        return self.encoder.encode(rgb, budget_bytes, depth, sequence, reference, region, timing)
+        return self.encoder.encode(
+            rgb, budget_bytes, depth, sequence, reference, region, timing, sections
+        )
 
     def analyse(
         self,
@@ -92,9 +95,10 @@ class SemanticCodec:
         sequence: int = 0,
         reference: Reference | None = None,
         or_key: bool = False,
+        sections: Sections = NO_SECTIONS,
     ) -> EncodedFrame:
         """Fill a frame with what matters most; see :meth:`FrameEncoder.pack`."""
-        return self.encoder.pack(analysis, budget_bytes, sequence, reference, or_key)
+        return self.encoder.pack(analysis, budget_bytes, sequence, reference, or_key, sections)
 
     def reference(self, data: bytes, reference: Reference | None = None) -> Reference:
         """Return what a receiver has of a whole frame; see :meth:`FrameEncoder.reference`."""

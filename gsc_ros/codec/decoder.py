@@ -202,6 +202,7 @@ def _finish(
         header,
         frame.reference,
         notes,
+        frame.sections,
     )
 
 

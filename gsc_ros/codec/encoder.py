@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gsc_ros.codec import bitstream
 from gsc_ros.codec.analysis import ImageAnalysis
-from gsc_ros.codec.bitstream import FrameHeader
+from gsc_ros.codec.bitstream import NO_SECTIONS, FrameHeader, Sections
 from gsc_ros.codec.networks import RobotNetworks
 from gsc_ros.codec.notes import Timing, spoken
 from gsc_ros.codec.rate_control import RateControl
@@ -31,7 +31,9 @@ class FrameEncoder:
         self.reader = FrameReader(networks.prior, networks.fingerprint, preset)
         self.preset = self.reader.preset
         self.bfloat16 = fast_bfloat16()
-        self._rate_control = RateControl(networks.reconstructor, networks.prior)
+        self._rate_control = RateControl(
+            networks.reconstructor, networks.prior, self.reader.planes
+        )
 
     @classmethod
     def load(
@@ -68,6 +70,7 @@ class FrameEncoder:
         reference: Reference | None = None,
         region: Region | Iterable[float] | None = None,
         timing: Timing | None = None,
+        sections: Sections = NO_SECTIONS,
     ) -> EncodedFrame:
         """
         Encode an image to at most ``budget_bytes`` bytes.
@@ -77,11 +80,13 @@ class FrameEncoder:
         modulo 256 on air; ``reference``: makes it a delta frame against this one, of the same
         size; ``region``: a part of the image that is sent first and in more
         detail, or its four numbers; ``timing``:
-        how the image lies in time, None for now. An image of which a part is lost becomes a key
-        frame. Raises ``ValueError`` for bad images and budgets under 40 bytes.
+        how the image lies in time, None for now; ``sections``: content by id (:class:`Section`),
+        sent before the image and counted in the budget. An image of which a part is lost becomes a
+        key frame. Raises ``ValueError`` for bad images and for budgets that leave under 40 bytes
+        beside the sections.
         """
         analysis = self.analyse(rgb, depth, region, timing)
-        return self.pack(analysis, budget_bytes, sequence, reference)
+        return self.pack(analysis, budget_bytes, sequence, reference, sections=sections)
 
     @torch.inference_mode()
     def analyse(
@@ -103,6 +108,7 @@ class FrameEncoder:
         sequence: int = 0,
         reference: Reference | None = None,
         or_key: bool = False,
+        sections: Sections = NO_SECTIONS,
     ) -> EncodedFrame:
         """
         Fill a frame of at most ``budget_bytes`` bytes with what matters most of an image.
@@ -110,11 +116,12 @@ class FrameEncoder:
         ``or_key``: with a ``reference``, make a key frame where that leaves the receiver with less
         error. Else as :meth:`encode`.
         """
-        if not bitstream.MIN_BUDGET <= budget_bytes <= bitstream.MAX_STREAM:
+        before = len(bitstream.pack_sections(sections))
+        least = bitstream.MIN_BUDGET + before
+        if not least <= budget_bytes <= bitstream.MAX_STREAM:
             raise ValueError(
-                f'budget_bytes {budget_bytes} is outside '
-                f'{bitstream.MIN_BUDGET}..{bitstream.MAX_STREAM}: '
-                'a frame needs its header and a little more'
+                f'budget_bytes {budget_bytes} is outside {least}..{bitstream.MAX_STREAM}: a frame '
+                'needs its header, its sections and a little more'
             )
         if analysis.lossy:
             reference = None  # what is lost may not be filled from another frame
@@ -134,15 +141,21 @@ class FrameEncoder:
             noted=analysis.symbols.notes is not None,
         )
         with autocast(self.bfloat16):
-            best = self._rate_control.search(analysis, header, budget_bytes, reference, or_key)
+            best = self._rate_control.search(
+                analysis, header, budget_bytes - before, reference, or_key
+            )
         if best.header.reference is None:
             reference = None
-        data = bitstream.pack(best.header, best.stream, reference.crc if reference else 0)
+        data = bitstream.pack(
+            best.header, best.stream, reference.crc if reference else 0, sections
+        )
         seeds = {reference.sequence: reference.crc} if reference else {}
-        header, _ = bitstream.unpack(data, references=seeds)
+        header, kept, _ = bitstream.unpack(data, references=seeds)
         notes = best.coded.notes
         caption = spoken(analysis.symbols.caption, notes)
-        return EncodedFrame(data, header, caption, best.coded.bits, notes, self.preset.progressive)
+        return EncodedFrame(
+            data, header, caption, best.coded.bits, notes, self.preset.progressive, kept
+        )
 
     def reference(self, data: bytes, reference: Reference | None = None) -> Reference:
         """

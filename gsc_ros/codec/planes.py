@@ -5,6 +5,7 @@ A plane is coded cell by cell in phases that first lay a wide net over the image
 it, so that most cells have neighbours on all sides to be guessed from.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -58,6 +59,15 @@ BY_NAME = {plane.name: plane for plane in PLANES}
 TOKENS = tuple(f'tokens{level}' for level in range(len(LEVELS)))
 # Where each cell of a 4x4 square comes in the order of coding.
 _PHASES = np.array([[0, 4, 2, 4], [4, 3, 4, 3], [2, 4, 1, 4], [4, 3, 4, 3]])
+
+
+def layout(names: Iterable[str]) -> tuple[Plane, ...]:
+    """Return the planes of a stream layout in its order; raises ``ValueError`` for other names."""
+    names = tuple(names)
+    unknown = [name for name in names if name not in BY_NAME]
+    if unknown:
+        raise ValueError(f'planes {", ".join(unknown)}: there are {", ".join(BY_NAME)}')
+    return tuple(BY_NAME[name] for name in names)
 
 
 @lru_cache(maxsize=64)

@@ -15,13 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gsc_ros.codec import residual, streams
+from gsc_ros.codec import residual
 from gsc_ros.codec.analysis import ImageAnalysis
 from gsc_ros.codec.bitstream import FrameHeader
-from gsc_ros.codec.planes import BY_NAME, TOKENS, UNKNOWN, FrameSymbols, Plane, blocks_of
+from gsc_ros.codec.planes import BY_NAME, PLANES, TOKENS, UNKNOWN, FrameSymbols, Plane, blocks_of
 from gsc_ros.codec.prior import Prior
 from gsc_ros.codec.residual import Residual
 from gsc_ros.codec.skip_mask import find_skip_mask
+from gsc_ros.codec.streams import Plan, StreamWriter, completed
 from gsc_ros.codec.synthesis import Reconstructor
 from gsc_ros.codec.types import Reference
 
@@ -72,8 +73,8 @@ def choose_blocks(
         whole[name] = np.where(still, coded.planes[name], whole[name])
     before, after = (FrameSymbols(coded.caption, planes) for planes in (without, whole))
     if reference is not None:
-        before = streams.completed(before, reference)
-        after = streams.completed(after, reference)
+        before = completed(before, reference)
+        after = completed(after, reference)
     without_it, with_it = errors(analysis, reconstructor, before, after)
     gain = without_it - with_it
     count = round(share * gain.size)
@@ -100,7 +101,7 @@ def skip_masks(
     nothing = FrameSymbols.unknown(reference.size)
     sent = {n: g for n, g in analysis.symbols.planes.items() if n not in TOKENS[1:]}
     stale, fresh = (
-        streams.completed(FrameSymbols(None, {**nothing.planes, **planes}), reference)
+        completed(FrameSymbols(None, {**nothing.planes, **planes}), reference)
         for planes in ({}, sent)
     )
     before, after = errors(analysis, reconstructor, stale, fresh)
@@ -148,10 +149,15 @@ class _Policy:
 
 @dataclass(frozen=True)
 class RateControl:
-    """Searches the plan of a frame. ``reconstructor``: what the receiver renders with."""
+    """
+    Searches the plan of a frame.
+
+    ``reconstructor``: what the receiver renders with; ``planes``: the stream layout.
+    """
 
     reconstructor: Reconstructor
     prior: Prior
+    planes: tuple[Plane, ...] = PLANES
 
     def search(
         self,
@@ -204,14 +210,13 @@ class RateControl:
         known = None
         if reference is not None:
             header, known = replace(header, reference=reference.sequence), reference.symbols
-        stream, coded = streams.encode(
-            analysis.symbols,
-            self.prior,
+        plan = Plan(
             budget_bytes - header.bytes,
-            known,
             _Policy(analysis, self.reconstructor, known) if final else None,
             skip_mask,
             analysis.region,
+            self.planes,
         )
-        received = coded if known is None else streams.completed(coded, known)
+        stream, coded = StreamWriter(analysis.symbols, self.prior, plan, known).write()
+        received = coded if known is None else completed(coded, known)
         return Attempt(header, stream, coded, received)

@@ -1,9 +1,11 @@
 """Read the symbols of a packed frame: exact on every machine, and no network runs."""
 
-from gsc_ros.codec import backend, bitstream, streams
+from gsc_ros.codec import backend, bitstream
 from gsc_ros.codec.bitstream import BitstreamError
 from gsc_ros.codec.grid import coding_size
+from gsc_ros.codec.planes import layout
 from gsc_ros.codec.prior import Prior
+from gsc_ros.codec.streams import StreamReader
 from gsc_ros.codec.types import ReceivedFrame, Reference
 
 
@@ -18,6 +20,7 @@ class FrameReader:
     def __init__(self, prior: Prior, fingerprint: int, preset: str = 'gsc') -> None:
         self.prior, self.fingerprint = prior, fingerprint
         self.preset = backend.find(preset)
+        self.planes = layout(self.preset.planes)
 
     def read(
         self, data: bytes, truncated: bool = False, reference: Reference | None = None
@@ -31,7 +34,7 @@ class FrameReader:
         of this preset and these weights (or, with ``truncated``, the beginning of one).
         """
         seeds = {} if reference is None else {reference.sequence: reference.crc}
-        header, stream = bitstream.unpack(data, truncated, seeds)
+        header, sections, stream = bitstream.unpack(data, truncated, seeds)
         if header.preset != self.preset.name:
             raise BitstreamError(
                 f'frame of preset {header.preset!r}, this decoder reads {self.preset.name!r}: '
@@ -56,8 +59,16 @@ class FrameReader:
             known = reference.symbols
             if known.size != size:
                 raise BitstreamError('delta frame of another size than its reference: drop it')
-        symbols = streams.decode(stream, size, self.prior, known, header.region, header.noted)
-        return ReceivedFrame(header, symbols, truncated)
+        symbols = StreamReader(
+            stream,
+            size,
+            self.prior,
+            known,
+            planes=self.planes,
+            regional=header.region,
+            noted=header.noted,
+        ).read()
+        return ReceivedFrame(header, symbols, sections, truncated)
 
     def reference(self, data: bytes, reference: Reference | None = None) -> Reference:
         """

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gsc_ros.codec import bitstream
 from gsc_ros.codec.analysis import ImageAnalysis
 from gsc_ros.codec.backend import DecoderBackend, EncoderBackend
+from gsc_ros.codec.bitstream import NO_SECTIONS, Sections
 from gsc_ros.codec.notes import Timing
 from gsc_ros.codec.types import DecodedFrame, EncodedFrame, ReceivedFrame, Reference
 from gsc_ros.region import Region
@@ -58,6 +59,7 @@ class SequenceEncoder:
         sequence: int = 0,
         region: Region | Iterable[float] | None = None,
         timing: Timing | None = None,
+        sections: Sections = NO_SECTIONS,
     ) -> EncodedFrame:
         """Encode the next frame; see :meth:`FrameEncoder.encode`."""
         # A wish that comes while this frame is coded holds for the next one.
@@ -67,9 +69,11 @@ class SequenceEncoder:
         analysis = self.encoder.analyse(rgb, depth, region, timing)
         if analysis.lossy:  # what is lost stands alone, and nothing is coded against it
             self._reference = None
-            return self.encoder.pack(analysis, budget_bytes, sequence)
+            return self.encoder.pack(analysis, budget_bytes, sequence, sections=sections)
         reference = self._usable(analysis)
-        frame = self.encoder.pack(analysis, budget_bytes, sequence, reference, or_key=True)
+        frame = self.encoder.pack(
+            analysis, budget_bytes, sequence, reference, or_key=True, sections=sections
+        )
         if frame.header.reference is None:
             reference = None
         if self.key_every != 1 and (reference is None or self.chained):

@@ -61,13 +61,15 @@ class Plan:
 
     ``most_bytes``: length of the stream at most; ``policy``: None to cut where the budget
     ends; ``skip_mask``: blocks whose known symbols a delta frame does not repeat, None for those
-    that look as in the reference; ``region``: blocks that come first, None for no such.
+    that look as in the reference; ``region``: blocks that come first, None for no such;
+    ``planes``: the planes that are sent, in their order.
     """
 
     most_bytes: int
     policy: BudgetPolicy | None = None
     skip_mask: Blocks | None = None
     region: Blocks | None = None
+    planes: tuple[Plane, ...] = PLANES
 
 
 @cache
@@ -94,10 +96,14 @@ class _StreamWalk(ABC):
     """
 
     def __init__(
-        self, size: tuple[int, int], prior: Prior, reference: FrameSymbols | None
+        self,
+        size: tuple[int, int],
+        prior: Prior,
+        reference: FrameSymbols | None,
+        planes: tuple[Plane, ...],
     ) -> None:
         self.symbols = FrameSymbols.unknown(size)
-        self.prior, self.reference = prior, reference
+        self.prior, self.reference, self.planes = prior, reference, planes
         self.region: Blocks | None = None
 
     def _parts(self, noted: bool, regional: bool) -> Iterator[tuple[str, Callable[[], None]]]:
@@ -109,8 +115,8 @@ class _StreamWalk(ABC):
             yield 'skip_mask', self._skip_mask
         if regional:
             yield 'region', self._region
-        selected = [plane for plane in PLANES if plane.selected]
-        for plane in PLANES:
+        selected = [plane for plane in self.planes if plane.selected]
+        for plane in self.planes:
             if not plane.selected:
                 yield plane.name, partial(self._whole_plane, plane)
         if regional:
@@ -218,7 +224,7 @@ class StreamWriter(_StreamWalk):
         plan: Plan,
         reference: FrameSymbols | None = None,
     ) -> None:
-        super().__init__(source.size, prior, reference)
+        super().__init__(source.size, prior, reference, plan.planes)
         self.source, self.plan, self.region = source, plan, plan.region
         self.encoder = RangeEncoder()
         # A little more than fits, so that the last bytes are full.
@@ -312,7 +318,8 @@ class StreamReader(_StreamWalk):
     """
     Reads the symbols of one frame of working size (W, H) from a stream or a prefix of one.
 
-    ``noted``: notes come before all; ``regional``: a region comes first.
+    ``planes``: the stream layout; ``noted``: notes come before all; ``regional``: a region comes
+    first.
     """
 
     def __init__(
@@ -322,10 +329,11 @@ class StreamReader(_StreamWalk):
         prior: Prior,
         reference: FrameSymbols | None = None,
         *,
+        planes: tuple[Plane, ...] = PLANES,
         regional: bool = False,
         noted: bool = False,
     ) -> None:
-        super().__init__(size, prior, reference)
+        super().__init__(size, prior, reference, planes)
         self.decoder = RangeDecoder(data)
         self.regional, self.noted = regional, noted
 

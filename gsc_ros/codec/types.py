@@ -1,9 +1,9 @@
 """What the codec takes and gives; importing this needs no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gsc_ros.codec.bitstream import FrameHeader
+from gsc_ros.codec.bitstream import FrameHeader, Section, Sections
 from gsc_ros.region import WHOLE, Region
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ __all__ = [
     'ReceivedFrame',
     'Reference',
     'Region',
+    'Section',
+    'Sections',
 ]
 
 # Trust in a pixel: it was sent, it follows from what was sent around it, or it is generated.
@@ -54,7 +56,7 @@ class EncodedFrame:
     A packed frame: ``data`` goes on air, ``stream_bits`` are its bits by part.
 
     ``notes``: what the frame says of the image itself, None for nothing; ``divisible``: whether a
-    sender may cut the frame, because any prefix of it decodes.
+    sender may cut the frame, because any prefix of it decodes; ``sections``: content by id.
     """
 
     data: bytes
@@ -63,6 +65,7 @@ class EncodedFrame:
     stream_bits: dict[str, float]
     notes: 'Notes | None' = None
     divisible: bool = True
+    sections: Sections = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,11 +73,12 @@ class ReceivedFrame:
     """
     What was read of a frame: exact symbols, ready to be rendered.
 
-    ``truncated``: its end was lost.
+    ``sections``: content by id, as far as they came whole; ``truncated``: its end was lost.
     """
 
     header: FrameHeader
     symbols: 'FrameSymbols'
+    sections: Sections = field(default_factory=dict)
     truncated: bool = False
 
     @property
@@ -99,7 +103,7 @@ class DecodedFrame:
     data, None for nothing: where the image is lost, and everywhere when it shows nothing or is not
     of now, there is no object, depth is NaN, classes are 255 and trust is 0.
     ``reference``: the frame as a reference of delta frames, None when its end or part of its image
-    was lost.
+    was lost. ``sections``: content by id, also of ids unknown here, as far as they came whole.
     """
 
     rgb: 'NDArray[np.uint8]'
@@ -110,3 +114,4 @@ class DecodedFrame:
     header: FrameHeader
     reference: Reference | None = None
     notes: 'Notes | None' = None
+    sections: Sections = field(default_factory=dict)

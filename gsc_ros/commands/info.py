@@ -23,7 +23,8 @@ def run(args: argparse.Namespace) -> int:
 
     data = args.file.read_bytes()
     codec = SemanticCodec.load(args.preset, args.weights)
-    header, symbols = codec.inspect(data, args.truncated)
+    frame = codec.read(data, args.truncated)
+    header, symbols = frame.header, frame.symbols
     print(f'size         {header.width}x{header.height}')
     print(f'bytes        {len(data)} ({8 * len(data) / header.width / header.height:.4f} bpp)')
     print(f'preset       {header.preset}, weights {header.fingerprint:04x}')
@@ -33,6 +34,9 @@ def run(args: argparse.Namespace) -> int:
     if symbols.notes and symbols.notes.sky_doubtful:
         print('sky          not certain: no depth of +Inf')
     print(f'header       {8 * header.bytes} bits')
+    for number, content in frame.sections.items():
+        name = getattr(number, 'name', f'section {number}').lower()
+        print(f'{name:12} {len(content)} bytes')
     for name, bits in symbols.bits.items():
         print(f'{name:12} {bits:.0f} bits')
     for name in symbols.planes:

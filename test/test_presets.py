@@ -1,0 +1,99 @@
+"""Presets select what is sent and who may read it."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from gsc_ros.codec import (
+    BitstreamError,
+    FrameDecoder,
+    FrameEncoder,
+    SemanticCodec,
+    backend,
+    bitstream,
+)
+
+RGB = np.kron(
+    np.random.default_rng(0).integers(0, 256, (8, 10, 3), np.uint8), np.ones((16, 16, 1), np.uint8)
+)
+# Without the finest tokens, structure before layout, and not to be cut.
+OTHER = backend.Preset(
+    'other', 2, ('tokens0', 'coarse', 'coarse_depth', 'tokens1', 'fine'), progressive=False
+)
+
+
+@pytest.fixture
+def other(monkeypatch):
+    monkeypatch.setattr(backend, 'PRESETS', dict(backend.PRESETS))
+    return backend.register(OTHER).name
+
+
+@pytest.fixture(scope='module')
+def codec():
+    return SemanticCodec.load(weights='random', device='cpu')
+
+
+def test_a_preset_selects_planes_and_their_order(codec, other):
+    changed = SemanticCodec(codec.networks, other)
+    frame = changed.encode(RGB, 2000)
+    header, symbols = changed.inspect(frame.data)
+    assert header.preset == other
+    sent = [name for name in symbols.bits if name in symbols.planes]
+    assert sent == list(OTHER.planes)
+    assert not symbols.received('tokens2').any()
+    assert symbols.received('fine').all()
+    _, whole = codec.inspect(codec.encode(RGB, 2000).data)
+    for name in OTHER.planes:
+        np.testing.assert_array_equal(symbols.planes[name], whole.planes[name])
+    assert changed.decode(frame.data).rgb.shape == RGB.shape
+
+
+def test_frames_of_a_foreign_preset_are_refused_by_name(codec, other):
+    robot = FrameEncoder(codec.networks.robot, other)
+    ground = FrameDecoder(codec.networks.ground)
+    with pytest.raises(BitstreamError, match=r"preset 'other', this decoder reads 'gsc'"):
+        ground.read(robot.encode(RGB, 200).data)
+    with pytest.raises(BitstreamError, match=r"preset 'gsc', this decoder reads 'other'"):
+        FrameDecoder(codec.networks.ground, other).read(codec.encode(RGB, 200).data)
+
+
+def test_presets_that_are_not_registered_are_refused(codec):
+    with pytest.raises(ValueError, match=r"preset 'jpeg' is not one of gsc"):
+        FrameDecoder.load('jpeg', weights='random')
+    for preset in (
+        backend.Preset('gsc', 3, ()),
+        backend.Preset('new', 0, ()),
+        backend.Preset('new', 4, ()),
+    ):
+        with pytest.raises(ValueError, match='code'):
+            backend.register(preset)
+
+
+def test_only_a_progressive_preset_may_be_cut(codec, other):
+    assert codec.encode(RGB, 200).divisible
+    changed = SemanticCodec(codec.networks, other)
+    frame = changed.encode(RGB, 200)
+    assert not frame.divisible
+    with pytest.raises(BitstreamError, match='not progressive'):
+        changed.decode(frame.data[:-1], truncated=True)
+    assert codec.decode(codec.encode(RGB, 200).data[:-1], truncated=True).reference is None
+
+
+def test_the_codes_of_presets_have_two_bits(monkeypatch):
+    monkeypatch.setattr(backend, 'PRESETS', {})
+    for code in range(4):
+        backend.register(backend.Preset(f'p{code}', code, ()))
+        for size in ((640, 480), (123, 77)):
+            data = bitstream.pack(bitstream.FrameHeader(f'p{code}', 0, 0, *size), b'')
+            header = bitstream.read_header(data)
+            assert (header.preset, header.width, header.height) == (f'p{code}', *size)
+
+
+def test_presets_and_headers_need_no_torch():
+    code = (
+        'import sys; from gsc_ros.codec import backend, bitstream, types; '
+        'assert list(backend.PRESETS) == ["gsc"]; assert "torch" not in sys.modules'
+    )
+    subprocess.run([sys.executable, '-c', code], check=True)
