@@ -36,3 +36,20 @@ def bench(ros):
     made = Bench(ros, f'/t{next(_names)}')
     yield made
     made.close()
+
+
+@pytest.fixture
+def encoding(bench):
+    """An encoder, the publisher of its images, and a subscriber of its frames."""
+    from gsc_ros.msg import SemanticFrame
+    from sensor_msgs.msg import Image
+
+    from gsc_ros.nodes.encoder import Encoder
+    from gsc_ros.ros import topics
+
+    bench.hear(SemanticFrame, topics.CODED, topics.NEWEST)
+    node = bench.add(Encoder, weights='random', max_rate=60.0, stale_after_s=1.0)
+    publisher = bench.peer.create_publisher(Image, topics.IMAGE, 10)
+    bench.wait(publisher.get_subscription_count, 'the encoder subscribes')
+    bench.wait(lambda: bench.peer.count_publishers(f'{bench.namespace}/{topics.CODED}'))
+    return bench, node, publisher

@@ -13,7 +13,7 @@ from std_msgs.msg import Header
 from gsc_ros.paths import prefixes
 from gsc_ros.ros import convert
 from gsc_ros.ros.images import encodings
-from gsc_ros.ros.images.encodings import Stretch
+from gsc_ros.ros.images.encodings import ContrastStretch
 
 BAYER = ['rggb', 'bggr', 'gbrg', 'grbg']
 
@@ -226,7 +226,7 @@ def test_what_is_not_finite_is_refused(encoding, bad):
     pixels = np.full((4, 4 * count), 0.5, dtype)
     pixels[2, 1] = bad
     image = message([row.tobytes() for row in pixels], encoding, 4, 4)
-    for levels in (encodings.full_range, lambda p: Stretch()(0.0, p)):
+    for levels in (encodings.full_range, lambda p: ContrastStretch()(0.0, p)):
         with pytest.raises(ValueError, match='NaN or Inf'):
             convert.to_rgb(image, levels)
 
@@ -251,7 +251,7 @@ def shown(pixels, stretch, at, encoding='mono16'):
 )  # fmt: skip
 def test_deep_grey_fills_the_range(encoding, low, high):
     pixels = thermal(low, high, encodings.layout(encoding)[0])
-    grey = shown(pixels, Stretch(), 0.0, encoding)
+    grey = shown(pixels, ContrastStretch(), 0.0, encoding)
     assert (grey.min(), grey.max()) == (0, 255)
     np.testing.assert_allclose(grey.mean(), 127.5, atol=2)
     np.testing.assert_allclose((grey == 255).mean(), 0.01, atol=0.006)
@@ -259,7 +259,7 @@ def test_deep_grey_fills_the_range(encoding, low, high):
 
 
 def test_the_range_is_held_and_follows():
-    stretch = Stretch(hold_s=2.0)
+    stretch = ContrastStretch(time_constant_s=2.0)
     first = shown(thermal(7000, 7600), stretch, 0.0)
     # A hot thing comes in: the rest keeps its brightness at first.
     hot = thermal(7000, 7600)
@@ -280,14 +280,14 @@ def test_the_range_is_held_and_follows():
 def test_noise_is_not_made_contrast():
     rng = np.random.default_rng(0)
     noise = rng.normal(7000, 1, (60, 80)).astype(np.uint16)
-    grey = shown(noise, Stretch(), 0.0)
+    grey = shown(noise, ContrastStretch(), 0.0)
     assert grey.std() < 6
     assert 90 < grey.mean() < 165
 
 
 def test_floats_from_zero_to_one_are_left():
     grey = chart()[..., 0]
-    found = shown((grey / 255).astype(np.float32), Stretch(), 0.0, '32FC1')
+    found = shown((grey / 255).astype(np.float32), ContrastStretch(), 0.0, '32FC1')
     np.testing.assert_array_equal(found, grey)
 
 
@@ -295,7 +295,7 @@ def test_floats_from_zero_to_one_are_left():
 def test_deep_colours_keep(bits):
     rgb = chart(32, 24)
     shift = bits - 8
-    stretch = Stretch()
+    stretch = ContrastStretch()
     bright = np.full_like(rgb, 255)
     for pixels in (bright, rgb):
         deep = pixels.astype(np.uint16) << shift
@@ -371,7 +371,7 @@ def test_compressed_grey():
         ('16UC1; tiff compressed ', file(deep, '.tiff')),
         ('32FC1; tiff compressed ', file(deep.astype(np.float32), '.tiff')),
     ):
-        stretch = Stretch()
+        stretch = ContrastStretch()
         grey = read(data, form, lambda p, s=stretch: s(0.0, p))
         assert (grey.min(), grey.max()) == (0, 255)
         np.testing.assert_allclose(grey.mean(), 127.5, atol=2)

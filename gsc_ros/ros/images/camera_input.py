@@ -22,7 +22,7 @@ from gsc_ros.ros import convert, topics
 from gsc_ros.ros.diagnostics import Drops
 from gsc_ros.ros.images.camera_info import CameraInfos, Rectifier
 from gsc_ros.ros.images.depth_scale import DepthScale
-from gsc_ros.ros.images.encodings import Levels, Stretch, full_range
+from gsc_ros.ros.images.encodings import ContrastStretch, Levels, full_range
 from gsc_ros.ros.images.gaps import Gaps
 from gsc_ros.ros.lifecycle import GscNode
 from gsc_ros.ros.parameters import Parameters, parameter
@@ -47,17 +47,26 @@ class CameraInputParameters(Parameters):
         choices=('best_effort', 'reliable'),
         read_only=True,
     )
-    stretch: str = parameter(
+    contrast_stretch: str = parameter(
         'auto',
-        'Black and white of images of more than 8 bits: at percentiles that are held from one '
-        'image to the next (auto), or the whole range of their type (off)',
+        'Black and white of images of more than 8 bits: at percentiles that follow the scene '
+        '(auto), or the whole range of their type (off)',
         choices=('auto', 'off'),
+        formerly='stretch',
     )
-    stretch_percent: float = parameter(
-        1.0, 'Share of the pixels that is black, and that is white, in percent', 0.0, 40.0
+    contrast_percentile: float = parameter(
+        1.0,
+        'Share of the pixels that becomes black, and that becomes white, in percent',
+        0.0,
+        40.0,
+        formerly='stretch_percent',
     )
-    stretch_hold_s: float = parameter(
-        2.0, 'Time in which black and white follow the scene', 0.0, 1e4
+    contrast_time_constant_s: float = parameter(
+        2.0,
+        'Time constant with which black and white follow the scene',
+        0.0,
+        1e4,
+        formerly='stretch_hold_s',
     )
     rectify: bool = parameter(
         False,
@@ -99,7 +108,7 @@ class CameraInput:
         self._node, self._drops, self._give = node, drops, on_image
         self._depth = DepthScale()
         self._infos, self._rectifier, self._unrectified = CameraInfos(), Rectifier(), ''
-        self._stretch, self._form = Stretch(), ('', '')
+        self._stretch, self._form = ContrastStretch(), ('', '')
         self._gaps = Gaps()
         self._output = None
         if node.values.rectify:
@@ -153,10 +162,10 @@ class CameraInput:
         form = message.format if isinstance(message, CompressedImage) else message.encoding
         if (form, message.header.frame_id) != self._form:
             # Another camera: the levels of the last one's images mean nothing.
-            self._form, self._stretch = (form, message.header.frame_id), Stretch()
-        if values.stretch == 'auto':
-            self._stretch.percent = values.stretch_percent
-            self._stretch.hold_s = values.stretch_hold_s
+            self._form, self._stretch = (form, message.header.frame_id), ContrastStretch()
+        if values.contrast_stretch == 'auto':
+            self._stretch.percentile = values.contrast_percentile
+            self._stretch.time_constant_s = values.contrast_time_constant_s
             levels = partial(self._stretch, convert.seconds(message.header.stamp))
         if isinstance(message, CompressedImage):
             return convert.compressed_to_rgb(message, levels)

@@ -116,28 +116,28 @@ def full_range(pixels: NDArray) -> tuple[float, float]:
         return 0.0, 1.0
     raise ValueError(
         f'{pixels.dtype} has no black and white: publish unsigned pixels, or one channel and set '
-        'stretch to auto'
+        'contrast_stretch to auto'
     )
 
 
-class Stretch:
+class ContrastStretch:
     """
     What is black and white in images of more than 8 bits, held from one image to the next.
 
     Grey images, which thermal and infrared cameras send, use a small part of their range: from the
-    ``percent``-th percentile to the one as far from the top. These follow the scene with the time
-    constant ``hold_s`` (s), so that the brightness does not flicker. Of colours and Bayer patterns
-    black is zero and white what the least number of bits holds, of 10, 12, 14 and 16, that held
-    every image so far: their colours keep. Grey floats that lie in 0..1 are left as they are.
+    ``percentile``-th percentile to the one as far from the top. These follow the scene with the
+    time constant ``time_constant_s`` (s), so that the brightness does not flicker. Of colours and
+    Bayer patterns black is zero, and white the range of the least number of bits, of 10, 12, 14
+    and 16, that held every image so far: their colours keep. Grey floats in 0..1 stay as they are.
     """
 
     _LEAST = 64.0, 1.0  # range of integers and of floats: noise is not made contrast
     _BITS = 10, 12, 14, 16
     _SAMPLES = 256  # along a side, that percentiles are made of
-    _SOON = 0.05  # of the hold: the least that passes between two images, whatever their stamps
+    _SOON = 0.05  # of the time constant: least time between two images, whatever their stamps
 
-    def __init__(self, percent: float = 1.0, hold_s: float = 2.0) -> None:
-        self.percent, self.hold_s = percent, hold_s
+    def __init__(self, percentile: float = 1.0, time_constant_s: float = 2.0) -> None:
+        self.percentile, self.time_constant_s = percentile, time_constant_s
         self._held: NDArray[np.float64] | None = None
         self._at = 0.0
         self._dtype: np.dtype | None = None
@@ -154,12 +154,12 @@ class Stretch:
         is_float = pixels.dtype.kind == 'f'
         if is_float and self._held is None and some.min() >= 0 and some.max() <= 1:
             return full_range(pixels)
-        found = np.percentile(some, (self.percent, 100 - self.percent)).astype(np.float64)
+        found = np.percentile(some, (self.percentile, 100 - self.percentile)).astype(np.float64)
         if self._held is None:
             self._held = found
         else:
-            passed = max(at - self._at, self._SOON * self.hold_s)
-            keep = math.exp(-passed / self.hold_s) if self.hold_s > 0 else 0.0
+            passed = max(at - self._at, self._SOON * self.time_constant_s)
+            keep = math.exp(-passed / self.time_constant_s) if self.time_constant_s > 0 else 0.0
             self._held = keep * self._held + (1 - keep) * found
         self._at = at
         low, high = map(float, self._held)
