@@ -52,7 +52,7 @@ def test_autoencoder_keeps_the_size_and_bounds_the_latent():
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2), st.integers(0, 2**31 - 1))
+@given(st.integers(0, len(LEVELS) - 1), st.integers(0, 2**31 - 1))
 def test_every_symbol_survives_quantisation(level, seed):
     levels = LEVELS[level]
     rng = np.random.default_rng(seed)
