@@ -9,6 +9,7 @@ from gsc_ros.codec.caption import BEARINGS, DISTANCES, SCENES, THINGS, Caption, 
 from gsc_ros.codec.layout import coarse_of
 from gsc_ros.codec.planes import PLANES, FrameSymbols
 from gsc_ros.codec.prior import Prior, all_shapes
+from gsc_ros.codec.streams import Plan, StreamReader, StreamWriter
 from gsc_ros.labels import NUM_CLASSES
 
 
@@ -55,3 +56,13 @@ def uneven_prior(seed: int = 7) -> Prior:
     return Prior.of_weights(
         {name: rng.integers(-7, 8, shape).astype(np.int16) for name, shape in all_shapes().items()}
     )
+
+
+def encode(symbols, prior, most_bytes, reference=None, **plan):
+    """Write a frame; returns its stream, and what of the symbols it holds."""
+    return StreamWriter(symbols, prior, Plan(most_bytes, **plan), reference).write()
+
+
+def decode(data, size, prior, reference=None, **header):
+    """Read a frame's symbols from its stream or a prefix of it."""
+    return StreamReader(data, size, prior, reference, **header).read()

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from frames import random_symbols, uneven_prior
+from frames import decode, encode, random_symbols, uneven_prior
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gsc_ros.codec import notes, streams
+from gsc_ros.codec import notes
 from gsc_ros.codec.caption import Caption, Thing
 from gsc_ros.codec.notes import Notes, Timing, spoken
 from gsc_ros.codec.planes import PLANES
@@ -79,9 +79,9 @@ def test_notes_are_small():
 def test_of_lost_cells_no_symbol_is_sent(budget):
     symbols = random_symbols(3, SIZE)
     symbols.notes = Notes(Loss(3, cells(slice(4, 8))))
-    data, coded = streams.encode(symbols, PRIOR, budget)
+    data, coded = encode(symbols, PRIOR, budget)
     assert len(data) <= budget
-    found = streams.decode(data, SIZE, PRIOR, noted=True)
+    found = decode(data, SIZE, PRIOR, noted=True)
     same(found.notes, symbols.notes)
     for plane in PLANES:
         lost = symbols.lost(plane.name)
@@ -95,7 +95,7 @@ def test_of_lost_cells_no_symbol_is_sent(budget):
             assert known[~lost].all()
     if budget == 300:
         # The room goes to what is left.
-        plain = streams.encode(random_symbols(3, SIZE), PRIOR, budget)[1]
+        plain = encode(random_symbols(3, SIZE), PRIOR, budget)[1]
         assert coded.received('tokens3').sum() > plain.received('tokens3').sum()
 
 
@@ -103,7 +103,7 @@ def test_an_image_that_shows_nothing_costs_few_bytes():
     symbols = random_symbols(4, SIZE)
     symbols.caption = Caption()
     symbols.notes = Notes(Loss(0, np.ones(SHAPE, bool)))
-    data, _ = streams.encode(symbols, PRIOR, 300)
+    data, _ = encode(symbols, PRIOR, 300)
     assert len(data) <= 6
 
 

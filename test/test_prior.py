@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from frames import moved, random_symbols, uneven_prior
+from frames import encode, moved, random_symbols, uneven_prior
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gsc_ros.codec import streams
 from gsc_ros.codec.cdf import cdf, cdfs
 from gsc_ros.codec.planes import BY_NAME, PLANES
 from gsc_ros.codec.prior import Prior, all_shapes, context, encoded, inputs, save
@@ -31,7 +30,7 @@ def test_the_training_counts_the_very_bits_of_the_stream(delta):
         weights |= net.integers()
     symbols = random_symbols(0, SIZE)
     reference = moved(symbols, 3, 1.0) if delta else None
-    _, coded = streams.encode(symbols, Prior.of_weights(weights), 10**5, reference)
+    _, coded = encode(symbols, Prior.of_weights(weights), 10**5, reference)
 
     class Whole:
         """A source of numbers that never selects."""

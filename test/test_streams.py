@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from frames import moved, random_symbols, uneven_prior
+from frames import decode, encode, moved, random_symbols, uneven_prior
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gsc_ros.codec import bitstream, streams
+from gsc_ros.codec import bitstream
 from gsc_ros.codec.bitstream import BitstreamError, FrameHeader, MissingReferenceError
 from gsc_ros.codec.grid import coding_size
 from gsc_ros.codec.planes import PLANES, TOKENS, FrameSymbols
@@ -45,8 +45,8 @@ def consistent(part, whole):
 @given(st.integers(0, 2**32), st.sampled_from([(64, 64), SIZE, (512, 384), (832, 256)]))
 def test_a_whole_frame_comes_back(seed, size):
     symbols = random_symbols(seed, size)
-    data, coded = streams.encode(symbols, PRIOR, ALL)
-    same(streams.decode(data, size, PRIOR), symbols)
+    data, coded = encode(symbols, PRIOR, ALL)
+    same(decode(data, size, PRIOR), symbols)
     assert 8 * len(data) == pytest.approx(sum(coded.bits.values()), abs=16)
 
 
@@ -55,8 +55,8 @@ def test_a_whole_frame_comes_back(seed, size):
 def test_any_cut_gives_a_part_of_the_frame(seed, share, delta):
     symbols = random_symbols(seed, SIZE)
     reference = random_symbols(seed + 1, SIZE) if delta else None
-    data, _ = streams.encode(symbols, PRIOR, ALL, reference)
-    part = streams.decode(data[: int(share * len(data))], SIZE, PRIOR, reference)
+    data, _ = encode(symbols, PRIOR, ALL, reference)
+    part = decode(data[: int(share * len(data))], SIZE, PRIOR, reference)
     if delta:
         for name, sent in part.sent.items():
             np.testing.assert_array_equal(
@@ -68,12 +68,12 @@ def test_any_cut_gives_a_part_of_the_frame(seed, share, delta):
 
 def test_a_budget_cuts_what_a_longer_one_goes_on_with():
     symbols = random_symbols(3, SIZE)
-    whole, _ = streams.encode(symbols, PRIOR, ALL)
+    whole, _ = encode(symbols, PRIOR, ALL)
     before = -1
     for budget in range(10, len(whole), 37):
-        data, _ = streams.encode(symbols, PRIOR, budget)
+        data, _ = encode(symbols, PRIOR, budget)
         assert len(data) == budget
-        part = streams.decode(data, SIZE, PRIOR)
+        part = decode(data, SIZE, PRIOR)
         known = sum(int((grid >= 0).sum()) for grid in part.planes.values())
         assert known >= before
         before = known
@@ -100,22 +100,22 @@ def test_a_region_comes_first_in_every_plane_that_is_sent_in_part(seed, share, d
     symbols = random_symbols(seed, SIZE)
     reference = random_symbols(seed + 1, SIZE) if delta else None
     region = np.array([bits >> k & 1 for k in range(12)], bool).reshape(3, 4)
-    data, coded = streams.encode(symbols, PRIOR, ALL, reference, region=region)
-    same(streams.decode(data, SIZE, PRIOR, reference, regional=True), symbols)
+    data, coded = encode(symbols, PRIOR, ALL, reference, region=region)
+    same(decode(data, SIZE, PRIOR, reference, regional=True), symbols)
     assert 8 * len(data) == pytest.approx(sum(coded.bits.values()), abs=16)
     if not delta:
-        part = streams.decode(data[: int(share * len(data))], SIZE, PRIOR, regional=True)
+        part = decode(data[: int(share * len(data))], SIZE, PRIOR, regional=True)
         consistent(part, symbols)
 
 
 def test_of_planes_that_are_sent_in_part_other_blocks_follow_the_whole_region():
     symbols, region = random_symbols(2, SIZE), np.zeros((3, 4), bool)
     region[1, 1:3] = True
-    data, _ = streams.encode(symbols, PRIOR, ALL, region=region)
+    data, _ = encode(symbols, PRIOR, ALL, region=region)
     partly = [plane.name for plane in PLANES if plane.selected]
     within = others = 0
     for length in range(0, len(data), 7):
-        part = streams.decode(data[:length], SIZE, PRIOR, regional=True)
+        part = decode(data[:length], SIZE, PRIOR, regional=True)
         received = {name: part.received(name) for name in partly}
         inside = {n: np.kron(region, np.ones([len(received[n]) // 3] * 2)) > 0 for n in partly}
         if any((received[n] & ~inside[n]).any() for n in partly):
@@ -132,15 +132,15 @@ def test_chosen_blocks_come_first(name):
     blocks = np.zeros((3, 4), bool)
     blocks[1:, 2:] = True
     names = ['caption', *(plane.name for plane in PLANES)]
-    _, coded = streams.encode(symbols, PRIOR, ALL)
+    _, coded = encode(symbols, PRIOR, ALL)
     start = sum(coded.bits[n] for n in names[: names.index(name)])
     room = int((start + 0.25 * coded.bits[name]) / 8)
     policy = FixedBlocks(blocks)
-    data, coded = streams.encode(symbols, PRIOR, room, policy=policy)
+    data, coded = encode(symbols, PRIOR, room, policy=policy)
     assert policy.asked == [name]
     assert len(data) == room
     assert 8 * room <= sum(coded.bits.values()) <= 8 * room + 64
-    part = streams.decode(data, SIZE, PRIOR)
+    part = decode(data, SIZE, PRIOR)
     consistent(part, symbols)
     received = part.received(name)
     first = blocks.repeat(len(received) // 3, 0).repeat(len(received) // 3, 1)
@@ -148,8 +148,8 @@ def test_chosen_blocks_come_first(name):
     assert not received[~first].any()
     # Where there is no choice the frame is as without a policy.
     assert (
-        streams.encode(symbols, PRIOR, room, policy=FixedBlocks(None))[0]
-        == (streams.encode(symbols, PRIOR, room)[0])
+        encode(symbols, PRIOR, room, policy=FixedBlocks(None))[0]
+        == (encode(symbols, PRIOR, room)[0])
     )
 
 
@@ -158,8 +158,8 @@ def test_chosen_blocks_come_first(name):
 def test_a_delta_frame_comes_back(seed, share):
     reference = random_symbols(seed, SIZE)
     symbols = moved(reference, seed, share)
-    data, _ = streams.encode(symbols, PRIOR, ALL, reference)
-    same(streams.decode(data, SIZE, PRIOR, reference), symbols)
+    data, _ = encode(symbols, PRIOR, ALL, reference)
+    same(decode(data, SIZE, PRIOR, reference), symbols)
 
 
 def test_what_stands_still_is_not_sent():
@@ -167,11 +167,11 @@ def test_what_stands_still_is_not_sent():
     symbols = moved(reference, 5, 0.3)
     change = (symbols.planes['tokens0'] != reference.planes['tokens0']).any(0)
     names = [plane.name for plane in PLANES]
-    whole, coded = streams.encode(symbols, PRIOR, ALL, reference)
-    assert len(whole) < 0.6 * len(streams.encode(symbols, PRIOR, ALL)[0])
+    whole, coded = encode(symbols, PRIOR, ALL, reference)
+    assert len(whole) < 0.6 * len(encode(symbols, PRIOR, ALL)[0])
     until = sum(coded.bits[n] for n in ('caption', 'skip_mask', *names[: names.index('tokens1')]))
-    data, _ = streams.encode(symbols, PRIOR, int(until / 8), reference)
-    part = streams.decode(data, SIZE, PRIOR, reference)
+    data, _ = encode(symbols, PRIOR, int(until / 8), reference)
+    part = decode(data, SIZE, PRIOR, reference)
     for name in TOKENS[1:]:
         factor = part.planes[name].shape[1] // change.shape[0]
         still = ~change.repeat(factor, 0).repeat(factor, 1)
@@ -198,7 +198,7 @@ def test_a_camera_s_noise_is_still_and_a_change_is_not():
 
 def test_a_frame_of_which_nothing_arrived_is_the_reference_without_its_detail():
     reference = random_symbols(0, SIZE)
-    part = streams.decode(b'', SIZE, PRIOR, reference)
+    part = decode(b'', SIZE, PRIOR, reference)
     assert part.caption == reference.caption
     for name, grid in part.planes.items():
         wanted = np.full_like(grid, -1) if name in TOKENS[1:] else reference.planes[name]
@@ -290,7 +290,7 @@ def test_broken_streams_do_no_harm(count):
     rng = np.random.default_rng(count)
     size = (64, 64)
     reference = random_symbols(1, size)
-    good, _ = streams.encode(random_symbols(0, size), PRIOR, ALL)
+    good, _ = encode(random_symbols(0, size), PRIOR, ALL)
     for i in range(count):
         if i % 2:
             data = rng.bytes(int(rng.integers(0, 12)))
@@ -298,7 +298,7 @@ def test_broken_streams_do_no_harm(count):
             changed = bytearray(good[: int(rng.integers(1, 16))])
             changed[int(rng.integers(len(changed)))] ^= int(rng.integers(1, 256))
             data = bytes(changed)
-        part = streams.decode(data, size, PRIOR, reference if i % 3 == 0 else None)
+        part = decode(data, size, PRIOR, reference if i % 3 == 0 else None)
         for plane in PLANES:
             grid = part.planes[plane.name]
             assert grid.shape[0] == len(plane.levels)
@@ -330,7 +330,7 @@ def golden(seed):
     reference = random_symbols(seed + 1, SIZE) if seed == 13 else None
     most, policy = (90, FixedBlocks(blocks)) if seed == 12 else (ALL, None)
     header = replace(HEADER, reference=None if reference is None else 4)
-    stream, _ = streams.encode(symbols, PRIOR, most, reference, policy)
+    stream, _ = encode(symbols, PRIOR, most, reference, policy=policy)
     return bitstream.pack(header, stream, 0x1357), symbols, reference
 
 
@@ -348,7 +348,7 @@ def test_golden_streams_do_not_change(seed):
         file.write_bytes(data)
     assert file.read_bytes() == data
     _, _, stream = bitstream.unpack(file.read_bytes(), references={4: 0x1357})
-    found = streams.decode(stream, SIZE, PRIOR, reference)
+    found = decode(stream, SIZE, PRIOR, reference)
     if seed == 12:
         consistent(found, symbols)
         assert binascii.crc32(b''.join(g.tobytes() for g in found.planes.values())) == CRC_12

@@ -237,32 +237,6 @@ class StreamReader(StreamWalk):
             self.symbols.residual = residual.read(self.decoder, self.symbols.size)
 
 
-def encode(
-    symbols: FrameSymbols,
-    prior: Prior,
-    most_bytes: int,
-    reference: FrameSymbols | None = None,
-    policy: BudgetPolicy | None = None,
-    skip_mask: Blocks | None = None,
-    region: Blocks | None = None,
-) -> tuple[bytes, FrameSymbols]:
-    """Write a frame's symbols, see :class:`StreamWriter` and :class:`Plan`."""
-    plan = Plan(most_bytes, policy, skip_mask, region)
-    return StreamWriter(symbols, prior, plan, reference).write()
-
-
-def decode(
-    data: bytes,
-    size: tuple[int, int],
-    prior: Prior,
-    reference: FrameSymbols | None = None,
-    regional: bool = False,
-    noted: bool = False,
-) -> FrameSymbols:
-    """Read a frame's symbols, see :class:`StreamReader`."""
-    return StreamReader(data, size, prior, reference, regional=regional, noted=noted).read()
-
-
 def completed(symbols: FrameSymbols, reference: FrameSymbols) -> FrameSymbols:
     """
     Fill what was not received of a delta frame from its reference.
