@@ -6,11 +6,11 @@ import pytest
 
 rclpy = pytest.importorskip('rclpy')
 
+from bench import frame  # noqa: E402
 from gsc_ros.msg import LinkStatus, SemanticFrame  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
-from test_node_link import frame  # noqa: E402
 
 from gsc_ros.nodes.clock import ClockNode  # noqa: E402
 from gsc_ros.nodes.link import LinkNode  # noqa: E402

@@ -8,11 +8,9 @@ import pytest
 
 rclpy = pytest.importorskip('rclpy')
 
-from gsc_ros.msg import SemanticFrame  # noqa: E402
+from bench import Ends, frame  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from test_link_keys import copy, counts_of, removed, stalled, wait  # noqa: E402
-from test_node_link import frame  # noqa: E402
-from test_node_link_ends import Host, Pair  # noqa: E402
 
 from gsc_ros.link.datagrams import key_file, keys  # noqa: E402
 from gsc_ros.link.datagrams.count_file import MARGIN, session_of  # noqa: E402
@@ -124,7 +122,7 @@ class Restarted:
 
     def reset(self):
         robot, ground = ({'key_file': str(file), 'local': '127.0.0.1:0'} for file in self.files)
-        self.pair = Pair(robot | {'remote': 'ground'}, ground)
+        self.pair = Ends.pair(robot | {'remote': 'ground'}, ground)
         self.received = self.pair.ground.got[topics.RECEIVED]
 
     @property
@@ -132,7 +130,7 @@ class Restarted:
         return self.pair.robot.node
 
     def send(self, number):
-        self.pair.robot.says[topics.CODED].publish(frame(number))
+        self.pair.robot.publishers[topics.CODED].publish(frame(number))
 
     def shown(self):
         """Send frames until one of this session is shown."""
@@ -142,19 +140,10 @@ class Restarted:
     def end_robot(self):
         transport = self.robot._transport
         self._address = {'local': f'127.0.0.1:{transport.local[1]}', 'remote': transport.peer}
-        self.pair.robot.close()
+        self.pair.end('robot')
 
     def begin_robot(self):
-        self.pair.robot = Host(
-            LinkRobot,
-            15,
-            {},
-            {topics.CODED: (SemanticFrame, topics.NEWEST)},
-            key_file=str(self.files[0]),
-            **self._address,
-        )
-        self.pair.wait(lambda: self.robot.active)
-        self.pair.wait(self.pair.robot.says[topics.CODED].get_subscription_count)
+        self.pair.start_robot(key_file=str(self.files[0]), **self._address)
 
 
 @pytest.fixture

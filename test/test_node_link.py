@@ -2,22 +2,20 @@
 
 import itertools
 import math
-import threading
 import time
 from dataclasses import replace
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 rclpy = pytest.importorskip('rclpy')
 
+from bench import STAMP, LinkBench, camera, drive, frame  # noqa: E402
 from builtin_interfaces.msg import Time  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
 from geometry_msgs.msg import Twist  # noqa: E402
 from gsc_ros.msg import LinkStatus, SemanticFrame  # noqa: E402
 from rclpy.duration import Duration  # noqa: E402
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import CameraInfo, RegionOfInterest  # noqa: E402
@@ -31,95 +29,6 @@ from gsc_ros.link.radio import budget, profiles  # noqa: E402
 from gsc_ros.link.traffic.frame_scheduler import LinkCapacity  # noqa: E402
 from gsc_ros.nodes.link import LinkNode  # noqa: E402
 from gsc_ros.ros import topics  # noqa: E402
-
-STAMP = (1_600_000_000, 123_456_789)
-PATIENCE_S = 10.0
-
-
-def frame(sequence=0, size=150, stamp=STAMP, frame_id='cam'):
-    leans_on = sequence - 1 if sequence % 2 else None  # every other one is a delta frame
-    header = bitstream.FrameHeader('gsc', 77, sequence % 256, 480, 360, 0, leans_on)
-    stream = np.random.default_rng(sequence).bytes(size)
-    message = SemanticFrame(sequence=sequence, preset='gsc', model_fingerprint=77)
-    message.divisible = True
-    message.frame_type = header.frame_type
-    message.reference_sequence = sequence if leans_on is None else leans_on
-    message.header.stamp.sec, message.header.stamp.nanosec = stamp
-    message.header.frame_id = frame_id
-    message.width, message.height = 480, 360
-    message.data = bitstream.pack(header, stream)
-    return message
-
-
-def camera(frame_id='cam', focal=421.3):
-    message = CameraInfo(width=480, height=360, distortion_model='plumb_bob', d=[0.1] * 5)
-    message.header.frame_id = frame_id
-    message.k = [focal, 0.0, 240.0, 0.0, focal, 180.0, 0.0, 0.0, 1.0]
-    message.p = [focal, 0.0, 240.0, 0.0, 0.0, focal, 180.0, 0.0, 0.0, 0.0, 1.0, 0.0]
-    return message
-
-
-class Bench:
-    """A link node and both its neighbours, spinning in a thread."""
-
-    def __init__(self, context, name, **parameters):
-        settings = {'profile': 'ideal', **parameters}
-        overrides = [Parameter(key, value=value) for key, value in settings.items()]
-        self.node = LinkNode(context=context, namespace=name, parameter_overrides=overrides)
-        self.peer = rclpy.create_node('peer', context=context, namespace=name)
-        self.got = {topic: [] for topic in (topics.RECEIVED, topics.RECEIVED_INFO,
-                                            topics.LINK_CMD_VEL, topics.STATUS)}  # fmt: skip
-        for topic, kind, qos in (
-            (topics.RECEIVED, SemanticFrame, topics.IMAGES),
-            (topics.RECEIVED_INFO, CameraInfo, topics.IMAGES),
-            (topics.LINK_CMD_VEL, Twist, topics.IMAGES),
-            (topics.STATUS, LinkStatus, topics.LATCHED),
-        ):
-            self.peer.create_subscription(kind, topic, self.got[topic].append, qos)
-        self.frames = self.peer.create_publisher(SemanticFrame, topics.CODED, topics.NEWEST)
-        self.cameras = self.peer.create_publisher(CameraInfo, topics.CAMERA_INFO, topics.SENSOR)
-        self.teleop = self.peer.create_publisher(Twist, topics.TELEOP, topics.NEWEST)
-        self.executor = SingleThreadedExecutor(context=context)
-        self.executor.add_node(self.node)
-        self.executor.add_node(self.peer)
-        self.thread = threading.Thread(target=self.executor.spin, daemon=True)
-        self.thread.start()
-        self.wait(lambda: self.got[topics.STATUS])
-        publishers = (self.frames, self.cameras, self.teleop)
-        self.wait(lambda: all(p.get_subscription_count() for p in publishers))
-        for topic in (topics.RECEIVED, topics.RECEIVED_INFO, topics.LINK_CMD_VEL):
-            self.wait(lambda topic=topic: self.node.count_subscribers(f'/{name}/{topic}'))
-
-    def know_the_robot(self):
-        """Wait until the ground knows whom to address; in simulated time nothing has come yet."""
-        self.wait(lambda: self.node.down.receiver.session)
-
-    def wait(self, condition):
-        deadline = time.monotonic() + PATIENCE_S
-        while not condition():
-            assert time.monotonic() < deadline, 'nothing came'
-            time.sleep(0.005)
-
-    def send(self, *messages):
-        """Publish frames one by one, each when the one before was taken up."""
-        for message in messages:
-            before = self.taken()
-            self.frames.publish(message)
-            self.wait(lambda before=before: self.taken() > before)
-
-    def taken(self):
-        return self.node.down.sender.counts[TrafficClass.FRAME].offered + self.node.refused
-
-    def status(self, condition):
-        self.wait(lambda: condition(self.got[topics.STATUS][-1]))
-        return self.got[topics.STATUS][-1]
-
-    def close(self):
-        self.executor.shutdown()
-        self.thread.join()
-        self.node.close()
-        self.node.destroy_node()
-        self.peer.destroy_node()
 
 
 @pytest.fixture(scope='module')
@@ -136,7 +45,7 @@ def bench(context, request):
 
     def make(**parameters):
         name = f'n{abs(hash(request.node.name)) % 10**8}'
-        made.append(Bench(context, name, **parameters))
+        made.append(LinkBench(context, f'/{name}', **parameters))
         return made[-1]
 
     yield make
@@ -439,21 +348,16 @@ def test_each_loop_and_each_jump_of_time_is_shown_from_its_first_frame_on(bench)
     assert sessions[2] == sessions[3] != sessions[1]
 
 
-def drive(speed):
-    twist = Twist()
-    twist.linear.x = speed
-    return twist
-
-
 def test_commands_go_up_and_the_robot_stops_when_they_end(bench):
     link = bench(command_timeout_s=0.3)
     link.know_the_robot()
     link.teleop.publish(drive(0.5))
-    link.wait(lambda: len(link.got[topics.LINK_CMD_VEL]) == 2)
-    time.sleep(0.7)
+    commands = link.node.robot.commands
+    link.wait(lambda: commands.stops == 1)
+    link.wait(lambda: commands._pause_s() is None)  # the zero is repeated, but not for ever
+    link.settle()
     first, *others = [m.linear.x for m in link.got[topics.LINK_CMD_VEL]]
     assert first == 0.5 and set(others) == {0.0}
-    assert len(others) < 5  # it is said again, but not for ever
 
 
 def test_a_clock_that_is_set_back_stops_a_moving_robot(bench):
@@ -501,7 +405,9 @@ def test_a_stop_by_the_operator_is_not_repeated(bench):
     link.know_the_robot()
     link.teleop.publish(drive(0.0))
     link.wait(lambda: link.got[topics.LINK_CMD_VEL])
-    time.sleep(0.4)
+    commands = link.node.robot.commands
+    assert commands.gate.next_deadline is None and commands._pause_s() is None
+    link.settle()
     assert len(link.got[topics.LINK_CMD_VEL]) == 1
 
 

@@ -9,13 +9,12 @@ import pytest
 
 rclpy = pytest.importorskip('rclpy')
 
+from bench import Ends, camera, drive, frame  # noqa: E402
 from geometry_msgs.msg import Twist  # noqa: E402
-from gsc_ros.msg import LinkStatus, SemanticFrame  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
-from sensor_msgs.msg import CameraInfo  # noqa: E402
 from std_msgs.msg import Empty  # noqa: E402
 from test_link_end import Line  # noqa: E402
-from test_node_link import camera, drive, frame, refused  # noqa: E402
+from test_node_link import refused  # noqa: E402
 
 from gsc_ros.link.datagrams import key_file  # noqa: E402
 from gsc_ros.link.datagrams.frames import FRAME_OVERHEAD, Camera, Setup  # noqa: E402
@@ -31,80 +30,6 @@ from gsc_ros.ros import topics  # noqa: E402
 from gsc_ros.ros.diagnostics import WARN  # noqa: E402
 
 PATIENCE_S = 15.0
-
-
-class Host:
-    """A node in a domain of its own, with a peer that hears and says what is asked for."""
-
-    def __init__(self, kind, domain, hears, says, **parameters):
-        self.context = rclpy.Context()
-        rclpy.init(context=self.context, domain_id=domain)
-        overrides = [Parameter(k, value=v) for k, v in {'profile': 'ideal', **parameters}.items()]
-        self.node = kind(context=self.context, parameter_overrides=overrides)
-        self.peer = rclpy.create_node('peer', context=self.context)
-        self.got = {topic: [] for topic in hears}
-        for topic, message in hears.items():
-            qos = topics.LATCHED if topic == topics.STATUS else topics.IMAGES
-            self.peer.create_subscription(message, topic, self.got[topic].append, qos)
-        self.says = {
-            topic: self.peer.create_publisher(message, topic, qos)
-            for topic, (message, qos) in says.items()
-        }
-        self.executor = rclpy.executors.SingleThreadedExecutor(context=self.context)
-        self.executor.add_node(self.node)
-        self.executor.add_node(self.peer)
-
-    def close(self):
-        self.node.close()
-        self.node.destroy_node()
-        self.peer.destroy_node()
-        self.context.try_shutdown()
-
-
-class Pair:
-    """Robot and ground; both spin in the test's thread."""
-
-    def __init__(self, robot, ground):
-        self.ground = Host(
-            LinkGround,
-            14,
-            {topics.RECEIVED: SemanticFrame, topics.RECEIVED_INFO: CameraInfo,
-             topics.STATUS: LinkStatus},
-            {topics.TELEOP: (Twist, topics.NEWEST), topics.KEY_MISSED: (Empty, topics.NEWEST)},
-            **ground,
-        )  # fmt: skip
-        self.wait(lambda: self.ground.node.active)
-        if robot.get('remote') == 'ground':
-            robot['remote'] = f'127.0.0.1:{self.ground.node._transport.local[1]}'
-        self.robot = Host(
-            LinkRobot,
-            15,
-            {topics.LINK_CMD_VEL: Twist, topics.KEY_WANTED: Empty, topics.STATUS: LinkStatus},
-            {topics.CODED: (SemanticFrame, topics.NEWEST),
-             topics.CAMERA_INFO: (CameraInfo, topics.SENSOR)},
-            **robot,
-        )  # fmt: skip
-        for host in self.hosts:
-            self.wait(lambda host=host: host.node.active)
-            for publisher in host.says.values():
-                self.wait(publisher.get_subscription_count)
-            for topic in host.got:
-                self.wait(lambda host=host, topic=topic: host.node.count_subscribers(topic))
-
-    @property
-    def hosts(self):
-        return [host for host in (vars(self).get('ground'), vars(self).get('robot')) if host]
-
-    def wait(self, condition, why='nothing came'):
-        deadline = time.monotonic() + PATIENCE_S
-        while not condition():
-            assert time.monotonic() < deadline, why
-            for host in self.hosts:
-                host.executor.spin_once(0.005)
-
-    def close(self):
-        for host in self.hosts:
-            host.close()
 
 
 @pytest.fixture
@@ -130,7 +55,7 @@ def pair(request, key_files):
         pytest.importorskip('serial')
         line = Line()
         robot, ground = ({'device': device, 'baud': 57600} for device in line.devices)
-    made = Pair(common[0] | robot, common[1] | ground)
+    made = Ends.pair(common[0] | robot, common[1] | ground)
     yield made
     made.close()
     if line:
@@ -139,14 +64,14 @@ def pair(request, key_files):
 
 def test_frames_commands_requests_and_reports_cross(pair):
     robot, ground = pair.robot, pair.ground
-    robot.says[topics.CAMERA_INFO].publish(camera())
+    robot.publishers[topics.CAMERA_INFO].publish(camera())
     pair.wait(lambda: robot.node.side.camera_info is not None)
     images = ground.got[topics.RECEIVED], ground.got[topics.RECEIVED_INFO]
     sent = [frame(2 * number) for number in range(3)]
     for number, message in enumerate(sent):
         # A frame that waits for the air may be cut.
         pair.wait(lambda: robot.node.end.sender.pacer.free_at < robot.node.now())
-        robot.says[topics.CODED].publish(message)
+        robot.publishers[topics.CODED].publish(message)
         pair.wait(lambda n=number: min(map(len, images)) > n)
     assert [m.sequence for m in ground.got[topics.RECEIVED]] == [0, 2, 4]
     for before, after, info in zip(
@@ -156,12 +81,12 @@ def test_frames_commands_requests_and_reports_cross(pair):
     assert info.k[0] == camera().k[0]
 
     # The ground knows by now where the robot is.
-    ground.says[topics.TELEOP].publish(drive(0.5))
+    ground.publishers[topics.TELEOP].publish(drive(0.5))
     pair.wait(lambda: robot.got[topics.LINK_CMD_VEL])
     assert robot.got[topics.LINK_CMD_VEL][0].linear.x == 0.5
     pair.wait(lambda: len(robot.got[topics.LINK_CMD_VEL]) == 2)  # nobody drives any more
     assert robot.got[topics.LINK_CMD_VEL][1] == Twist()
-    ground.says[topics.KEY_MISSED].publish(Empty())
+    ground.publishers[topics.KEY_MISSED].publish(Empty())
     pair.wait(lambda: robot.got[topics.KEY_WANTED])
 
     pair.wait(lambda: robot.got[topics.STATUS][-1].frames_delivered == 3, 'no report came')
@@ -173,7 +98,7 @@ def test_frames_commands_requests_and_reports_cross(pair):
 
 def test_a_command_whose_age_is_wrong_is_not_executed(pair):
     robot, ground = pair.robot, pair.ground
-    robot.says[topics.CODED].publish(frame(0))
+    robot.publishers[topics.CODED].publish(frame(0))
     pair.wait(lambda: ground.got[topics.RECEIVED])  # now the ground knows where the robot is
     for number, away_s in enumerate((-5.0, 5.0), start=1):
         stamp = ground.node.get_clock().now().nanoseconds // 1000 + round(away_s * 1e6)
@@ -290,7 +215,7 @@ def test_both_ends_keep_the_passes_of_the_profile(key_files, tmp_path):
         }
         for path in key_files
     ]
-    pair = Pair(common[0] | {'remote': 'ground'}, common[1])
+    pair = Ends.pair(common[0] | {'remote': 'ground'}, common[1])
     start = schedule.start_of('2026-01-01T00:00:00Z')
 
     def phase(host):
@@ -314,7 +239,7 @@ def test_both_ends_keep_the_passes_of_the_profile(key_files, tmp_path):
         for host in pair.hosts:
             assert phase(host) < 1.0
         for number in range(0, 2000, 2):
-            pair.robot.says[topics.CODED].publish(frame(number))
+            pair.robot.publishers[topics.CODED].publish(frame(number))
             if pair.ground.got[topics.RECEIVED]:
                 break
             pair.robot.executor.spin_once(0.01)
@@ -325,7 +250,7 @@ def test_both_ends_keep_the_passes_of_the_profile(key_files, tmp_path):
 
 
 def test_a_transport_that_fails_in_any_way_is_tried_again(key_files):
-    pair = Pair(
+    pair = Ends.pair(
         {'key_file': key_files[0], 'local': '127.0.0.1:0', 'remote': 'ground'},
         {'key_file': key_files[1], 'local': '127.0.0.1:0'},
     )
@@ -345,14 +270,14 @@ def test_a_transport_that_fails_in_any_way_is_tried_again(key_files):
             for name in failures:
                 setattr(end._transport, name, failing(name, getattr(end._transport, name)))
         pair.wait(lambda: min(failures.values()) > 3)
-        pair.robot.says[topics.CODED].publish(frame(0))
+        pair.robot.publishers[topics.CODED].publish(frame(0))
         pair.wait(lambda: pair.ground.got[topics.RECEIVED])
     finally:
         pair.close()
 
 
 def test_what_others_send_is_counted_and_answered_by_nothing(key_files):
-    pair = Pair(
+    pair = Ends.pair(
         {'key_file': key_files[0], 'local': '127.0.0.1:0', 'remote': 'ground'},
         {'key_file': key_files[1], 'local': '127.0.0.1:0'},
     )
@@ -365,7 +290,7 @@ def test_what_others_send_is_counted_and_answered_by_nothing(key_files):
             other.send(b'\x80' + bytes(60))
         pair.wait(lambda: pair.ground.node.end.receiver.malformed == 5)
         assert not pair.ground.node._transport.peer
-        pair.robot.says[topics.CODED].publish(frame(0))
+        pair.robot.publishers[topics.CODED].publish(frame(0))
         pair.wait(lambda: pair.ground.got[topics.RECEIVED])
         assert pair.ground.node._transport.peer
         other.close()
@@ -437,7 +362,7 @@ def test_a_ground_calls_a_robot_that_has_no_remote(key_files):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(('127.0.0.1', 0))
         address = f'127.0.0.1:{other.getsockname()[1]}'
-    pair = Pair(
+    pair = Ends.pair(
         {'key_file': key_files[0], 'local': address},
         {'key_file': key_files[1], 'local': '127.0.0.1:0', 'remote': address},
     )
@@ -445,7 +370,7 @@ def test_a_ground_calls_a_robot_that_has_no_remote(key_files):
         pair.wait(lambda: pair.robot.node._transport.peer, 'the ground did not say hello')
 
         def shown():
-            pair.robot.says[topics.CODED].publish(frame(0))
+            pair.robot.publishers[topics.CODED].publish(frame(0))
             return pair.ground.got[topics.RECEIVED]
 
         pair.wait(shown)

@@ -9,18 +9,14 @@ import pytest
 
 rclpy = pytest.importorskip('rclpy')
 
+from bench import Ends, camera, drive, frame  # noqa: E402
 from geometry_msgs.msg import Twist  # noqa: E402
-from gsc_ros.msg import LinkStatus, SemanticFrame  # noqa: E402
+from gsc_ros.msg import LinkStatus  # noqa: E402
 from rclpy.duration import Duration  # noqa: E402
-from sensor_msgs.msg import CameraInfo  # noqa: E402
 from std_msgs.msg import Bool, Empty  # noqa: E402
-from test_node_link import camera, drive, frame  # noqa: E402
-from test_node_link_ends import Host  # noqa: E402
 from test_node_link_ends import key_files as _key_files  # noqa: E402
 
 from gsc_ros.link.datagrams import key_file  # noqa: E402
-from gsc_ros.nodes.link_ground import LinkGround  # noqa: E402
-from gsc_ros.nodes.link_robot import LinkRobot  # noqa: E402
 from gsc_ros.ros import topics  # noqa: E402
 from gsc_ros.ros.diagnostics import OK, WARN  # noqa: E402
 
@@ -35,84 +31,31 @@ def free_port():
         return made.getsockname()[1]
 
 
-class Field:
-    """A robot and a ground that can be ended and started anew; both spin in the test's thread."""
+class Field(Ends):
+    """Ends that are started anew; the robot with one camera or another."""
 
-    def __init__(self, files, domain=17):
-        self.files, self.domain = list(files), domain
+    def __init__(self, files, domains=(16, 17)):
+        super().__init__(domains)
+        self.files = list(files)
         self.port = free_port()
-        self.robot = self.ground = None
         self.sequence = 0
 
     def start_ground(self, **more):
-        parameters = {'local': f'127.0.0.1:{self.port}', 'key_file': self.files[1], **more}
-        self.ground = Host(
-            LinkGround,
-            16,
-            {topics.RECEIVED: SemanticFrame, topics.RECEIVED_INFO: CameraInfo},
-            {topics.TELEOP: (Twist, topics.NEWEST), topics.STOP: (Bool, topics.NEWEST)},
-            **parameters,
-        )
-        self._ready(self.ground)
+        local = f'127.0.0.1:{self.port}'
+        super().start_ground(**{'local': local, 'key_file': self.files[1], **more})
 
     def start_robot(self, eye=FIRST, **more):
-        parameters = {
-            'local': '127.0.0.1:0',
-            'remote': f'127.0.0.1:{self.port}',
-            'key_file': self.files[0],
-            **more,
-        }
-        self.robot = Host(
-            LinkRobot,
-            self.domain,
-            {topics.LINK_CMD_VEL: Twist},
-            {
-                topics.CODED: (SemanticFrame, topics.NEWEST),
-                topics.CAMERA_INFO: (CameraInfo, topics.SENSOR),
-                topics.GUARD_ALIVE: (Empty, topics.SENSOR),
-            },
-            **parameters,
-        )
-        self._ready(self.robot)
-        self.look(eye)
+        address = {'local': '127.0.0.1:0', 'remote': f'127.0.0.1:{self.port}'}
+        super().start_robot(**{**address, 'key_file': self.files[0], **more})
+        self.use_camera(eye)
 
-    def look(self, eye):
-        """See with another camera."""
+    def use_camera(self, eye):
+        """Publish another camera's camera_info."""
         self.eye, self.sequence = eye, 0
         name, focal = eye
-        self.robot.says[topics.CAMERA_INFO].publish(camera(name, focal))
+        self.robot.publishers[topics.CAMERA_INFO].publish(camera(name, focal))
         infos = self.robot.node.side
         self.wait(lambda: infos.camera_info is not None and infos.camera_info.k[0] == focal)
-
-    def _ready(self, host):
-        self.wait(lambda: host.node.active)
-        for publisher in host.says.values():
-            self.wait(publisher.get_subscription_count)
-        for topic in host.got:
-            self.wait(lambda topic=topic: host.node.count_subscribers(topic))
-
-    def end(self, name):
-        host = getattr(self, name)
-        if host is not None:
-            host.close()
-            setattr(self, name, None)
-
-    def close(self):
-        self.end('robot')
-        self.end('ground')
-
-    def spin(self, seconds):
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            for host in (self.robot, self.ground):
-                if host is not None:
-                    host.executor.spin_once(0.003)
-
-    def wait(self, condition, why='nothing came'):
-        deadline = time.monotonic() + PATIENCE_S
-        while not condition():
-            assert time.monotonic() < deadline, why
-            self.spin(0.005)
 
     @property
     def shown(self):
@@ -128,7 +71,7 @@ class Field:
         message = frame(2 * self.sequence, frame_id=name, stamp=divmod(now, 10**9))
         self.sequence += 1
         before = self.robot.node.end.sender.counts[3].offered
-        self.robot.says[topics.CODED].publish(message)
+        self.robot.publishers[topics.CODED].publish(message)
         self.wait(lambda: self.robot.node.end.sender.counts[3].offered > before)
         self.spin(0.06)
 
@@ -240,7 +183,7 @@ def test_a_stop_is_held_until_it_is_released_and_outlives_a_restart_of_the_robot
     field.start_ground()
     field.start_robot()
     field.send()
-    ground, said = field.ground.node, field.ground.says
+    ground, said = field.ground.node, field.ground.publishers
 
     def status():
         return ground.status().stop
@@ -267,12 +210,12 @@ def test_a_stop_is_held_until_it_is_released_and_outlives_a_restart_of_the_robot
     field.end('ground')
     field.start_ground()
     field.send()
-    ground, said = field.ground.node, field.ground.says
+    ground, said = field.ground.node, field.ground.publishers
     field.wait(lambda: status() == LinkStatus.STOP_HELD, 'the ground does not know of the stop')
     said[topics.STOP].publish(Bool(data=False))
     field.wait(lambda: not gate().held)
     field.wait(lambda: status() == LinkStatus.STOP_NONE)
-    field.robot.says[topics.GUARD_ALIVE].publish(Empty())
+    field.robot.publishers[topics.GUARD_ALIVE].publish(Empty())
     said[topics.TELEOP].publish(drive(0.5))
     field.wait(lambda: gate().ran)
 
@@ -282,7 +225,7 @@ def test_a_stop_outlives_a_clock_of_the_ground_that_is_set_back(field):
     field.start_robot()
     field.send()
     ground = field.ground.node
-    field.ground.says[topics.STOP].publish(Bool(data=True))
+    field.ground.publishers[topics.STOP].publish(Bool(data=True))
     field.wait(lambda: ground.status().stop == LinkStatus.STOP_HELD)
     clock, session = ground.get_clock(), ground.session
     ground.get_clock = lambda: SimpleNamespace(now=lambda: clock.now() - Duration(seconds=3600))
@@ -299,7 +242,7 @@ def test_an_unacknowledged_stop_is_told(field):
     field.start_robot()
     field.send()
     field.end('robot')
-    field.ground.says[topics.STOP].publish(Bool(data=True))
+    field.ground.publishers[topics.STOP].publish(Bool(data=True))
     field.wait(lambda: field.ground.node.status().stop == LinkStatus.STOP_SENT)
     report = field.diagnosis('ground')
     assert report.level == WARN and 'has not acknowledged the STOP' in report.message
@@ -340,7 +283,7 @@ def test_a_second_robot_with_the_same_key_is_named(field, tmp_path):
     field.start_robot()
     for _ in range(10):
         field.send()
-    second = Field(field.files, 18)
+    second = Field(field.files, (16, 18))
     second.port = field.port
     try:
         # Its counts are a copy: they have all been used.
@@ -372,7 +315,7 @@ def test_clocks_that_differ_are_named(field):
         field.ground.node.side.clocks.clear()
         message = frame(2 * field.sequence, frame_id=name, stamp=(stamp.sec, stamp.nanosec))
         field.sequence += 1
-        field.robot.says[topics.CODED].publish(message)
+        field.robot.publishers[topics.CODED].publish(message)
         field.wait(lambda told=told: told in field.diagnosis('ground').message)
         assert 'clocks of both ends differ' in field.diagnosis('ground').message
         assert field.diagnosis('ground').level == WARN

@@ -11,6 +11,7 @@ import pytest
 
 rclpy = pytest.importorskip('rclpy')
 
+from bench import drive  # noqa: E402
 from builtin_interfaces.msg import Time  # noqa: E402
 from geometry_msgs.msg import Twist  # noqa: E402
 from gsc_ros.msg import LinkStatus  # noqa: E402
@@ -26,12 +27,6 @@ from gsc_ros.nodes.link_ground import LinkGround  # noqa: E402
 from gsc_ros.nodes.link_robot import LinkRobot  # noqa: E402
 from gsc_ros.ros import topics  # noqa: E402
 from gsc_ros.ros.diagnostics import WARN  # noqa: E402
-
-
-def drive(speed=0.5):
-    twist = Twist()
-    twist.linear.x = speed
-    return twist
 
 
 class Driven:
@@ -109,10 +104,13 @@ def test_a_stop_holds_until_its_release_and_the_ground_knows(bench):
     count = len(driven.speeds())
     bench.wait(lambda: len(driven.speeds()) > count + 3, 'it is said again and again')
     assert set(driven.speeds()[count:]) == {0.0}
-    driven.stop(False, age_s=5.0)  # a release that is too old
-    driven.stop(False, robot=0)  # and one for another session
-    time.sleep(0.3)
-    assert gate.held
+    stops = driven.node.up.sender.counts[TrafficClass.STOP]
+    for refused in ({'age_s': 5.0}, {'robot': 0}):  # too old, and for another session
+        before = stops.delivered
+        driven.stop(False, **refused)
+        bench.wait(lambda before=before: stops.delivered > before)
+        bench.settle()
+        assert gate.held
     number = driven.stop(False)
     bench.wait(lambda: not gate.held)
     bench.wait(lambda: driven.node.ground.robot_report.stop == number)
