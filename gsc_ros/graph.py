@@ -72,24 +72,26 @@ class Node:
 
 
 SOURCE = (
-    Argument('source', '', 'Camera: simulator, folder of images, video, or a topic of yours',
+    Argument('source', '', 'Source of the images: simulator, folder of images, video, or a topic',
              (*SOURCES, TOPIC)),
     Argument('path', '', 'Folder or file of the sources images and video'),
-    Argument('image_topic', 'camera/image', "The camera's topic, for source topic"),
-    Argument('camera_info_topic', 'camera/camera_info', 'Its camera_info'),
-    Argument('depth_topic', 'camera/depth/image', "A depth sensor's images, for use_depth"),
-    Argument('scene', '', "The simulator's world", ('street', 'rover')),
-    Argument('image_transport', '', 'Form of the images', ('raw', 'compressed')),
+    Argument('image_topic', 'camera/image', "Topic of the camera's images, for source topic"),
+    Argument('camera_info_topic', 'camera/camera_info', 'Topic of its camera_info, for source '
+             'topic'),
+    Argument('depth_topic', 'camera/depth/image', "Topic of a depth sensor's images, for "
+             'use_depth'),
+    Argument('scene', '', 'World of the simulator', ('street', 'rover')),
+    Argument('image_transport', '', 'Transport of the images', ('raw', 'compressed')),
     Argument('image_qos', '', 'Quality of service of the images; reliable where the camera offers '
              'it and images are lost', ('best_effort', 'reliable')),
-    _switch('rectify', '', "Take the lens' distortion out of the images"),
+    _switch('rectify', '', 'Remove lens distortion from the images'),
     _switch('use_depth', '', 'Take the scale of the depth from depth_topic'),
     Argument('max_rate', '', 'Frames a second at most', kind=float),
     Argument('keyframe_interval', '', 'Frames from one key frame to the next at most; 1: key '
              'frames only, 0: as few as the scenes need', kind=int, formerly='key_every'),
 )  # fmt: skip
 LINK = (Argument('link', '', 'Link profile, see `gsc link-budget --list`'),)
-PRESET = (Argument('preset', '', 'Which streams a frame has', tuple(PRESETS)),)
+PRESET = (Argument('preset', '', 'Kind of frame', tuple(PRESETS)),)
 DEVICE = 'device'
 NETWORKS = (
     Argument('threads', '', 'CPU threads of the networks, of encoder and decoder each', kind=int),
@@ -98,12 +100,12 @@ NETWORKS = (
 )  # fmt: skip
 BUDGET = (Argument('budget_bytes', '', 'Bytes of a frame on air, 40 to 2000', kind=int),)
 COMMANDS = (
-    Argument('command_timeout_s', '', 'The robot is stopped when no command came for so long, s',
+    Argument('command_timeout_s', '', 'Time without a command after which the robot stops, s',
              kind=float),
 )  # fmt: skip
 STAMPED = (_switch('stamped', '', 'Velocity commands are TwistStamped'),)
 TRANSPORT = (
-    Argument('transport', '', 'What brings datagrams to the other end', TRANSPORTS),
+    Argument('transport', '', 'Transport of datagrams to the other end', TRANSPORTS),
     Argument('local', '', 'Address to listen on, host:port or :port (udp)'),
     Argument('remote', '', 'Address of the other end; empty: where it last called from (udp)'),
     Argument('serial_device', '', 'Serial device, e.g. /dev/ttyUSB0 (serial)'),
@@ -113,16 +115,16 @@ TRANSPORT = (
 RUN = (
     Argument('namespace', '', 'Namespace of all nodes'),
     Argument('params_file', '', 'Parameters of all nodes; empty for config/teleop_link.yaml'),
-    Argument('log_level', 'info', 'Least severity that is logged',
+    Argument('log_level', 'info', 'Lowest severity that is logged',
              ('debug', 'info', 'warn', 'error', 'fatal')),
     _switch('use_sim_time', '', 'Take the time from /clock'),
-    _switch('respawn', 'true', 'Start a node again that has ended; false: end all others with it'),
+    _switch('respawn', 'true', 'Restart a node that ends; false: end all others with it'),
 )  # fmt: skip
 CLOCK = (
     Argument(
         'clock_speed',
         '0',
-        'Run on simulated time, so many times as fast as time passes; 0: do not',
+        'Simulated time, so many times as fast as real time; 0: real time',
         kind=int,
     ),
 )
@@ -284,7 +286,7 @@ class Graph:
         """Describe an argument: what it does, its choices, and what holds without it."""
         choices = f' ({", ".join(argument.choices)})' if argument.choices else ''
         shipped = '' if argument.default else self._shipped(argument.name)
-        default = f'. Not given: as in params_file, {shipped} in ours' if shipped else ''
+        default = f'. Default: as in params_file; shipped with {shipped}' if shipped else ''
         return f'{argument.description}{choices}{default}'
 
     def _shipped(self, argument: str) -> str:

@@ -54,7 +54,7 @@ class CameraParameters(Parameters):
     height: int = parameter(360, 'Height of simulated images, pixels', 64, 1920, read_only=True)
     auto_drive: bool = parameter(True, 'The simulated robot drives by itself until commanded')
     cmd_timeout_s: float = parameter(
-        0.5, 'The simulated robot stops when no command came for so long', 0.05, 60.0
+        0.5, 'Time without a command after which the simulated robot stops', 0.05, 60.0
     )
 
 

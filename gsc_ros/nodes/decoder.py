@@ -71,7 +71,9 @@ class DecoderParameters(NetworkParameters):
         0.0,
         1e9,
     )
-    stale_after_s: float = parameter(5.0, 'STALE when no frame came for so long', 0.1, 36000.0)
+    stale_after_s: float = parameter(
+        5.0, 'Time without a frame after which the status is STALE', 0.1, 36000.0
+    )
     preset: str = parameter(
         '', 'Of no effect', read_only=True, deprecated='every frame carries its preset'
     )

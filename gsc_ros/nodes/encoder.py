@@ -68,9 +68,11 @@ class EncoderParameters(CameraInputParameters, FreshnessParameters, NetworkParam
         60.0,
     )
     roi_timeout_s: float = parameter(
-        60.0, 'A region of interest counts for so long after it was asked for', 0.0, 1e5
+        60.0, 'Time for which a requested region of interest is valid', 0.0, 1e5
     )
-    stale_after_s: float = parameter(3.0, 'STALE when no image came for so long', 0.1, 3600.0)
+    stale_after_s: float = parameter(
+        3.0, 'Time without an image after which the status is STALE', 0.1, 3600.0
+    )
 
 
 class Encoder(lifecycle.GscNode[EncoderParameters]):

@@ -51,7 +51,7 @@ class GuardParameters(Schema):
 
     command_timeout_s: float = parameter(
         0.0,
-        'The robot is stopped when no command came for so long, in s; 0: what the link has',
+        'Time without a command after which the robot stops, in s; 0: as the link states it',
         low=0.0,
         high=1e4,
     )

@@ -40,7 +40,7 @@ class FreshnessParameters(Parameters):
         True, 'Send no objects, classes and depth of images with bad stamps'
     )
     frozen_after_s: float = parameter(
-        5.0, 'Warn, at the ground too, when no pixel has changed for so long; 0: never', 0.0, 1e9
+        5.0, 'Time without a changed pixel after which robot and ground warn; 0: never', 0.0, 1e9
     )
 
 

@@ -75,7 +75,7 @@ class RobotSideParameters(Parameters):
         high=1e4,
     )
     command_timeout_s: float = parameter(
-        1.0, 'The robot is stopped when no command came for so long, in s', low=0.05, high=1e4
+        1.0, 'Time without a command after which the robot stops, in s', low=0.05, high=1e4
     )
     stamped: bool = parameter(
         False,
