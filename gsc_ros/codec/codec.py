@@ -54,6 +54,11 @@ class SemanticCodec:
         return self.encoder.fingerprint
 
     @property
+    def device(self) -> torch.device:
+        """The device of the networks."""
+        return self.encoder.device
+
+    @property
     def bfloat16(self) -> bool:
         """Whether the networks compute in bfloat16; symbols are read alike with and without."""
         return self.encoder.bfloat16

@@ -46,14 +46,15 @@ class FrameDecoder:
     """
     Decodes frames; it keeps nothing between them (see :class:`SequenceDecoder`).
 
-    ``bfloat16``: compute in it, on by default where it is fast. Symbols never depend on it.
+    ``bfloat16``: compute in it; by default on CPUs that are faster with it. Symbols never depend
+    on it, nor on the device.
     """
 
     def __init__(self, networks: GroundNetworks, preset: str = 'gsc') -> None:
         self.networks = networks
         self.reader = FrameReader(networks.prior, networks.fingerprint, preset)
         self.preset = self.reader.preset
-        self.bfloat16 = fast_bfloat16()
+        self.bfloat16 = self.device.type == 'cpu' and fast_bfloat16()
 
     @classmethod
     def load(
@@ -67,6 +68,11 @@ class FrameDecoder:
         if threads:
             torch.set_num_threads(threads)
         return cls(GroundNetworks.load(weights, device), preset)
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the networks."""
+        return self.networks.reconstructor.device
 
     @property
     def fingerprint(self) -> int:
@@ -119,7 +125,7 @@ class FrameDecoder:
     def _render(self, frames: list[ReceivedFrame], steps: int) -> list[DecodedFrame]:
         """Render frames of one working size with so many steps each."""
         reconstructor = self.networks.reconstructor
-        with autocast(self.bfloat16):
+        with autocast(self.bfloat16, self.device):
             out = reconstructor.predict(*(frame.symbols for frame in frames))
             latent = self._generate(out, frames, steps) if steps else None
             images = reconstructor.draw(out, latent)
@@ -131,7 +137,6 @@ class FrameDecoder:
 
     def _generate(self, out: Synthesis, frames: list[ReceivedFrame], steps: int) -> Tensor:
         """Sample latents near the prediction; the noise is seeded by the sequence number."""
-        device = self.networks.reconstructor.device
         words = np.stack([token_ids(frame.symbols.caption) for frame in frames])
         shape = tuple(out.latent.shape[1:])
         noise = np.stack(
@@ -144,8 +149,8 @@ class FrameDecoder:
             self.networks.flow,
             out.latent,
             out.features,
-            torch.from_numpy(words).to(device),
-            torch.from_numpy(noise).to(device),
+            torch.from_numpy(words).to(self.device),
+            torch.from_numpy(noise).to(self.device),
             steps,
         )
 

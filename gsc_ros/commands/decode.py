@@ -1,6 +1,7 @@
 """`gsc decode`: a .gsc file to image, depth, segmentation and trust."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from gsc_ros.commands.encode import add_codec_arguments
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gsc_ros.codec import DecodedFrame
+    from gsc_ros.codec import DecodedFrame, FrameDecoder
 
 
 def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]') -> None:
@@ -25,7 +26,23 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
     parser.add_argument(
         '--truncated', action='store_true', help='accept a file whose end is missing'
     )
+    add_decoder_arguments(parser)
+
+
+def add_decoder_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what every command that reads a frame takes."""
     add_codec_arguments(parser)
+    parser.add_argument('--preset', help=argparse.SUPPRESS)
+
+
+def load(args: argparse.Namespace, data: bytes) -> 'FrameDecoder':
+    """Load the decoder of a frame's preset."""
+    from gsc_ros.codec import FrameDecoder, bitstream
+
+    if args.preset:
+        print(f'gsc {args.command}: --preset has no effect: the frame has it', file=sys.stderr)
+    preset = bitstream.read_header(data).preset
+    return FrameDecoder.load(preset, args.weights, device=args.device)
 
 
 def _map(array: 'NDArray | None', name: str, frame: 'DecodedFrame') -> 'NDArray':
@@ -36,13 +53,11 @@ def _map(array: 'NDArray | None', name: str, frame: 'DecodedFrame') -> 'NDArray'
 
 def run(args: argparse.Namespace) -> int:
     """Decode and write what was asked for."""
-    from gsc_ros.codec import SemanticCodec
     from gsc_ros.commands.images import write_depth, write_exact, write_rgb
     from gsc_ros.labels import colourise
 
     data = args.file.read_bytes()
-    codec = SemanticCodec.load(args.preset, args.weights)
-    frame = codec.decode(data, args.truncated, args.steps)
+    frame = load(args, data).decode(data, args.truncated, args.steps)
     write_rgb(args.output, frame.rgb)
     if args.depth:
         write_depth(args.depth, _map(frame.depth, 'depth', frame))

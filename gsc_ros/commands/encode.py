@@ -17,27 +17,32 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
         help="depth of the robot's own sensor (16-bit PNG in mm, or .npy in m)",
     )
     parser.add_argument('--sequence', type=int, default=0, help='number of the frame (0)')
+    parser.add_argument('--preset', default='gsc', help='which streams a frame has (gsc)')
     add_codec_arguments(parser)
 
 
 def add_codec_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what every command that loads a codec takes."""
-    parser.add_argument('--preset', default='gsc', help='which streams a frame has (gsc)')
     parser.add_argument(
         '--weights', help="folder of weights; 'random' for untrained ones, for tests"
+    )
+    parser.add_argument(
+        '--device',
+        default='auto',
+        help='of the networks: auto (a GPU if there is one), cpu, cuda:1',
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Encode and say what came of it."""
-    from gsc_ros.codec import SemanticCodec
+    from gsc_ros.codec import FrameEncoder
     from gsc_ros.commands.images import read_depth
     from gsc_ros.image_files import read_rgb
 
     rgb = read_rgb(args.image, lambda text: print(f'gsc encode: {text}', file=sys.stderr))
     depth = read_depth(args.depth) if args.depth else None
-    codec = SemanticCodec.load(args.preset, args.weights)
-    frame = codec.encode(rgb, args.budget, depth, args.sequence)
+    encoder = FrameEncoder.load(args.preset, args.weights, device=args.device)
+    frame = encoder.encode(rgb, args.budget, depth, args.sequence)
     args.output.write_bytes(frame.data)
     height, width = rgb.shape[:2]
     size = len(frame.data)

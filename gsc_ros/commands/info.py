@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from gsc_ros.commands.encode import add_codec_arguments
+from gsc_ros.commands.decode import add_decoder_arguments, load
 
 
 def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]') -> None:
@@ -13,17 +13,16 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
     parser.add_argument(
         '--truncated', action='store_true', help='accept a file whose end is missing'
     )
-    add_codec_arguments(parser)
+    add_decoder_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print header, caption and streams."""
-    from gsc_ros.codec import SemanticCodec, bitstream
+    from gsc_ros.codec import bitstream
     from gsc_ros.codec.notes import spoken
 
     data = args.file.read_bytes()
-    codec = SemanticCodec.load(args.preset, args.weights)
-    frame = codec.read(data, args.truncated)
+    frame = load(args, data).read(data, args.truncated)
     header, symbols = frame.header, frame.symbols
     print(f'size         {header.width}x{header.height}')
     print(f'bytes        {len(data)} ({8 * len(data) / header.width / header.height:.4f} bpp)')

@@ -165,7 +165,7 @@ def sample(
 ) -> Tensor:
     """Integrate by Euler's method from noise around the prediction; returns a latent like it."""
     x = prediction + START_NOISE * noise
-    times = torch.linspace(1, 0, steps + 1)
+    times = torch.linspace(1, 0, steps + 1, device=x.device)
     for now, then in itertools.pairwise(times):
         velocity = net(x, now.expand(len(x)), prediction, features, words)
         x = x + (then - now) * velocity

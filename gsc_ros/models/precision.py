@@ -1,5 +1,6 @@
-"""The numbers to compute with: half as long where the CPU is faster with them."""
+"""The numbers to compute with: bfloat16 where a CPU is faster with them."""
 
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
 
@@ -21,6 +22,12 @@ def fast_bfloat16() -> bool:
     return 'amx_bf16' in words or {'avx512_bf16', 'AuthenticAMD'} <= words
 
 
-def autocast(bfloat16: bool) -> torch.autocast:
-    """Compute convolutions and products on the CPU in bfloat16, or all in single precision."""
-    return torch.autocast('cpu', torch.bfloat16, enabled=bfloat16)
+def autocast(bfloat16: bool, device: torch.device | None = None) -> AbstractContextManager[object]:
+    """
+    Compute convolutions and products in bfloat16, or all in single precision.
+
+    ``device``: of the networks, None for the CPU.
+    """
+    if not bfloat16:
+        return nullcontext()
+    return torch.autocast('cpu' if device is None else device.type, torch.bfloat16)

@@ -85,13 +85,19 @@ class PerceptionModel:
         """Make an untrained network of the real architecture, for tests."""
         return cls(folded(frozen(PerceptionNet(NUM_CLASSES))))
 
+    @property
+    def device(self) -> torch.device:
+        """The device of the network."""
+        return next(self.net.parameters()).device
+
     @torch.inference_mode()
     def predict(self, rgb: NDArray[np.uint8]) -> Prediction:
         """Predict classes and depth of an image uint8 (H, W, 3), sides multiples of 32."""
-        logits, code = self.net(to_tensor(torch.from_numpy(np.ascontiguousarray(rgb))[None]))
-        classes = logits[0].argmax(0).numpy().astype(np.uint8)
-        depth = log_to_depth(code.float())[0, 0].numpy()
-        doubtful = _sky_doubtful(classes, logits[0].float().softmax(0).numpy(), depth)
+        image = torch.from_numpy(np.ascontiguousarray(rgb))[None].to(self.device)
+        logits, code = self.net(to_tensor(image))
+        classes = logits[0].argmax(0).cpu().numpy().astype(np.uint8)
+        depth = log_to_depth(code.float())[0, 0].cpu().numpy()
+        doubtful = _sky_doubtful(classes, logits[0].float().softmax(0).cpu().numpy(), depth)
         return Prediction(classes, np.where(classes == SKY, np.float32(np.inf), depth), doubtful)
 
 
