@@ -26,7 +26,7 @@ STAMP = (1_600_000_000, 123_456_789)
 
 
 class Bench:
-    """Spins nodes and a peer in a thread; ``got`` keeps what the peer hears by topic."""
+    """Spins nodes and a peer in a thread; ``got`` holds what the peer receives, by topic."""
 
     def __init__(self, context, namespace):
         self.context, self.namespace = context, namespace
@@ -69,7 +69,7 @@ class Bench:
         assert self.thread.is_alive(), 'a callback has raised and ended the executor'
         task.result()
 
-    def hear(self, kind, topic, quality=topics.IMAGES):
+    def subscribe(self, kind, topic, quality=topics.IMAGES):
         """Subscribe the peer to a topic."""
         self.peer.create_subscription(kind, topic, self.got[topic].append, quality)
 
@@ -97,7 +97,7 @@ class Bench:
         self.wait(lambda: self.report(name)[0] is not None and condition(*self.report(name)), why)
         return self.report(name)
 
-    def tell(self, publish, name, condition):
+    def publish_until(self, publish, name, condition):
         """Publish until a node's counts, as integers, satisfy ``condition``."""
         rounds = 0
 

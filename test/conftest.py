@@ -47,7 +47,7 @@ def encoding(bench):
     from gsc_ros.nodes.encoder import Encoder
     from gsc_ros.ros import topics
 
-    bench.hear(SemanticFrame, topics.CODED, topics.NEWEST)
+    bench.subscribe(SemanticFrame, topics.CODED, topics.NEWEST)
     node = bench.add(Encoder, weights='random', max_rate=60.0, stale_after_s=1.0)
     publisher = bench.peer.create_publisher(Image, topics.IMAGE, 10)
     bench.wait(publisher.get_subscription_count, 'the encoder subscribes')

@@ -59,7 +59,7 @@ def test_the_state_is_published_as_a_message_of_the_same_fields(
     node = bench.add(kind, weights='random')
     bench.wait_for_report(node.get_name(), lambda lv, m, v: reason in m)
     # Latched: whoever comes later has the last one at once.
-    bench.hear(message, topic, topics.LATCHED)
+    bench.subscribe(message, topic, topics.LATCHED)
     bench.wait(lambda: bench.got[topic], topic)
     status = bench.got[topic][-1]
     assert status.level == message.STALE

@@ -28,7 +28,7 @@ LINK = {'profile': 'ideal', 'security': False}
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Look more often than in the field."""
-    monkeypatch.setattr(velocity_input, '_LOOK_S', 0.1)
+    monkeypatch.setattr(velocity_input, '_CHECK_S', 0.1)
     monkeypatch.setattr(graph_check, '_CHECK_S', 0.3)
     monkeypatch.setattr(graph_check, '_STILL_S', 0.6)
 
@@ -193,7 +193,7 @@ def test_simulated_time_that_does_not_come_or_stands_still_is_said(bench, strang
 def test_commands_of_both_types_are_taken(bench, stranger, kind, stamped):
     link = bench.add(LinkNode, stamped=stamped, **LINK)
     bench.wait(lambda: link.active)
-    bench.hear(Twist, topics.LINK_CMD_VEL)
+    bench.subscribe(Twist, topics.LINK_CMD_VEL)
     teleop = stranger.publishes(kind, topics.TELEOP)
     bench.wait(lambda: teleop.publish(velocity(kind, 0.5)) or bench.got[topics.LINK_CMD_VEL])
     assert bench.got[topics.LINK_CMD_VEL][0].linear.x == 0.5
@@ -206,7 +206,7 @@ def test_of_both_types_at_once_the_parameter_chooses_and_the_other_is_told(
 ):
     link = bench.add(LinkNode, stamped=stamped, **LINK)
     bench.wait(lambda: link.active)
-    bench.hear(Twist, topics.LINK_CMD_VEL)
+    bench.subscribe(Twist, topics.LINK_CMD_VEL)
     both = {
         Twist: (stranger.publishes(Twist, topics.TELEOP), 0.25),
         TwistStamped: (another.publishes(TwistStamped, topics.TELEOP), 0.5),
@@ -235,7 +235,7 @@ def test_of_both_types_at_once_the_parameter_chooses_and_the_other_is_told(
 def test_an_old_stamp_is_refused_a_young_one_is_the_commands_time(bench, stranger):
     link = bench.add(LinkNode, stamped=True, **LINK)
     bench.wait(lambda: link.active)
-    bench.hear(Twist, topics.LINK_CMD_VEL)
+    bench.subscribe(Twist, topics.LINK_CMD_VEL)
     offered = []
     offer = link.ground._up.offer
 

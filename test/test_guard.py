@@ -35,7 +35,7 @@ class Watched:
         bench.peer.create_subscription(
             kind, topics.CMD_VEL, lambda m: self.came.append((time.monotonic(), m)), 50
         )
-        bench.hear(Empty, topics.GUARD_ALIVE, topics.SENSOR)
+        bench.subscribe(Empty, topics.GUARD_ALIVE, topics.SENSOR)
         self.link = bench.peer.create_publisher(Twist, topics.LINK_CMD_VEL, topics.NEWEST)
         self.node = bench.add(Guard, **parameters)
         bench.wait(self.link.get_subscription_count, 'the guard listens')

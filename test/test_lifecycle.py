@@ -159,7 +159,7 @@ class Slow:
 
 @pytest.mark.parametrize('cleanup', [False, True])
 def test_an_encoder_may_be_restarted_while_it_encodes(bench, cleanup):
-    bench.hear(SemanticFrame, topics.CODED, topics.NEWEST)
+    bench.subscribe(SemanticFrame, topics.CODED, topics.NEWEST)
     node = bench.add(Encoder, weights='random', max_rate=60.0, keyframe_interval=0)
     publisher = bench.peer.create_publisher(Image, topics.IMAGE, 10)
     got = bench.got[topics.CODED]

@@ -63,7 +63,7 @@ class Navigation:
             topics.CAMERA_INFO: CameraInfo,
         }
         for topic, kind in self.kinds.items():
-            bench.hear(kind, topic, topics.SENSOR)
+            bench.subscribe(kind, topic, topics.SENSOR)
 
     def whole(self):
         """

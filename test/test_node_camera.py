@@ -62,8 +62,8 @@ def film(tmp_path):
 @pytest.fixture
 def watching(bench):
     """A bench that hears the camera."""
-    bench.hear(Image, topics.IMAGE, topics.SENSOR)
-    bench.hear(CameraInfo, topics.CAMERA_INFO, topics.SENSOR)
+    bench.subscribe(Image, topics.IMAGE, topics.SENSOR)
+    bench.subscribe(CameraInfo, topics.CAMERA_INFO, topics.SENSOR)
     return bench
 
 
@@ -153,8 +153,8 @@ def test_as_many_frames_of_a_film_are_left_out_each_time(watching, tmp_path):
 
 @simulated
 def test_the_simulator_publishes_its_truth_of_the_same_moment(watching):
-    watching.hear(Image, topics.DEPTH, topics.SENSOR)
-    watching.hear(Image, topics.SEGMENTATION, topics.SENSOR)
+    watching.subscribe(Image, topics.DEPTH, topics.SENSOR)
+    watching.subscribe(Image, topics.SEGMENTATION, topics.SENSOR)
     watching.add(Camera, source='sim', width=96, height=64, hfov_deg=80.0, rate=10.0)
 
     def whole():

@@ -37,9 +37,9 @@ def codec():
 def decoding(bench, codec):
     """A decoder with everything subscribed, and the publisher of its frames."""
     for topic, (_, kind) in DECODED.items():
-        bench.hear(kind, topic)
-    bench.hear(String, topics.CAPTION)
-    bench.hear(String, topics.LABELS, topics.LATCHED)
+        bench.subscribe(kind, topic)
+    bench.subscribe(String, topics.CAPTION)
+    bench.subscribe(String, topics.LABELS, topics.LATCHED)
     frames = bench.peer.create_publisher(SemanticFrame, topics.RECEIVED, topics.NEWEST)
     infos = bench.peer.create_publisher(CameraInfo, topics.RECEIVED_INFO, topics.NEWEST)
     node = bench.add(Decoder, weights='random', steps=1, stale_after_s=1.0)
@@ -108,7 +108,7 @@ def test_malformed_frames_are_counted_and_the_decoder_lives(decoding, codec):
     cut.data = cut.data[:-5]
     empty = SemanticFrame()
     for number, bad in enumerate((damaged, foreign, other, cut, empty), start=1):
-        bench.tell(
+        bench.publish_until(
             lambda bad=bad: frames.publish(bad),
             'decoder',
             lambda v, n=number: v['frames_rejected'] >= n,
@@ -127,8 +127,8 @@ def test_malformed_frames_are_counted_and_the_decoder_lives(decoding, codec):
 
 
 def test_a_decoder_says_that_a_key_frame_is_missing(bench, codec):
-    bench.hear(Empty, topics.KEY_MISSED)
-    bench.hear(Image, topics.DECODED)
+    bench.subscribe(Empty, topics.KEY_MISSED)
+    bench.subscribe(Image, topics.DECODED)
     frames = bench.peer.create_publisher(SemanticFrame, topics.RECEIVED, topics.NEWEST)
     bench.add(Decoder, weights='random')
     bench.wait(frames.get_subscription_count)
@@ -149,10 +149,10 @@ def test_delta_frames_find_a_key_frame_that_was_passed_over(bench, codec):
     rgb = convert.to_rgb(image(0))
     delta.data = codec.encode(rgb, 60, sequence=8, reference=reference).data
     delta.frame_type, delta.reference_sequence = SemanticFrame.DELTA, 7
-    bench.tell(
+    bench.publish_until(
         lambda: frames.publish(key), 'decoder', lambda v: v['frames_without_subscriber'] > 0
     )
-    bench.hear(Image, topics.DECODED)
+    bench.subscribe(Image, topics.DECODED)
     bench.wait(node._images[topics.DECODED].get_subscription_count)
     bench.wait(lambda: frames.publish(delta) or bench.got[topics.DECODED], 'the delta frame')
     assert bench.report('decoder')[2]['frames_rejected'] == '0'
@@ -164,7 +164,9 @@ def test_a_delta_frame_whose_key_frame_never_came_is_counted(decoding, codec):
     reference = codec.reference(bytes(coded(codec, sequence=7).data))
     delta.data = codec.encode(convert.to_rgb(image(0)), 60, sequence=8, reference=reference).data
     delta.frame_type, delta.reference_sequence = SemanticFrame.DELTA, 7
-    bench.tell(lambda: frames.publish(delta), 'decoder', lambda v: v['frames_rejected'] > 0)
+    bench.publish_until(
+        lambda: frames.publish(delta), 'decoder', lambda v: v['frames_rejected'] > 0
+    )
     assert 'refers to frame 7' in bench.report('decoder')[1]
     assert not bench.got[topics.DECODED]
 
@@ -174,7 +176,7 @@ def test_no_frame_leans_on_one_of_another_session_or_of_an_encoder_that_has_ende
     decoding, codec, session, sequence, leans_on
 ):
     bench, _, frames, _ = decoding
-    bench.hear(Empty, topics.KEY_MISSED)
+    bench.subscribe(Empty, topics.KEY_MISSED)
     for number in (3, 7):
         key = coded(codec, sequence=number)
         key.session = 1

@@ -44,7 +44,7 @@ def test_bad_images_are_counted_and_the_encoder_lives(encoding):
     nan = convert.to_image(np.full((64, 96, 3), np.nan, np.float32), '32FC3', image().header)
     tiny = image(size=(8, 8))
     for number, bad in enumerate((broken, strange, nan, tiny, Image()), start=1):
-        bench.tell(
+        bench.publish_until(
             lambda bad=bad: publisher.publish(bad),
             'encoder',
             lambda v, n=number: v['images_rejected'] >= n,
@@ -110,7 +110,7 @@ def test_nobody_listening_costs_nothing(bench):
     bench.add(Encoder, weights='random')
     publisher = bench.peer.create_publisher(Image, topics.IMAGE, 10)
     bench.wait(publisher.get_subscription_count)
-    bench.tell(
+    bench.publish_until(
         lambda: publisher.publish(image()), 'encoder', lambda v: v['images_without_subscriber'] > 0
     )
     _, _, values = bench.report('encoder')
@@ -118,7 +118,7 @@ def test_nobody_listening_costs_nothing(bench):
 
 
 def test_every_third_frame_is_a_key_frame_and_the_others_lean_on_it(bench, codec):
-    bench.hear(SemanticFrame, topics.CODED, topics.NEWEST)
+    bench.subscribe(SemanticFrame, topics.CODED, topics.NEWEST)
     bench.add(Encoder, weights='random', max_rate=60.0, keyframe_interval=3)
     publisher = bench.peer.create_publisher(Image, topics.IMAGE, 10)
     bench.wait(publisher.get_subscription_count)
@@ -136,7 +136,7 @@ def test_every_third_frame_is_a_key_frame_and_the_others_lean_on_it(bench, codec
 
 
 def test_a_key_frame_that_is_wanted_is_the_next(bench):
-    bench.hear(SemanticFrame, topics.CODED, topics.NEWEST)
+    bench.subscribe(SemanticFrame, topics.CODED, topics.NEWEST)
     bench.add(Encoder, weights='random', max_rate=60.0, keyframe_interval=0)
     publisher = bench.peer.create_publisher(Image, topics.IMAGE, 10)
     wanted = bench.peer.create_publisher(Empty, topics.KEY_WANTED, topics.NEWEST)
@@ -154,7 +154,9 @@ def test_a_key_frame_that_is_wanted_is_the_next(bench):
     assert [frame.frame_type for frame in got[:3]] == [SemanticFrame.KEY] + 2 * [
         SemanticFrame.DELTA
     ]
-    bench.tell(lambda: wanted.publish(Empty()), 'encoder', lambda v: v['keyframes_requested'] > 0)
+    bench.publish_until(
+        lambda: wanted.publish(Empty()), 'encoder', lambda v: v['keyframes_requested'] > 0
+    )
     frames(len(got) + 3)
     assert SemanticFrame.KEY in [frame.frame_type for frame in got[3:]]
 

@@ -20,7 +20,7 @@ ANY_TIME = {'image_max_age_s': 0.0, 'frozen_after_s': 0.0}
 def test_compressed_images_are_taken(bench):
     import cv2
 
-    bench.hear(SemanticFrame, topics.CODED, topics.NEWEST)
+    bench.subscribe(SemanticFrame, topics.CODED, topics.NEWEST)
     bench.add(Encoder, weights='random', image_transport='compressed')
     publisher = bench.peer.create_publisher(CompressedImage, f'{topics.IMAGE}/compressed', 10)
     bench.wait(publisher.get_subscription_count)
@@ -49,7 +49,7 @@ def jpeg(message):
     ],
 )
 def test_a_remapped_topic_has_its_compressed_one(bench, remappings, topic):
-    bench.hear(SemanticFrame, topics.CODED, topics.NEWEST)
+    bench.subscribe(SemanticFrame, topics.CODED, topics.NEWEST)
     bench.add(Encoder, remap=remappings, weights='random', image_transport='compressed')
     publisher = bench.peer.create_publisher(CompressedImage, topic, 10)
     bench.wait(publisher.get_subscription_count, topic)
@@ -82,7 +82,9 @@ def test_a_reliable_subscriber_takes_reliable_cameras(bench):
     bench.peer.destroy_publisher(publisher)
     reliable = bench.peer.create_publisher(Image, topics.IMAGE, 10)
     bench.wait(reliable.get_subscription_count)
-    bench.tell(lambda: reliable.publish(image()), 'encoder', lambda v: v['images_received'] > 0)
+    bench.publish_until(
+        lambda: reliable.publish(image()), 'encoder', lambda v: v['images_received'] > 0
+    )
 
 
 @pytest.mark.parametrize('transport', ['raw', 'compressed'])
@@ -101,7 +103,7 @@ def test_the_other_form_of_the_images_is_found(bench, transport):
 
 
 def test_thermal_images_are_stretched(bench):
-    bench.hear(SemanticFrame, topics.CODED, topics.NEWEST)
+    bench.subscribe(SemanticFrame, topics.CODED, topics.NEWEST)
     node = bench.add(Encoder, weights='random', max_rate=60.0)
     publisher = bench.peer.create_publisher(Image, topics.IMAGE, 10)
     bench.wait(publisher.get_subscription_count)
@@ -136,7 +138,7 @@ def scale_of(frame):
 
 @pytest.fixture
 def measuring(bench):
-    bench.hear(SemanticFrame, topics.CODED, topics.NEWEST)
+    bench.subscribe(SemanticFrame, topics.CODED, topics.NEWEST)
     bench.add(
         Encoder, weights='random', max_rate=60.0, use_depth=True, stale_after_s=30.0, **ANY_TIME
     )
@@ -186,8 +188,8 @@ def test_depth_that_is_not_used_is_told(measuring, depth, text):
 
 
 def test_images_are_rectified_and_their_camera_info_says_so(bench):
-    bench.hear(SemanticFrame, topics.CODED, topics.NEWEST)
-    bench.hear(CameraInfo, topics.CODED_INFO)
+    bench.subscribe(SemanticFrame, topics.CODED, topics.NEWEST)
+    bench.subscribe(CameraInfo, topics.CODED_INFO)
     node = bench.add(
         Encoder, weights='random', max_rate=60.0, rectify=True, stale_after_s=30.0, **ANY_TIME
     )

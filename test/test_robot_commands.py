@@ -35,8 +35,8 @@ class Driven:
     def __init__(self, bench, guard=True, **parameters):
         self.bench = bench
         for topic in (topics.CMD_VEL, topics.LINK_CMD_VEL):
-            bench.hear(Twist, topic)
-        bench.hear(LinkStatus, topics.STATUS, topics.LATCHED)
+            bench.subscribe(Twist, topic)
+        bench.subscribe(LinkStatus, topics.STATUS, topics.LATCHED)
         self.teleop = bench.peer.create_publisher(Twist, topics.TELEOP, topics.NEWEST)
         self.guard = bench.add(Guard) if guard else None
         self.node = bench.add(LinkNode, **{'profile': 'ideal', **parameters})
