@@ -24,10 +24,10 @@ SUFFIXES = (
     '.tiff', '.jp2',
 )  # fmt: skip
 
-# What is seen through transparent areas: black, as beyond the edge of a rectified image.
+# What shows through transparent areas: black, as beyond the edge of a rectified image.
 BACKGROUND = (0, 0, 0)
 
-# What libjpeg-turbo says that concerns no pixel, or of kinds of JPEG that it does not know.
+# Warnings of libjpeg-turbo that concern no pixel, or of kinds of JPEG that it does not know.
 _HARMLESS = re.compile(
     'Unknown Adobe color transform|unknown JFIF|Invalid SOS parameters|Huffman table|arithmetic'
     '|Unsupported JPEG process|Unsupported color conversion|subsampling level'
@@ -51,11 +51,11 @@ Warn = Callable[[str], object]
 
 def read_rgb(path: Path, warn: Warn = warnings.warn) -> NDArray[np.uint8]:
     """
-    Read an image as uint8 (H, W, 3) RGB, upright as its EXIF orientation says.
+    Read an image as uint8 (H, W, 3) RGB, upright by its EXIF orientation.
 
-    Grey is repeated, 16 bits are divided by 256, floats of 0..1 are scaled, `BACKGROUND` is seen
+    Grey is repeated, 16 bits are divided by 256, floats of 0..1 are scaled, `BACKGROUND` shows
     through transparent areas, CMYK and palettes become RGB, colour profiles are not applied. Of
-    an animation or a series it is the first image. ``warn`` is told of what leaves a doubt.
+    an animation or a series it is the first image. ``warn`` is called with what leaves a doubt.
 
     Raises ``FileNotFoundError``, or ``ValueError`` for a file that is no image, is cut off or
     damaged inside, is too large, or holds NaN or Inf.
@@ -79,7 +79,7 @@ def read_rgb(path: Path, warn: Warn = warnings.warn) -> NDArray[np.uint8]:
 
 
 def _upright(image: Image.Image, path: Path, warn: Warn) -> Image.Image:
-    """Turn an image as its EXIF says (not by ImageOps, which fails where other tags are bad)."""
+    """Turn an image by its EXIF orientation; ImageOps would fail where other tags are bad."""
     try:
         turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception as error:  # EXIF of any kind of damage, in a sound image
@@ -162,11 +162,11 @@ def check_jpeg(data: bytes) -> str:
     try:
         simplejpeg.decode_jpeg(data, 'GRAY', min_height=1, min_width=1, min_factor=8, strict=True)
     except ValueError as error:
-        said = str(error)
-        surplus = _SURPLUS.search(said)
+        message = str(error)
+        surplus = _SURPLUS.search(message)
         if surplus and int(surplus[1]) <= _FEW:
-            return f'{said}: damaged, or of a webcam that writes so'
-        if not _HARMLESS.search(said):
+            return f'{message}: damaged, or of a webcam that writes so'
+        if not _HARMLESS.search(message):
             raise
     return ''
 

@@ -14,12 +14,12 @@ import pytest
 from PIL import Image, features
 
 from gsc_ros.cli import main
-from gsc_ros.codec import DecodedFrame, SemanticCodec
+from gsc_ros.codec import DecodedFrame, SemanticCodec, SequenceDecoder
 from gsc_ros.codec.bitstream import read_header
 from gsc_ros.evaluation import judge as judges
 from gsc_ros.evaluation import metrics
 from gsc_ros.evaluation.codecs import FrameByFrame, Gsc, Outcome, make_codec
-from gsc_ros.evaluation.datasets import Frame, films, open_dataset, thin
+from gsc_ros.evaluation.datasets import Frame, open_dataset, sequences, thin
 from gsc_ros.evaluation.report import markdown, write_csv
 from gsc_ros.evaluation.run import evaluate, summarise
 from gsc_ros.evaluation.scores import ReferenceObservation, Score
@@ -271,24 +271,24 @@ def test_the_sky_has_no_depth(folder, judge):
     assert np.array_equal(reference.depth[~sky], judge.depth(image())[~sky])
 
 
-def test_the_name_of_our_codec_sets_steps_and_key_frames(film, monkeypatch):
+def test_the_name_of_our_codec_sets_steps_and_key_frames(film):
     ours = SemanticCodec.load(weights='random')
-    images = [frame.rgb() for frame in film[:3]]
-    steps = []
-    decode = SemanticCodec.decode
-
-    def noted(self, *args, **named):
-        steps.append(named.get('steps', args[2] if len(args) > 2 else None))
-        return decode(self, *args, **named)
-
-    monkeypatch.setattr(SemanticCodec, 'decode', noted)
-    for name, kinds in (('gsc', [0, 1, 1]), ('gsc-1', [0, 1, 1]), ('gsc-key', [0, 0, 0])):
+    images, size = [frame.rgb() for frame in film[:3]], (2 * WIDTH, 2 * HEIGHT)
+    shown = {}
+    for name, steps, kinds in (
+        ('gsc', None, [0, 1, 1]),
+        ('gsc-2', 2, [0, 1, 1]),
+        ('gsc-key', None, [0, 0, 0]),
+    ):
         codec = make_codec(name, loaded=ours)
         assert codec.name == name
         data = codec.encode(images, 200, 5.0)
         assert [read_header(frame).frame_type for frame in data] == kinds
-        assert len(codec.decode(data, (2 * WIDTH, 2 * HEIGHT))) == 3
-    assert steps == [None] * 3 + [1] * 3 + [None] * 3
+        decoder = SequenceDecoder(ours)
+        shown[name] = [outcome.rgb for outcome in codec.decode(data, size)]
+        for found, frame in zip(shown[name], data, strict=True):
+            np.testing.assert_array_equal(found, decoder.decode(frame, steps=steps).rgb)
+    assert (shown['gsc'][0] != shown['gsc-2'][0]).any()
     with pytest.raises(ValueError, match="codec 'jpeg' is not one of gsc"):
         Gsc(ours, 'jpeg')
 
@@ -339,10 +339,10 @@ def test_videos_are_real_streams_within_the_budget(film, name):
     assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
-def test_films_are_judged_frame_by_frame(film, judge):
+def test_sequences_are_judged_frame_by_frame(film, judge):
     ours = SemanticCodec.load(weights='random')
     codecs = [FrameByFrame(Exact()), Gsc(ours, 'gsc-0'), FrameByFrame(Grey())]
-    (shown,) = films(film, 5.0)
+    (shown,) = sequences(film, 5.0)
     assert [frame.name for frame in shown] == ['f0', 'f2', 'f4', 'f6']
     scores = list(evaluate([shown], codecs, [60_000.0], judge, fps=5.0))
     scores += list(evaluate([shown], [codecs[2]], [5], judge, fps=5.0))
@@ -355,18 +355,18 @@ def test_films_are_judged_frame_by_frame(film, judge):
     assert cannot == {'codec': 'grey', 'budget': 5, 'frames': 0}
 
 
-def test_films_need_a_rate_that_the_sequence_has(film):
-    assert len(films(film, 10.0)[0]) == 8
-    assert len(films(film, 10.0, limit=3)[0]) == 3
-    assert len(films(film, 3.0)[0]) == 3
+def test_sequences_need_a_rate_that_the_sequence_has(film):
+    assert len(sequences(film, 10.0)[0]) == 8
+    assert len(sequences(film, 10.0, limit=3)[0]) == 3
+    assert len(sequences(film, 3.0)[0]) == 3
     with pytest.raises(ValueError, match='10 frames/s'):
-        films(film, 15.0)
+        sequences(film, 15.0)
     with pytest.raises(ValueError, match='fps 0'):
-        films(film, 0)
+        sequences(film, 0)
     with pytest.raises(ValueError, match='no sequences'):
-        films([Frame('a', film[0].image)], 5.0)
+        sequences([Frame('a', film[0].image)], 5.0)
     with pytest.raises(ValueError, match='unknown rate'):
-        films([Frame('a', film[0].image, 'x')], 5.0)
+        sequences([Frame('a', film[0].image, 'x')], 5.0)
 
 
 def test_frames_are_evenly_spaced(tmp_path):

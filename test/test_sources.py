@@ -183,7 +183,7 @@ def test_a_films_frames_have_the_matrix_of_their_size(film):
     assert frame.depth is None
 
 
-@pytest.mark.parametrize('content', [None, b'', b'no film' * 100, 'cut', 'folder'])
+@pytest.mark.parametrize('content', [None, b'', b'no video' * 100, 'cut', 'folder'])
 def test_what_is_no_film_is_refused_by_name(tmp_path, film, content):
     path = tmp_path / 'drive.avi'
     if content == 'folder':

@@ -245,7 +245,7 @@ def test_damage_is_counted_and_the_film_goes_on(tmp_path, suffix, codec, timed, 
     assert whole.skipped == 0
     path.write_bytes(harm(path.read_bytes()))
     if suffix in ('.mp4', '.mov') and harm is not zeros:  # its index is at the end
-        with pytest.raises(ValueError, match=r'rover\.mo?.*no film'):
+        with pytest.raises(ValueError, match=r'rover\.mo?.*no video'):
             Video(path)
         return
     said = []

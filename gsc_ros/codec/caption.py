@@ -1,8 +1,8 @@
 """
-A caption that is grounded in what the robot saw: a kind of scene and up to five objects.
+A caption of what the robot perceives: a kind of scene and up to five objects.
 
-On air it is a handful of symbols of a closed vocabulary; to people it is an English sentence; to
-the generator it is words (``token_ids``).
+In the stream it is a few symbols of a closed vocabulary; people read it as an English sentence;
+the generator takes it as words (``token_ids``).
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ THINGS = (
     'traffic sign', 'obstacle',
 )  # fmt: skip
 BEARINGS = ('far left', 'left', 'ahead', 'right', 'far right')
-# Upper edges of the distance bins and what is said for each, in metres.
+# Upper edges of the distance bins, and the distance that stands for each, in metres.
 DISTANCE_EDGES = (3.0, 5.0, 8.0, 13.0, 21.0, 34.0, 55.0)
 DISTANCES = (2, 4, 6, 10, 17, 27, 44, 70)
 MAX_OBJECTS = 5
@@ -60,7 +60,7 @@ class Caption:
 
 
 def _scene(share: NDArray[np.float64]) -> int:
-    """Tell the kind of scene by the classes' shares of the image."""
+    """Classify the scene by the classes' shares of the image."""
     shares = {name: float(share[i]) for i, name in enumerate(LABELS)}
     built = shares['building'] + shares['wall'] + shares['fence']
     if shares['road'] > 0.1:

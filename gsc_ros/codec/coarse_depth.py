@@ -1,4 +1,4 @@
-"""The coarse depth: how far things are, one value for each 64 pixels of the working size."""
+"""The coarse depth: one level of log depth for each 64x64 pixels of the working size."""
 
 import torch
 from torch import Tensor

@@ -1,7 +1,7 @@
 """
-The class layout: which kind of thing is where, on grids of 1/16 and 1/32 of the working size.
+The class layout: a class for each cell of grids of 1/16 and 1/32 of the working size.
 
-Maps are reduced by a fixed integer rule in which small, dangerous things outvote the background,
+Maps are reduced by a fixed integer rule in which small, dangerous objects outvote the background,
 so that a person two cells high does not vanish into the road around them.
 """
 

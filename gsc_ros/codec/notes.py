@@ -1,5 +1,5 @@
 """
-What a robot notes about an image that the ground has to know, and how it goes on air.
+What a robot notes about an image that the ground has to know, and its coding.
 
 A bit of the header announces notes; then they come before all else in the stream: what of the
 image is lost, whether it is of now, for how long no pixel has changed, and whether what is classed
@@ -27,7 +27,7 @@ _LONGEST_S = 1e9
 @dataclass(frozen=True)
 class Timing:
     """
-    How an image lies in time, in seconds; 0 where there is nothing to say.
+    How an image lies in time, in seconds; 0 for nothing.
 
     ``off_s``: the image is that old when it comes from the camera, or (negative) lies that far in
     the future; ``still_s``: its stamp is that of images before, for so long; ``frozen_s``: no
@@ -64,7 +64,7 @@ class Notes:
 
     @property
     def warning(self) -> str:
-        """Say what is wrong with the image; empty for nothing."""
+        """Describe what is wrong with the image; empty for nothing."""
         parts, timing = [], self.timing
         if self.loss is not None:
             parts.append(str(self.loss))
@@ -86,12 +86,12 @@ _SKY_ONLY = Notes(sky_doubtful=True)
 
 
 def spoken(caption: Caption | None, notes: Notes | None) -> str:
-    """Put into words what the robot sees, and what is wrong with the image."""
+    """Return the caption as text, with what is wrong with the image."""
     warning = notes.warning if notes else ''
     if caption is None or (notes and notes.blind):
         return warning
     if notes and notes.loss is not None and not caption.things:
-        # Nothing can be said of the way.
+        # The lost part may hide objects.
         return f'{SCENES[caption.scene]}: no objects in what is left; {warning}'
     return f'{caption}; {warning}' if warning else str(caption)
 

@@ -1,8 +1,8 @@
 """
-What a frame is made of: grids ("planes") of symbols, coarse ones and dear ones first.
+The parts of a frame: grids ("planes") of symbols, coarse and important ones first.
 
 A plane is coded cell by cell in phases that first lay a wide net over the image and then fill
-it, so that most cells have neighbours on all sides to be guessed from.
+it, so that most cells are predicted from neighbours on all sides.
 """
 
 from collections.abc import Iterable

@@ -3,9 +3,9 @@ The masked-token prior: how likely every symbol is, given all that is known arou
 
 A small network a plane, in whole numbers only, so that every machine computes the same cdfs for
 the range coder (Balle, Johnston, Minnen, "Integer Networks for Data Compression with
-Latent-Variable Models", ICLR 2019). It looks at the cells already known, the coarser planes and,
-in a delta frame, the frame that the receiver has: one mechanism for coding, for filling what was
-lost and for saying nothing twice.
+Latent-Variable Models", ICLR 2019). Its inputs are the cells already known, the coarser planes
+and, in a delta frame, the frame that the receiver has: one mechanism for coding, for filling what
+was lost and for not repeating what is known.
 
 Numbers are fixed-point: inputs, weights and hidden units in 1/64, logits in 1/16 of a bit. All
 sums stay below 2**24, where single-precision floats are exact whatever the order of summation;
@@ -91,7 +91,7 @@ def inputs(plane: Plane) -> tuple[int, int]:
 
 
 def shapes(plane: Plane) -> dict[str, tuple[int, ...]]:
-    """Shapes of a plane's weights (int16; ``couplings`` tell channels by the ones before them)."""
+    """Shapes of a plane's weights (int16; ``coupling`` predicts a channel by those before it)."""
     static, own = inputs(plane)
     hidden, outputs = plane.hidden, sum(plane.levels)
     out: dict[str, tuple[int, ...]] = {
@@ -153,7 +153,7 @@ class PlanePrior:
 
     def begin(self, symbols: FrameSymbols, reference: FrameSymbols | None) -> Floats:
         """
-        Sum up what can be told of a plane before it is coded.
+        Sum up the context of a plane that is known before the plane is coded.
 
         Returns the sums that :meth:`update_context` adds to: (h + 2, w + 2, hidden), with a
         border.
@@ -173,20 +173,20 @@ class PlanePrior:
         rows, columns = values.shape[1:]
         known = encoded(self.plane, values.reshape(len(values), -1, 1)[:, cells])[..., 0].T
         weight = self.weights['own.weight']
-        told = known @ weight.reshape(9, -1, self.plane.hidden).transpose(1, 0, 2).reshape(
+        added = known @ weight.reshape(9, -1, self.plane.hidden).transpose(1, 0, 2).reshape(
             known.shape[1], -1
         )
         flat = sums.reshape(-1, self.plane.hidden)
         around = _around(rows, columns)[cells]
-        for place, part in enumerate(np.split(told, 9, 1)):
-            # What a cell sees on its left is told by the one on its left, to its right.
+        for place, part in enumerate(np.split(added, 9, 1)):
+            # A cell adds to its right neighbour what that has on its left.
             flat[around[:, 8 - place]] += part
 
     def logits(self, sums: Floats, cells: NDArray[np.int64]) -> NDArray[np.int64]:
         """
         Logits of ``cells`` (indices into the grid), without couplings: (cells, sum of levels).
 
-        ``sums``: of :meth:`begin`, and all that has been learnt since.
+        ``sums``: of :meth:`begin`, with all updates since.
         """
         hidden = np.zeros_like(sums)
         hidden[1:-1, 1:-1] = _hidden(sums[1:-1, 1:-1])

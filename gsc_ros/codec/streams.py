@@ -241,8 +241,8 @@ def completed(symbols: FrameSymbols, reference: FrameSymbols) -> FrameSymbols:
     """
     Fill what was not received of a delta frame from its reference.
 
-    Layout, coarse depth and coarse tokens are taken where nothing newer came. Fine tokens draw a
-    thing where it was: of those only the skipped cells are taken, by the walk.
+    Layout, coarse depth and coarse tokens are taken where nothing newer came. Fine tokens draw an
+    object where it was: only those of skipped cells are taken, which the walk has done.
     """
     planes = {name: grid.copy() for name, grid in symbols.planes.items()}
     for name, grid in symbols.planes.items():

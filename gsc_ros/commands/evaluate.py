@@ -40,20 +40,22 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
     parser.add_argument(
         '--fps', type=float, help='code the sequences with so many frames a second'
     )
-    parser.add_argument('--kbps', type=_numbers, help='rates of films, in place of budgets: 3,12')
+    parser.add_argument(
+        '--kbps', type=_numbers, help='rates of sequences, in place of budgets: 3,12'
+    )
     parser.add_argument(
         '--judge',
         help='the networks that judge: a Python file (see evaluation/judge.py), or `transformers`',
     )
     parser.add_argument(
-        '--limit', type=int, help='so many frames, evenly spaced; of films the first'
+        '--limit', type=int, help='so many frames, evenly spaced; of sequences the first'
     )
     parser.add_argument('--sequence', help='only the sequences whose name contains this')
     parser.add_argument('--report', type=Path, default=Path('report'))
     parser.add_argument(
         '--peers-by', default='psnr', metavar='METRIC',
         help='what the peers choose their scale by: psnr, ms_ssim, or a distance of '
-        "the judge's (kindest to them, and slow)",
+        "the judge's (best for them, and slow)",
     )  # fmt: skip
     parser.add_argument('--weights', help="folder of weights; 'random' for untrained, for tests")
 
@@ -92,7 +94,7 @@ def _scores(args: argparse.Namespace, judge: Any) -> 'Iterator[Score]':
     """Open the dataset, make the codecs and judge them."""
     from gsc_ros.codec import SemanticCodec
     from gsc_ros.evaluation.codecs import is_ours, make_codec
-    from gsc_ros.evaluation.datasets import films, open_dataset, thin
+    from gsc_ros.evaluation.datasets import open_dataset, sequences, thin
     from gsc_ros.evaluation.run import evaluate
     from gsc_ros.evaluation.videos import VIDEOS
 
@@ -105,13 +107,13 @@ def _scores(args: argparse.Namespace, judge: Any) -> 'Iterator[Score]':
     if args.fps is None:
         if videos:
             raise ValueError(f'{", ".join(videos)} code sequences: give --fps')
-        sequences = [[frame] for frame in thin(frames, args.limit)]
+        shown = [[frame] for frame in thin(frames, args.limit)]
         budgets = [int(budget) for budget in budgets]
     else:
-        sequences = films(frames, args.fps, args.limit)
+        shown = sequences(frames, args.fps, args.limit)
     ours = SemanticCodec.load(weights=args.weights) if any(map(is_ours, names)) else None
     codecs = [make_codec(name, args.weights, metric, ours) for name in names]
-    return evaluate(sequences, codecs, budgets, judge, args.report / 'images', args.fps)
+    return evaluate(shown, codecs, budgets, judge, args.report / 'images', args.fps)
 
 
 def run(args: argparse.Namespace) -> int:

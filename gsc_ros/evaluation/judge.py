@@ -1,5 +1,5 @@
 """
-A judge: a Python file of the user's with the networks that look at decoded images.
+A judge: a Python file of the user's with networks that evaluate decoded images.
 
 It defines any of these functions, all of RGB uint8 (H, W, 3) images::
 

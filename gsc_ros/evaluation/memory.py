@@ -1,5 +1,5 @@
 """
-Peak memory of a codec: a process of its own that codes one image and tells.
+Peak memory of a codec: a process of its own codes one image and prints it.
 
 ``python -m gsc_ros.evaluation.memory CODEC IMAGE BUDGET [WEIGHTS]`` prints MiB.
 """
@@ -14,7 +14,7 @@ def peak_mib(codec: str, image: Path, budget: int, weights: str | None = None) -
     """
     Measure the peak resident memory of loading a codec and coding one image, in MiB.
 
-    The interpreter and its libraries count. Raises ``RuntimeError`` with what the process said.
+    The interpreter and its libraries count. Raises ``RuntimeError`` with the process's error.
     """
     command = [sys.executable, '-m', 'gsc_ros.evaluation.memory', codec, str(image), str(budget)]
     done = subprocess.run(

@@ -30,8 +30,8 @@ def over_crops(
     """
     Mean distance of two images cropped at the top left by 0, 3, 5 and 6 pixels.
 
-    A codec may have learnt the pixel grid of a strided network; cropped, an image that is honestly
-    alike has the same distance everywhere.
+    A codec may be fitted to the pixel grid of a strided network; an image that is alike for any
+    other reason has the same distance at every crop.
     """
     return float(np.mean([distance(a[k:, k:], b[k:, k:]) for k in CROPS]))
 
@@ -85,7 +85,7 @@ def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     """
     Multi-scale SSIM of luma, 5 scales (Wang et al., Asilomar 2003); sides of 176 pixels or more.
 
-    Smaller images are judged on as many scales as fit, their weights rescaled to one.
+    Smaller images are compared on as many scales as fit, their weights rescaled to one.
     """
     weights = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333])
     scales = min(5, (min(a.shape[:2]) // 11).bit_length())
@@ -130,7 +130,7 @@ def mean_iou(counts: NDArray[np.int64]) -> float:
 
 
 def depth_known(found: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
-    """Share of the pixels that ``depth_errors`` wants to judge where the found depth is finite."""
+    """Share of the pixels that ``depth_errors`` compares where the found depth is finite."""
     wanted = (reference >= MIN_DEPTH_M) & (reference <= MAX_DEPTH_M)
     return float(np.mean(np.isfinite(found[wanted]))) if wanted.any() else float('nan')
 

@@ -23,7 +23,7 @@ RESIDUAL = 0.5  # variance of the latent around the prediction, in units of its 
 
 def linear_velocity(x: Tensor, t: Tensor, prediction: Tensor) -> Tensor:
     """
-    Estimate the velocity as far as two variances tell, without a network.
+    Estimate the velocity from two variances, without a network.
 
     With a residual ``e`` of variance ``r`` and start noise of variance ``n``, ``x - prediction =
     (1 - t) e + t noise`` and the velocity is ``noise - e``: this is the best linear estimate of

@@ -69,7 +69,7 @@ class Analysis(nn.Module):
         thirtysecond = self.thirtysecond(sixteenth)
         plain, tokens = [self.first(self.sixtyfourth(thirtysecond))], []
         tokens.append(quantise(plain[0], LEVELS[0]))
-        # A finer level sees what the coarser one has already said.
+        # A finer level gets the tokens of the coarser one.
         plain.append(self.second(torch.cat([thirtysecond, upsample(tokens[0])], 1)))
         tokens.append(quantise(plain[1], LEVELS[1]))
         plain.append(self.third(torch.cat([sixteenth, upsample(tokens[1])], 1)))
@@ -84,7 +84,7 @@ class Analysis(nn.Module):
 
 @dataclass
 class Synthesis:
-    """What the received symbols say, all on the 1/16 grid unless stated."""
+    """The prediction from the received symbols, all on the 1/16 grid unless stated."""
 
     latent: Tensor  # (N, 16, h, w), in units of the latent's standard deviation
     features: Tensor  # (N, F, h, w), guidance for the generator
@@ -124,16 +124,16 @@ class Predictor(nn.Module):
         token was received; ``layout``: int64 (N, H/16, W/16) class ids, 20 where unknown;
         ``coarse_depth``: int64 (N, H/64, W/64) levels of log depth, 24 where unknown.
         """
-        seen = [torch.cat([t * m, m], 1) for t, m in zip(tokens, masks, strict=True)]
+        received = [torch.cat([t * m, m], 1) for t, m in zip(tokens, masks, strict=True)]
         classes = self.layout(layout).permute(0, 3, 1, 2).contiguous()
         known = (coarse_depth != UNKNOWN_DEPTH).float()[:, None]
         # Logits of log depth; unknown cells are in the middle, at zero.
         far = torch.logit((coarse_depth.float()[:, None] + 0.5) / DEPTH_LEVELS, 1e-6) * known
-        y = torch.cat([seen[0], functional.avg_pool2d(classes, 4), far, known], 1)
+        y = torch.cat([received[0], functional.avg_pool2d(classes, 4), far, known], 1)
         y = self.sixtyfourth(y)
-        y = torch.cat([upsample(y), seen[1], functional.avg_pool2d(classes, 2)], 1)
+        y = torch.cat([upsample(y), received[1], functional.avg_pool2d(classes, 2)], 1)
         y = self.thirtysecond(y)
-        y = self.sixteenth(torch.cat([upsample(y), seen[2], classes, seen[3]], 1))
+        y = self.sixteenth(torch.cat([upsample(y), received[2], classes, received[3]], 1))
         # Smoothed over its cells; the network adds the detail that they are too coarse for.
         depth = torch.sigmoid(self.depth(y) + upsample(far, 8))
         return Synthesis(self.latent(y), y, self.segmentation(y), depth)

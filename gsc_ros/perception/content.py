@@ -1,7 +1,7 @@
 """
 Whether an image shows anything: images of one colour or of noise alone, and parts that were lost.
 
-A network finds a street in any image, also in a black one. What is judged here is the image as a
+A network finds a street in any image, also in a black one. This module examines the image as a
 measurement: by how little its means over cells differ, and by rows and columns of one colour that
 end in a straight line, as no scene does.
 """
@@ -24,13 +24,13 @@ FILLS: NDArray[np.uint8] = np.array(
 
 # Means over cells of an image without content differ by no more, 1st to 99th percentile.
 _SPREAD = 6.0
-# Noise alone: the variance of such means, in that of the pixels (1/256 where no pixel tells of the
-# next), and their correlation from cell to cell; too few of them tell nothing.
+# Noise alone: the variance of such means, in that of the pixels (1/256 where pixels are
+# independent), and their correlation from cell to cell; too few of them prove nothing.
 _NOISE_VARIANCE, _NOISE_CORRELATION, _NOISE_CELLS = 0.04, 0.25, 64
 _FLAT = 8  # levels that a row of one colour may span
-_SAMPLED = 16  # a pixel of so many tells of most rows that they have more
+_SAMPLED = 16  # one pixel of so many shows of most rows that they have several colours
 _LEAST_BAND = 0.04  # of the image
-# So much of a band's end is straight, looked for so many pixels beyond it. A horizon is not.
+# So much of a band's end is straight, within so many pixels beyond it. A horizon is not.
 _STRAIGHT, _BEYOND = 0.85, 24
 _DARK, _BRIGHT, _NEAR = 20, 235, 6
 _GREEN = 60
@@ -91,7 +91,7 @@ def find_loss(image: NDArray[np.uint8]) -> Loss | None:
 
 
 def _nothing(image: NDArray[np.uint8], where: NDArray[np.bool_]) -> int | None:
-    """Tell why the cells ``where`` show nothing; None where they show something."""
+    """Return the kind of loss of the cells ``where``; None where they show something."""
     size = (where.shape[1], where.shape[0])
     # Hot pixels are no content.
     means = cv2.resize(cv2.medianBlur(image, 3), size, interpolation=cv2.INTER_AREA)[where]
@@ -104,7 +104,7 @@ def _nothing(image: NDArray[np.uint8], where: NDArray[np.bool_]) -> int | None:
 
 
 def _is_noise(image: NDArray[np.uint8], size: tuple[int, int]) -> bool:
-    """Tell whether neither pixels nor cells tell anything of their neighbours."""
+    """Return whether pixels and cells are independent of their neighbours."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     means = cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     (_, deviation), variance = cv2.meanStdDev(grey), float(means.var())
@@ -183,7 +183,7 @@ def _of_colour(rows: NDArray[np.uint8], colour: NDArray[np.int64]) -> NDArray[np
 
 def _straight(image: NDArray[np.uint8], band: _Band) -> bool:
     """
-    Tell whether a band ends in straight lines.
+    Return whether a band ends in straight lines.
 
     At each end all but a few columns go on in its colour equally far, or, where a decoder stopped
     amid a row of blocks, so far or so far.

@@ -31,7 +31,7 @@ def truth_errors(
 
 
 class Figures:
-    """Collects values by name and says their mean, least and most."""
+    """Collects values by name; gives their mean, minimum and maximum."""
 
     def __init__(self) -> None:
         self._values: dict[str, list[float]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""The world that moves and is seen: robot, movers, and a camera with its truth."""
+"""The simulated world: robot, movers, and a camera with ground truth."""
 
 import contextlib
 import importlib.util
@@ -50,7 +50,7 @@ def _mujoco() -> ModuleType:
 @dataclass(frozen=True)
 class View:
     """
-    What the camera sees, and the truth of it.
+    The camera's image with its ground truth.
 
     ``rgb`` uint8 (H, W, 3); ``depth`` float32 (H, W), metres along the camera's Z, +inf for sky;
     ``segmentation`` uint8 (H, W) ids of ``perception.labels``.
@@ -196,7 +196,7 @@ class World:
         self._mujoco.mj_forward(self._model, data)
 
     def look(self, truth: bool = True) -> View:
-        """Draw what the camera sees now; without ``truth`` depth and segmentation are empty."""
+        """Render the camera's view; without ``truth`` depth and segmentation are empty."""
         self._place()
         renderer = self._renderer
         renderer.update_scene(self._data, 'optical', self._options)

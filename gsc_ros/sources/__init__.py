@@ -1,4 +1,4 @@
-"""Where images come from: simulator, folder or film, as plain Python."""
+"""Where images come from: simulator, folder or video, as plain Python."""
 
 from gsc_ros.sources.source import CameraFrame, Source
 

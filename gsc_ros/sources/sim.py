@@ -3,7 +3,7 @@
 from gsc_ros.sim.world import World
 from gsc_ros.sources.source import CameraFrame
 
-_STEP_S = 0.1  # the robot's own steering looks around this often
+_STEP_S = 0.1  # step of the robot's own steering
 
 
 class Sim:
@@ -16,7 +16,7 @@ class Sim:
     def frame(
         self, seconds: float, command: tuple[float, float] | None, truth: bool
     ) -> CameraFrame | None:
-        """Move the world on and look."""
+        """Advance the world and render."""
         left = min(seconds, 5.0)  # after a long pause the world does not leap
         while left > 0:
             self.world.step(min(_STEP_S, left), command)

@@ -1,8 +1,8 @@
 """
-Frames of a film file, at the times that the film itself states.
+Frames of a video file, at the times that the video itself states.
 
 PyAV, and not OpenCV, reads them: OpenCV passes over what is damaged without a word, and does not
-know the colours of HD. A film begins anew by being opened again, as many kinds cannot seek.
+know the colours of HD. A video begins anew by being opened again, as many kinds cannot seek.
 """
 
 import math
@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from gsc_ros.image_files import check_jpeg
 from gsc_ros.sources.source import CameraFrame, guessed_k
 
-_EARLY_S = 0.005  # a look may come so much before a frame is due
-_PATIENCE_S = 1.0  # of decoding at one look
-_HEAVY = 1920 * 1088  # pixels of a frame, above which one core may not decode a film in time
+_EARLY_S = 0.005  # a call may come so much before a frame is due
+_PATIENCE_S = 1.0  # of decoding in one call
+_HEAVY = 1920 * 1088  # pixels of a frame, above which one core may not decode a video in time
 _ANY_YUV = 5  # BT.601, of which RGB has nothing
-_FPS = 25.0  # of a film that states no times and no rate
+_FPS = 25.0  # of a video that states no times and no rate
 # The longest that a frame is shown: what states more was cut together, or is damaged. Of MPEG
 # streams FFmpeg itself takes ten seconds for a break in the time stamps.
 _LONGEST_S = 3600.0
@@ -31,7 +31,7 @@ _LONGEST_OF_STREAMS_S = 10.0
 
 @dataclass(frozen=True)
 class _Frame:
-    at_s: float  # since the first frame of the film
+    at_s: float  # since the first frame of the video
     image: Any  # av.VideoFrame
 
 
@@ -43,12 +43,12 @@ class _Film:
             import av
             from av.video.reformatter import VideoReformatter
         except ImportError as error:
-            raise ValueError('films need PyAV: pip install "gsc_ros[video]"') from error
+            raise ValueError('videos need PyAV: pip install "gsc_ros[video]"') from error
         self._error = av.FFmpegError
         try:
             self._container = av.open(str(file), metadata_errors='ignore')
         except (av.FFmpegError, OSError) as error:
-            raise ValueError(f'{file} is no film that FFmpeg reads ({error})') from error
+            raise ValueError(f'{file} is no video that FFmpeg reads ({error})') from error
         self.damaged = 0  # packets
         self.last_s = self._zero = self._states_end = -math.inf
         self.end_s = math.inf  # when the last frame's time is over, once that is known
@@ -125,7 +125,7 @@ class _Film:
         return next(self._frames, None)
 
     def rgb(self, image: Any) -> NDArray[np.uint8]:
-        """Return a frame as uint8 (H, W, 3) RGB, turned and mirrored as the film says."""
+        """Return a frame as uint8 (H, W, 3) RGB, turned and mirrored by its display matrix."""
         # With one reformatter: each frame's own has threads of its own. Before PyAV 17 it heeds
         # which YUV a frame states only where one is named for the output too.
         rgb24 = self._reformatter.reformat(image, format='rgb24', dst_colorspace=_ANY_YUV)
@@ -148,7 +148,7 @@ def _display_matrix(image: Any) -> tuple[int, int, int, int] | None:
     Return a, b, c, d of a frame's display matrix (ISO 14496-12, 8.3.2), if it has one.
 
     What is at (x, y) is shown at (a x + c y, b x + d y), both axes as in the image. To be asked of
-    one frame only: a frame whose side data were looked at is held until the next garbage
+    one frame only: a frame whose side data were read is held until the next garbage
     collection.
     """
     for data in image.side_data:
@@ -160,14 +160,14 @@ def _display_matrix(image: Any) -> tuple[int, int, int, int] | None:
 
 class Video:
     """
-    A film at its own speed: each look gives the frame whose time has come.
+    A video at its own speed: each call returns the frame whose time has come.
 
-    Frames come upright, as a display matrix in the file says. ``loop`` starts again at the end.
+    Frames come upright, by the display matrix of the file. ``loop`` starts again at the end.
     Packets that are missing or damaged are counted in ``skipped``, the first one is named in
-    ``log``; a frame that is only half there is not shown. A film that cannot be decoded as fast
+    ``log``; a frame that is only half there is not shown. A video that cannot be decoded as fast
     as it plays runs slower.
 
-    Raises ``ValueError`` when the file is missing or no film, or PyAV is not installed.
+    Raises ``ValueError`` when the file is missing or no video, or PyAV is not installed.
     """
 
     def __init__(
@@ -179,11 +179,11 @@ class Video:
     ) -> None:
         self._file = Path(path).expanduser()
         if not self._file.is_file():
-            raise ValueError(f'path {str(path)!r} is not a file: give a film')
+            raise ValueError(f'path {str(path)!r} is not a file: give a video')
         self.skipped = 0
         self._loop, self._hfov, self._log = loop, hfov_deg, log
         self._slow = False
-        self._at_s = 0.0  # of the film
+        self._at_s = 0.0  # of the video
         self._shown: CameraFrame
         self._shown_at_s = 0.0
         try:
@@ -198,7 +198,7 @@ class Video:
         self._count()
 
     def _count(self) -> None:
-        """Count what the film has found damaged since the last time."""
+        """Count the damage since the last call."""
         if self._film.damaged > self._damaged:
             if not self.skipped:
                 after = max(0.0, self._film.last_s)
@@ -209,7 +209,7 @@ class Video:
     def frame(
         self, seconds: float, command: tuple[float, float] | None, truth: bool
     ) -> CameraFrame | None:
-        """Give the frame that is shown ``seconds`` after the last look; None at the end."""
+        """Give the frame that is shown ``seconds`` after the last call; None at the end."""
         self._at_s += seconds
         patience = time.monotonic() + _PATIENCE_S
         found = None
@@ -232,7 +232,9 @@ class Video:
                 self._begin()
             if found is not None and time.monotonic() > patience:
                 if not self._slow:
-                    self._log(f'{self._file}: decoding takes longer than the film: it runs slower')
+                    self._log(
+                        f'{self._file}: decoding takes longer than the video: it runs slower'
+                    )
                 self._slow = True
                 self._at_s = min(self._at_s, found.at_s)
                 break

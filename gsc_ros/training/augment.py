@@ -1,9 +1,9 @@
 """
-Random shifts, mirrors and scales of pairs of images, so that no critic can be learnt by its phase.
+Random shifts, mirrors and scales of pairs of images, so that no critic is fitted by its phase.
 
 A network with strides samples an image on a grid. Always shown the same alignment, a decoder
-learns to paint a pattern that pleases that grid, and not an image that looks alike. See Karras et
-al. (2021), "Alias-Free Generative Adversarial Networks", for what strides do to textures.
+learns a pattern that lowers the distance on that grid, and not an image that looks alike. See
+Karras et al. (2021), "Alias-Free Generative Adversarial Networks", on strides and textures.
 """
 
 import torch

@@ -39,7 +39,7 @@ class Sample:
     rgb: NDArray[np.uint8]
     segmentation: NDArray[np.uint8] | None = None  # 255 unknown
     log_depth: NDArray[np.float16] | None = None  # 0..1 (see depth_to_log), -1 unknown
-    sequence: str = ''  # the film that the image is a frame of, in order
+    sequence: str = ''  # the video that the image is a frame of, in order
 
 
 def _log_depth(metres: NDArray[np.float32]) -> NDArray[np.float16]:

@@ -1,5 +1,5 @@
 """
-The networks that judge images while the codec trains, taken from a Python file of the user's.
+The networks whose distances the codec is trained on, from a Python file of the user's.
 
 It defines, all differentiable, of float images (N, 3, H, W) in [0, 1]::
 
@@ -7,10 +7,10 @@ It defines, all differentiable, of float images (N, 3, H, W) in [0, 1]::
     segment(x) -> class logits (N, K, h, w)
     depth(x) -> log depth (N, 1, h, w), in nats
 
-They follow the images to their device, and see both images of a pair moved, mirrored and
-scaled alike at random (:mod:`gsc_ros.training.augment`): what they see of a pair must not hang on
-where their grids lie. The decoded image is to look the same to them as the
-original, so that a network on the ground sees what it would have seen at the robot.
+They follow the images to their device, and get both images of a pair moved, mirrored and scaled
+alike at random (:mod:`gsc_ros.training.augment`): what they find must not depend on where their
+grids lie. The decoded image is to give them the same outputs as the original, so that a network on
+the ground finds what it would find at the robot.
 """
 
 from pathlib import Path
@@ -36,8 +36,8 @@ def image_losses(made: Tensor, true: Tensor, critics: Any) -> dict[str, Tensor]:
     """
     Compare images in [-1, 1]: L1, also of their tones, and feature distance.
 
-    ``loss`` is their weighted sum. Tones are means over 32 pixels: in L1 alone the texture that
-    nobody can foretell drowns a grey sky.
+    ``loss`` is their weighted sum. Tones are means over 32 pixels: in L1 alone
+    unpredictable texture outweighs the tone of a grey sky.
     """
     plain = (made - true).abs().mean()
     tone = functional.avg_pool2d(made - true, 32).abs().mean()
@@ -51,8 +51,8 @@ def clip_norm_per_sample(gradient: Tensor, most: Tensor) -> Tensor:
     """
     Shorten gradients (N, ...) to at most the length of ``most`` (N, ...).
 
-    The gradient of a deep critic is tens of times as long as that of a distance, and would be all
-    that the optimiser sees.
+    The gradient of a deep critic is tens of times as long as that of a distance, and would
+    outweigh it.
     """
     length, limit = (x.flatten(1).norm(dim=1).clamp(min=1e-12) for x in (gradient, most))
     return gradient * (limit / length).clamp(max=1.0).view(-1, *[1] * (gradient.ndim - 1))
@@ -66,7 +66,7 @@ def _shown(x: Tensor) -> Tensor:
 
 def class_loss(made: Tensor, true: Tensor, critics: Any, weight: Tensor) -> Tensor:
     """
-    Cross-entropy of the classes seen in ``made`` under those seen in ``true``.
+    Cross-entropy of the classes found in ``made`` under those found in ``true``.
 
     ``weight``: of the K classes, by the likeliest one of each pixel.
     """
@@ -79,7 +79,7 @@ def class_loss(made: Tensor, true: Tensor, critics: Any, weight: Tensor) -> Tens
 
 
 def depth_loss(made: Tensor, true: Tensor, critics: Any) -> Tensor:
-    """Mean absolute difference of the log depths seen in ``made`` and in ``true``."""
+    """Mean absolute difference of the log depths found in ``made`` and in ``true``."""
     made, true = placed_alike(_shown(made), _shown(true))
     wanted = critics.depth(true).detach()
     return functional.l1_loss(critics.depth(made), wanted)

@@ -71,13 +71,13 @@ def train(
         error = (velocity - (start - true)).square().mean()
         drawn = (x - at * velocity) * tokenizer.latent_std
         made = sampler.autoencoder.decoder(drawn, given.features, given.maps).float()
-        look = image_losses(made, sampled.x, judges)
+        losses = image_losses(made, sampled.x, judges)
         return {
             'velocity': error,
-            'l1': look['l1'],
-            'feature': look['feature'],
-            # What the image looks like is the point of this stage; L1 keeps the colours.
-            'loss': error + 2.0 * look['l1'] + 2.0 * look['feature'],
+            'l1': losses['l1'],
+            'feature': losses['feature'],
+            # The features are the point of this stage; L1 keeps the colours.
+            'loss': error + 2.0 * losses['l1'] + 2.0 * losses['feature'],
         }
 
     state = loop.run(model, step, settings)

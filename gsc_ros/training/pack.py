@@ -2,7 +2,7 @@
 A corpus made small, to be carried to where the training runs: `gsc train pack`.
 
 Images are brought to the codec's working size and labels to a quarter of it, as the other stages
-would on loading them; frames of a film that hardly differ are left out. What comes out is a corpus
+would on loading them; frames of a sequence that hardly differ are left out. The result is a corpus
 folder itself.
 """
 
@@ -20,7 +20,7 @@ from gsc_ros.training import corpus
 _ALIKE = 0.985  # correlation of two frames seen from afar
 _AFAR = (24, 16)
 _QUALITIES = range(92, 49, -3)
-_TRIED = 60  # images, to tell how large all will be
+_TRIED = 60  # images, to estimate the size of all
 _LABEL_BYTES = 6000  # of a labelled image, about
 
 
@@ -31,15 +31,15 @@ def _afar(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def thinned(samples: list[corpus.Sample]) -> list[corpus.Sample]:
-    """Leave out frames of a film that look like the last one of it that was kept."""
+    """Leave out frames of a sequence that look like the last one of it that was kept."""
     kept: list[corpus.Sample] = []
-    film, last = '', None
+    sequence, last = '', None
     for sample in samples:
         view = _afar(sample.rgb)
-        if last is not None and sample.sequence == film != '' and float(view @ last) > _ALIKE:
+        if last is not None and sample.sequence == sequence != '' and float(view @ last) > _ALIKE:
             continue
         kept.append(sample)
-        film, last = sample.sequence, view
+        sequence, last = sample.sequence, view
     return kept
 
 

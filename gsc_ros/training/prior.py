@@ -78,7 +78,7 @@ class PlaneNet(nn.Module):
         Compute logits in bits, a channel each: (N, n, h, w).
 
         ``x``: context and known symbols, in ones; ``values``: the true symbols int64 (N, C, h, w),
-        by which later channels are told.
+        by which later channels are predicted.
         """
         hidden = self._hidden(self._layer(self.first, x))
         hidden = self._hidden(self._layer(self.middle, hidden))
@@ -204,21 +204,21 @@ def analyse(
     """
     Analyse a corpus, each image and its mirror image.
 
-    Returns symbols, and for each the index of the one before it in its film (None: there is none).
+    Returns symbols, and for each the index of the one before it in its sequence (None: no such).
     """
     analyser = load_analyser(weights, 'cpu')
     symbols: list[FrameSymbols] = []
     before: list[int | None] = []
     for mirrored in (False, True):
-        film = None
+        sequence = None
         for sample in tqdm(corpus.load(data, simulated=simulated), unit='image'):
             rgb = sample.rgb[:, ::-1] if mirrored else sample.rgb
             with autocast(fast_bfloat16()):  # as the codec does
                 symbols.append(analyser.analyse(np.ascontiguousarray(rgb)).symbols)
-            same = bool(sample.sequence) and sample.sequence == film
+            same = bool(sample.sequence) and sample.sequence == sequence
             same = same and symbols[-1].size == symbols[-2].size
             before.append(len(symbols) - 2 if same else None)
-            film = sample.sequence
+            sequence = sample.sequence
     return symbols, before
 
 

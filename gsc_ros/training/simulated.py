@@ -17,7 +17,7 @@ def export(output: Path, worlds: int = 20, seed: int = 0) -> Path:
     Render ``worlds`` worlds of each scene into ``output``; returns it.
 
     Writes ``NNNN_rgb.png``, ``NNNN_seg.png`` (class ids) and ``NNNN_depth.npy`` (float16 metres,
-    inf for sky) per frame, seen from places along the robot's way and a little off it.
+    inf for sky) per frame, seen from poses along the robot's way and a little off it.
     """
     rng = np.random.default_rng(seed)
     for scene in SCENES:

@@ -22,7 +22,7 @@ from gsc_ros.training.crops import Crops
 from gsc_ros.training.perception import class_weights
 from gsc_ros.training.perception import losses as task_losses
 
-# Most of an image: depth and layout hang on where in the image a thing is.
+# Most of an image: depth and layout depend on where in the image an object is.
 SIZE = (448, 320)
 # Of a batch: driving and simulated images, on which the critics of classes and depth are at
 # home; and those of them that each is asked about, since it costs as much as all else.
@@ -35,15 +35,15 @@ PULL = {'classes': 0.6, 'range': 0.6}
 CUTS = (0.05, 0.27, 0.48, 0.13, 0.07)
 # How often the image is drawn from the latent itself, so that this stays what tokens aim at.
 WHOLE = 0.06
-# Left alone tokens grow until tanh makes two levels of seven: nothing punishes it, no gradient
-# leads back, and what they say is no longer learnt. Beyond this they are drawn back.
+# Left alone tokens grow until tanh makes two levels of seven: no loss counts it, no gradient
+# leads back, and they carry no more information. Beyond this limit a loss draws them back.
 REACH = 1.5
 
 
 @dataclass
 class Batch:
     """
-    One batch as the robot sees it: x (N, 3, H, W), labels and depth at a quarter, layouts.
+    One batch as the robot perceives it: x (N, 3, H, W), labels and depth at a quarter, layouts.
 
     The first ``labelled`` images have labels.
     """

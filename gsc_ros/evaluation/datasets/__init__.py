@@ -7,7 +7,6 @@ from pathlib import Path
 from gsc_ros.evaluation.datasets.camvid import is_camvid, read_camvid
 from gsc_ros.evaluation.datasets.cityscapes import is_cityscapes, read_cityscapes
 from gsc_ros.evaluation.datasets.coco import is_coco2017, read_coco2017
-from gsc_ros.evaluation.datasets.films import films
 from gsc_ros.evaluation.datasets.folder import (
     is_div2k,
     is_folder,
@@ -25,8 +24,9 @@ from gsc_ros.evaluation.datasets.kitti import (
     read_kitti_raw,
 )
 from gsc_ros.evaluation.datasets.manifest import is_manifest, read_manifest
+from gsc_ros.evaluation.datasets.sequences import sequences
 
-__all__ = ['LAYOUTS', 'Frame', 'films', 'open_dataset', 'thin']
+__all__ = ['LAYOUTS', 'Frame', 'open_dataset', 'sequences', 'thin']
 
 _Reader = tuple[Callable[[Path], bool], Callable[[Path, str], list[Frame]]]
 
@@ -48,7 +48,7 @@ LAYOUTS: tuple[str, ...] = tuple(_READERS)
 
 def open_dataset(root: Path, layout: str = 'auto', split: str = 'val') -> list[Frame]:
     """
-    List the frames below ``root``, films in order; nothing but names and tables is read yet.
+    List the frames below ``root``, sequences in order; nothing but names and tables is read yet.
 
     ``layout``: one of ``LAYOUTS`` (each module here describes its folders), or 'auto' to recognise
     it. ``split`` is for the layouts that have splits. Raises ``ValueError`` when nothing is found.
@@ -92,7 +92,7 @@ def thin(frames: list[Frame], limit: int | None) -> list[Frame]:
     """
     Keep ``limit`` frames, evenly spaced from the first to the last; all when None.
 
-    Of a film that is fewer frames a second: thin stills, cut films. ``ValueError`` below 1.
+    Thin stills only: a thinned sequence has fewer frames a second. ``ValueError`` below 1.
     """
     if limit is None:
         return list(frames)

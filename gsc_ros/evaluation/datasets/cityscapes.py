@@ -18,7 +18,7 @@ from gsc_ros.evaluation.datasets.frame import Frame, images, read_ids
 from gsc_ros.labels import OTHER, UNLABELLED
 
 FPS = 17.0
-_STILLS, _FILMS = 'leftImg8bit', 'leftImg8bit_sequence'
+_STILLS, _SEQUENCES = 'leftImg8bit', 'leftImg8bit_sequence'
 _TRAIN_IDS = np.arange(256, dtype=np.uint8)
 _TRAIN_IDS[OTHER:] = UNLABELLED
 _LABEL_IDS = np.full(256, UNLABELLED, np.uint8)
@@ -27,13 +27,13 @@ _NAME = re.compile(r'(.+_\d+)_(\d+)_leftImg8bit')
 
 
 def _source(root: Path) -> Path | None:
-    if root.name in (_STILLS, _FILMS):
+    if root.name in (_STILLS, _SEQUENCES):
         return root
-    return next((root / d for d in (_STILLS, _FILMS) if (root / d).is_dir()), None)
+    return next((root / d for d in (_STILLS, _SEQUENCES) if (root / d).is_dir()), None)
 
 
 def is_cityscapes(root: Path) -> bool:
-    """Tell whether there are left images."""
+    """Return whether there are left images."""
     return _source(root) is not None
 
 
@@ -42,7 +42,7 @@ def read_cityscapes(root: Path, split: str) -> list[Frame]:
     source = _source(root)
     if source is None:
         return []
-    film = source.name == _FILMS
+    in_sequence = source.name == _SEQUENCES
     frames: list[Frame] = []
     sequence, last = '', ('', -1)
     for image in images(source / split, '*/*_leftImg8bit.*'):
@@ -50,7 +50,7 @@ def read_cityscapes(root: Path, split: str) -> list[Frame]:
         if match is None:
             continue
         group, number = match[1], int(match[2])
-        if film and last != (group, number - 1):  # a gap in the numbers starts a snippet
+        if in_sequence and last != (group, number - 1):  # a gap in the numbers starts a snippet
             sequence = f'{group}_{match[2]}'
         last = (group, number)
         stem = f'{group}_{match[2]}_gtFine'
@@ -61,5 +61,5 @@ def read_cityscapes(root: Path, split: str) -> list[Frame]:
                 segmentation = partial(read_ids, truth, table)
                 break
         name = f'{group}_{match[2]}'
-        frames.append(Frame(name, image, sequence, FPS if film else 0.0, segmentation))
+        frames.append(Frame(name, image, sequence, FPS if in_sequence else 0.0, segmentation))
     return frames

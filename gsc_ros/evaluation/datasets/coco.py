@@ -24,7 +24,7 @@ def _folder(root: Path, split: str) -> Path | None:
 
 
 def is_coco2017(root: Path) -> bool:
-    """Tell whether there are images of 2017."""
+    """Return whether there are images of 2017."""
     return any(_folder(root, split) for split in ('val', 'train', 'test'))
 
 

@@ -17,7 +17,7 @@ _DIV2K = {'val': 'DIV2K_valid_HR', 'train': 'DIV2K_train_HR'}
 
 
 def is_folder(root: Path) -> bool:
-    """Tell whether there is a folder at all."""
+    """Return whether there is a folder at all."""
     return root.is_dir()
 
 
@@ -27,7 +27,7 @@ def read_folder(root: Path, split: str) -> list[Frame]:
 
 
 def is_kodak(root: Path) -> bool:
-    """Tell whether the suite's images are here."""
+    """Return whether the suite's images are here."""
     return bool(images(root, 'kodim[0-9][0-9].*'))
 
 
@@ -37,7 +37,7 @@ def read_kodak(root: Path, split: str) -> list[Frame]:
 
 
 def is_div2k(root: Path) -> bool:
-    """Tell whether this is a DIV2K folder of high resolution, or holds one."""
+    """Return whether this is a DIV2K folder of high resolution, or holds one."""
     return root.name in _DIV2K.values() or any((root / d).is_dir() for d in _DIV2K.values())
 
 

@@ -24,7 +24,7 @@ class Frame:
 
     name: str  # unique in the dataset, without slashes: a file name's stem
     image: Path
-    sequence: str = ''  # frames of one film share it and follow one another; '' a still
+    sequence: str = ''  # frames of one video share it and follow one another; '' a still
     fps: float = 0.0  # of the sequence; 0 unknown
     segmentation: Callable[[], NDArray[np.uint8]] | None = None
     depth: Callable[[], NDArray[np.float32]] | None = None

@@ -24,7 +24,7 @@ _IMAGES = f'ai_*/images/scene_cam_*{_PREVIEW}/frame.*.tonemap.jpg'
 
 
 def is_hypersim(root: Path) -> bool:
-    """Tell whether there are scenes."""
+    """Return whether there are scenes."""
     return any(root.glob('ai_*_*/images'))
 
 

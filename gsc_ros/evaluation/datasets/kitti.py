@@ -27,12 +27,12 @@ def _raw(root: Path) -> list[Path]:
 
 
 def is_kitti_raw(root: Path) -> bool:
-    """Tell whether there are drives."""
+    """Return whether there are drives."""
     return bool(_raw(root))
 
 
 def read_kitti_raw(root: Path, split: str) -> list[Frame]:
-    """List the drives' images of camera 2, a film each."""
+    """List the drives' images of camera 2, a sequence each."""
     frames = []
     for folder in _raw(root):
         drive = folder.parent.parent.resolve().name
@@ -51,7 +51,7 @@ def _selection(root: Path) -> Path | None:
 
 
 def is_kitti_depth(root: Path) -> bool:
-    """Tell whether there is annotated depth or the selection."""
+    """Return whether there is annotated depth or the selection."""
     return any(_annotated(root).glob(f'*/*/{_TRUTH}')) or _selection(root) is not None
 
 
@@ -71,7 +71,7 @@ def _images_of(drive: str, root: Path, split: str) -> Path:
 
 
 def read_kitti_depth(root: Path, split: str) -> list[Frame]:
-    """List the frames with depth; drives are films, the selection is of stills."""
+    """List the frames with depth; drives are sequences, the selection is of stills."""
     truths = sorted((_annotated(root) / split).glob(f'*/{_TRUTH}'))
     if not truths:
         selection = _selection(root) if split in ('val', _SELECTION) else None

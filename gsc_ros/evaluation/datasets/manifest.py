@@ -23,7 +23,7 @@ _DEPTH = {'gt:lidar_sparse_u16_m*256': 256.0, 'gt:kinect_u16_mm': 1000.0}
 
 
 def is_manifest(root: Path) -> bool:
-    """Tell whether any split has a manifest."""
+    """Return whether any split has a manifest."""
     return any(root.glob('*/manifest.csv'))
 
 

@@ -42,7 +42,7 @@ DEFAULTS = {
     'GSC_JUDGE_BOXES': 'PekingU/rtdetr_r18vd_coco_o365',
 }
 SCORE = 0.35
-_LONG_SIDE = 1024  # of images that SegFormer sees
+_LONG_SIDE = 1024  # of SegFormer's input
 _DEPTH_SIDE, _PATCH = 518, 14
 _BOX_SIDE = 640
 _MEAN, _STD = (
@@ -75,7 +75,7 @@ def _expect(variable: str, found: int, wanted: int, dataset: str) -> None:
     """Refuse a model of other classes, whose ids would be taken for those of the dataset."""
     if found != wanted:
         raise ValueError(
-            f'{variable}: the model tells {found} classes; name one of the {wanted} of {dataset}'
+            f'{variable}: the model has {found} classes; name one of the {wanted} of {dataset}'
         )
 
 
