@@ -5,7 +5,6 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from gsc_ros.perception.eye import WEIGHTS
 from sensor_msgs.msg import CameraInfo, Image
 
 from gsc_ros.codec import prior
@@ -17,6 +16,7 @@ from gsc_ros.nodes.camera import Camera
 from gsc_ros.nodes.decoder import Decoder
 from gsc_ros.nodes.encoder import Encoder
 from gsc_ros.nodes.link import LinkNode
+from gsc_ros.perception.model import WEIGHTS
 from gsc_ros.ros import convert, topics
 
 pytestmark = pytest.mark.skipif(find_spec('mujoco') is None, reason='MuJoCo is not installed')
