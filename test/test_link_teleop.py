@@ -106,7 +106,7 @@ def test_repeats_on_a_slow_link_are_left_out_when_they_would_be_old():
 
 def test_stamps_go_up_whatever_the_clock_says():
     sender = CommandSender(link())
-    assert [sender.stamp(t) for t in (5, 5, 3, 9, 8)] == [5, 6, 7, 9, 10]
+    assert [sender.next_stamp(t) for t in (5, 5, 3, 9, 8)] == [5, 6, 7, 9, 10]
 
 
 @pytest.mark.parametrize(

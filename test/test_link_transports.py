@@ -10,7 +10,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_link_end import Line, receive
+from test_link_devices import Line, receive
 
 from gsc_ros.link.traffic.transports import Retry, udp
 from gsc_ros.link.traffic.transports.caller import HOLD_S, Caller

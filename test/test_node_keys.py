@@ -10,7 +10,8 @@ rclpy = pytest.importorskip('rclpy')
 
 from bench import Ends, frame  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
-from test_link_keys import copy, counts_of, removed, stalled, wait  # noqa: E402
+from test_link_key_copies import copy  # noqa: E402
+from test_link_keys import counts_of, removed, stalled, wait  # noqa: E402
 
 from gsc_ros.link.datagrams import key_file, keys  # noqa: E402
 from gsc_ros.link.datagrams.count_file import MARGIN, session_of  # noqa: E402

@@ -13,7 +13,7 @@ from bench import Ends, camera, drive, frame  # noqa: E402
 from geometry_msgs.msg import Twist  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from std_msgs.msg import Empty  # noqa: E402
-from test_link_end import Line  # noqa: E402
+from test_link_devices import Line  # noqa: E402
 from test_node_link import refused  # noqa: E402
 
 from gsc_ros.link.datagrams import key_file  # noqa: E402

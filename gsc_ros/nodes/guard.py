@@ -100,7 +100,7 @@ class Guard(Node):
     def _on_velocity(self, twist: Twist, info: Any) -> None:
         # What waited while this process, or the whole machine, was paused is no command any more;
         # to stop it is never too late.
-        came_at, moving = time.monotonic(), moves(twist)
+        received_at, moving = time.monotonic(), moves(twist)
         age_s = (time.time_ns() - info['source_timestamp']) * 1e-9
         if moving and abs(age_s) > self.timeout_s:
             self.refused += 1
@@ -113,7 +113,7 @@ class Guard(Node):
         self.moving = moving
         if moving:
             self._zeros = 0
-            self._moved_at = came_at - max(0.0, age_s)
+            self._moved_at = received_at - max(0.0, age_s)
             self._arm()
         else:
             self._deadline.cancel()

@@ -25,7 +25,7 @@ from gsc_ros.msg import LinkStatus
 from gsc_ros.ros import lifecycle
 from gsc_ros.ros.diagnostics import ERROR, OK, STALE, WARN, Report
 from gsc_ros.ros.link.ground_side import GroundSide, GroundSideParameters
-from gsc_ros.ros.link.node import QUIET_S, LinkBase, LinkBaseParameters, closed, figures
+from gsc_ros.ros.link.node import NO_FRAMES_S, LinkBase, LinkBaseParameters, closed, figures
 from gsc_ros.ros.link.robot_side import RobotSide, RobotSideParameters
 from gsc_ros.ros.parameters import parameter
 
@@ -241,9 +241,9 @@ class LinkNode(LinkBase[LinkParameters]):
         peers = self._peer.trouble(now) or self._ground.trouble(now)
         if trouble := self.ground.stops.trouble(now) or peers or self.ground.trouble(now):
             return Report(WARN, trouble, values)
-        if now > self.robot.offered_at + QUIET_S:
+        if now > self.robot.offered_at + NO_FRAMES_S:
             return Report(STALE, 'no frames come from the encoder', values)
-        if now > self.ground.delivered_at + self.down.delay_s + QUIET_S:
+        if now > self.ground.delivered_at + self.down.delay_s + NO_FRAMES_S:
             return Report(STALE, 'no frames come through', values)
         if status.loss > _HIGH_LOSS:
             return Report(WARN, f'{status.loss:.0%} of the datagrams are lost', values)

@@ -130,7 +130,7 @@ def _lost_counts(loss: float, burst: float) -> NDArray[np.float64]:
     """
     Return the chances to lose exactly c of the next r fragments, float64 (2, N, N) by r and c.
 
-    [0]: when the one before came, [1]: when it was lost.
+    [0]: when the one before arrived, [1]: when it was lost.
     """
     end = 1 / burst
     start = min(1.0, loss * end / (1 - loss))
@@ -138,9 +138,9 @@ def _lost_counts(loss: float, burst: float) -> NDArray[np.float64]:
     chances = np.zeros((2, size, size))
     chances[:, 0, 0] = 1.0
     for r in range(1, size):
-        came, lost = chances[0, r - 1], np.concatenate([[0.0], chances[1, r - 1, :-1]])
-        chances[0, r] = (1 - start) * came + start * lost
-        chances[1, r] = end * came + (1 - end) * lost
+        received, lost = chances[0, r - 1], np.concatenate([[0.0], chances[1, r - 1, :-1]])
+        chances[0, r] = (1 - start) * received + start * lost
+        chances[1, r] = end * received + (1 - end) * lost
     return chances
 
 
@@ -157,9 +157,9 @@ def expected_share(k: int, m: int, loss: float, burst: float = 1.0) -> float:
         return 0.0
     burst = max(burst, 1 / (1 - loss))
     start = min(1.0, loss / (burst * (1 - loss)))
-    after_came, after_lost = _lost_counts(loss, burst)
+    after_received, after_lost = _lost_counts(loss, burst)
     n = k + m
-    first = (1 - loss) * after_came[n] + loss * after_lost[n]
+    first = (1 - loss) * after_received[n] + loss * after_lost[n]
     share = float(first[: m + 1].sum())
     # The first j arrive, the next is lost, and so are too many of the others.
     for j in range(1, k):

@@ -10,6 +10,7 @@ hidden randomness, so a run can be repeated exactly.
 import random
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 
 from gsc_ros.link.datagrams.framing import Datagram, TrafficClass
 from gsc_ros.link.datagrams.reassembly import Reassembler, Received
@@ -25,7 +26,7 @@ from gsc_ros.link.traffic.sender import Sender
 from gsc_ros.link.traffic.statistics import Statistics
 
 # The far end gives a payload up when nothing of it came for so many full datagrams' time.
-_QUIET_DATAGRAMS = 3
+_TIMEOUT_DATAGRAMS = 3
 
 
 class Channel:
@@ -70,7 +71,7 @@ class Channel:
         self.fade_db = 0.0
         self._duplex: HalfDuplex | None = None  # see `share_air`
         self.sender = Sender(pacer, mtu, max_age_s, schedule, seal, session)
-        timeout_s = _QUIET_DATAGRAMS * pacer.air_s(mtu) if pacer.rate_bps else 1.0
+        timeout_s = _TIMEOUT_DATAGRAMS * pacer.air_s(mtu) if pacer.rate_bps else 1.0
         self.receiver = Reassembler(timeout_s + EPSILON_S, seal)
         self._loss = GilbertElliott(loss or GilbertElliottModel(), seed)
         self._code = code
@@ -154,11 +155,12 @@ class Channel:
         self, now: float, traffic_class: TrafficClass = TrafficClass.FRAME
     ) -> Statistics:
         """Return the counters up to the last `poll` and the queue at `now`."""
-        self._settle()
         sender = self.sender
         queue_bytes, queue_age = sender.queue(now)
+        count = sender.counts[traffic_class]
+        lost = sum(one is traffic_class for one, _ in self._lost())
         return Statistics(
-            **vars(sender.counts[traffic_class]),
+            **vars(replace(count, lost=count.lost + lost)),
             packets_sent=self._packets_sent,
             packets_lost=self._packets_lost,
             packets_malformed=self.receiver.unreadable,
@@ -213,14 +215,18 @@ class Channel:
             word ^= 1 << self._noise.randrange(bits)
         return word.to_bytes(len(data), 'big')
 
-    def _settle(self) -> None:
-        """Count as lost what was sent, was not delivered and has nothing left on its way."""
+    def _lost(self) -> set[tuple[TrafficClass, int]]:
+        """Return what was sent, was not delivered and has nothing left on its way."""
         alive = self.sender.in_progress | {key for _, key, _ in self._air}
         for traffic_class in TrafficClass:
             number = self.receiver.unfinished(traffic_class)
             if number is not None:
                 alive.add((traffic_class, number))
-        lost = self._open - alive
+        return self._open - alive
+
+    def _settle(self) -> None:
+        """Count what was lost, and forget it."""
+        lost = self._lost()
         for traffic_class, _ in lost:
             self.sender.counts[traffic_class].lost += 1
         self._open -= lost

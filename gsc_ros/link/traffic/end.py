@@ -19,7 +19,7 @@ from gsc_ros.link.traffic.statistics import Statistics
 
 # The far end gives a payload up when nothing of it came for so many full datagrams' time and
 # for what networks hold back.
-_QUIET_DATAGRAMS = 3
+_TIMEOUT_DATAGRAMS = 3
 _JITTER_S = 1.0
 # A sender that was held up may catch up so much, s: a burst would drown a radio's buffer.
 _CATCH_UP_S = 0.1
@@ -56,7 +56,7 @@ class End:
         self._now = 0.0
         session = random_session() if session is None else session
         self.sender = Sender(pacer, mtu, max_age_s, schedule, out, session)
-        timeout_s = _QUIET_DATAGRAMS * pacer.air_s(mtu) if pacer.rate_bps else 0.0
+        timeout_s = _TIMEOUT_DATAGRAMS * pacer.air_s(mtu) if pacer.rate_bps else 0.0
         self.receiver = Reassembler(timeout_s + _JITTER_S, into)
         self.sent = self.received_bytes = 0
 

@@ -61,22 +61,26 @@ class FrameScheduler:
     """
     Schedules the encoding of frames, from the frames that went to the link.
 
-    ``capacity``: of the link; None where no link has published one. ``free_at``: when the link
-    has sent all that it was given, s.
+    ``capacity``: of the link; None where no link has published one.
     """
 
     def __init__(self) -> None:
         self.capacity: LinkCapacity | None = None
-        self.free_at = 0.0
+        self._free_at = 0.0
         self._begun_at: float | None = None  # of the last encoding, s
-        self._rate_bps = 0.0  # that `free_at` is computed with
+        self._rate_bps = 0.0  # that `_free_at` is computed with
+
+    @property
+    def free_at(self) -> float:
+        """When the link has sent all that it was given, s."""
+        return self._free_at
 
     def set_capacity(self, now: float, capacity: LinkCapacity | None) -> None:
         """Go on with another capacity: what the link still has to send takes another time."""
         self.capacity = capacity
         if capacity is not None and capacity.is_open and capacity.rate_bps != self._rate_bps:
-            left_s = max(0.0, self.free_at - now)
-            self.free_at = now + left_s * self._rate_bps / capacity.rate_bps
+            left_s = max(0.0, self._free_at - now)
+            self._free_at = now + left_s * self._rate_bps / capacity.rate_bps
             self._rate_bps = capacity.rate_bps
 
     def next_deadline(self, encode_s: float, max_rate: float) -> float | None:
@@ -88,7 +92,7 @@ class FrameScheduler:
         allowed = 0.0 if self._begun_at is None else self._begun_at + 1 / max_rate
         if self.capacity is None:
             return allowed
-        return max(allowed, self.free_at - encode_s) if self.capacity.is_open else None
+        return max(allowed, self._free_at - encode_s) if self.capacity.is_open else None
 
     def on_begun(self, now: float) -> None:
         """Note that encoding began."""
@@ -98,7 +102,7 @@ class FrameScheduler:
         """Note that a frame of so many bytes went to the link."""
         if self.capacity is not None and self.capacity.is_open:
             took = self.capacity.frame_s(size) * (1 + _RESERVE) + _RESERVE_S
-            self.free_at = max(now, self.free_at) + took
+            self._free_at = max(now, self._free_at) + took
 
 
 def frame_budget(capacity: LinkCapacity | None, least: int, most: int, min_rate: float) -> int:

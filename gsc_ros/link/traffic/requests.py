@@ -14,7 +14,7 @@ MOST_WAITS = 5  # doublings: 32 times the first wait at most
 @dataclass
 class Backoff:
     """
-    Whether to ask now.
+    Spaces requests: how often the ground may ask.
 
     The first request goes at once, each further one waits twice as long as the one before it until
     an answer has come.
@@ -29,7 +29,7 @@ class Backoff:
 
     def ask(self, now: float, wait_s: float, pause_s: float = 0.0) -> bool:
         """
-        Whether a request may go at ``now`` (s); counts it in ``asked`` or ``held``.
+        Count a request in ``asked`` if it may go at ``now`` (s), else in ``held``; return which.
 
         ``wait_s``: how long an answer takes at least; ``pause_s``: least time between requests,
         also where the first was answered.

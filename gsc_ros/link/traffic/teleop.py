@@ -45,7 +45,7 @@ class CommandSender:
         self._repeat_at: float | None = None
         self._history: deque[tuple[float, bool]] = deque()  # when, whether it replaced another
 
-    def stamp(self, given_us: int) -> int:
+    def next_stamp(self, given_us: int) -> int:
         """Return the stamp of a command that was given then, later than those before it."""
         self._stamp_us = given_us if self._stamp_us is None else max(given_us, self._stamp_us + 1)
         return self._stamp_us

@@ -311,14 +311,14 @@ class LinkEnd(LinkBase[P]):
                 self._log_state(*state)
                 logged, logged_at = state, time.monotonic()
             try:
-                came = self._transport.receive(_POLL_S)
+                received = self._transport.receive(_POLL_S)
             except Exception as error:  # of any kind: this thread must not end
                 self._troubles.note(error)
                 time.sleep(_PAUSE_S)  # one that goes on failing must not take the processor
                 continue
             room = _INBOX - len(self._inbox)
-            self._inbox.extend(came[:room])
-            self._overrun += max(0, len(came) - room)
-            if came and self._listening:
+            self._inbox.extend(received[:room])
+            self._overrun += max(0, len(received) - room)
+            if received and self._listening:
                 with contextlib.suppress(InvalidHandle):  # the node has closed meanwhile
                     self._arrival.trigger()

@@ -42,7 +42,7 @@ from gsc_ros.link.traffic.teleop import CommandSender, StopSender
 from gsc_ros.msg import LinkStatus, SemanticFrame
 from gsc_ros.region import Region
 from gsc_ros.ros import convert, topics
-from gsc_ros.ros.link.node import LOG_PERIOD_S, QUIET_S, LinkBase, nanoseconds, time_of
+from gsc_ros.ros.link.node import LOG_PERIOD_S, NO_FRAMES_S, LinkBase, nanoseconds, time_of
 from gsc_ros.ros.link.side import Side
 from gsc_ros.ros.link.velocity_input import VelocityInput
 from gsc_ros.ros.parameters import Parameters, parameter
@@ -264,7 +264,7 @@ class GroundSide(Side):
 
     def missing_frames(self, now: float) -> str:
         """Return that no frames come; empty when they do."""
-        missing = now > self.delivered_at + self._down.delay_s + QUIET_S
+        missing = now > self.delivered_at + self._down.delay_s + NO_FRAMES_S
         return 'no frames come through' if missing else ''
 
     def fill_status(self, status: LinkStatus) -> None:
@@ -340,7 +340,7 @@ class GroundSide(Side):
 
     def _command(self, given_ns: int, velocity: Velocity, now: float) -> None:
         """Send a command; raises ValueError for a velocity out of range."""
-        stamp_us = self.commands.stamp(given_ns // 1000)
+        stamp_us = self.commands.next_stamp(given_ns // 1000)
         payload = Command(stamp_us, velocity, self._down.receiver.session & 0xFF).pack()
         self.commands.send(payload, now)
 

@@ -31,7 +31,7 @@ STATUS_PERIOD_S = 0.5
 # Rates and loss are those of so many seconds.
 WINDOW_S = 10.0
 LOG_PERIOD_S = 5.0
-QUIET_S = 5.0  # without frames: something is wrong
+NO_FRAMES_S = 5.0  # without frames: something is wrong
 # Shortest sleep: keeps rounding from waking the node again and again for one event.
 _LEAST_SLEEP_S = 2e-4
 

@@ -41,7 +41,7 @@ from gsc_ros.msg import LinkStatus, SemanticFrame
 from gsc_ros.ros import convert, topics
 from gsc_ros.ros.diagnostics import OK, WARN, Report
 from gsc_ros.ros.images.camera_info import CameraInfos
-from gsc_ros.ros.link.node import QUIET_S, LinkBase, nanoseconds
+from gsc_ros.ros.link.node import NO_FRAMES_S, LinkBase, nanoseconds
 from gsc_ros.ros.link.robot_commands import RobotCommands
 from gsc_ros.ros.link.side import Side
 from gsc_ros.ros.parameters import Parameters, parameter
@@ -236,7 +236,7 @@ class RobotSide(Side):
 
     def missing_frames(self, now: float) -> str:
         """Return that no frames come from the encoder; empty when they do."""
-        missing = now > self.offered_at + QUIET_S
+        missing = now > self.offered_at + NO_FRAMES_S
         return 'no frames come from the encoder' if missing else ''
 
     @property

@@ -144,7 +144,7 @@ class UdpTransport:
         self._socket: socket.socket | None = None
         self._caller = Caller()
         self._remote: tuple | None = None  # the present address of `remote`
-        self._came_at = time.monotonic()  # what was ours, last
+        self._received_at = time.monotonic()  # what was ours, last
         self._unreachable = False
         self._here = _Lookup(local, here[0], lambda: _resolve(*here, family))
         self._there = _Lookup(remote, there[0], lambda: _resolve(*there, self._family))
@@ -199,21 +199,21 @@ class UdpTransport:
             time.sleep(timeout_s)
             return []
         select.select([self._socket], [], [], timeout_s)
-        came: list[tuple[bytes, Hashable]] = []
+        received: list[tuple[bytes, Hashable]] = []
         try:
-            while len(came) < _BATCH:
-                came.append(self._socket.recvfrom(_MAX_DATAGRAM))
+            while len(received) < _BATCH:
+                received.append(self._socket.recvfrom(_MAX_DATAGRAM))
         except BlockingIOError:
             pass
         except ConnectionError:
             # An earlier datagram of ours found no receiver (ICMP): it is lost like any other.
             self.dropped += 1
-        return came
+        return received
 
     def answer(self, source: Hashable) -> None:
         """See :class:`Transport`."""
-        self._came_at = time.monotonic()
-        self._caller.proven(source, self._came_at)
+        self._received_at = time.monotonic()
+        self._caller.proven(source, self._received_at)
         self._there.worked()
 
     def repeated(self, source: Hashable) -> None:
@@ -240,7 +240,7 @@ class UdpTransport:
     def _start(self) -> None:
         """Listen, and find the address to send to, unless that takes long."""
         busy = True
-        while busy and time.monotonic() < self._came_at + _PATIENCE_S:
+        while busy and time.monotonic() < self._received_at + _PATIENCE_S:
             was_busy = self._here.busy or self._there.busy
             self._mend(time.monotonic(), strict=True)
             busy = was_busy or self._here.busy or self._there.busy
@@ -277,7 +277,7 @@ class UdpTransport:
     def _look_up(self, now: float) -> None:
         """Find the address of `remote`, anew when nothing comes from the one there is."""
         there = self._there
-        silent = there.is_name and (self._unreachable or now > self._came_at + _SILENCE_S)
+        silent = there.is_name and (self._unreachable or now > self._received_at + _SILENCE_S)
         if self._remote is not None and not silent:
             return
         found = [address for _, address in there.poll(now)]
