@@ -7,7 +7,17 @@ from importlib import import_module
 
 from gsc_ros import __version__
 
-COMMANDS = ('encode', 'decode', 'info', 'train', 'evaluate', 'link_budget', 'key', 'demo')
+COMMANDS = (
+    'encode',
+    'decode',
+    'info',
+    'train',
+    'evaluate',
+    'manifest',
+    'link_budget',
+    'key',
+    'demo',
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -26,7 +26,7 @@ from gsc_ros.models.tokenizer import (
     quantise,
     to_symbols,
 )
-from gsc_ros.models.weights import fingerprint, load, save
+from gsc_ros.models.weights import load, save
 
 
 def test_perception_gives_an_eighth_of_the_image():
@@ -122,7 +122,6 @@ def test_weights_come_back_with_their_configuration(tmp_path):
     state, config = load(path)
     again = PerceptionNet(**config)
     again.load_state_dict(state)
-    assert fingerprint([path]) == fingerprint([path]) < 65536
     torch.testing.assert_close(again.depth.weight, net.depth.weight.half().float(), rtol=0, atol=0)
     for name, value in net.state_dict().items():
         off = (again.state_dict()[name].float() - value.float()).abs().max()

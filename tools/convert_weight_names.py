@@ -21,6 +21,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from gsc_ros.models import manifest
+
 # Old and new names of modules and tensors, as regular expressions on whole parts of a key.
 RENAMED = tuple(
     (re.compile(rf'(^|\.){old}(?=\.|$)'), rf'\1{new}')
@@ -91,6 +93,8 @@ def convert(path: Path) -> bool:
     changed = KINDS[path.suffix](path, partial)
     if changed:
         partial.replace(path)
+        if path.suffix == manifest.SUFFIX and (path.parent / manifest.NAME).is_file():
+            manifest.record(path)
     return changed
 
 

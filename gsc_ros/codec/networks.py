@@ -16,10 +16,12 @@ from gsc_ros.codec.analysis import Analyser
 from gsc_ros.codec.caption import VOCABULARY
 from gsc_ros.codec.prior import Prior
 from gsc_ros.codec.synthesis import Reconstructor
+from gsc_ros.models import manifest
 from gsc_ros.models.autoencoder import Autoencoder, Decoder, Encoder
 from gsc_ros.models.flow import FlowNet
 from gsc_ros.models.tokenizer import Predictor, Tokenizer
-from gsc_ros.models.weights import FOLDER, fingerprint, frozen, load, restore
+from gsc_ros.models.weights import FOLDER, frozen, load, restore
+from gsc_ros.perception.model import WEIGHTS as PERCEPTION
 from gsc_ros.perception.model import PerceptionModel
 
 RANDOM = 'random'
@@ -48,6 +50,7 @@ class RobotNetworks:
         if weights == RANDOM:
             return Networks.random(device=device).robot
         folder, place = _folder(weights), devices.resolve(device)
+        manifest.check(folder, (*SHARED, PERCEPTION))
         analyser = load_analyser(folder, device)
         return cls(
             analyser,
@@ -57,7 +60,7 @@ class RobotNetworks:
                 restore(Decoder, folder / FILES['autoencoder'], 'decoder').to(place),
             ),
             Prior.load(folder / prior.WEIGHTS),
-            fingerprint([folder / name for name in SHARED]),
+            manifest.fingerprint(folder, SHARED),
         )
 
 
@@ -78,6 +81,7 @@ class GroundNetworks:
             with torch.random.fork_rng(devices=[]):
                 return _random(0, place)[0]
         folder = _folder(weights)
+        manifest.check(folder, SHARED)
         tokens = folder / FILES['tokenizer']
         return cls(
             Reconstructor(
@@ -87,7 +91,7 @@ class GroundNetworks:
             ),
             restore(FlowNet, folder / FILES['flow']).to(place),
             Prior.load(folder / prior.WEIGHTS),
-            fingerprint([folder / name for name in SHARED]),
+            manifest.fingerprint(folder, SHARED),
         )
 
 

@@ -27,6 +27,7 @@ from gsc_ros.codec import words
 from gsc_ros.codec.cdf import BIT, cdf, cdfs
 from gsc_ros.codec.planes import BY_NAME, PLANES, FrameSymbols, Grid, Plane
 from gsc_ros.labels import NUM_CLASSES
+from gsc_ros.models import manifest
 
 WEIGHTS = 'prior.safetensors'
 ONE = 64  # of the fixed-point numbers
@@ -285,4 +286,5 @@ def save(path: Path, weights: dict[str, NDArray[np.int16]]) -> Path:
     """Write integer weights; returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(weights, path)
+    manifest.record(path)
     return path

@@ -5,7 +5,6 @@ Large matrices and kernels are kept in eight bits with a scale for each output, 
 precision.
 """
 
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from gsc_ros.models import manifest
 from gsc_ros.models.layers import channels_last
 
 Net = TypeVar('Net', bound=nn.Module)
@@ -38,12 +38,13 @@ def _packed(name: str, value: Tensor) -> dict[str, Tensor]:
 
 
 def save(path: Path, state: dict[str, Tensor], config: dict[str, Any]) -> Path:
-    """Write a state with its configuration; returns the path."""
+    """Write a state with its configuration, and its manifest; returns the path."""
     packed: dict[str, Tensor] = {}
     for name, value in state.items():
         packed |= _packed(name, value.detach().cpu())
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(packed, path, {'config': json.dumps(config)})
+    manifest.record(path)
     return path
 
 
@@ -95,14 +96,6 @@ def restore(kind: Callable[..., Net], path: Path, part: str = '') -> Net:
     except (TypeError, RuntimeError) as error:
         raise ValueError(f'{path}: not the weights of this network ({error})') from error
     return frozen(net)
-
-
-def fingerprint(paths: list[Path]) -> int:
-    """Sixteen bits of the files' contents: frames coded with other weights must not be decoded."""
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(path.read_bytes())
-    return int.from_bytes(digest.digest()[:2], 'big')
 
 
 def frozen(net: Net) -> Net:
