@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gsc_ros.codec import notes
 from gsc_ros.codec.caption import Caption, Thing
-from gsc_ros.codec.notes import Notes, Timing, spoken
+from gsc_ros.codec.notes import Notes, Timing, caption_text
 from gsc_ros.codec.planes import PLANES
 from gsc_ros.codec.rangecoder import EndOfStream, RangeDecoder, RangeEncoder
 from gsc_ros.perception.content import KINDS, Loss
@@ -110,21 +110,21 @@ def test_an_image_that_shows_nothing_costs_few_bytes():
 def test_notes_are_put_into_words():
     street = Caption(1, (Thing(4, 2, 3),))
     half = Loss(3, cells(slice(6, 12)))
-    assert spoken(street, None) == 'street: car ahead at 10 m'
-    assert spoken(street, Notes(sky_doubtful=True)) == 'street: car ahead at 10 m'
-    assert spoken(None, None) == ''
-    assert spoken(street, Notes(half)) == (
+    assert caption_text(street, None) == 'street: car ahead at 10 m'
+    assert caption_text(street, Notes(sky_doubtful=True)) == 'street: car ahead at 10 m'
+    assert caption_text(None, None) == ''
+    assert caption_text(street, Notes(half)) == (
         'street: car ahead at 10 m; part of the image is lost: grey, 50 %'
     )
     # Of the way that is not seen nothing is said.
-    assert spoken(Caption(1), Notes(half)).startswith('street: no objects in what is left; ')
-    assert spoken(street, Notes(Loss(0, np.ones(SHAPE, bool)))) == 'no image: black'
-    assert spoken(street, Notes(timing=Timing(3600.0))) == 'image not of now: 3600 s old'
-    assert spoken(street, Notes(timing=Timing(-90.0))) == (
+    assert caption_text(Caption(1), Notes(half)).startswith('street: no objects in what is left; ')
+    assert caption_text(street, Notes(Loss(0, np.ones(SHAPE, bool)))) == 'no image: black'
+    assert caption_text(street, Notes(timing=Timing(3600.0))) == 'image not of now: 3600 s old'
+    assert caption_text(street, Notes(timing=Timing(-90.0))) == (
         'image not of now: stamped 90 s in the future'
     )
-    assert 'stands still for 7 s' in spoken(street, Notes(timing=Timing(still_s=7.0)))
-    assert spoken(street, Notes(timing=Timing(frozen_s=20.0))) == (
+    assert 'stands still for 7 s' in caption_text(street, Notes(timing=Timing(still_s=7.0)))
+    assert caption_text(street, Notes(timing=Timing(frozen_s=20.0))) == (
         'street: car ahead at 10 m; no pixel has changed for 20 s'
     )
 

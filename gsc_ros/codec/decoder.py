@@ -19,7 +19,7 @@ from torch.nn import functional
 from gsc_ros.codec import bitstream, residual
 from gsc_ros.codec.caption import median_depth, token_ids
 from gsc_ros.codec.networks import GroundNetworks
-from gsc_ros.codec.notes import spoken
+from gsc_ros.codec.notes import caption_text
 from gsc_ros.codec.planes import BY_NAME, FrameSymbols
 from gsc_ros.codec.reader import FrameReader
 from gsc_ros.codec.types import (
@@ -203,7 +203,7 @@ def _finish(
         depth,
         segmentation,
         trust,
-        spoken(symbols.caption, notes),
+        caption_text(symbols.caption, notes),
         header,
         frame.reference,
         notes,

@@ -11,7 +11,7 @@ from gsc_ros.codec import bitstream
 from gsc_ros.codec.analysis import ImageAnalysis
 from gsc_ros.codec.bitstream import NO_SECTIONS, FrameHeader, Sections
 from gsc_ros.codec.networks import RobotNetworks
-from gsc_ros.codec.notes import Timing, spoken
+from gsc_ros.codec.notes import Timing, caption_text
 from gsc_ros.codec.rate_control import RateControl
 from gsc_ros.codec.reader import FrameReader
 from gsc_ros.codec.types import EncodedFrame, Reference
@@ -157,7 +157,7 @@ class FrameEncoder:
         seeds = {reference.sequence: reference.crc} if reference else {}
         header, kept, _ = bitstream.unpack(data, references=seeds)
         notes = best.coded.notes
-        caption = spoken(analysis.symbols.caption, notes)
+        caption = caption_text(analysis.symbols.caption, notes)
         return EncodedFrame(
             data, header, caption, best.coded.bits, notes, self.preset.progressive, kept
         )

@@ -85,7 +85,7 @@ class Notes:
 _SKY_ONLY = Notes(sky_doubtful=True)
 
 
-def spoken(caption: Caption | None, notes: Notes | None) -> str:
+def caption_text(caption: Caption | None, notes: Notes | None) -> str:
     """Return the caption as text, with what is wrong with the image."""
     warning = notes.warning if notes else ''
     if caption is None or (notes and notes.blind):
