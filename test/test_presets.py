@@ -13,6 +13,7 @@ from gsc_ros.codec import (
     SemanticCodec,
     backend,
     bitstream,
+    presets,
 )
 
 RGB = np.kron(
@@ -26,7 +27,7 @@ OTHER = backend.Preset(
 
 @pytest.fixture
 def other(monkeypatch):
-    monkeypatch.setattr(backend, 'PRESETS', dict(backend.PRESETS))
+    monkeypatch.setattr(presets, 'PRESETS', dict(presets.PRESETS))
     return backend.register(OTHER).name
 
 
@@ -82,7 +83,7 @@ def test_only_a_progressive_preset_may_be_cut(codec, other):
 
 
 def test_the_codes_of_presets_have_two_bits(monkeypatch):
-    monkeypatch.setattr(backend, 'PRESETS', {})
+    monkeypatch.setattr(presets, 'PRESETS', {})
     for code in range(4):
         backend.register(backend.Preset(f'p{code}', code, ()))
         for size in ((640, 480), (123, 77)):

@@ -1,16 +1,16 @@
 """
-Presets: which streams a frame has, and which classes code them.
+The halves of a preset: what they have to do (protocols), and how they are loaded.
 
-A frame names its preset in the header. The table here is plain data: reading a header, and asking
-what presets exist, imports no torch. The classes of a preset are imported when they are loaded.
+Importing this needs no torch: the classes of a preset are imported when they are loaded.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
+
+from gsc_ros.codec.presets import PRESETS, Preset, find, find_code, register
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,62 +21,19 @@ if TYPE_CHECKING:
     from gsc_ros.codec.types import DecodedFrame, EncodedFrame, ReceivedFrame, Reference
     from gsc_ros.region import Region
 
-MAX_CODE = 3  # the header has two bits
-
-
-@dataclass(frozen=True)
-class Preset:
-    """
-    A kind of frame.
-
-    ``code``: its number on air, 0..3; ``planes``: the stream layout, names of ``codec.planes`` in
-    the order on air; ``progressive``: whether any prefix of a frame decodes, so that a sender may
-    cut it; ``encoder``, ``decoder``: the classes of the two halves, as ``module:class``.
-    """
-
-    name: str
-    code: int
-    planes: tuple[str, ...]
-    progressive: bool = True
-    encoder: str = 'gsc_ros.codec.encoder:FrameEncoder'
-    decoder: str = 'gsc_ros.codec.decoder:FrameDecoder'
-
-
-PRESETS: dict[str, Preset] = {}  # by name, the default first
-
-
-def register(preset: Preset) -> Preset:
-    """Add a preset; raises ``ValueError`` for a name or a code that is taken or impossible."""
-    if not 0 <= preset.code <= MAX_CODE:
-        raise ValueError(f'preset {preset.name!r}: code {preset.code} is outside 0..{MAX_CODE}')
-    for other in PRESETS.values():
-        if preset.name == other.name or preset.code == other.code:
-            raise ValueError(
-                f'preset {preset.name!r} with code {preset.code}: '
-                f'{other.name!r} has code {other.code}'
-            )
-    PRESETS[preset.name] = preset
-    return preset
-
-
-def find(name: str) -> Preset:
-    """Return a preset by name; raises ``ValueError`` naming those there are."""
-    try:
-        return PRESETS[name]
-    except KeyError:
-        raise ValueError(f'preset {name!r} is not one of {", ".join(PRESETS)}') from None
-
-
-def find_code(code: int) -> Preset | None:
-    """Return the preset of a code on air, None where there is none."""
-    return next((preset for preset in PRESETS.values() if preset.code == code), None)
-
-
-register(
-    Preset(
-        'gsc', 0, ('coarse', 'coarse_depth', 'tokens0', 'fine', 'tokens1', 'tokens2', 'tokens3')
-    )
-)
+__all__ = [
+    'PRESETS',
+    'DecoderBackend',
+    'EncoderBackend',
+    'Preset',
+    'ReaderBackend',
+    'RendererBackend',
+    'find',
+    'find_code',
+    'load_decoder',
+    'load_encoder',
+    'register',
+]
 
 
 class EncoderBackend(Protocol):

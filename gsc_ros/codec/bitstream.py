@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from types import MappingProxyType
 
-from gsc_ros.codec import backend
+from gsc_ros.codec import presets
 
 VERSION = 4
 KEY, DELTA = 0, 1
@@ -206,7 +206,7 @@ def pack(
     for name, (value, low, high) in ranges.items():
         if not low <= value <= high:
             raise ValueError(f'{name} {value} is outside {low}..{high}')
-    preset = backend.find(header.preset).code << 6
+    preset = presets.find(header.preset).code << 6
     size = (header.width, header.height)
     if size in SIZES:
         sized = bytes([preset | SIZES.index(size)])
@@ -256,7 +256,7 @@ def read_header(data: bytes, truncated: bool = True) -> FrameHeader:
             f'not a gsc frame, or one of version {version} where this is version {VERSION}: '
             'install the same gsc_ros on both ends'
         )
-    preset = backend.find_code(data[4] >> 6)
+    preset = presets.find_code(data[4] >> 6)
     if preset is None:
         raise BitstreamError(
             f'preset {data[4] >> 6} is not known here: update gsc_ros on this end'

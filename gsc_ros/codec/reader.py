@@ -1,6 +1,6 @@
 """Read the symbols of a packed frame: exact on every machine, and no network runs."""
 
-from gsc_ros.codec import backend, bitstream
+from gsc_ros.codec import bitstream, presets
 from gsc_ros.codec.bitstream import BitstreamError
 from gsc_ros.codec.grid import coding_size
 from gsc_ros.codec.planes import layout
@@ -19,7 +19,7 @@ class FrameReader:
 
     def __init__(self, prior: Prior, fingerprint: int, preset: str = 'gsc') -> None:
         self.prior, self.fingerprint = prior, fingerprint
-        self.preset = backend.find(preset)
+        self.preset = presets.find(preset)
         self.planes = layout(self.preset.planes)
 
     def read(

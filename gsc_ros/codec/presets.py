@@ -1,0 +1,66 @@
+"""
+Presets: which streams a frame has, and which classes code them.
+
+A frame names its preset in the header. The table is plain data: reading a header, and asking what
+presets there are, imports no torch. The classes of a preset are imported when they are loaded
+(:mod:`gsc_ros.codec.backend`).
+"""
+
+from dataclasses import dataclass
+
+MAX_CODE = 3  # the header has two bits
+
+
+@dataclass(frozen=True)
+class Preset:
+    """
+    A kind of frame.
+
+    ``code``: its number on air, 0..3; ``planes``: the stream layout, names of ``codec.planes`` in
+    the order on air; ``progressive``: whether any prefix of a frame decodes, so that a sender may
+    cut it; ``encoder``, ``decoder``: the classes of the two halves, as ``module:class``.
+    """
+
+    name: str
+    code: int
+    planes: tuple[str, ...]
+    progressive: bool = True
+    encoder: str = 'gsc_ros.codec.encoder:FrameEncoder'
+    decoder: str = 'gsc_ros.codec.decoder:FrameDecoder'
+
+
+PRESETS: dict[str, Preset] = {}  # by name, the default first
+
+
+def register(preset: Preset) -> Preset:
+    """Add a preset; raises ``ValueError`` for a name or a code that is taken or impossible."""
+    if not 0 <= preset.code <= MAX_CODE:
+        raise ValueError(f'preset {preset.name!r}: code {preset.code} is outside 0..{MAX_CODE}')
+    for other in PRESETS.values():
+        if preset.name == other.name or preset.code == other.code:
+            raise ValueError(
+                f'preset {preset.name!r} with code {preset.code}: '
+                f'{other.name!r} has code {other.code}'
+            )
+    PRESETS[preset.name] = preset
+    return preset
+
+
+def find(name: str) -> Preset:
+    """Return a preset by name; raises ``ValueError`` naming those there are."""
+    try:
+        return PRESETS[name]
+    except KeyError:
+        raise ValueError(f'preset {name!r} is not one of {", ".join(PRESETS)}') from None
+
+
+def find_code(code: int) -> Preset | None:
+    """Return the preset of a code on air, None where there is none."""
+    return next((preset for preset in PRESETS.values() if preset.code == code), None)
+
+
+register(
+    Preset(
+        'gsc', 0, ('coarse', 'coarse_depth', 'tokens0', 'fine', 'tokens1', 'tokens2', 'tokens3')
+    )
+)
