@@ -40,7 +40,7 @@ class Watched:
         self.node = bench.add(Guard, **parameters)
         bench.wait(self.link.get_subscription_count, 'the guard listens')
         bench.wait(lambda: self.came, 'a zero at the start')
-        bench.wait(lambda: not self.node._zeros, 'it was said often enough')
+        bench.wait(lambda: not self.node._zeros, 'it was repeated often enough')
         self.came.clear()
 
     @property
@@ -112,14 +112,14 @@ def test_the_links_timeout_counts_unless_the_guard_has_its_own(bench):
     for useless in (0.0, -1.0, math.nan, math.inf):
         timeout.publish(Float32(data=useless))
     timeout.publish(Float32(data=0.1))
-    other = Watched(bench, command_timeout_s=5.0)  # which hears the last that was told
+    other = Watched(bench, command_timeout_s=5.0)  # which gets the last one that was published
     # The link misses it sooner.
     bench.wait(lambda: other.node._beat.timer_period_ns == pytest.approx(0.1 / 4 * 1e9))
     assert other.node.timeout_s == 5.0
     assert guard.node.timeout_s == pytest.approx(0.1)
 
 
-def test_it_says_that_it_lives(bench):
+def test_it_publishes_that_it_lives(bench):
     guard = Watched(bench)
     bench.got[topics.GUARD_ALIVE].clear()
     bench.wait(lambda: len(bench.got[topics.GUARD_ALIVE]) >= 10)
@@ -202,11 +202,11 @@ print(*sorted(sys.modules))
 
 
 def test_it_is_small():
-    said = subprocess.run(
+    modules = subprocess.run(
         [sys.executable, '-c', LIST], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
-    assert not {'torch', 'cv2', 'PIL', 'cryptography', 'mujoco'} & set(said)
-    ours = {name for name in said if name.startswith('gsc_ros')}
+    assert not {'torch', 'cv2', 'PIL', 'cryptography', 'mujoco'} & set(modules)
+    ours = {name for name in modules if name.startswith('gsc_ros')}
     assert ours == {
         'gsc_ros', 'gsc_ros.start', 'gsc_ros.nodes', 'gsc_ros.nodes.guard',
         'gsc_ros.ros', 'gsc_ros.ros.parameters', 'gsc_ros.ros.process',
@@ -215,7 +215,7 @@ def test_it_is_small():
     }  # fmt: skip
 
 
-def test_a_parameter_that_cannot_be_used_is_told(ros):
+def test_a_parameter_that_cannot_be_used_is_reported(ros):
     with pytest.raises(ValueError, match='command_timeout_s'):
         Guard(context=ros, parameter_overrides=[Parameter('command_timeout_s', value=-1.0)])
     words = ['-m', 'gsc_ros.nodes.guard', '--ros-args', '-p', 'command_timeout_s:=-1.0']

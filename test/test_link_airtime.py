@@ -43,7 +43,7 @@ def datagram_ms(size, spreading_factor, bandwidth_hz, coding_rate=0.8, preamble=
         (6, 6, 250e3, 0.8, 9.536),
     ],
 )
-def test_datagrams_of_lora_take_what_semtech_says(
+def test_datagrams_of_lora_take_the_time_of_semtechs_formula(
     size, spreading_factor, bandwidth_hz, coding_rate, ms
 ):
     took = datagram_ms(size, spreading_factor, bandwidth_hz, coding_rate)
@@ -81,7 +81,7 @@ def channel():
     return Channel(link.rate_bps, mtu=int(LORA.mtu), gap_s=LORA.packet_gap, on_air=LORA.on_air)
 
 
-def said(*arguments):
+def printed(*arguments):
     parser = argparse.ArgumentParser()
     link_budget.add_parser(parser.add_subparsers())
     return link_budget._report(parser.parse_args(['link-budget', 'lora_915_fhss', *arguments]))
@@ -103,7 +103,7 @@ def test_all_state_the_same_time(size):
     assert channel().frame_s(payload) == pytest.approx(took)
     assert end().frame_s(payload) == pytest.approx(took)
     if payload > FRAME_OVERHEAD:
-        text = said('--frame', str(payload - FRAME_OVERHEAD))
+        text = printed('--frame', str(payload - FRAME_OVERHEAD))
         value, unit = re.search(r'B: ([\d.]+) (\w+) on air', text).groups()
         assert float(value) / (1e3 if unit == 'ms' else 1) == pytest.approx(took, rel=1e-3)
         sender = channel().sender
@@ -126,8 +126,8 @@ def test_all_state_the_same_rate():
     assert link.carried_bps == pytest.approx(carried)
     assert channel().rate_bps == pytest.approx(carried)
     assert end().sender.rate_at(0.0)[0] == pytest.approx(carried)
-    assert re.search(rf'rate of full datagrams +{carried / 1e3:.2f} kbps', said())
-    assert re.search(r'a full datagram +161\.4\d? ms', said())
+    assert re.search(rf'rate of full datagrams +{carried / 1e3:.2f} kbps', printed())
+    assert re.search(r'a full datagram +161\.4\d? ms', printed())
     assert re.search(rf'lora_915_fhss +{units.show(carried, "rate")}', link_budget._table())
     # An operator's own rate is what may go out.
     own = Sender(Pacer(1000.0), 203)
@@ -155,7 +155,7 @@ def test_no_two_datagrams_are_on_air_at_once(sizes, loss, block):
 
 
 @pytest.mark.parametrize(
-    ('field', 'value', 'said'),
+    ('field', 'value', 'message'),
     [
         ('lora_coding_rate', 0.7, 'lora_coding_rate is 4/5'),
         ('lora_spreading_factor', 7.5, 'whole number'),
@@ -163,6 +163,6 @@ def test_no_two_datagrams_are_on_air_at_once(sizes, loss, block):
         ('lora_preamble', 2, 'lora_preamble'),
     ],
 )
-def test_settings_that_no_lora_modem_has_are_refused(field, value, said):
-    with pytest.raises(ValueError, match=f'lora_915_fhss.*{said}'):
+def test_settings_that_no_lora_modem_has_are_refused(field, value, message):
+    with pytest.raises(ValueError, match=f'lora_915_fhss.*{message}'):
         replace(LORA, **{field: value})

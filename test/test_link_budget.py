@@ -90,7 +90,7 @@ def test_thresholds_are_those_of_the_tables():
         ('moon_dte_s_13m', 6.0, 23.0),
     ],
 )
-def test_ends_are_as_strong_as_they_are_said_to_be(name, eirp, g_over_t):
+def test_ends_are_as_strong_as_their_sources_state(name, eirp, g_over_t):
     lines = {line.label: line.value for line in budget.compute(profiles.load(name)).lines}
     assert lines['EIRP'] == pytest.approx(eirp, abs=0.06)
     assert lines['receiver G/T'] == pytest.approx(g_over_t, abs=0.06)
@@ -314,6 +314,6 @@ def test_the_command_lists_every_profile(capsys):
         (['moon_dte_s_13m', '--frame', '0'], '1 byte'),
     ],
 )
-def test_the_command_says_what_is_wrong(capsys, arguments, message):
+def test_the_command_names_what_is_wrong(capsys, arguments, message):
     assert command(*arguments) == 2
     assert message in capsys.readouterr().err

@@ -115,7 +115,7 @@ def test_no_bit_of_a_plain_packet_can_change(bit, cut):
         Datagram.unpack(bytes(data[: bit // 8] if cut else data), SpacePackets('down'))
 
 
-def test_the_format_of_an_older_release_is_told():
+def test_the_format_of_an_older_release_is_named():
     old = bytearray(DATAGRAM.pack(SpacePackets('down')))
     old[6] = 0x72  # version 3: so it called a datagram in a packet
     receiver = Reassembler(1.0, SpacePackets('down'))
@@ -168,7 +168,7 @@ def test_profiles_straight_to_earth_use_packets_and_others_do_not():
     assert seal_for('none', 'down') is CHECKSUM
 
 
-def test_without_the_library_it_says_what_to_install(monkeypatch):
+def test_without_the_library_it_names_what_to_install(monkeypatch):
     real = builtins.__import__
 
     def without(name, *rest):

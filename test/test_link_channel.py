@@ -15,7 +15,7 @@ from gsc_ros.link.traffic.channel import Channel
 
 
 def frame(stamp, size):
-    """A payload that says when it was made."""
+    """A payload with the time at which it was made."""
     return struct.pack('>d', stamp) + bytes(size - 8)
 
 
@@ -280,7 +280,7 @@ def test_from_mean_gives_the_mean(loss, burst):
     assert model.mean_burst == pytest.approx(burst)
 
 
-def test_a_link_that_loses_all_delivers_nothing_and_says_so():
+def test_a_link_that_loses_all_delivers_nothing_and_counts_it():
     channel = Channel(1e5, 0.1, 100, loss=GilbertElliottModel.from_mean(1.0), seed=0)
     assert list(run(channel, stream(200, 0.1, 10.0), 12.0)) == []
     stats = channel.statistics(12.0)

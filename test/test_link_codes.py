@@ -53,7 +53,7 @@ def noisy(code, excess_db, seed=1, **more):
 @pytest.mark.parametrize(
     ('code', 'excess_db'), [('uncoded', -1.5), ('conv_7_1_2', -1.0), ('ldpc_1_2_1024', -0.6)]
 )
-def test_as_many_datagrams_are_damaged_as_the_curve_says(code, excess_db):
+def test_as_many_datagrams_are_damaged_as_the_curve_predicts(code, excess_db):
     channel, count = noisy(code, excess_db), 20_000
     payload = bytes(117)
     for number in range(count):

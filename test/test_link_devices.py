@@ -46,7 +46,7 @@ def test_udp_answers_whoever_was_proven(host):
     ground.close()
 
 
-def test_an_address_that_is_taken_is_told():
+def test_an_address_that_is_taken_is_reported():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(('127.0.0.1', 0))
         with pytest.raises(OSError, match='cannot listen on'):
@@ -113,7 +113,7 @@ def test_datagrams_cross_a_serial_line_with_all_their_zeros(line, serial_transpo
         end.close()
 
 
-def test_a_device_that_is_not_named_is_told(serial_transport):
+def test_a_device_that_is_not_named_is_refused(serial_transport):
     with pytest.raises(ValueError, match='device'):
         serial_transport.SerialTransport('', 57600)
 

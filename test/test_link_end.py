@@ -63,7 +63,7 @@ def test_an_end_keeps_the_windows_of_its_schedule():
         assert robot.delay_s == delay
 
 
-def test_what_is_not_ours_is_told_from_what_is():
+def test_what_is_not_ours_is_kept_apart_from_what_is():
     robot, ground = pair()
     robot.offer(b'x', 0.0, TrafficClass.COMMAND)
     (data,) = robot.outgoing(0.0)

@@ -94,7 +94,7 @@ def test_both_ends_begin_at_zero_with_a_new_key(file, tmp_path):
         ring.close()
 
 
-def test_counts_that_were_set_back_are_told_by_the_other_end(file, tmp_path):
+def test_counts_that_were_set_back_are_reported_by_the_other_end(file, tmp_path):
     robot, ground = KeyRing(file), KeyRing(copy(file, tmp_path / 'ground'))
     sessions = {robot.next_session() for _ in range(20)}
     snapshot = counts_of(file).read_text()
@@ -113,7 +113,7 @@ def test_counts_that_were_set_back_are_told_by_the_other_end(file, tmp_path):
     assert number(seal) > newest + MARGIN
     assert 'set back' in robot.notices[0] and str(newest) in robot.notices[0]
     Datagram.unpack(DATAGRAM.pack(seal), ground.seal('down', closes=False))
-    # What it says from now on is no news.
+    # What it reports from now on is not new.
     robot.peer_received('down', newest)
     robot.peer_received('down', number(seal))
     wait(lambda: robot.left >= keys.BLOCK)

@@ -97,7 +97,7 @@ class Machine:
     """Processes that share a key, each step of their disk work counted, so that it can be last."""
 
     class Ring(KeyRing):
-        """A ring whose thread's work is done where the test says."""
+        """A ring whose thread's work is done where the test calls it."""
 
         def _work(self):
             pass

@@ -52,7 +52,7 @@ def test_elevation_and_range_belong_together(now):
     assert MARS.range_at(look.elevation) == pytest.approx(look.range_m, rel=1e-6)
 
 
-def test_an_overhead_pass_lasts_as_long_as_the_textbook_says():
+def test_an_overhead_pass_lasts_as_long_as_in_the_textbook():
     still = Body(BODIES['earth'].gravity_m3_s2, BODIES['earth'].radius_m, 1e12)
     orbit = Orbit(still, 408e3, 0.0, 0.0)  # along the equator, over a site on it
     passes = orbit.passes(3 * orbit.period_s, TEN_DEGREES)

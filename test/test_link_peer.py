@@ -1,4 +1,4 @@
-"""What an end says of the other one: how long it is silent, and what comes in its place."""
+"""The other end as seen by one: how long it is silent, and what comes in its place."""
 
 import itertools
 

@@ -108,8 +108,8 @@ def of_a_channel(loss, seed):
 
 
 @pytest.mark.parametrize('loss', [0.21, 0.3, 0.5])
-def test_a_loss_is_told_after_tens_of_datagrams_and_so_is_its_end(loss):
-    late, ended, told = [], [], []
+def test_a_loss_is_reported_after_tens_of_datagrams_and_so_is_its_end(loss):
+    late, ended, reported = [], [], []
     for seed in range(40):
         seen, channel = LossEstimator(), of_a_channel(loss, seed)
         for _ in range(300):
@@ -123,19 +123,19 @@ def test_a_loss_is_told_after_tens_of_datagrams_and_so_is_its_end(loss):
         for step in range(250):
             seen.add(*next(channel))
             if step >= 100:
-                told.append(seen.loss)
+                reported.append(seen.loss)
         datagrams = 0
         while seen.loss > 0.25 * loss:
             seen.add(3, 0, 0)
             datagrams += 3
         ended.append(datagrams)
     assert np.median(late) <= 30 and np.median(ended) <= 75
-    # While it stays it is told steadily.
-    assert np.mean(told) == pytest.approx(loss, abs=0.02) and np.std(told) < 0.06
+    # While it stays the estimate is steady.
+    assert np.mean(reported) == pytest.approx(loss, abs=0.02) and np.std(reported) < 0.06
 
 
 def test_parity_follows_a_loss_that_begins():
-    """Frames of three datagrams: 0.35 is worth parity, and 0.21, as it would be told late, not."""
+    """Frames of three datagrams: 0.35 is worth parity, and 0.21, when reported late, not."""
     assert (erasure.how_many(3, 0.21, 1.3), erasure.how_many(3, 0.35, 1.5)) == (0, 1)
     begun = []
     for seed in range(20):
@@ -156,7 +156,7 @@ def test_parity_follows_a_loss_that_begins():
     assert np.median(begun) <= 15  # frames
 
 
-def test_a_report_that_says_something_new_goes_early_and_is_paid_for():
+def test_a_report_of_a_changed_loss_goes_early_at_the_cost_of_the_next():
     times, went, loss = GroundReportTimer(), [], 0.0
     for step in range(12_000):
         now = step / 100

@@ -126,7 +126,7 @@ def test_keys_can_be_changed_without_a_pause():
         Datagram.unpack(DATAGRAM.pack(seal(KEY, start=9)), seal(OTHER))
 
 
-def test_keys_and_orders_are_told_and_a_key_that_was_replaced_stays_so():
+def test_keys_and_orders_are_returned_and_a_key_that_was_replaced_stays_so():
     """Withheld datagrams of a session that was never received cannot take the place of a newer."""
     receiver = Reassembler(1.0, seal(KEY, OTHER))
 
@@ -174,7 +174,7 @@ def test_a_stop_of_a_session_that_is_over_is_handed_up():
         assert len(receiver.push(stop, 0.0)) == (0 if sealed else 1)  # played back
 
 
-def test_an_older_release_is_told_from_another_key():
+def test_an_older_release_is_distinguished_from_another_key():
     receiver = Reassembler(1.0, seal())
     receiver.push(b'\x52' + bytes(40), 0.0)  # frame, version 2
     receiver.push(DATAGRAM.pack(seal(OTHER)), 0.0)

@@ -100,7 +100,7 @@ def test_the_first_frame_of_a_robot_that_restarts_is_shown(sealed, before):
     assert [frame.camera for _, frame in ground.shown[count:]] == [CAMERAS[1]]
 
 
-def test_an_end_has_another_session_each_time_unless_it_is_told():
+def test_an_end_has_another_session_each_time_unless_one_is_given():
     times = Schedule.constant(1e4)
     assert len({End(times, MTU).sender.session for _ in range(50)}) > 40
     assert End(times, MTU, session=0x0709).sender.session == 0x0709

@@ -82,7 +82,7 @@ def test_a_newer_command_ends_the_repeats_of_an_older_one():
     assert up.sender.counts[TrafficClass.COMMAND].offered == 21 + repeats(0.3)
 
 
-def test_what_does_not_fit_is_counted_and_the_operator_is_told_what_does():
+def test_what_does_not_fit_is_counted_and_the_operator_learns_what_does():
     up = Channel(300.0, mtu=128)  # a command takes 0.8 s
     sender = CommandSender(up)
     came = drive(up, sender, 0.25, 30.0)
@@ -104,7 +104,7 @@ def test_repeats_on_a_slow_link_are_left_out_when_they_would_be_old():
     assert sender.next_deadline is None
 
 
-def test_stamps_go_up_whatever_the_clock_says():
+def test_stamps_go_up_whatever_the_clock_shows():
     sender = CommandSender(link())
     assert [sender.next_stamp(t) for t in (5, 5, 3, 9, 8)] == [5, 6, 7, 9, 10]
 
@@ -172,7 +172,7 @@ def test_a_stop_gets_through_and_is_acknowledged_whatever_is_lost(loss, seed, nu
         assert sender.trouble(done) == ''
 
 
-def test_a_lost_stop_is_repeated_quickly_and_then_in_an_eighth_of_the_air():
+def test_a_lost_stop_is_repeated_fast_and_then_in_an_eighth_of_the_air():
     up = Channel(1600.0, mtu=128, loss=GilbertElliottModel.from_mean(1.0))
     air_s = up.sender.air_s(9, TrafficClass.STOP)
     sender = StopSender(up, lambda: 0.0, 3)
@@ -204,7 +204,7 @@ def test_a_robot_that_restarts_is_stopped_again():
     assert sender.state is StopState.SENT
     assert run(5.0, sender, robot, 6.0, lambda: sender.state is StopState.HELD)
     assert robot.held and robot.number != first
-    # Also when only its report says so.
+    # Also when only its report shows it.
     robot.held = False
     robot.timer.on_ground_session()
     assert run(5.0, sender, robot, 12.0, lambda: robot.held)
@@ -284,15 +284,15 @@ def test_reports_of_the_robot_keep_their_share_of_the_air():
 
 @pytest.mark.parametrize('loss', [0.0, 0.2, 0.5])
 def test_the_robot_sees_how_many_commands_are_lost(loss):
-    rng, told = random.Random(3), []
+    rng, reported = random.Random(3), []
     seen, number = CommandLoss(), 0xFFF0
     for step in range(400):
         number = (number + 1) % 0x10000
         if rng.random() >= loss:
             seen.on_command(number, 5)
         if step > 50:
-            told.append(seen.loss)
-    assert sum(told) / len(told) == pytest.approx(loss, abs=0.06)
+            reported.append(seen.loss)
+    assert sum(reported) / len(reported) == pytest.approx(loss, abs=0.06)
     before = seen.loss
     seen.on_command(0, 6)  # another session counts anew
     assert seen.loss == before

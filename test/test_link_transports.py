@@ -353,7 +353,7 @@ def test_a_modem_that_is_not_plugged_in_yet_is_waited_for(modem, line, tmp_path)
         one.close()
 
 
-def test_a_modem_that_another_program_has_is_told(modem, line):
+def test_a_modem_that_another_program_has_is_reported(modem, line):
     first, second = (modem(line.devices[0], 57600) for _ in range(2))
     assert not first.trouble and 'another program' in second.trouble
     first.close()
@@ -361,7 +361,7 @@ def test_a_modem_that_another_program_has_is_told(modem, line):
     second.close()
 
 
-def test_a_device_that_is_no_modem_is_told(modem):
+def test_a_device_that_is_no_modem_is_reported(modem):
     end = modem('/dev/null', 57600)
     assert 'cannot open /dev/null' in end.trouble
     assert end.receive(0.01) == []

@@ -96,7 +96,7 @@ def test_a_link_ends_without_its_disk(ros, file, kind):
 
 
 @pytest.mark.parametrize(('kind', 'direction'), [(LinkNode, 'up'), (LinkRobot, 'down')])
-def test_a_copy_of_the_other_end_s_files_is_told(
+def test_a_copy_of_the_other_end_s_files_is_reported(
     ros, file, tmp_path, monkeypatch, kind, direction
 ):
     monkeypatch.setattr(secrets, 'randbelow', lambda _: 30_000)

@@ -120,7 +120,7 @@ def test_a_frame_has_the_camera_info_of_its_stamp_while_newer_ones_came(bench):
     assert link.node.robot.unmatched == 1
 
 
-def test_where_the_encoder_says_what_its_frames_show_the_cameras_word_does_not_count(bench):
+def test_the_encoders_camera_info_replaces_the_cameras(bench):
     link = bench()
     encoder = link.peer.create_publisher(CameraInfo, topics.CODED_INFO, topics.IMAGES)
     link.wait(encoder.get_subscription_count)
@@ -162,15 +162,15 @@ def test_malformed_frames_are_counted_and_the_link_lives(bench, spoil):
 
 
 @pytest.mark.parametrize('protection', ['auto', 'off'])
-def test_lost_datagrams_come_back_once_the_ground_has_told_of_the_loss(bench, protection):
+def test_lost_datagrams_come_back_once_the_ground_has_reported_the_loss(bench, protection):
     link = bench(loss=0.25, mtu=60, protection=protection)
     numbers = itertools.count(step=2)
 
     def enough():
         link.send(frame(next(numbers)))
         time.sleep(0.01)
-        told = link.node.robot.feedback.loss > 0.1
-        return told and (protection == 'off' or link.node.down.receiver.restored > 5)
+        reported = link.node.robot.feedback.loss > 0.1
+        return reported and (protection == 'off' or link.node.down.receiver.restored > 5)
 
     link.wait(enough)
     link.send(*(frame(next(numbers)) for _ in range(10)))
@@ -226,7 +226,7 @@ def test_status_tells_the_time_of_datagrams_with_preamble_and_header(bench):
         assert capacity.frame_s(size) == pytest.approx(frame_s, abs=0.003)  # a block of the code
 
 
-def test_status_says_what_the_link_carries(bench):
+def test_status_states_what_the_link_carries(bench):
     link = bench(profile='moon_dte_s_13m', delay_scale=0.0)
     status = link.status(lambda s: True)
     assert status.profile == 'moon_dte_s_13m' and status.open
@@ -238,7 +238,7 @@ def test_status_says_what_the_link_carries(bench):
     assert status.frames_sent + status.frames_stale == 10
 
 
-def test_an_outage_is_told_at_once_and_ends(bench, tmp_path):
+def test_an_outage_is_published_at_once_and_ends(bench, tmp_path):
     profile = tmp_path / 'blinking.yaml'
     plain = (profiles._directory() / 'ideal.yaml').read_text()
     windows = ('pass_period: {value: 2 s, source: x}', 'pass_length: {value: 1 s, source: x}')
@@ -311,9 +311,9 @@ def clock_of(link):
 
 def test_simulated_time_drives_the_link_and_may_begin_anew(bench):
     link = bench(profile='moon_dte_s_13m', use_sim_time=True)
-    told = []
-    link.peer.create_subscription(DiagnosticArray, '/diagnostics', told.append, 10)
-    link.wait(lambda: told)  # before there is a time
+    reports = []
+    link.peer.create_subscription(DiagnosticArray, '/diagnostics', reports.append, 10)
+    link.wait(lambda: reports)  # before there is a time
     set_time = clock_of(link)
     for number, (begin, end) in enumerate(((100, 101), (10, 12))):
         set_time(begin)
@@ -373,10 +373,10 @@ def test_a_clock_that_is_set_back_stops_a_moving_robot(bench):
     link.node.get_clock = lambda: earlier
     link.wait(lambda: len(link.got[topics.LINK_CMD_VEL]) == 2)
     assert link.got[topics.LINK_CMD_VEL][1] == Twist()
-    told = len(link.got[topics.STATUS])
+    published = len(link.got[topics.STATUS])
     link.send(frame())
     link.wait(lambda: link.got[topics.RECEIVED])
-    link.wait(lambda: len(link.got[topics.STATUS]) > told + 1)
+    link.wait(lambda: len(link.got[topics.STATUS]) > published + 1)
 
 
 def test_reports_and_requests_take_a_twentieth_of_the_air_turns_included(bench):
@@ -390,7 +390,7 @@ def test_reports_and_requests_take_a_twentieth_of_the_air_turns_included(bench):
     assert ground.next_deadline > 3.0  # a quarter of the pause, at the cost of the next report
 
 
-def test_a_delta_frame_may_lean_over_the_wrap_of_the_numbers(bench):
+def test_a_delta_frame_may_refer_back_over_the_wrap_of_the_numbers(bench):
     link = bench()
     bad = frame(0)
     header = bitstream.FrameHeader('gsc', 77, 0, 480, 360, 0, 250)

@@ -298,7 +298,7 @@ def test_what_others_send_is_counted_and_answered_by_nothing(key_files):
         pair.close()
 
 
-def test_an_address_in_use_and_a_link_that_does_not_close_are_told(ros, capfd, tmp_path):
+def test_an_address_in_use_and_a_link_that_does_not_close_are_reported(ros, capfd, tmp_path):
     far = tmp_path / 'far.yaml'
     text = (profiles._directory() / 'vhf_cnr_25k.yaml').read_text()
     far.write_text(text.replace('value: 5 km', 'value: 400 km'))
@@ -319,7 +319,7 @@ def test_an_address_in_use_and_a_link_that_does_not_close_are_told(ros, capfd, t
 
 
 def test_a_link_comes_up_before_its_network(ros, monkeypatch, tmp_path):
-    """The node works from its start, says what it waits for, and finds it when it is there."""
+    """The node works from its start, reports what it waits for, and finds it when it is there."""
     pytest.importorskip('serial')
     monkeypatch.setattr('gsc_ros.link.traffic.transports._PAUSES_S', (0.05,))
     real, known = socket.getaddrinfo, []

@@ -183,7 +183,7 @@ def test_a_stop_is_held_until_it_is_released_and_outlives_a_restart_of_the_robot
     field.start_ground()
     field.start_robot()
     field.send()
-    ground, said = field.ground.node, field.ground.publishers
+    ground, publishers = field.ground.node, field.ground.publishers
 
     def status():
         return ground.status().stop
@@ -192,13 +192,13 @@ def test_a_stop_is_held_until_it_is_released_and_outlives_a_restart_of_the_robot
         return field.robot.node.side.commands.gate
 
     assert status() == LinkStatus.STOP_NONE
-    said[topics.STOP].publish(Bool(data=True))
+    publishers[topics.STOP].publish(Bool(data=True))
     field.wait(lambda: status() == LinkStatus.STOP_HELD)
     assert gate().held
     # What the operator commands meanwhile is not sent, but for a halt.
-    said[topics.TELEOP].publish(drive(0.5))
+    publishers[topics.TELEOP].publish(drive(0.5))
     field.wait(lambda: ground.status().commands_dropped == 1)
-    said[topics.TELEOP].publish(Twist())
+    publishers[topics.TELEOP].publish(Twist())
     field.wait(lambda: ground.end.sender.counts[1].sent == 1)
 
     field.end('robot')
@@ -210,13 +210,13 @@ def test_a_stop_is_held_until_it_is_released_and_outlives_a_restart_of_the_robot
     field.end('ground')
     field.start_ground()
     field.send()
-    ground, said = field.ground.node, field.ground.publishers
+    ground, publishers = field.ground.node, field.ground.publishers
     field.wait(lambda: status() == LinkStatus.STOP_HELD, 'the ground does not know of the stop')
-    said[topics.STOP].publish(Bool(data=False))
+    publishers[topics.STOP].publish(Bool(data=False))
     field.wait(lambda: not gate().held)
     field.wait(lambda: status() == LinkStatus.STOP_NONE)
     field.robot.publishers[topics.GUARD_ALIVE].publish(Empty())
-    said[topics.TELEOP].publish(drive(0.5))
+    publishers[topics.TELEOP].publish(drive(0.5))
     field.wait(lambda: gate().ran)
 
 
@@ -237,7 +237,7 @@ def test_a_stop_outlives_a_clock_of_the_ground_that_is_set_back(field):
     field.wait(lambda: field.robot.node.side.commands.gate.held)
 
 
-def test_an_unacknowledged_stop_is_told(field):
+def test_an_unacknowledged_stop_is_reported(field):
     field.start_ground()
     field.start_robot()
     field.send()
@@ -309,13 +309,13 @@ def test_clocks_that_differ_are_named(field):
     field.start_ground()
     field.start_robot()
     name, _ = field.eye
-    for ahead, told in ((100.0, 'ahead'), (-100.0, 'older than the link makes them')):
+    for ahead, trouble in ((100.0, 'ahead'), (-100.0, 'older than the link makes them')):
         clock = field.robot.node.get_clock().now() + Duration(seconds=ahead)
         stamp = clock.to_msg()
         field.ground.node.side.clocks.clear()
         message = frame(2 * field.sequence, frame_id=name, stamp=(stamp.sec, stamp.nanosec))
         field.sequence += 1
         field.robot.publishers[topics.CODED].publish(message)
-        field.wait(lambda told=told: told in field.diagnosis('ground').message)
+        field.wait(lambda trouble=trouble: trouble in field.diagnosis('ground').message)
         assert 'clocks of both ends differ' in field.diagnosis('ground').message
         assert field.diagnosis('ground').level == WARN

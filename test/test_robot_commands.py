@@ -102,7 +102,7 @@ def test_a_stop_holds_until_its_release_and_the_ground_knows(bench):
     driven.offer(Command(stamp_us, forward, driven.node.session & 0xFF), TrafficClass.COMMAND)
     bench.wait(lambda: gate.refused[Refusal.STOP] == 1)
     count = len(driven.speeds())
-    bench.wait(lambda: len(driven.speeds()) > count + 3, 'it is said again and again')
+    bench.wait(lambda: len(driven.speeds()) > count + 3, 'it is repeated')
     assert set(driven.speeds()[count:]) == {0.0}
     stops = driven.node.up.sender.counts[TrafficClass.STOP]
     for refused in ({'age_s': 5.0}, {'robot': 0}):  # too old, and for another session
@@ -118,7 +118,7 @@ def test_a_stop_holds_until_its_release_and_the_ground_knows(bench):
     driven.drive(0.25)
 
 
-def test_without_a_guard_nothing_moves_and_that_is_said(bench):
+def test_without_a_guard_nothing_moves_and_that_is_reported(bench):
     driven = Driven(bench, guard=False)
     driven.drive(topic=topics.LINK_CMD_VEL)
     assert not any(driven.speeds())

@@ -116,7 +116,7 @@ class LinkNode(LinkBase[LinkParameters]):
         self.robot.parameters_changed()
 
     def status(self) -> LinkStatus:
-        """Return what the link carries and how it fares."""
+        """Return what the link carries, and its state."""
         status = super().status()
         self.robot.fill_status(status)
         refused = status.commands_dropped
@@ -220,10 +220,10 @@ class LinkNode(LinkBase[LinkParameters]):
         )
 
     def diagnose(self) -> Report:
-        """Return how the link fares."""
-        return self.robot.complete(self._fares()) if self.active else Report(OK, 'inactive')
+        """Return the state of the link."""
+        return self.robot.complete(self._state_report()) if self.active else Report(OK, 'inactive')
 
-    def _fares(self) -> Report:
+    def _state_report(self) -> Report:
         status = self.status()
         now = self.now()
         values = figures(status) | self.ground.figures()

@@ -199,6 +199,10 @@ class CommandGate:
         """When the robot has to be stopped (s, monotonic), or None."""
         return self._ran_at + self.timeout_s if self.moving else None
 
+    def halt(self) -> None:
+        """Note that the robot was stopped, for whatever reason."""
+        self.moving = False
+
     def expire(self, monotonic_s: float) -> bool:
         """Count the robot as stopped when it has to be now; return whether that is so."""
         deadline = self.next_deadline

@@ -241,7 +241,7 @@ class LinkEnd(LinkBase[P]):
         return self.end.next_event(), self.side.next_deadline
 
     def status(self) -> LinkStatus:
-        """Return what the link carries and how it fares."""
+        """Return what the link carries, and its state."""
         status = super().status()
         self.side.fill_status(status)
         return status
@@ -255,10 +255,10 @@ class LinkEnd(LinkBase[P]):
         return self.side.loss
 
     def diagnose(self) -> Report:
-        """Return how the link fares."""
-        return self.side.complete(self._fares()) if self.active else Report(OK, 'inactive')
+        """Return the state of the link."""
+        return self.side.complete(self._state_report()) if self.active else Report(OK, 'inactive')
 
-    def _fares(self) -> Report:
+    def _state_report(self) -> Report:
         status, now = self.status(), self.now()
         values = figures(status) | self.transport_figures() | self.side.figures()
         if urgent := self.side.urgent_trouble(now):

@@ -233,7 +233,7 @@ class LinkBase(GscNode[P]):
         self.get_logger().warning(reason, throttle_duration_sec=LOG_PERIOD_S)
 
     def status(self) -> LinkStatus:
-        """Return what the link carries and how it fares."""
+        """Return what the link carries, and its state."""
         now = self.now()
         stats = self.statistics(now)
         then, old = self._history[0] if self._history else (now, stats)

@@ -183,7 +183,7 @@ class RobotCommands:
     def halt(self, reason: str) -> None:
         """Stop the robot now, and repeat the zero a few times."""
         with self._locked():
-            self.gate.moving = False
+            self.gate.halt()
             self._zeros = _REPEATS
             self._publish_zero()
         self._reasons.append(reason)
