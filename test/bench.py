@@ -136,7 +136,7 @@ class LinkBench(Bench):
             (topics.LINK_CMD_VEL, Twist, topics.IMAGES),
             (topics.STATUS, LinkStatus, topics.LATCHED),
         ):
-            self.hear(kind, topic, quality)
+            self.subscribe(kind, topic, quality)
         publish = self.peer.create_publisher
         self.frames = publish(SemanticFrame, topics.CODED, topics.NEWEST)
         self.cameras = publish(CameraInfo, topics.CAMERA_INFO, topics.SENSOR)
