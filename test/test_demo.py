@@ -73,7 +73,7 @@ def test_no_image_in_time_is_a_failure(graph_of, tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ('words', 'said'),
+    ('words', 'output_text'),
     [
         (['source:=webcam'], 'source:=webcam: give one of sim'),
         (['source:=images'], 'path:='),
@@ -83,10 +83,10 @@ def test_no_image_in_time_is_a_failure(graph_of, tmp_path, capsys, monkeypatch):
         (['--seconds', 'nan'], '--seconds nan'),
     ],
 )
-def test_mistakes_are_told_in_a_line(graph_of, tmp_path, capsys, words, said):
+def test_mistakes_are_reported_in_a_line(graph_of, tmp_path, capsys, words, output_text):
     asked = graph_of()
     assert main(['demo', '--output', str(tmp_path / 'run'), *words]) == 2
-    assert said in capsys.readouterr().err
+    assert output_text in capsys.readouterr().err
     assert not asked
 
 

@@ -9,7 +9,7 @@ WALL = 1.7e9  # the clock at the start
 
 
 def checked(stamps, arrivals=None, clocks=None, most=5.0):
-    """Check images, a second apart unless told; returns what is said of the last."""
+    """Check images, a second apart by default; returns the result for the last."""
     arrivals = range(len(stamps)) if arrivals is None else arrivals
     clocks = [WALL + a for a in arrivals] if clocks is None else clocks
     watch = Stamps()

@@ -8,8 +8,8 @@ from gsc_ros.ros.images.gaps import Gaps
 RNG = np.random.default_rng(0)
 
 
-def told(stamps, numbers=None, delay=0.02):
-    """What is said after images of these stamps have come."""
+def lost_of(stamps, numbers=None, delay=0.02):
+    """Return the images lost, and of how many, after images of these stamps have come."""
     gaps = Gaps()
     for i, stamp in enumerate(stamps):
         gaps.note(stamp + delay, 1.7e9 + stamp, None if numbers is None else int(numbers[i]))
@@ -29,7 +29,7 @@ def test_stamps_show_what_was_lost(rate, loss, jitter, seed):
     rng = np.random.default_rng(seed)
     stamps = np.arange(0, 40, 1 / rate)
     came = rng.random(stamps.size) >= loss
-    lost, among = told(jittered(stamps[came], jitter / rate, rng))
+    lost, among = lost_of(jittered(stamps[came], jitter / rate, rng))
     within = stamps[-1] - 20 <= stamps
     assert among == pytest.approx(within.sum(), rel=0.03, abs=6)
     assert lost == pytest.approx((~came & within).sum(), rel=0.03, abs=6)
@@ -37,7 +37,7 @@ def test_stamps_show_what_was_lost(rate, loss, jitter, seed):
 
 def test_numbers_show_it_where_stamps_cannot():
     numbers = np.arange(0, 400, 4)  # three of four, always
-    lost, among = told(numbers / 30, numbers)
+    lost, among = lost_of(numbers / 30, numbers)
     assert lost / among == pytest.approx(0.75, abs=0.01)
 
 
@@ -65,4 +65,4 @@ def test_other_gaps_are_none(stamps):
 
 def test_a_publisher_that_starts_anew_has_lost_nothing():
     numbers = [*range(1000, 1050), *range(1, 50), *range(90_000, 90_050)]
-    assert told(np.arange(len(numbers)) / 30, numbers)[0] == 0
+    assert lost_of(np.arange(len(numbers)) / 30, numbers)[0] == 0

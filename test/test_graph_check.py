@@ -1,4 +1,4 @@
-"""What does not match on a topic is said, with its remedy; commands of both types are taken."""
+"""What does not match on a topic is reported, with its remedy; commands of both types are taken."""
 
 import threading
 
@@ -113,7 +113,7 @@ def test_another_type_is_named_with_its_remedy(
 
 
 @pytest.mark.parametrize(
-    ('kind', 'topic', 'message_type', 'qos', 'said'),
+    ('kind', 'topic', 'message_type', 'qos', 'printed'),
     [
         ('in', topics.CODED, None, topics.SENSOR, 'publisher is best effort'),
         ('in', topics.STATUS, LinkStatus, topics.NEWEST, 'publisher is volatile'),
@@ -121,7 +121,7 @@ def test_another_type_is_named_with_its_remedy(
     ],
 )
 def test_a_quality_that_does_not_match_is_named(
-    bench, stranger, kind, topic, message_type, qos, said
+    bench, stranger, kind, topic, message_type, qos, printed
 ):
     from gsc_ros.msg import SemanticFrame
 
@@ -134,7 +134,7 @@ def test_a_quality_that_does_not_match_is_named(
     _, message, _ = bench.wait_for_report(
         made.get_name(), lambda level, message, values: 'stranger' in message
     )
-    assert said in message
+    assert printed in message
     assert 'Make the publisher' in message
 
 
@@ -164,18 +164,18 @@ def test_a_graph_that_cannot_be_asked_harms_no_node(bench, monkeypatch):
     assert bench.thread.is_alive()
 
 
-def test_simulated_time_that_does_not_come_or_stands_still_is_said(bench, stranger):
+def test_simulated_time_that_does_not_come_or_stands_still_is_reported(bench, stranger):
     link = bench.add(LinkNode, use_sim_time=True, **LINK)
     bench.wait(lambda: link.active)  # it does not wait for a clock
 
-    def told(state):
+    def matches(state):
         return lambda level, message, values: f'/clock {state}' in message
 
-    level, message, _ = bench.wait_for_report('link', told('is missing'))
+    level, message, _ = bench.wait_for_report('link', matches('is missing'))
     assert level >= DiagnosticStatus.WARN
     assert 'use_sim_time' in message
     clock = stranger.publishes(Clock, '/clock', topics.SENSOR)
-    bench.wait_for_report('link', told('stands still'))
+    bench.wait_for_report('link', matches('stands still'))
     tick = Clock()
 
     def ticks():
@@ -201,7 +201,7 @@ def test_commands_of_both_types_are_taken(bench, stranger, kind, stamped):
 
 
 @pytest.mark.parametrize('stamped', [False, True])
-def test_of_both_types_at_once_the_parameter_chooses_and_the_other_is_told(
+def test_of_both_types_at_once_the_parameter_chooses_and_the_other_is_reported(
     bench, stranger, another, stamped
 ):
     link = bench.add(LinkNode, stamped=stamped, **LINK)

@@ -94,7 +94,7 @@ def test_launch_describes_every_argument(launching, name):
         assert found.description == graph.describe(argument)
 
 
-def heard(context, arguments):
+def received(context, arguments):
     """Return full name, parameters and a topic of a node that is started with these arguments."""
     import rclpy
 
@@ -126,8 +126,8 @@ def test_launch_and_runner_start_the_same(launching, ros, name, source):
         package, launched = nodes[node.executable]
         assert package == 'gsc_ros'
         words = runner.command(graph, node, values)
-        alone = heard(ros, words[words.index('--ros-args') :])
-        assert heard(ros, launched) == alone
+        alone = received(ros, words[words.index('--ros-args') :])
+        assert received(ros, launched) == alone
         name, parameters, topic = alone
         assert name == f'/field/rover/{node.executable}'
         assert parameters['use_sim_time'] is True
@@ -139,7 +139,7 @@ def test_launch_and_runner_start_the_same(launching, ros, name, source):
 
 def test_old_names_reach_the_nodes_under_their_new_ones(launching, ros):
     nodes = started(launching, {'key_every': '3'})
-    _, parameters, _ = heard(ros, nodes['encoder'][1])
+    _, parameters, _ = received(ros, nodes['encoder'][1])
     assert parameters['keyframe_interval'] == 3
 
 
@@ -184,17 +184,17 @@ def launched(launching, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('code', 'wanted', 'said'),
+    ('code', 'wanted', 'printed'),
     [
         ('raise SystemExit(1)', True, 'other has ended with exit code 1: stopping the others'),
         ('raise SystemExit(3)', False, 'other has ended with exit code 3: stopping the others'),
     ],
 )
-def test_an_end_for_good_ends_all_of_launch_with_a_code(launched, code, wanted, said):
+def test_an_end_for_good_ends_all_of_launch_with_a_code(launched, code, wanted, printed):
     process = launched(code, wanted)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1, output
-    assert said in output
+    assert printed in output
     assert 'sleeper' in output
 
 
@@ -238,16 +238,16 @@ def graph_of_launch(launching, tmp_path):
     thread = threading.Thread(target=lambda: lines.extend(process.stdout), daemon=True)
     thread.start()
 
-    def said():
+    def printed():
         return ''.join(lines)
 
     def wait(text, count=1):
         deadline = time.monotonic() + 60
-        while said().count(text) < count:
-            assert time.monotonic() < deadline and process.poll() is None, said()
+        while printed().count(text) < count:
+            assert time.monotonic() < deadline and process.poll() is None, printed()
             time.sleep(0.05)
 
-    yield process, thread, said, wait
+    yield process, thread, printed, wait
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
@@ -255,19 +255,19 @@ def graph_of_launch(launching, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize('times', [1, 2])
 def test_launch_starts_again_a_node_that_is_killed_and_ctrl_c_ends_all(graph_of_launch, times):
-    process, thread, said, wait = graph_of_launch
+    process, thread, printed, wait = graph_of_launch
     wait('datagrams of')  # the link runs
-    (pid,) = re.findall(r'\[link-\d+\]: process started with pid \[(\d+)\]', said())
+    (pid,) = re.findall(r'\[link-\d+\]: process started with pid \[(\d+)\]', printed())
     os.kill(int(pid), signal.SIGKILL)
     wait('link was ended by SIGKILL: started again in 1 s')
     wait('datagrams of', 2)
     for _ in range(times):
         os.killpg(process.pid, signal.SIGINT)
         time.sleep(0.1)
-    assert process.wait(60) == 0, said()
+    assert process.wait(60) == 0, printed()
     thread.join(5)
-    assert 'Traceback' not in said() and 'failed to terminate' not in said()
-    assert said().count('process has died') == 1  # the one that was killed
+    assert 'Traceback' not in printed() and 'failed to terminate' not in printed()
+    assert printed().count('process has died') == 1  # the one that was killed
 
 
 def test_launch_says_which_argument_is_misspelt(launching):
@@ -277,8 +277,8 @@ def test_launch_says_which_argument_is_misspelt(launching):
 
     context = LaunchContext()
     context.launch_configurations.update(TELEOP.defaults() | {'budget_byte': '5', 'robot_x': '1'})
-    said = [e for e in launching.start(context, TELEOP) if isinstance(e, LogInfo)]
-    (text,) = (''.join(part.perform(context) for part in one.msg) for one in said)
+    printed = [e for e in launching.start(context, TELEOP) if isinstance(e, LogInfo)]
+    (text,) = (''.join(part.perform(context) for part in one.msg) for one in printed)
     assert 'budget_byte is unknown' in text and 'did you mean budget_bytes?' in text
 
 

@@ -51,7 +51,7 @@ def shown_set(stamp):
 
 @pytest.fixture
 def watched(bench, tmp_path):
-    """A monitor that records, and the publishers of all it hears."""
+    """A monitor that records, and the publishers of its topics."""
     publishers = {
         topic: bench.peer.create_publisher(
             type(message), topic, topics.NEWEST if topic == topics.RECEIVED else topics.IMAGES
@@ -64,7 +64,7 @@ def watched(bench, tmp_path):
     publishers[topics.CAPTION] = bench.peer.create_publisher(String, topics.CAPTION, topics.IMAGES)
     node = bench.add(Monitor, output=str(tmp_path / 'run'), image_interval_s=0.1)
     for topic, publisher in publishers.items():
-        bench.wait(publisher.get_subscription_count, f'the monitor hears {topic}')
+        bench.wait(publisher.get_subscription_count, f'the monitor subscribes to {topic}')
     return bench, node, publishers, tmp_path / 'run'
 
 

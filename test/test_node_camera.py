@@ -61,7 +61,7 @@ def film(tmp_path):
 
 @pytest.fixture
 def watching(bench):
-    """A bench that hears the camera."""
+    """A bench that subscribes to the camera."""
     bench.subscribe(Image, topics.IMAGE, topics.SENSOR)
     bench.subscribe(CameraInfo, topics.CAMERA_INFO, topics.SENSOR)
     return bench
@@ -107,8 +107,8 @@ def test_a_folder_is_published_with_matching_camera_infos(watching, folder):
 
 def test_a_folder_that_ends_says_so_and_starts_again_when_activated(watching, folder):
     node = watching.add(Camera, source='images', path=str(folder), rate=30.0, loop=False)
-    _, said, _ = watching.wait_for_report('camera', lambda lv, m, v: lv == WARN)
-    assert 'ended' in said
+    _, output_text, _ = watching.wait_for_report('camera', lambda lv, m, v: lv == WARN)
+    assert 'ended' in output_text
     shades = [int(convert.to_rgb(p).mean()) for p in watching.got[topics.IMAGE]]
     assert shades == [s for s in (50, 100, 150) if s in shades]  # in order, none twice
     watching.got[topics.IMAGE].clear()
@@ -120,16 +120,16 @@ def test_a_folder_that_ends_says_so_and_starts_again_when_activated(watching, fo
 def test_images_that_cannot_be_read_are_counted(watching, folder):
     (folder / '4.png').write_bytes(b'no image')
     watching.add(Camera, source='images', path=str(folder), rate=30.0)
-    _, said, values = watching.wait_for_report('camera', lambda lv, m, v: lv == WARN)
-    assert 'could not be read' in said
+    _, output_text, values = watching.wait_for_report('camera', lambda lv, m, v: lv == WARN)
+    assert 'could not be read' in output_text
     assert int(values['skipped']) > 0
     watching.wait(lambda: pairs(watching))
 
 
 def test_a_film_is_published_with_its_own_times(watching, film):
     watching.add(Camera, source='video', path=str(film), rate=60.0, hfov_deg=60.0, loop=False)
-    _, said, _ = watching.wait_for_report('camera', lambda lv, m, v: lv == WARN)
-    assert 'ended' in said
+    _, output_text, _ = watching.wait_for_report('camera', lambda lv, m, v: lv == WARN)
+    assert 'ended' in output_text
     seen = {stamp(p): p for p, _ in pairs(watching)}
     assert len(seen) == len(pairs(watching))  # none twice
     for image, info in pairs(watching):
@@ -204,7 +204,7 @@ def test_commands_move_the_simulated_robot_and_silence_stops_it(watching):
 
 
 @pytest.mark.parametrize(
-    ('settings', 'said'),
+    ('settings', 'output_text'),
     [
         ({'source': 'webcam'}, ('source', 'sim, images, video', 'params file')),
         ({'source': 'images'}, ('path', "'images'", 'path:=')),
@@ -218,12 +218,12 @@ def test_commands_move_the_simulated_robot_and_silence_stops_it(watching):
     ],
 )
 def test_bad_parameters_stop_configure_with_their_name_range_and_remedy(
-    bench, capfd, settings, said
+    bench, capfd, settings, output_text
 ):
     node = bench.add(Camera, autostart=False, **settings)
     assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
     printed = capfd.readouterr().err
-    for words in ('not configured', *said):
+    for words in ('not configured', *output_text):
         assert words in printed
 
 
@@ -242,8 +242,8 @@ def test_a_source_that_breaks_is_reported_and_the_node_lives(watching, folder, m
 
     monkeypatch.setattr(Images, 'frame', broken)
     node = watching.add(Camera, source='images', path=str(folder), rate=30.0)
-    _, said, _ = watching.wait_for_report('camera', lambda lv, m, v: lv == ERROR)
-    assert 'the lens fell off' in said
+    _, output_text, _ = watching.wait_for_report('camera', lambda lv, m, v: lv == ERROR)
+    assert 'the lens fell off' in output_text
     monkeypatch.undo()
     assert node.trigger_deactivate() == TransitionCallbackReturn.SUCCESS
     assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS

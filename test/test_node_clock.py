@@ -1,4 +1,4 @@
-"""Simulated time goes as fast as it is told to, and the link lives by it."""
+"""Simulated time has the speed of its parameter, and the link uses it."""
 
 import time
 

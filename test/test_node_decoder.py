@@ -171,9 +171,9 @@ def test_a_delta_frame_whose_key_frame_never_came_is_counted(decoding, codec):
     assert not bench.got[topics.DECODED]
 
 
-@pytest.mark.parametrize(('session', 'sequence', 'leans_on'), [(2, 8, 7), (1, 4, 3)])
-def test_no_frame_leans_on_one_of_another_session_or_of_an_encoder_that_has_ended(
-    decoding, codec, session, sequence, leans_on
+@pytest.mark.parametrize(('session', 'sequence', 'refers_to'), [(2, 8, 7), (1, 4, 3)])
+def test_no_frame_refers_to_one_of_another_session_or_of_an_encoder_that_has_ended(
+    decoding, codec, session, sequence, refers_to
 ):
     bench, _, frames, _ = decoding
     bench.subscribe(Empty, topics.KEY_MISSED)
@@ -184,10 +184,10 @@ def test_no_frame_leans_on_one_of_another_session_or_of_an_encoder_that_has_ende
         frames.publish(key)
         bench.wait(lambda count=count: len(bench.got[topics.DECODED]) > count)
     delta = coded(codec, sequence=sequence)
-    reference = codec.reference(bytes(coded(codec, sequence=leans_on).data))
+    reference = codec.reference(bytes(coded(codec, sequence=refers_to).data))
     rgb = convert.to_rgb(image(0))
     delta.data = codec.encode(rgb, 60, sequence=sequence, reference=reference).data
-    delta.frame_type, delta.reference_sequence = SemanticFrame.DELTA, leans_on
+    delta.frame_type, delta.reference_sequence = SemanticFrame.DELTA, refers_to
     delta.session = session
     frames.publish(delta)
     bench.wait(lambda: bench.got[topics.KEY_MISSED])
@@ -257,7 +257,7 @@ def test_the_decoder_says_what_the_robot_notes(decoding, codec):
     bench, _, frames, infos = decoding
     rgb = convert.to_rgb(image())
 
-    def told(text, *arguments, **timing):
+    def matches(text, *arguments, **timing):
         def judged(level, message, values):
             infos.publish(info())
             frames.publish(noted(codec, bench, 0.5, *arguments, **timing))
@@ -265,12 +265,12 @@ def test_the_decoder_says_what_the_robot_notes(decoding, codec):
 
         return bench.wait_for_report('decoder', judged, text)[2]
 
-    told('the robot reports: no image: black', np.zeros_like(rgb))
+    matches('the robot reports: no image: black', np.zeros_like(rgb))
     assert np.isnan(convert.to_array(bench.got[topics.DECODED_DEPTH][-1])).all()
     assert not convert.to_array(bench.got[topics.TRUST][-1]).any()
     assert bench.got[topics.CAPTION][-1].data == 'no image: black'
-    told('image not of now: 60 s old', rgb, off_s=60.0)
-    values = told('no pixel has changed for 60 s', rgb, frozen_s=60.0)
+    matches('image not of now: 60 s old', rgb, off_s=60.0)
+    values = matches('no pixel has changed for 60 s', rgb, frozen_s=60.0)
     assert 55 < float(values['unchanged_s']) < 65
     assert 55 < float(values['frame_age_s']) < 70  # counts from the last change
 

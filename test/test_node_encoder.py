@@ -30,7 +30,7 @@ def test_a_frame_carries_stamp_frame_and_caption(encoding):
     assert frame.header == message.header
     assert (frame.width, frame.height) == (96, 64)
     assert frame.caption
-    header, _ = bitstream.unpack(bytes(frame.data))
+    header = bitstream.read_header(bytes(frame.data))
     assert header.fingerprint == frame.model_fingerprint
     assert len(frame.data) <= 300
 
@@ -49,9 +49,9 @@ def test_bad_images_are_counted_and_the_encoder_lives(encoding):
             'encoder',
             lambda v, n=number: v['images_rejected'] >= n,
         )
-    level, said, _ = bench.report('encoder')
+    level, printed, _ = bench.report('encoder')
     assert level == DiagnosticStatus.WARN
-    assert 'dropped' in said
+    assert 'dropped' in printed
     # Sizes may change from one image to the next.
     for size in ((96, 64), (64, 96), (200, 64)):
         message = image(size=size)
@@ -117,7 +117,7 @@ def test_nobody_listening_costs_nothing(bench):
     assert values['frames_encoded'] == '0'
 
 
-def test_every_third_frame_is_a_key_frame_and_the_others_lean_on_it(bench, codec):
+def test_every_third_frame_is_a_key_frame_and_the_others_refer_to_it(bench, codec):
     bench.subscribe(SemanticFrame, topics.CODED, topics.NEWEST)
     bench.add(Encoder, weights='random', max_rate=60.0, keyframe_interval=3)
     publisher = bench.peer.create_publisher(Image, topics.IMAGE, 10)
@@ -170,12 +170,12 @@ def moving(encoding):
     An encoder whose images are of now.
 
     Returns what gives it others until it warns as ``condition`` says and has sent a frame that
-    ``told`` likes, and returns that.
+    ``matches`` accepts, and returns that.
     """
     bench, node, publisher = encoding
     count = 0
 
-    def wait(condition, why, told=bool, **changes):
+    def wait(condition, why, matches=bool, **changes):
         def publish():
             nonlocal count
             count += 1
@@ -183,8 +183,8 @@ def moving(encoding):
 
         bench.wait_for_report('encoder', lambda *report: publish() or condition(*report), why)
         got = bench.got[topics.CODED]
-        bench.wait(lambda: publish() or (got and told(got[-1])), f'frame: {why}')
-        return next(frame for frame in reversed(bench.got[topics.CODED]) if told(frame))
+        bench.wait(lambda: publish() or (got and matches(got[-1])), f'frame: {why}')
+        return next(frame for frame in reversed(bench.got[topics.CODED]) if matches(frame))
 
     node.set_parameters([Parameter('max_rate', value=20.0)])
     wait(lambda lv, m, v: lv == DiagnosticStatus.OK, 'OK')
@@ -199,7 +199,7 @@ def moving(encoding):
         (np.tile(np.uint8([0, 135, 0]), (64, 96, 1)), 'no image: green'),
     ],
 )
-def test_an_image_of_nothing_is_told_in_bytes_and_warned_of(moving, codec, shown, text):
+def test_an_image_of_nothing_is_reported_in_bytes_and_warned_of(moving, codec, shown, text):
     frame = moving(warned(text), text, lambda frame: frame.caption == text, pixels=shown)
     assert len(frame.data) < 20
     assert np.isnan(codec.decode(bytes(frame.data)).depth).all()
@@ -212,7 +212,7 @@ def test_an_image_of_nothing_is_told_in_bytes_and_warned_of(moving, codec, shown
         (-3600.0, ['in the future', 'use_sim_time'], 'in the future'),
     ],
 )
-def test_images_that_are_not_of_now_are_told_and_warned_of(moving, codec, ago, texts, caption):
+def test_images_that_are_not_of_now_are_reported_and_warned_of(moving, codec, ago, texts, caption):
     frame = moving(warned(*texts), 'old', lambda frame: caption in frame.caption, ago=ago)
     assert frame.caption.startswith('image not of now')
     assert (codec.decode(bytes(frame.data)).trust == 0).all()
@@ -229,9 +229,9 @@ def test_a_stamp_that_stands_still_is_warned_of(encoding):
     bench, _, publisher = encoding
     message = stamped(bench)
 
-    def judged(level, said, values):
+    def judged(level, printed, values):
         publisher.publish(message)
-        return warned('stamps stand still')(level, said, values)
+        return warned('stamps stand still')(level, printed, values)
 
     bench.wait_for_report('encoder', judged, 'stands still')
     bench.wait(
@@ -245,8 +245,8 @@ def test_a_stamp_that_stands_still_is_warned_of(encoding):
 def test_pixels_that_do_not_change_are_warned_of_and_stay_trusted(moving, encoding, codec):
     _, node, _ = encoding
     node.set_parameters([Parameter('frozen_after_s', value=1.5)])
-    said = 'no pixel has changed for'
-    frame = moving(warned(said), 'frozen', lambda frame: said in frame.caption, seed=0)
+    printed = 'no pixel has changed for'
+    frame = moving(warned(printed), 'frozen', lambda frame: printed in frame.caption, seed=0)
     shown = codec.decode(bytes(frame.data))
     assert shown.trust.any()
     assert shown.notes.timing.frozen_s >= 1.4

@@ -56,7 +56,7 @@ def test_a_remapped_topic_has_its_compressed_one(bench, remappings, topic):
     bench.wait(lambda: publisher.publish(jpeg(image())) or bench.got[topics.CODED])
 
 
-def test_lost_images_are_told_with_the_remedy(encoding):
+def test_lost_images_are_reported_with_the_remedy(encoding):
     bench, _, publisher = encoding
     number = 0
 
@@ -96,9 +96,9 @@ def test_the_other_form_of_the_images_is_found(bench, transport):
     else:
         bench.peer.create_publisher(Image, topics.IMAGE, 10)
     other = 'compressed' if transport == 'raw' else 'raw'
-    said = f'set image_transport to {other}'
+    printed = f'set image_transport to {other}'
     bench.wait_for_report(
-        'encoder', lambda lv, m, v: lv == DiagnosticStatus.STALE and said in m, said
+        'encoder', lambda lv, m, v: lv == DiagnosticStatus.STALE and printed in m, printed
     )
 
 
@@ -132,7 +132,7 @@ def sensed(metres, size, stamp=(1700000000, 123456789)):
 
 
 def scale_of(frame):
-    header, _ = bitstream.unpack(bytes(frame.data))
+    header = bitstream.read_header(bytes(frame.data))
     return bitstream.depth_of_code(header.depth_code)
 
 
@@ -171,16 +171,16 @@ def test_a_depth_sensor_of_any_size_sets_the_scale(measuring, size):
         (sensed(np.nan, (96, 64)), 'holds no depth'),
     ],
 )
-def test_depth_that_is_not_used_is_told(measuring, depth, text):
+def test_depth_that_is_not_used_is_reported(measuring, depth, text):
     bench, images, depths = measuring
 
-    def told(level, message, values):
+    def matches(level, message, values):
         if depth is not None:
             depths.publish(depth)
         images.publish(image())
         return level == DiagnosticStatus.WARN and text in message
 
-    bench.wait_for_report('encoder', told, text)
+    bench.wait_for_report('encoder', matches, text)
     assert scale_of(bench.got[topics.CODED][-1]) != pytest.approx(2.5, rel=0.05)
 
 
@@ -200,11 +200,11 @@ def test_images_are_rectified_and_their_camera_info_says_so(bench):
     encode = node._encoder.encode
     node._encoder.encode = lambda rgb, *rest: seen.append(rgb) or encode(rgb, *rest)
 
-    def told(level, message, values):
+    def matches(level, message, values):
         images.publish(image())
         return level == DiagnosticStatus.WARN and 'not rectified: no camera_info' in message
 
-    bench.wait_for_report('encoder', told, 'no camera_info')
+    bench.wait_for_report('encoder', matches, 'no camera_info')
     np.testing.assert_array_equal(seen[-1], convert.to_rgb(image()))
     assert not bench.got[topics.CODED_INFO]
 

@@ -128,10 +128,10 @@ def test_a_parameter_that_can_not_be_changed_can_after_cleanup(make):
 
 def test_a_misspelt_parameter_is_named_with_its_like(make, capfd):
     make(budget_byte=100, xyz=1)
-    said = capfd.readouterr().err
-    assert 'parameter budget_byte is unknown and not used: did you mean budget_bytes?' in said
-    assert 'parameter xyz is unknown and not used: there are: ' in said
-    assert 'use_sim_time' not in said
+    printed = capfd.readouterr().err
+    assert 'parameter budget_byte is unknown and not used: did you mean budget_bytes?' in printed
+    assert 'parameter xyz is unknown and not used: there are: ' in printed
+    assert 'use_sim_time' not in printed
 
 
 def test_the_params_file_and_the_schemas_are_the_same():

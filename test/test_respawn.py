@@ -46,15 +46,15 @@ def test_unwanted_it_ends_the_graph_at_any_end(code):
 
 
 @pytest.mark.parametrize(
-    ('code', 'said'),
+    ('code', 'printed'),
     [
         (3, 'has ended with exit code 3'),
         (-9, 'was ended by SIGKILL'),
         (-99, 'was ended by signal 99'),
     ],
 )
-def test_the_cause_is_named(code, said):
-    assert cause(code) == said
+def test_the_cause_is_named(code, printed):
+    assert cause(code) == printed
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ class Run:
         self.lines.extend(self.process.stdout)
 
     def end(self):
-        """Wait for the end; returns exit code and all that was said."""
+        """Wait for the end; returns exit code and its output."""
         code = self.process.wait(PATIENCE_S)
         self.thread.join(5)
         return code, ''.join(self.lines)
@@ -121,20 +121,20 @@ def seen(ros, arguments):
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_the_graph_shows_images_and_stops_when_told(seen, mark, arguments, number):
+def test_the_graph_shows_images_and_stops_on_a_signal(seen, mark, arguments, number):
     run = Run(arguments)
     try:
         wait(lambda: seen() or run.process.poll(), 'an image')
         run.process.send_signal(number)
-        code, said = run.end()
+        code, printed = run.end()
     finally:
         run.process.kill()
     got = seen()
-    assert got, said
+    assert got, printed
     assert (got[0].width, got[0].height, got[0].encoding) == (96, 64, 'rgb8')
-    assert code == 0, said
-    assert 'Traceback' not in said
-    assert 'killed' not in said
+    assert code == 0, printed
+    assert 'Traceback' not in printed
+    assert 'killed' not in printed
 
 
 def pid_of(mark, name):
@@ -159,11 +159,11 @@ def test_a_node_that_is_killed_is_started_again_and_images_come(seen, mark, argu
             seen().clear()
         wait(lambda: seen() or run.process.poll(), 'images again')
         run.process.send_signal(signal.SIGINT)
-        code, said = run.end()
+        code, printed = run.end()
     finally:
         run.process.kill()
-    assert code == 0, said
-    assert f'[gsc_ros] {name} was ended by SIGKILL: started again in 1 s' in said
+    assert code == 0, printed
+    assert f'[gsc_ros] {name} was ended by SIGKILL: started again in 1 s' in printed
 
 
 @pytest.mark.slow
@@ -171,9 +171,9 @@ def test_without_respawn_a_node_that_is_killed_ends_all(mark, arguments):
     run = Run({**arguments, 'respawn': 'false'})
     wait(lambda: pid_of(mark, 'link'), 'the link')
     os.kill(pid_of(mark, 'link'), signal.SIGKILL)
-    code, said = run.end()
+    code, printed = run.end()
     assert code == 128 + signal.SIGKILL
-    assert '[gsc_ros] link was ended by SIGKILL: stopping the others' in said
+    assert '[gsc_ros] link was ended by SIGKILL: stopping the others' in printed
 
 
 @pytest.fixture
@@ -189,8 +189,8 @@ def test_a_closed_terminal_ends_it_even_while_it_starts(mark, arguments, hangup)
     run = Run(arguments)
     wait(lambda: len(marked(mark)) == 6, 'five nodes beside the runner')
     run.process.send_signal(signal.SIGHUP)
-    code, said = run.end()
-    assert code == 0, said
+    code, printed = run.end()
+    assert code == 0, printed
 
 
 def test_nohup_outlives_the_terminal(mark, arguments, hangup):
@@ -198,26 +198,26 @@ def test_nohup_outlives_the_terminal(mark, arguments, hangup):
     run = Run({**arguments, 'link': 'nosuch'})
     wait(lambda: len(marked(mark)) == 6, 'five nodes beside the runner')
     run.process.send_signal(signal.SIGHUP)
-    code, said = run.end()
+    code, printed = run.end()
     assert code == 1
-    assert 'link has ended with exit code 1' in said  # it ran on, to this end
+    assert 'link has ended with exit code 1' in printed  # it ran on, to this end
 
 
 def test_a_node_that_dies_ends_all_with_its_reason(mark, arguments):
-    code, said = Run({**arguments, 'link': 'nosuch'}).end()
+    code, printed = Run({**arguments, 'link': 'nosuch'}).end()
     assert code == 1
-    assert '[link] [FATAL]' in said
-    assert "unknown link profile 'nosuch'" in said
-    assert '[gsc_ros] link has ended with exit code 1: stopping the others' in said
+    assert '[link] [FATAL]' in printed
+    assert "unknown link profile 'nosuch'" in printed
+    assert '[gsc_ros] link has ended with exit code 1: stopping the others' in printed
 
 
 def test_a_params_file_that_is_none_is_named(mark, arguments, tmp_path):
     (tmp_path / 'broken.yaml').write_text('camera: [\n')
-    code, said = Run({**arguments, 'params_file': tmp_path / 'broken.yaml'}).end()
+    code, printed = Run({**arguments, 'params_file': tmp_path / 'broken.yaml'}).end()
     assert code == 1
-    assert "Couldn't parse params file" in said
-    assert 'broken.yaml' in said
-    assert 'Traceback' not in said
+    assert "Couldn't parse params file" in printed
+    assert 'broken.yaml' in printed
+    assert 'Traceback' not in printed
 
 
 @pytest.mark.parametrize(
@@ -231,17 +231,17 @@ def test_a_params_file_that_is_none_is_named(mark, arguments, tmp_path):
 )
 def test_bad_arguments_start_nothing(mark, capsys, words, expected):
     assert runner.main(words) == 2
-    said = capsys.readouterr().err
+    printed = capsys.readouterr().err
     for part in expected:
-        assert part in said
+        assert part in printed
 
 
 @pytest.mark.parametrize('words', [[], ['robot'], ['ground']])
 def test_help_lists_every_argument(capsys, words):
     assert runner.main([*words, '--help']) == 0
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for name in GRAPHS[words[0] if words else 'teleop_link'].defaults():
-        assert f'  {name}:=' in said
+        assert f'  {name}:=' in printed
 
 
 def test_a_signal_sets_the_event_and_handlers_are_restored(hangup):
@@ -292,9 +292,9 @@ def test_lines_carry_their_process_and_an_end_its_code(mark):
         output,
     )
     assert runner.supervise(processes, threading.Event()) == 3
-    said = output.getvalue()
-    assert '[two] bye\n' in said
-    assert '[gsc_ros] two has ended with exit code 3: stopping the others' in said
+    printed = output.getvalue()
+    assert '[two] bye\n' in printed
+    assert '[gsc_ros] two has ended with exit code 3: stopping the others' in printed
 
 
 def watched(processes):
@@ -327,9 +327,9 @@ def test_what_crashes_is_started_again_and_the_others_live_on(mark, quick):
     stopping.set()
     thread.join(PATIENCE_S)
     assert codes == [0]
-    said = output.getvalue()
+    printed = output.getvalue()
     for delay in ('0.05', '0.1', '0.2'):
-        assert f'[gsc_ros] two was ended by SIGKILL: started again in {delay} s' in said
+        assert f'[gsc_ros] two was ended by SIGKILL: started again in {delay} s' in printed
     assert one.poll() is not None
 
 

@@ -61,12 +61,12 @@ def ends(process, *numbers, pause_s=0.05):
         for number in numbers:
             process.send_signal(number)
             time.sleep(pause_s)
-        said, _ = process.communicate(timeout=PATIENCE_S)
+        printed, _ = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()
-    assert process.returncode == 0, said
+    assert process.returncode == 0, printed
     for sign in ('Traceback', 'not closed', 'killed', 'terminate called', 'Exception'):
-        assert sign not in said, said
+        assert sign not in printed, printed
 
 
 @pytest.mark.parametrize('name', NODES)
@@ -112,11 +112,11 @@ def test_a_node_ends_with_the_process_that_started_its_graph():
         assert process.poll() is None
         parent.kill()
         parent.wait()
-        said, _ = process.communicate(timeout=PATIENCE_S)
+        printed, _ = process.communicate(timeout=PATIENCE_S)
     finally:
         parent.kill()
         process.kill()
-    assert process.returncode == 0 and 'Traceback' not in said
+    assert process.returncode == 0 and 'Traceback' not in printed
 
 
 FAILING = """
@@ -137,11 +137,11 @@ raise SystemExit(process.run(Failing, ['failing']))
 def test_a_node_that_fails_and_cannot_be_closed_ends():
     process = begin('-c', FAILING)
     try:
-        said, _ = process.communicate(timeout=PATIENCE_S)
+        printed, _ = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()
     assert process.returncode == os.EX_SOFTWARE
-    assert 'RuntimeError: out of order' in said and 'not closed after' in said
+    assert 'RuntimeError: out of order' in printed and 'not closed after' in printed
 
 
 def segments_of(process):
@@ -196,8 +196,8 @@ def test_a_wrapper_holds_signals_back_until_python_handles_them(tmp_path):
         file.parent.mkdir(parents=True)
         file.write_text(content)
         file.chmod(0o755)
-    said = subprocess.run([script, 'a b'], capture_output=True, text=True, check=True).stdout
-    assert said.splitlines() == ['[2, 15]', str(script), 'a b']
+    printed = subprocess.run([script, 'a b'], capture_output=True, text=True, check=True).stdout
+    assert printed.splitlines() == ['[2, 15]', str(script), 'a b']
     compile(script.read_text(), str(script), 'exec')
 
 
