@@ -49,6 +49,11 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
         '--receiver-only', action='store_true',
         help='train only what the receiver runs (tokens): what is sent stays as it is',
     )  # fmt: skip
+    parser.add_argument(
+        '--pattern', type=float, default=0.0, metavar='SHARE',
+        help='how hard a loss on the pattern of the decoder\'s grid may pull, as a share of the '
+        'likeness (tokens; 0: not at all, which is the default)',
+    )  # fmt: skip
     parser.add_argument('--batch', type=int, help='images a step (a default per stage)')
     parser.add_argument('--threads', type=int)
     parser.add_argument(
@@ -82,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.receiver_only and args.stage != 'tokens':
         raise ValueError(f'stage {args.stage} has no --receiver-only: tokens has')
+    if args.pattern and args.stage != 'tokens':
+        raise ValueError(f'stage {args.stage} has no --pattern: tokens has')
     if args.data is None:
         raise ValueError(f'stage {args.stage} needs --data <folder of images>')
     if args.stage == 'pack':
@@ -103,6 +110,8 @@ def run(args: argparse.Namespace) -> int:
     # Each of several processes draws images of its own.
     seed = args.seed + processes.join()
     options: dict[str, object] = {'simulated': args.simulated, 'seed': seed}
+    if args.pattern:
+        options['pattern'] = args.pattern
     if args.receiver_only:
         options['receiver_only'] = True
     if args.batch:

@@ -19,6 +19,7 @@ from gsc_ros.models.weights import restore, save
 from gsc_ros.training import corpus, critics, loop
 from gsc_ros.training.critics import class_loss, clip_norm_per_sample, depth_loss, image_losses
 from gsc_ros.training.crops import Crops
+from gsc_ros.training.pattern import pattern_loss
 from gsc_ros.training.perception import class_weights
 from gsc_ros.training.perception import losses as task_losses
 
@@ -147,13 +148,19 @@ def head_losses(out: Synthesis, batch: Batch, weight: Tensor) -> dict[str, Tenso
 
 
 def image_gradient(
-    drawn: Tensor, batch: Batch, sampler: BatchSampler, judges: Any, weight: Tensor
+    drawn: Tensor,
+    batch: Batch,
+    sampler: BatchSampler,
+    judges: Any,
+    weight: Tensor,
+    pattern: float = 0.0,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """
     Return the gradient of the critics' losses by drawn images (N, 3, H, W), and the losses.
 
     The gradient of the critics of classes and depth is clipped to a share of the likeness's, so
-    that it does not drown that. ``weight``: of the classes.
+    that it does not drown that. ``weight``: of the classes; ``pattern``: the share of the loss on
+    the decoder's own pattern, 0 for none.
     """
     shown = drawn.detach().requires_grad_()
     losses = image_losses(shown, batch.x, judges)
@@ -172,6 +179,10 @@ def image_gradient(
             part = (asked.stop - asked.start) / sampler.batch
             (pull,) = torch.autograd.grad(part * losses[name], shown)
             gradient = gradient + clip_norm_per_sample(pull, PULL[name] * likeness)
+    if pattern:
+        losses['pattern'] = pattern_loss(shown, batch.x)
+        (pull,) = torch.autograd.grad(losses['pattern'], shown)
+        gradient = gradient + clip_norm_per_sample(pull, pattern * likeness)
     return gradient, losses
 
 
@@ -194,13 +205,15 @@ def train(
     batch: int = 3,
     seed: int = 0,
     receiver_only: bool = False,
+    pattern: float = 0.0,
 ) -> Path:
     """
     Train and write ``tokenizer.safetensors``, and the autoencoder trained along, to the output.
 
     ``weights`` holds the perception and autoencoder stages' files; a tokenizer among them is where
     the training starts. ``receiver_only``: the predictor and the decoder alone are trained, so
-    that tokens stay what they are, and a prior for them stays valid.
+    that tokens stay what they are, and a prior for them stays valid. ``pattern``: how hard the
+    loss on the decoder's own pattern may pull, as a share of the likeness.
     """
     torch.manual_seed(seed)
     samples = corpus.load(data, simulated=simulated)
@@ -225,7 +238,7 @@ def train(
         latent = torch.where(whole, z, out.latent) * tokenizer.latent_std
         made = sampler.autoencoder.decoder(latent, out.features, out.maps).float()
         heads = head_losses(out, sampled, weight)['loss']
-        gradient, losses = image_gradient(made, sampled, sampler, judges, weight)
+        gradient, losses = image_gradient(made, sampled, sampler, judges, weight, pattern)
         # The product's gradient by the weights is that of the critics' losses.
         loss = (made * gradient).sum() + 0.1 * (error + beyond) + 0.25 * heads
         return {**losses, 'latent': error, 'heads': heads, 'beyond': beyond, 'loss': loss}
