@@ -1,5 +1,8 @@
 """Diagnostics: one face, whoever publishes them, and typed messages with the same content."""
 
+import sys
+import threading
+
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from gsc_ros.msg import DecoderStatus, EncoderStatus
@@ -44,6 +47,28 @@ def test_names_levels_and_values_are_the_same_whoever_publishes(publisher, bench
     assert node.trigger_configure() == success
     bench.wait(status, name)
     assert node.count_publishers('/diagnostics') == 1
+
+
+def test_one_thread_may_add_to_a_rate_while_another_reads_it():
+    """Without a lock reading fails: the events change while they are summed up."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    rate, stop = diagnostics.Rate(window=2000.0), threading.Event()
+
+    def add():
+        now = 0.0
+        while not stop.is_set():
+            now += 1.0
+            rate.add(now)
+
+    thread = threading.Thread(target=add)
+    thread.start()
+    try:
+        assert all(rate.per_second(0.0) >= 0 for _ in range(300))
+    finally:
+        stop.set()
+        thread.join()
+        sys.setswitchinterval(before)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What does not match on a topic is reported, with its remedy; commands of both types are taken."""
+"""Mismatches on a topic are reported with their remedy; commands of both types are taken."""
 
 import threading
 

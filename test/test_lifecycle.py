@@ -184,6 +184,39 @@ def test_an_encoder_may_be_restarted_while_it_encodes(bench, cleanup):
     assert first.frame_type == SemanticFrame.KEY
 
 
+def test_a_decoder_may_be_restarted_while_it_decodes(bench):
+    from bench import coded
+
+    from gsc_ros.codec import SemanticCodec
+
+    bench.subscribe(Image, topics.DECODED)
+    node = bench.add(Decoder, weights='random')
+    frames = bench.peer.create_publisher(SemanticFrame, topics.RECEIVED, topics.NEWEST)
+    bench.wait(frames.get_subscription_count)
+    bench.wait(node._images[topics.DECODED].get_subscription_count)
+    codec = SemanticCodec.load(weights='random', threads=1)
+    begun, release = threading.Event(), threading.Event()
+    (sequence,) = node._decoders.values()
+    real = sequence.decode
+
+    def decode(*args):
+        begun.set()
+        assert release.wait(30)
+        return real(*args)
+
+    sequence.decode = decode
+    frame = coded(codec)
+    bench.wait(lambda: frames.publish(frame) or begun.is_set(), 'it decodes')
+    threading.Timer(0.3, release.set).start()
+    assert node.trigger_deactivate() == SUCCESS
+    assert release.is_set()  # the frame at work was finished
+    assert node.trigger_cleanup() == SUCCESS
+    assert node.trigger_configure() == SUCCESS
+    assert node.trigger_activate() == SUCCESS
+    bench.got[topics.DECODED].clear()
+    bench.wait(lambda: frames.publish(frame) or bench.got[topics.DECODED], 'an image again')
+
+
 # Parameters
 
 
