@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -114,7 +115,7 @@ def test_the_links_timeout_counts_unless_the_guard_has_its_own(bench):
     timeout.publish(Float32(data=0.1))
     other = Watched(bench, command_timeout_s=5.0)  # which gets the last one that was published
     # The link misses it sooner.
-    bench.wait(lambda: other.node._beat.timer_period_ns == pytest.approx(0.1 / 4 * 1e9))
+    bench.wait(lambda: other.node._beat_s == pytest.approx(0.1 / 4))
     assert other.node.timeout_s == 5.0
     assert guard.node.timeout_s == pytest.approx(0.1)
 
@@ -183,6 +184,92 @@ def test_simulated_time_does_not_stop_its_clock(bench, stamped):
     assert guard.node.get_parameter('use_sim_time').value is stamped
 
 
+class Held:
+    """An executor that waits, as one does whose middleware takes a clock that was set back."""
+
+    def __init__(self, bench, seconds):
+        self.begun, self.over = threading.Event(), threading.Event()
+
+        def hold():
+            self.begun.set()
+            self.over.wait(seconds)
+
+        bench.executor.create_task(hold)
+
+    def __enter__(self):
+        assert self.begun.wait(10)
+
+    def __exit__(self, *_):
+        self.over.set()
+
+
+def counted(publisher):
+    """Return the list of times at which something is published from now on (s)."""
+    times, publish = [], publisher.publish
+    publisher.publish = lambda message: (times.append(time.monotonic()), publish(message))
+    return times
+
+
+def test_an_executor_that_waits_puts_no_stop_off(bench):
+    guard = Watched(bench, command_timeout_s=0.3)
+    at = guard.send()
+    with Held(bench, 20.0):
+        stops, alive = counted(guard.node._cmd_vel._publisher), counted(guard.node._alive)
+        while not stops and time.monotonic() < at + 5.0:
+            time.sleep(0.005)
+        time.sleep(0.5)
+        assert stops and 0.25 < stops[0] - at < 1.0
+        assert 2 <= len(stops) <= 4, 'it is repeated, not for ever'
+        assert len(alive) >= 5
+    assert guard.node.stops == 1 and not guard.node.moving
+
+
+def test_zeros_at_the_start_wait_for_no_executor(bench):
+    with Held(bench, 20.0):
+        node = Guard(context=bench.context, namespace=bench.namespace)
+        try:
+            zeros = counted(node._cmd_vel._publisher)
+            deadline = time.monotonic() + 10
+            while node._zeros and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert not node._zeros and len(zeros) > 15
+        finally:
+            node.close()
+            node.destroy_node()
+
+
+def test_a_publisher_that_hangs_has_not_the_last_word(bench):
+    guard = Watched(bench, command_timeout_s=0.2)
+    publisher, publish = guard.node._cmd_vel._publisher, guard.node._cmd_vel._publisher.publish
+    hangs, speeds = threading.Event(), []
+
+    def slow(message):
+        if message.linear.x:
+            hangs.wait(0.6)
+        speeds.append(message.linear.x)
+        publish(message)
+
+    publisher.publish = slow
+    guard.link.publish(drive())
+    bench.wait(lambda: 0.5 in speeds and speeds[-1] == 0.0)
+    assert speeds[0] == 0.0 and not guard.node.moving
+
+
+def test_a_thread_that_fails_goes_on(bench):
+    guard = Watched(bench, command_timeout_s=0.2)
+    publish, failed = guard.node._alive.publish, []
+
+    def fail(message):
+        guard.node._alive.publish = publish
+        failed.append(message)
+        raise RuntimeError('a failure of the test')
+
+    guard.node._alive.publish = fail
+    bench.wait(lambda: failed)
+    guard.send()
+    bench.wait(lambda: guard.node.stops == 1)
+
+
 def test_its_executor_has_nothing_else_to_do(bench):
     node = Watched(bench).node
     assert not list(node.services) and not list(node.clients)
@@ -209,7 +296,7 @@ def test_it_is_small():
     ours = {name for name in modules if name.startswith('gsc_ros')}
     assert ours == {
         'gsc_ros', 'gsc_ros.start', 'gsc_ros.nodes', 'gsc_ros.nodes.guard',
-        'gsc_ros.ros', 'gsc_ros.ros.parameters', 'gsc_ros.ros.process',
+        'gsc_ros.ros', 'gsc_ros.ros.monotonic', 'gsc_ros.ros.parameters', 'gsc_ros.ros.process',
         'gsc_ros.ros.shared_memory', 'gsc_ros.ros.topics',
         'gsc_ros.ros.link', 'gsc_ros.ros.link.velocity',
     }  # fmt: skip

@@ -125,7 +125,10 @@ from gsc_ros.ros import process
 from gsc_ros.nodes.guard import Guard
 
 class Failing(Guard):
-    def _on_beat(self):
+    def __init__(self):
+        super().__init__()
+        self.create_timer(0.05, self.fail)
+    def fail(self):
         raise RuntimeError('out of order')
     def close(self):
         time.sleep(600)

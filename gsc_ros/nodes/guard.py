@@ -6,6 +6,9 @@ DDS, where it keeps away from shared memory, as a process that is paused there m
 What the link publishes on link/cmd_vel goes to cmd_vel. A robot that moves is stopped when nothing
 came for the link's command_timeout_s, at the start of the guard, and at its end. The link takes
 guard/alive, and stops the robot itself when that ends.
+
+A thread stops the robot and publishes guard/alive, on the monotonic clock. The executor's timers
+are not enough: a middleware may wait by the wall clock, and one that is set back puts them off.
 """
 
 if __name__ == '__main__':  # first, so that a signal finds its handler before slow imports
@@ -24,13 +27,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from geometry_msgs.msg import Twist
-from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_msgs.msg import Empty, Float32
 
 from gsc_ros.ros import parameters, process, topics
 from gsc_ros.ros.link.velocity import CmdVel, moves
+from gsc_ros.ros.monotonic import Alarm, locked
 from gsc_ros.ros.parameters import ParameterError, Schema, parameter
 
 _ALIVE_S = 0.05
@@ -40,6 +43,10 @@ _REPEATS = 2
 _REPEATS_AT_START = 20
 _TIMEOUT_S = 1.0  # until the link publishes its own
 _LAST_LINES_S = 0.2
+# Who holds the lock for longer hangs in a publisher.
+_LOCK_S = 0.01
+_JOIN_S = 1.0
+_LOG_PERIOD_S = 5.0
 # Of the process: its log goes to the console only, as a disk may hold it up.
 _PROFILE = 'fastdds_shm.xml'  # ours, for the other nodes
 _ARGUMENTS = ['--ros-args', '--disable-external-lib-logs', '--disable-rosout-logs']
@@ -89,13 +96,15 @@ class Guard(Node):
         self._cmd_vel = CmdVel(self, values.stamped, values.frame_id)
         self._cmd_vel.stop()
         self._alive = self.create_publisher(Empty, topics.GUARD_ALIVE, topics.SENSOR)
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._deadline = self.create_timer(self.timeout_s, self._expire, clock=steady)
-        self._deadline.cancel()
-        self._beat = self.create_timer(_ALIVE_S, self._on_beat, clock=steady)
+        self._lock = threading.Lock()
+        self._alarm = Alarm()
+        self._beat_at = 0.0
         self._beat_within(self.timeout_s)
         self.create_subscription(Twist, topics.LINK_CMD_VEL, self._on_velocity, topics.NEWEST)
         self.create_subscription(Float32, topics.COMMAND_TIMEOUT, self._on_timeout, topics.LATCHED)
+        self._running = True
+        self._thread = threading.Thread(target=self._watch, name='stop', daemon=True)
+        self._thread.start()
 
     def _on_velocity(self, twist: Twist, info: Any) -> None:
         # What waited while this process, or the whole machine, was paused is no command any more;
@@ -106,39 +115,19 @@ class Guard(Node):
             self.refused += 1
             self.get_logger().warning(
                 f'a velocity of the link is {age_s:.2f} s old and is not passed on',
-                throttle_duration_sec=5.0,
+                throttle_duration_sec=_LOG_PERIOD_S,
             )
             return
-        self._cmd_vel.publish(twist)
-        self.moving = moving
-        if moving:
-            self._zeros = 0
-            self._moved_at = received_at - max(0.0, age_s)
-            self._arm()
-        else:
-            self._deadline.cancel()
-
-    def _arm(self) -> None:
-        """Have the robot stopped when it is time, counted from the last command to move."""
-        left_s = self._moved_at + self.timeout_s - time.monotonic()
-        self._deadline.timer_period_ns = max(1, int(left_s * 1e9))
-        self._deadline.reset()
-
-    def _expire(self) -> None:
-        self._deadline.cancel()
-        self._cmd_vel.stop()
-        self.moving = False
-        self._zeros = _REPEATS
-        self.stops += 1
-        self.get_logger().warning(
-            f'robot stopped: nothing came from the link for {self.timeout_s:g} s'
-        )
-
-    def _on_beat(self) -> None:
-        if self._zeros:
-            self._zeros -= 1
+        with locked(self._lock, _LOCK_S):
+            if moving:
+                self._zeros = 0
+                self._moved_at = received_at - max(0.0, age_s)
+            self.moving = moving
+            self._alarm.set()  # before what may take long
+            self._cmd_vel.publish(twist)
+        if moving and not self.moving:
+            # It was stopped while the publisher took its time, which has not the last word.
             self._cmd_vel.stop()
-        self._alive.publish(Empty())
 
     def _on_timeout(self, message: Float32) -> None:
         timeout_s = message.data
@@ -147,13 +136,54 @@ class Guard(Node):
         self._beat_within(timeout_s)
         if self._fixed_timeout:
             return
+        # A link that is started again puts no stop off: it counts from the last velocity.
         self.timeout_s = timeout_s
-        if self.moving:
-            self._arm()  # a link that is started again puts no stop off
+        self._alarm.set()
 
     def _beat_within(self, timeout_s: float) -> None:
         """Publish often enough that the guard lives: the link misses it after its own timeout."""
-        self._beat.timer_period_ns = int(min(_ALIVE_S, timeout_s / 4) * 1e9)
+        self._beat_s = min(_ALIVE_S, timeout_s / 4)
+
+    # The thread
+
+    def _watch(self) -> None:
+        """Stop the robot when it is time, whatever the executor does."""
+        while self._running:
+            try:
+                self._alarm.wait(self._pause_s())
+                if self._running and self.context.ok():
+                    self._check(time.monotonic())
+            except Exception as error:  # of any kind: this thread must not end
+                self.get_logger().error(
+                    f'trouble with the stop: {error}', throttle_duration_sec=_LOG_PERIOD_S
+                )
+                time.sleep(_LOCK_S)
+
+    def _pause_s(self) -> float:
+        """Return how long there is nothing to do, s."""
+        due = [self._beat_at, *([self._moved_at + self.timeout_s] if self.moving else [])]
+        return min(due) - time.monotonic()
+
+    def _check(self, now: float) -> None:
+        with locked(self._lock, _LOCK_S):
+            expired = self.moving and now >= self._moved_at + self.timeout_s
+            if expired:
+                self.moving = False
+                self._zeros = _REPEATS
+                self._cmd_vel.stop()
+        if expired:
+            self.stops += 1
+            self.get_logger().warning(
+                f'robot stopped: nothing came from the link for {self.timeout_s:g} s'
+            )
+        if now < self._beat_at:
+            return
+        self._beat_at = now + self._beat_s
+        with locked(self._lock, _LOCK_S):
+            if self._zeros:
+                self._zeros -= 1
+                self._cmd_vel.stop()
+        self._alive.publish(Empty())
 
     def halt(self) -> None:
         """Stop the robot."""
@@ -162,7 +192,10 @@ class Guard(Node):
             self._cmd_vel.wait()
 
     def close(self) -> None:
-        """Nothing is left to be closed."""
+        """End the thread."""
+        self._running = False
+        self._alarm.set()
+        self._thread.join(_JOIN_S)
 
 
 def keep_out_of_shared_memory() -> None:

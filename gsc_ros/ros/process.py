@@ -24,6 +24,7 @@ from gsc_ros.ros import shared_memory
 
 # A main thread that does nothing for so long hangs: the robot is stopped from another thread.
 _HANG_S = 0.5
+_NAP_S = 0.01
 # For closing; `ros2 launch` sends SIGTERM after 5 s and SIGKILL after 10.
 _CLOSING_S = 6.0
 
@@ -72,8 +73,9 @@ class Ending:
             select.select([self._read, *_parent()], [], [])
         self.asked.set()
         if self.executor is not None and not self.begun.is_set():
-            self.executor.wake()  # no name of its own: this frame stays
-        if not self.begun.wait(_HANG_S):
+            # Work, as one that is merely woken waits again. No name of its own: this frame stays.
+            self.executor.create_task(_nothing)
+        if not self._begins():
             node = self.node
             if node is None or not node.active:
                 os._exit(0)  # it loads
@@ -85,11 +87,22 @@ class Ending:
         code = self.node.exit_code if self.node is not None else 0
         os._exit(os.EX_SOFTWARE if self.failure else code)
 
+    def _begins(self) -> bool:
+        """Return whether closing begins soon; on the monotonic clock, see `monotonic.py`."""
+        until = time.monotonic() + _HANG_S
+        while not self.begun.is_set() and time.monotonic() < until:
+            time.sleep(_NAP_S)
+        return self.begun.is_set()
+
     def close(self) -> None:
         """Take note that closing has begun, which must come to an end as well."""
         self.begun.set()
         with contextlib.suppress(BlockingIOError):  # signals have filled it
             os.write(self._write, b'.')
+
+
+def _nothing() -> None:
+    """Do nothing, as a task of an executor."""
 
 
 def _print(text: str) -> None:

@@ -21,7 +21,13 @@ from gsc_ros.link.traffic.statistics import Statistics
 from gsc_ros.link.traffic.transports import Transport
 from gsc_ros.msg import LinkStatus
 from gsc_ros.ros.diagnostics import OK, STALE, WARN, Drops, Report
-from gsc_ros.ros.link.node import LinkBase, LinkBaseParameters, closed, figures
+from gsc_ros.ros.link.node import (
+    STATUS_PERIOD_S,
+    LinkBase,
+    LinkBaseParameters,
+    closed,
+    figures,
+)
 from gsc_ros.ros.link.side import Side
 from gsc_ros.ros.parameters import parameter
 
@@ -304,7 +310,7 @@ class LinkEnd(LinkBase[P]):
 
     def _listen(self) -> None:
         """Wait for datagrams, in a thread of its own."""
-        logged, logged_at = None, 0.0
+        logged, logged_at, woken_at = None, 0.0, 0.0
         while self._listening:
             state = self._transport.trouble, self._transport.peer
             if state != logged or (state[0] and time.monotonic() > logged_at + _REMIND_S):
@@ -319,6 +325,9 @@ class LinkEnd(LinkBase[P]):
             room = _INBOX - len(self._inbox)
             self._inbox.extend(received[:room])
             self._overrun += max(0, len(received) - room)
-            if received and self._listening:
+            # Also when nothing is received: a wall clock that is set back may hold up the executor.
+            due = time.monotonic() >= woken_at + STATUS_PERIOD_S
+            if (received or due) and self._listening:
+                woken_at = time.monotonic()
                 with contextlib.suppress(InvalidHandle):  # the node has closed meanwhile
                     self._arrival.trigger()

@@ -7,11 +7,10 @@ anything else that the node does: it stops a robot that nobody commands or guard
 repeats a STOP.
 """
 
-import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 from geometry_msgs.msg import Twist
 from rclpy.clock import ROSClock
@@ -24,6 +23,7 @@ from gsc_ros.link.traffic.command_gate import CommandGate, Now, Origin, Refusal
 from gsc_ros.ros import convert, topics
 from gsc_ros.ros.link.node import LOG_PERIOD_S, LinkBase
 from gsc_ros.ros.link.velocity import CmdVel, moves
+from gsc_ros.ros.monotonic import Alarm, locked
 
 # A guard that was silent for so long is missing; at most the command timeout.
 _SILENT_S = 0.5
@@ -52,7 +52,7 @@ class RobotCommands:
         self.gate = CommandGate(values.command_max_age_s, values.command_timeout_s)
         self.stops = 0
         self._lock = threading.Lock()
-        self._woken = threading.Event()
+        self._woken = Alarm()
         self._running = False
         self._zeros = 0  # yet to be published
         self._zero_at = 0.0
@@ -211,15 +211,9 @@ class RobotCommands:
             self.stops += 1
             self.halt('no command came')
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> AbstractContextManager[None]:
         """Keep decisions and their messages in one order, as far as nobody hangs."""
-        locked = self._lock.acquire(timeout=_LOCK_S)
-        try:
-            yield
-        finally:
-            if locked:
-                self._lock.release()
+        return locked(self._lock, _LOCK_S)
 
     # The thread
 
@@ -228,7 +222,6 @@ class RobotCommands:
         while self._running:
             try:
                 self._woken.wait(self._pause_s())
-                self._woken.clear()
                 if self._running:
                     self._check()
             except Exception as error:
