@@ -124,7 +124,7 @@ def test_it_publishes_that_it_lives(bench):
     guard = Watched(bench)
     bench.got[topics.GUARD_ALIVE].clear()
     bench.wait(lambda: len(bench.got[topics.GUARD_ALIVE]) >= 10)
-    assert guard.node._beat.timer_period_ns <= 0.1e9  # not counted by the clock of a busy machine
+    assert guard.node._beat_s <= 0.1  # not counted by the clock of a busy machine
     assert guard.node.count_publishers(f'{bench.namespace}/{topics.GUARD_ALIVE}') == 1
 
 

@@ -325,7 +325,7 @@ class LinkEnd(LinkBase[P]):
             room = _INBOX - len(self._inbox)
             self._inbox.extend(received[:room])
             self._overrun += max(0, len(received) - room)
-            # Also when nothing is received: a wall clock that is set back may hold up the executor.
+            # Also without any: a wall clock that is set back may hold up the executor.
             due = time.monotonic() >= woken_at + STATUS_PERIOD_S
             if (received or due) and self._listening:
                 woken_at = time.monotonic()
