@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from gsc_ros.codec.caption import BEARINGS, DISTANCES, SCENES, THINGS, Caption, Thing
+from gsc_ros.codec.caption import BEARINGS, DISTANCES, OBJECT_KINDS, SCENES, Caption, SceneObject
 from gsc_ros.codec.layout import coarse_of
 from gsc_ros.codec.planes import PLANES, FrameSymbols
 from gsc_ros.codec.prior import Prior, all_shapes
@@ -26,11 +26,13 @@ def random_symbols(seed: int, size: tuple[int, int]) -> FrameSymbols:
     patches = rng.integers(0, NUM_CLASSES, (rows // 4 + 1, columns // 4 + 1))
     fine[0] = np.kron(patches, np.ones((4, 4)))[:rows, :columns]
     symbols.planes['coarse'] = coarse_of(torch.from_numpy(fine)).numpy()
-    things = tuple(
-        Thing(*(int(rng.integers(len(names))) for names in (THINGS, BEARINGS, DISTANCES)))
+    objects = tuple(
+        SceneObject(
+            *(int(rng.integers(len(names))) for names in (OBJECT_KINDS, BEARINGS, DISTANCES))
+        )
         for _ in range(rng.integers(0, 6))
     )
-    symbols.caption = Caption(int(rng.integers(len(SCENES))), things)
+    symbols.caption = Caption(int(rng.integers(len(SCENES))), objects)
     return symbols
 
 

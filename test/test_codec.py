@@ -22,11 +22,11 @@ from gsc_ros.codec.caption import (
     BEARINGS,
     DISTANCES,
     MAX_OBJECTS,
+    OBJECT_KINDS,
     SCENES,
-    THINGS,
     VOCABULARY,
     Caption,
-    Thing,
+    SceneObject,
     describe,
     token_ids,
 )
@@ -252,13 +252,13 @@ def test_captions_say_what_is_near_and_where():
 
 
 def test_every_word_of_the_vocabulary_has_an_id_of_its_own():
-    counts = [len(names) for names in (THINGS, BEARINGS, DISTANCES)]
-    things = [Thing(*(i % n for n in counts)) for i in range(max(counts))]
+    counts = [len(names) for names in (OBJECT_KINDS, BEARINGS, DISTANCES)]
+    objects = [SceneObject(*(i % n for n in counts)) for i in range(max(counts))]
     captions = [Caption(scene) for scene in range(len(SCENES))]
-    captions += [Caption(things=(thing,)) for thing in things]
+    captions += [Caption(objects=(item,)) for item in objects]
     ids = np.stack([token_ids(caption) for caption in captions])
     scenes, words = ids[: len(SCENES), 0], ids[len(SCENES) :, 1]
-    assert len({*scenes[:, 0].tolist(), *words[:, 0].tolist()}) == len(SCENES) + len(THINGS)
+    assert len({*scenes[:, 0].tolist(), *words[:, 0].tolist()}) == len(SCENES) + len(OBJECT_KINDS)
     for field, size in enumerate(VOCABULARY):  # none is unused, and 0 is no word
         assert set(np.unique(ids[..., field]).tolist()) == set(range(size))
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsc_ros.codec import notes
-from gsc_ros.codec.caption import Caption, Thing
+from gsc_ros.codec.caption import Caption, SceneObject
 from gsc_ros.codec.notes import Notes, Timing, caption_text
 from gsc_ros.codec.planes import PLANES
 from gsc_ros.codec.rangecoder import EndOfStream, RangeDecoder, RangeEncoder
@@ -108,7 +108,7 @@ def test_an_image_that_shows_nothing_costs_few_bytes():
 
 
 def test_notes_are_put_into_words():
-    street = Caption(1, (Thing(4, 2, 3),))
+    street = Caption(1, (SceneObject(4, 2, 3),))
     half = Loss(3, cells(slice(6, 12)))
     assert caption_text(street, None) == 'street: car ahead at 10 m'
     assert caption_text(street, Notes(sky_doubtful=True)) == 'street: car ahead at 10 m'

@@ -30,7 +30,7 @@ from gsc_ros.training import (
     prior,
     tokens,
 )
-from gsc_ros.training.augment import SHIFTS, placed_alike
+from gsc_ros.training.augment import SHIFTS, augment_pairs
 from gsc_ros.training.crops import Crops, window
 from gsc_ros.training.optimiser import Optimiser
 
@@ -396,7 +396,7 @@ def test_pairs_are_placed_alike_and_gradients_reach_every_pixel():
     made = true.clone().requires_grad_()
     shapes = set()
     for _ in range(20):
-        a, b = placed_alike(made, true)
+        a, b = augment_pairs(made, true)
         torch.testing.assert_close(a, b, rtol=0, atol=0)
         shapes.add(a.shape)
         (gradient,) = torch.autograd.grad(a.sum(), made)
@@ -411,7 +411,7 @@ def test_shifts_are_uniform_and_half_the_images_are_mirrored():
     image[:, :, 31, 20] = 1  # more than a shift from the middle, so that sides can be told apart
     found = []
     for _ in range(80):
-        moved, _ = placed_alike(image, image)
+        moved, _ = augment_pairs(image, image)
         if moved.shape[2] == 64 + SHIFTS:
             peaks = moved.flatten(1).argmax(1)
             found += [(int(i) // moved.shape[3] - 31, int(i) % moved.shape[3]) for i in peaks]
@@ -453,6 +453,6 @@ def test_a_critic_cannot_be_learnt_by_its_phase():
 
 def test_pairs_that_cannot_be_placed_alike():
     with pytest.raises(ValueError, match='same shape'):
-        placed_alike(torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 48))
+        augment_pairs(torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 48))
     with pytest.raises(ValueError, match='sides over 16'):
-        placed_alike(torch.rand(1, 3, 16, 32), torch.rand(1, 3, 16, 32))
+        augment_pairs(torch.rand(1, 3, 16, 32), torch.rand(1, 3, 16, 32))

@@ -6,18 +6,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsc_ros.codec import words
-from gsc_ros.codec.caption import BEARINGS, DISTANCES, MAX_OBJECTS, SCENES, THINGS, Caption, Thing
+from gsc_ros.codec.caption import (
+    BEARINGS,
+    DISTANCES,
+    MAX_OBJECTS,
+    OBJECT_KINDS,
+    SCENES,
+    Caption,
+    SceneObject,
+)
 from gsc_ros.codec.rangecoder import RangeDecoder, RangeEncoder
 
 EVEN = {field: np.zeros(shape, np.int16) for field, shape in words.shapes().items()}
-CAR = Thing(THINGS.index('car'), 2, 3)
+CAR = SceneObject(OBJECT_KINDS.index('car'), 2, 3)
 STREET = Caption(SCENES.index('street'), (CAR, CAR))
 
 
 def captions():
-    thing = st.builds(Thing, *(st.integers(0, len(n) - 1) for n in (THINGS, BEARINGS, DISTANCES)))
-    things = st.lists(thing, max_size=MAX_OBJECTS).map(tuple)
-    return st.builds(Caption, st.integers(0, len(SCENES) - 1), things)
+    item = st.builds(
+        SceneObject, *(st.integers(0, len(n) - 1) for n in (OBJECT_KINDS, BEARINGS, DISTANCES))
+    )
+    objects = st.lists(item, max_size=MAX_OBJECTS).map(tuple)
+    return st.builds(Caption, st.integers(0, len(SCENES) - 1), objects)
 
 
 def bits(caption, reference, tables):
@@ -49,7 +59,7 @@ def test_what_is_common_is_cheap_and_what_never_came_is_possible():
 
 
 def test_a_delta_frame_s_words_are_predicted_by_the_reference():
-    nearer = Caption(STREET.scene, (CAR, Thing(CAR.kind, CAR.bearing, CAR.distance - 1)))
+    nearer = Caption(STREET.scene, (CAR, SceneObject(CAR.kind, CAR.bearing, CAR.distance - 1)))
     many = [random_symbols(seed, (64, 64)).caption for seed in range(200)]
     tables = words.count([(c, None) for c in many] + [(c, c) for c in many])
     assert bits(STREET, STREET, tables) < 1.01

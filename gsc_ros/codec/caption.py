@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gsc_ros.labels import LABELS, SKY
 
 SCENES = ('unknown scene', 'street', 'open road', 'off-road', 'vegetation')
-THINGS = (
+OBJECT_KINDS = (
     'person', 'rider', 'bicycle', 'motorcycle', 'car', 'truck', 'bus', 'train', 'traffic light',
     'traffic sign', 'obstacle',
 )  # fmt: skip
@@ -24,20 +24,20 @@ DISTANCE_EDGES = (3.0, 5.0, 8.0, 13.0, 21.0, 34.0, 55.0)
 DISTANCES = (2, 4, 6, 10, 17, 27, 44, 70)
 MAX_OBJECTS = 5
 
-# Sizes of a word's fields for the generator: kind (0 = none, scenes, things), bearing and distance
-# (0 = none).
-VOCABULARY = (1 + len(SCENES) + len(THINGS), 1 + len(BEARINGS), 1 + len(DISTANCES))
+# Sizes of a word's fields for the generator: kind (0 = none, scenes, objects), bearing and
+# distance (0 = none).
+VOCABULARY = (1 + len(SCENES) + len(OBJECT_KINDS), 1 + len(BEARINGS), 1 + len(DISTANCES))
 
-_THING_OF_LABEL = {LABELS.index(name): THINGS.index(name) for name in THINGS if name in LABELS} | {
-    LABELS.index('other'): THINGS.index('obstacle')
-}
+_KIND_OF_LABEL = {
+    LABELS.index(name): OBJECT_KINDS.index(name) for name in OBJECT_KINDS if name in LABELS
+} | {LABELS.index('other'): OBJECT_KINDS.index('obstacle')}
 _MIN_AREA = 0.0012  # of the image
 _MIN_SHOWN = 0.08
 
 
 @dataclass(frozen=True)
-class Thing:
-    """An object: indices into THINGS, BEARINGS and DISTANCES."""
+class SceneObject:
+    """An object: indices into OBJECT_KINDS, BEARINGS and DISTANCES."""
 
     kind: int
     bearing: int
@@ -46,15 +46,15 @@ class Thing:
 
 @dataclass(frozen=True)
 class Caption:
-    """A scene (index into SCENES) and at most five things, most important first."""
+    """A scene (index into SCENES) and at most five objects, most important first."""
 
     scene: int = 0
-    things: tuple[Thing, ...] = ()
+    objects: tuple[SceneObject, ...] = ()
 
     def __str__(self) -> str:
         parts = [
-            f'{THINGS[t.kind]} {BEARINGS[t.bearing]} at {DISTANCES[t.distance]} m'
-            for t in self.things
+            f'{OBJECT_KINDS[t.kind]} {BEARINGS[t.bearing]} at {DISTANCES[t.distance]} m'
+            for t in self.objects
         ]
         return f'{SCENES[self.scene]}: {", ".join(parts) or "nothing in the way"}'
 
@@ -76,12 +76,12 @@ def describe(classes: NDArray[np.uint8], depth: NDArray[np.float32]) -> Caption:
     """
     Describe a class map uint8 (h, w) with its depth float32 (h, w) in metres.
 
-    Things are connected regions of a class; nearer and larger ones come first.
+    Objects are connected regions of a class; nearer and larger ones come first.
     """
     _height, width = classes.shape
     share = np.bincount(classes.ravel(), minlength=256)[: len(LABELS)] / classes.size
     found = []
-    for label, kind in _THING_OF_LABEL.items():
+    for label, kind in _KIND_OF_LABEL.items():
         if share[label] < _MIN_AREA:
             continue
         count, regions, stats, centres = cv2.connectedComponentsWithStats(
@@ -89,7 +89,9 @@ def describe(classes: NDArray[np.uint8], depth: NDArray[np.float32]) -> Caption:
         )
         for i in range(1, count):
             area = stats[i, cv2.CC_STAT_AREA] / classes.size
-            if area < _MIN_AREA or (kind == THINGS.index('obstacle') and area < _MIN_SHOWN / 8):
+            if area < _MIN_AREA or (
+                kind == OBJECT_KINDS.index('obstacle') and area < _MIN_SHOWN / 8
+            ):
                 continue
             metres = depth[regions == i]
             metres = metres[np.isfinite(metres)]
@@ -98,9 +100,9 @@ def describe(classes: NDArray[np.uint8], depth: NDArray[np.float32]) -> Caption:
             distance = float(np.median(metres))
             bearing = min(len(BEARINGS) - 1, int(centres[i][0] / width * len(BEARINGS)))
             bin_ = int(np.searchsorted(DISTANCE_EDGES, distance))
-            found.append((distance / (1 + 20 * area), Thing(kind, bearing, bin_)))
+            found.append((distance / (1 + 20 * area), SceneObject(kind, bearing, bin_)))
     found.sort(key=lambda item: item[0])
-    return Caption(_scene(share), tuple(thing for _, thing in found[:MAX_OBJECTS]))
+    return Caption(_scene(share), tuple(item for _, item in found[:MAX_OBJECTS]))
 
 
 def token_ids(caption: Caption | None) -> NDArray[np.int64]:
@@ -108,8 +110,8 @@ def token_ids(caption: Caption | None) -> NDArray[np.int64]:
     words = np.zeros((1 + MAX_OBJECTS, 3), np.int64)
     if caption is not None:
         words[0, 0] = 1 + caption.scene
-        for i, thing in enumerate(caption.things, start=1):
-            words[i] = (1 + len(SCENES) + thing.kind, 1 + thing.bearing, 1 + thing.distance)
+        for i, item in enumerate(caption.objects, start=1):
+            words[i] = (1 + len(SCENES) + item.kind, 1 + item.bearing, 1 + item.distance)
     return words
 
 

@@ -90,7 +90,7 @@ def caption_text(caption: Caption | None, notes: Notes | None) -> str:
     warning = notes.warning if notes else ''
     if caption is None or (notes and notes.blind):
         return warning
-    if notes and notes.loss is not None and not caption.things:
+    if notes and notes.loss is not None and not caption.objects:
         # The lost part may hide objects.
         return f'{SCENES[caption.scene]}: no objects in what is left; {warning}'
     return f'{caption}; {warning}' if warning else str(caption)

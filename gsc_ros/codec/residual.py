@@ -123,12 +123,12 @@ def _steps(code: int) -> tuple[float, float, float]:
     return luma, _CHROMA * luma, _CHROMA * luma
 
 
-def transform(lack: NDArray[np.float32]) -> list[NDArray[np.float64]]:
+def transform(difference: NDArray[np.float32]) -> list[NDArray[np.float64]]:
     """Difference of images float32 (H, W, 3), sides in 64s -> coefficients of each colour."""
-    y = lack @ np.array([0.299, 0.587, 0.114], np.float32)
-    half = (lack.shape[1] // 2, lack.shape[0] // 2)
+    y = difference @ np.array([0.299, 0.587, 0.114], np.float32)
+    half = (difference.shape[1] // 2, difference.shape[0] // 2)
     chroma = [
-        cv2.resize((lack[..., c] - y) * scale, half, interpolation=cv2.INTER_AREA)
+        cv2.resize((difference[..., c] - y) * scale, half, interpolation=cv2.INTER_AREA)
         for c, scale in ((0, 0.713), (2, 0.564))
     ]
     return [_blocks(plane.astype(np.float64)) for plane in (y, *chroma)]
@@ -329,14 +329,16 @@ def read(decoder: RangeDecoder, size: tuple[int, int]) -> Residual:
     return residual
 
 
-def fitted(lack: NDArray[np.float32], bits: float, importance: NDArray[np.float64]) -> Residual:
+def fitted(
+    difference: NDArray[np.float32], bits: float, importance: NDArray[np.float64]
+) -> Residual:
     """
     Choose where, and by which step, a difference (see :func:`transform`) takes at most ``bits``.
 
     Everywhere, by the finest step that fits, where that is fine enough; else by ``FAITHFUL`` in
     the units where it lowers the error most a bit, weighted by ``importance`` (H/16, W/16).
     """
-    coefficients = transform(lack)
+    coefficients = transform(difference)
 
     def costs(residual: Residual) -> float:
         # Coding takes long: far from the goal an estimate does.

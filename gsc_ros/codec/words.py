@@ -1,8 +1,8 @@
 """
 The words of a caption in the stream: symbols of small alphabets, each with a cdf of its own.
 
-The word before predicts a word: in a key frame the same word of the thing before, in a delta frame
-the word at the same position of the reference's caption. The tables hold logarithms of
+The word before predicts a word: in a key frame the same word of the object before, in a delta
+frame the word at the same position of the reference's caption. The tables hold logarithms of
 probabilities in sixteenths of a bit; they are counted in training and stored with the prior.
 """
 
@@ -11,18 +11,26 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from gsc_ros.codec.caption import BEARINGS, DISTANCES, MAX_OBJECTS, SCENES, THINGS, Caption, Thing
+from gsc_ros.codec.caption import (
+    BEARINGS,
+    DISTANCES,
+    MAX_OBJECTS,
+    OBJECT_KINDS,
+    SCENES,
+    Caption,
+    SceneObject,
+)
 from gsc_ros.codec.cdf import BIT, cdf
 from gsc_ros.codec.rangecoder import RangeDecoder, RangeEncoder
 
 FIELDS = {
     'scene': len(SCENES),
     'count': MAX_OBJECTS + 1,
-    'kind': len(THINGS),
+    'kind': len(OBJECT_KINDS),
     'bearing': len(BEARINGS),
     'distance': len(DISTANCES),
 }
-_HEAD, _THING = ('scene', 'count'), ('kind', 'bearing', 'distance')
+_HEAD, _OBJECT = ('scene', 'count'), ('kind', 'bearing', 'distance')
 _UNSEEN = 0.5  # counted for each word beforehand, so that none is impossible
 
 Tables = Mapping[str, NDArray[np.int16]]
@@ -39,10 +47,10 @@ def shapes() -> dict[str, tuple[int, int]]:
 
 
 def _spelled(caption: Caption) -> list[int]:
-    """List a caption's words: scene, count of things, and the fields of each thing."""
-    words = [caption.scene, len(caption.things)]
-    for thing in caption.things:
-        words += [thing.kind, thing.bearing, thing.distance]
+    """List a caption's words: scene, count of objects, and the fields of each object."""
+    words = [caption.scene, len(caption.objects)]
+    for item in caption.objects:
+        words += [item.kind, item.bearing, item.distance]
     return words
 
 
@@ -50,12 +58,12 @@ def _field(position: int) -> str:
     """Name the field of the word at a position of a caption."""
     if position < len(_HEAD):
         return _HEAD[position]
-    return _THING[(position - len(_HEAD)) % len(_THING)]
+    return _OBJECT[(position - len(_HEAD)) % len(_OBJECT)]
 
 
 def _length(words: list[int]) -> int:
     """Return how many words a caption has, of which ``words`` are known so far."""
-    return len(_HEAD) + len(_THING) * words[1] if len(words) > 1 else len(_HEAD)
+    return len(_HEAD) + len(_OBJECT) * words[1] if len(words) > 1 else len(_HEAD)
 
 
 def _row(words: list[int], position: int, reference: list[int] | None) -> int:
@@ -63,8 +71,8 @@ def _row(words: list[int], position: int, reference: list[int] | None) -> int:
     if reference is not None:
         known = position < len(reference)
         return FIELDS[_field(position)] + 1 + (1 + reference[position] if known else 0)
-    known = position >= len(_HEAD) + len(_THING)
-    return 1 + words[position - len(_THING)] if known else 0
+    known = position >= len(_HEAD) + len(_OBJECT)
+    return 1 + words[position - len(_OBJECT)] if known else 0
 
 
 def _entries(caption: Caption, reference: Caption | None) -> Iterator[tuple[str, int, int]]:
@@ -96,8 +104,8 @@ def read(decoder: RangeDecoder, reference: Caption | None, tables: Tables) -> Ca
     while len(words) < _length(words):
         field, row = _field(len(words)), _row(words, len(words), before)
         words.append(decoder.decode(cdf(tables[field][row].tolist())))
-    things = (words[i : i + len(_THING)] for i in range(len(_HEAD), len(words), len(_THING)))
-    return Caption(words[0], tuple(Thing(*thing) for thing in things))
+    objects = (words[i : i + len(_OBJECT)] for i in range(len(_HEAD), len(words), len(_OBJECT)))
+    return Caption(words[0], tuple(SceneObject(*item) for item in objects))
 
 
 def count(captions: Iterable[tuple[Caption, Caption | None]]) -> dict[str, NDArray[np.int16]]:

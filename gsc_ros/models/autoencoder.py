@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from gsc_ros.models.layers import ResBlock, blocks, conv, upsample
+from gsc_ros.models.layers import ResBlock, blocks, conv, upsample, zero_init
 
 LATENT_CHANNELS = 16
 _BOUND = 3.0
@@ -49,8 +49,7 @@ class Decoder(nn.Module):
         self.enter_eighth = conv(c, b)
         self.maps = conv(maps, b)
         for guide in (self.features, self.maps):
-            nn.init.zeros_(guide.weight)
-            nn.init.zeros_(guide.bias)  # type: ignore[arg-type]
+            zero_init(guide)
         self.eighth = nn.Sequential(*blocks(b, 4))
         self.quarter = nn.Sequential(conv(b, a), *blocks(a, 3))
         self.image = nn.Sequential(conv(a, 48), nn.PixelShuffle(4))

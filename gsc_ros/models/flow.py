@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gsc_ros.models.autoencoder import LATENT_CHANNELS
-from gsc_ros.models.layers import conv, upsample
+from gsc_ros.models.layers import conv, upsample, zero_init
 
 START_NOISE = 0.6  # of the latent's standard deviation, around the prediction
 RESIDUAL = 0.5  # variance of the latent around the prediction, in units of its own variance
@@ -50,8 +50,7 @@ class TimeConditionedResBlock(nn.Module):
         self.first = conv(channels, channels)
         self.time = nn.Linear(time, 2 * channels)
         self.second = conv(channels, channels)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
+        zero_init(self.second)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         y = self.first(functional.silu(self.norm(x)))
@@ -70,8 +69,7 @@ class CrossAttention(nn.Module):
         self.key = nn.Linear(words, channels)
         self.value = nn.Linear(words, channels)
         self.out = conv(channels, channels, kernel=1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
+        zero_init(self.out)
 
     def forward(self, x: Tensor, words: Tensor) -> Tensor:
         n, c, h, w = x.shape
@@ -119,8 +117,7 @@ class FlowNet(nn.Module):
         self.guide = conv(guidance, a, kernel=1)
         self.guide_deep = nn.Conv2d(guidance, b, 2, 2)
         for module in (self.guide, self.guide_deep):
-            nn.init.zeros_(module.weight)
-            nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+            zero_init(module)
         self.before = nn.ModuleList(TimeConditionedResBlock(a, time) for _ in range(2))
         self.down = conv(a, b, stride=2)
         self.deep = nn.ModuleList(TimeConditionedResBlock(b, time) for _ in range(2))
@@ -128,8 +125,7 @@ class FlowNet(nn.Module):
         self.up = conv(b, a)
         self.after = nn.ModuleList(TimeConditionedResBlock(a, time) for _ in range(2))
         self.exit = conv(a, LATENT_CHANNELS)
-        nn.init.zeros_(self.exit.weight)
-        nn.init.zeros_(self.exit.bias)  # type: ignore[arg-type]
+        zero_init(self.exit)
 
     def forward(
         self, x: Tensor, t: Tensor, prediction: Tensor, features: Tensor, words: Tensor

@@ -16,7 +16,7 @@ def channels_last(net: Net) -> Net:
     return net
 
 
-def folded(net: Net) -> Net:
+def fold_batch_norms(net: Net) -> Net:
     """Fold batch norms into the convolutions before them, for networks that no longer train."""
     for module in list(net.modules()):
         if isinstance(module, nn.Sequential):
@@ -32,6 +32,13 @@ def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Conv
     return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2)
 
 
+def zero_init(layer: nn.Conv2d) -> None:
+    """Let a convolution begin with an output of zero."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
 class ResBlock(nn.Module):
     """Two convolutions around the identity; starting as the identity, it needs no norm."""
 
@@ -39,8 +46,7 @@ class ResBlock(nn.Module):
         super().__init__()
         self.first = conv(channels, channels)
         self.second = conv(channels, channels)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
+        zero_init(self.second)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.second(functional.silu(self.first(functional.silu(x))))

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from gsc_ros.labels import NUM_CLASSES, SKY
-from gsc_ros.models.layers import folded, to_tensor
+from gsc_ros.models.layers import fold_batch_norms, to_tensor
 from gsc_ros.models.perception import PerceptionNet, log_to_depth
 from gsc_ros.models.weights import FOLDER, frozen, restore
 
@@ -78,12 +78,12 @@ class PerceptionModel:
     @classmethod
     def load(cls, folder: Path = FOLDER) -> 'PerceptionModel':
         """Load trained weights; raises ``FileNotFoundError`` when there are none."""
-        return cls(folded(restore(PerceptionNet, folder / WEIGHTS)))
+        return cls(fold_batch_norms(restore(PerceptionNet, folder / WEIGHTS)))
 
     @classmethod
     def random(cls) -> 'PerceptionModel':
         """Make an untrained network of the real architecture, for tests."""
-        return cls(folded(frozen(PerceptionNet(NUM_CLASSES))))
+        return cls(fold_batch_norms(frozen(PerceptionNet(NUM_CLASSES))))
 
     @property
     def device(self) -> torch.device:

@@ -16,7 +16,7 @@ SCALED = 0.5  # probability of a batch; the others keep their finest detail
 SCALES = (0.8, 1.25)
 
 
-def placed_alike(made: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
+def augment_pairs(made: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
     """
     Move, mirror and scale both images of each pair alike, at random; gradients pass.
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gsc_ros.plugins import load_plugin
-from gsc_ros.training.augment import placed_alike
+from gsc_ros.training.augment import augment_pairs
 
 FUNCTIONS = ('distance', 'segment', 'depth')
 
@@ -42,7 +42,7 @@ def image_losses(made: Tensor, true: Tensor, critics: Any) -> dict[str, Tensor]:
     plain = (made - true).abs().mean()
     tone = functional.avg_pool2d(made - true, 32).abs().mean()
     # Not clamped: a clamp would stop the gradient of what overshoots.
-    feature = critics.distance(*placed_alike(made * 0.5 + 0.5, true * 0.5 + 0.5)).mean()
+    feature = critics.distance(*augment_pairs(made * 0.5 + 0.5, true * 0.5 + 0.5)).mean()
     loss = plain + 4.0 * tone + 4.0 * feature
     return {'l1': plain, 'tone': tone, 'feature': feature, 'loss': loss}
 
@@ -70,7 +70,7 @@ def class_loss(made: Tensor, true: Tensor, critics: Any, weight: Tensor) -> Tens
 
     ``weight``: of the K classes, by the likeliest one of each pixel.
     """
-    made, true = placed_alike(_shown(made), _shown(true))
+    made, true = augment_pairs(_shown(made), _shown(true))
     wanted = critics.segment(true).detach().softmax(1)
     found = critics.segment(made).log_softmax(1)
     importance = weight[wanted.argmax(1)]
@@ -80,6 +80,6 @@ def class_loss(made: Tensor, true: Tensor, critics: Any, weight: Tensor) -> Tens
 
 def depth_loss(made: Tensor, true: Tensor, critics: Any) -> Tensor:
     """Mean absolute difference of the log depths found in ``made`` and in ``true``."""
-    made, true = placed_alike(_shown(made), _shown(true))
+    made, true = augment_pairs(_shown(made), _shown(true))
     wanted = critics.depth(true).detach()
     return functional.l1_loss(critics.depth(made), wanted)

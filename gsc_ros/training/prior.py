@@ -33,6 +33,7 @@ from gsc_ros.codec.prior import (
     save,
     shapes,
 )
+from gsc_ros.models.layers import zero_init
 from gsc_ros.models.precision import autocast, fast_bfloat16
 from gsc_ros.training import corpus, loop
 
@@ -54,8 +55,7 @@ class PlaneNet(nn.Module):
         self.first = nn.Conv2d(sum(inputs(plane)), plane.hidden, 3, 1, 1)
         self.middle = nn.Conv2d(plane.hidden, plane.hidden, 3, 1, 1)
         self.out = nn.Conv2d(plane.hidden, sum(plane.levels), 1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
+        zero_init(self.out)
         self.couplings = nn.ParameterList(
             torch.zeros(sum(plane.levels[:c]), n) for c, n in enumerate(plane.levels) if c
         )

@@ -12,7 +12,7 @@ from torch.nn import functional
 from gsc_ros.codec.coarse_depth import coarse_depth_of
 from gsc_ros.codec.layout import coarse_of, fine_of
 from gsc_ros.models.autoencoder import Autoencoder
-from gsc_ros.models.layers import channels_last, folded
+from gsc_ros.models.layers import channels_last, fold_batch_norms
 from gsc_ros.models.perception import PerceptionNet, log_to_depth
 from gsc_ros.models.tokenizer import UNKNOWN_CLASS, UNKNOWN_DEPTH, Synthesis, Tokenizer
 from gsc_ros.models.weights import restore, save
@@ -71,7 +71,9 @@ class BatchSampler:
         seed: int,
         device: torch.device,
     ) -> None:
-        self.perception = folded(restore(PerceptionNet, weights / 'perception.safetensors'))
+        self.perception = fold_batch_norms(
+            restore(PerceptionNet, weights / 'perception.safetensors')
+        )
         self.autoencoder = restore(Autoencoder, weights / 'autoencoder.safetensors')
         self.perception.to(device)
         self.autoencoder.to(device)
