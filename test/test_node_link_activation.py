@@ -1,13 +1,15 @@
-"""A link whose configuration or activation fails leaves nothing, and works after the remedy."""
+"""Link nodes that fail to start leave nothing, and work after the remedy; queries change none."""
 
 import socket
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
 rclpy = pytest.importorskip('rclpy')
 
+from rclpy.duration import Duration  # noqa: E402
 from rclpy.lifecycle import TransitionCallbackReturn  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 
@@ -124,3 +126,21 @@ def test_an_activation_that_fails_at_any_step_leaves_nothing_half_started(make, 
     assert failures >= 3
     node.wake()
     assert node.active and node.status().rate_bps > 0
+
+
+@pytest.mark.parametrize('kind', [LinkNode, LinkRobot, LinkGround])
+def test_status_and_diagnostics_change_nothing(make, kind):
+    more = {} if kind is LinkNode else {'local': '127.0.0.1:0'}
+    node = make(kind, security=False, **more)
+    assert works(node)
+    clock = node.get_clock()
+    node.get_clock = lambda: SimpleNamespace(
+        now=lambda: clock.now() - Duration(seconds=3600), ros_time_is_active=False
+    )
+    before = node.session, node.time_ns, list(node._history)
+    for _ in range(3):
+        assert node.status().session == node.session
+        node.diagnose()
+    assert (node.session, node.time_ns, list(node._history)) == before
+    node.wake()  # which sees that the clock was set back
+    assert node.session != before[0]
