@@ -56,6 +56,10 @@ def test_frames_of_a_foreign_preset_are_refused_by_name(codec, other):
     ground = FrameDecoder(codec.networks.ground)
     with pytest.raises(BitstreamError, match=r"preset 'other', this decoder reads 'gsc'"):
         ground.read(robot.encode(RGB, 200).data)
+    # Also a delta frame: a key frame would not help.
+    known = robot.reference(robot.encode(RGB, 200).data)
+    with pytest.raises(BitstreamError, match=r"preset 'other'"):
+        ground.read(robot.encode(RGB, 200, sequence=1, reference=known).data)
     with pytest.raises(BitstreamError, match=r"preset 'gsc', this decoder reads 'other'"):
         FrameDecoder(codec.networks.ground, other).read(codec.encode(RGB, 200).data)
 

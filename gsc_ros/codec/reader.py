@@ -33,13 +33,14 @@ class FrameReader:
         reference is another frame, and :class:`BitstreamError` for anything else but a whole frame
         of this preset and these weights (or, with ``truncated``, the beginning of one).
         """
+        preset = bitstream.read_header(data).preset  # before its reference is missed
+        if preset != self.preset.name:
+            raise BitstreamError(
+                f'frame of preset {preset!r}, this decoder reads {self.preset.name!r}: '
+                f'load a decoder of preset {preset!r}'
+            )
         seeds = {} if reference is None else {reference.sequence: reference.crc}
         header, sections, stream = bitstream.unpack(data, truncated, seeds)
-        if header.preset != self.preset.name:
-            raise BitstreamError(
-                f'frame of preset {header.preset!r}, this decoder reads {self.preset.name!r}: '
-                f'load a decoder of preset {header.preset!r}'
-            )
         if header.fingerprint != self.fingerprint:
             raise BitstreamError(
                 f'frame was coded with weights {header.fingerprint:04x}, these are '
