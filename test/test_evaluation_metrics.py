@@ -178,7 +178,7 @@ def scene(value, rows=0):
         (scene(15), 1),
         (scene(20), 1),
         (scene(np.inf), 1),  # called sky
-        (scene(np.nan), 0),  # said to be unknown
+        (scene(np.nan), 0),  # marked unknown
         (scene(5, rows=5), 0),  # half of it there
         (scene(5, rows=6), 1),
     ],

@@ -141,7 +141,7 @@ def test_a_codec_that_sends_a_wall_loses_what_was_there(folder, judge):
     assert row['bytes'] == 10
 
 
-def test_what_a_codec_cannot_do_is_said_and_not_averaged(folder, judge):
+def test_what_a_codec_cannot_do_is_listed_and_not_averaged(folder, judge):
     scores = list(
         evaluate(stills(folder), [FrameByFrame(Exact()), FrameByFrame(Grey())], [10**6], judge)
     )

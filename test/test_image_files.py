@@ -162,12 +162,12 @@ def test_surplus_bytes_of_webcams_leave_a_doubt_and_the_image(tmp_path):
     at = sound.index(b'\xff\xd0', sound.index(b'\xff\xda'))
     path = tmp_path / 'c270.jpg'
     path.write_bytes(sound[:at] + b'\x55\x55' + sound[at:])
-    said = []
-    assert np.abs(read_rgb(path, said.append).astype(int) - scene(480, 360)).mean() < 6
-    assert len(said) == 1 and 'c270.jpg' in said[0]
-    source = Images(tmp_path, log=said.append)
+    messages = []
+    assert np.abs(read_rgb(path, messages.append).astype(int) - scene(480, 360)).mean() < 6
+    assert len(messages) == 1 and 'c270.jpg' in messages[0]
+    source = Images(tmp_path, log=messages.append)
     assert all(source.frame(0.1, None, False) for _ in range(5))
-    assert source.skipped == 0 and len(said) == 2
+    assert source.skipped == 0 and len(messages) == 2
 
 
 def test_kinds_of_jpeg_that_cannot_be_checked_are_read(tmp_path):
@@ -211,12 +211,12 @@ def test_a_damaged_image_of_a_sequence_is_dropped_counted_and_named_once(tmp_pat
     for name in ('1', '2', '3'):
         (tmp_path / f'{name}.jpg').write_bytes(jpeg())
     (tmp_path / '2.jpg').write_bytes(closed(jpeg()))
-    said = []
-    source = Images(tmp_path, loop=loop, log=said.append)
+    messages = []
+    source = Images(tmp_path, loop=loop, log=messages.append)
     frames = [source.frame(0.1, None, False) for _ in range(6)]
     assert sum(f is not None for f in frames) == (6 if loop else 2)
     assert source.skipped == (3 if loop else 1)
-    assert len(said) == 1 and '2.jpg' in said[0]
+    assert len(messages) == 1 and '2.jpg' in messages[0]
 
 
 def test_damaged_images_are_left_out_of_a_corpus_and_named(tmp_path):

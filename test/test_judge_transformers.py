@@ -109,7 +109,7 @@ def test_classes_of_another_dataset_are_refused(monkeypatch, tmp_path):
         )
     )  # fmt: skip
     fresh = named(monkeypatch, 'GSC_JUDGE_CLASSES', model, tmp_path)
-    with pytest.raises(ValueError, match='tells 150 classes'):
+    with pytest.raises(ValueError, match='has 150 classes'):
         fresh.segment(RGB)
 
 

@@ -116,7 +116,7 @@ def test_notes_are_put_into_words():
     assert caption_text(street, Notes(half)) == (
         'street: car ahead at 10 m; part of the image is lost: grey, 50 %'
     )
-    # Of the way that is not seen nothing is said.
+    # The caption makes no claim about the lost part.
     assert caption_text(Caption(1), Notes(half)).startswith('street: no objects in what is left; ')
     assert caption_text(street, Notes(Loss(0, np.ones(SHAPE, bool)))) == 'no image: black'
     assert caption_text(street, Notes(timing=Timing(3600.0))) == 'image not of now: 3600 s old'

@@ -51,7 +51,7 @@ def test_any_budget_is_kept_and_used(codec, drive):
 
 
 @pytest.mark.parametrize('budget', [150, 300])
-def test_a_region_of_interest_is_told_better(codec, drive, budget):
+def test_a_region_of_interest_is_closer_to_the_original(codec, drive, budget):
     region = (0.35, 0.4, 0.65, 0.7)
     lower, higher = [], []
     for view in drive:
@@ -117,8 +117,8 @@ def test_a_moving_scene_gets_the_frame_that_tells_most(codec, drive):
         assert more[fewer].all() and more.sum() > fewer.sum()
 
     def left(data):
-        leans = reference if bitstream.read_header(data).reference is not None else None
-        (error,) = errors(analysis, reconstructor, codec.inspect(data, reference=leans)[1])
+        known = reference if bitstream.read_header(data).reference is not None else None
+        (error,) = errors(analysis, reconstructor, codec.inspect(data, reference=known)[1])
         return error.sum()
 
     key = codec.pack(analysis, 75, 1)

@@ -220,7 +220,7 @@ def test_left_alone_the_robot_drives_and_stays_clear(any_world):
 
 
 @pytest.mark.parametrize(
-    ('settings', 'said'),
+    ('settings', 'message'),
     [
         ({'scene': 'moon'}, 'street, rover'),
         ({'width': 8}, '16..1920'),
@@ -228,8 +228,8 @@ def test_left_alone_the_robot_drives_and_stays_clear(any_world):
         ({'hfov_deg': 180.0}, '10..150'),
     ],
 )
-def test_what_cannot_be_made_is_refused(settings, said):
-    with pytest.raises(ValueError, match=said):
+def test_what_cannot_be_made_is_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
         World(**settings)
 
 

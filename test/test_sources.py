@@ -53,11 +53,11 @@ def test_what_cannot_be_read_is_skipped_counted_and_logged(folder):
     (folder / 'frame3.png').write_bytes(b'no image')
     (folder / 'frame4.jpg').write_bytes(b'')
     (folder / 'notes.txt').write_text('not looked at')
-    said = []
-    source = Images(folder, loop=False, log=said.append)
+    messages = []
+    source = Images(folder, loop=False, log=messages.append)
     assert shades(source, 4) == [10, 20, 100, None]
-    assert source.skipped == len(said) == 2
-    assert 'frame3.png' in said[0]
+    assert source.skipped == len(messages) == 2
+    assert 'frame3.png' in messages[0]
 
 
 @pytest.mark.parametrize('loop', [True, False])
@@ -220,10 +220,10 @@ def test_the_simulator_is_a_camera_with_truth_on_request():
     bare = source.frame(0.0, (0.0, 0.0), False)
     assert bare.depth is None
     assert bare.segmentation is None
-    told = source.frame(0.0, (0.0, 0.0), True)
-    assert (told.rgb == bare.rgb).all()
-    assert told.depth.shape == told.segmentation.shape == (48, 64)
-    assert told.k == pytest.approx(guessed_k(64, 48, 70.0))
+    with_truth = source.frame(0.0, (0.0, 0.0), True)
+    assert (with_truth.rgb == bare.rgb).all()
+    assert with_truth.depth.shape == with_truth.segmentation.shape == (48, 64)
+    assert with_truth.k == pytest.approx(guessed_k(64, 48, 70.0))
     x, y = source.world.x, source.world.y
     source.frame(1.0, (2.0, 0.0), False)
     assert np.hypot(source.world.x - x, source.world.y - y) == pytest.approx(2.0)

@@ -408,7 +408,7 @@ def test_pairs_are_placed_alike_and_gradients_reach_every_pixel():
 def test_shifts_are_uniform_and_half_the_images_are_mirrored():
     torch.manual_seed(0)
     image = torch.zeros(64, 1, 64, 64)
-    image[:, :, 31, 20] = 1  # more than a shift from the middle, so that sides can be told apart
+    image[:, :, 31, 20] = 1  # more than a shift from the middle, so that sides differ
     found = []
     for _ in range(80):
         moved, _ = augment_pairs(image, image)

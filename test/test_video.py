@@ -154,10 +154,10 @@ def test_a_stream_whose_stamps_break_goes_on(tmp_path):
 def test_a_film_too_heavy_to_decode_in_time_runs_slower(tmp_path, monkeypatch):
     path = write(tmp_path / 'drive.mkv', 'libx264', [i / 10 for i in range(10)])
     monkeypatch.setattr(video, '_PATIENCE_S', 0.0)
-    said = []
-    source = Video(path, log=said.append)
+    messages = []
+    source = Video(path, log=messages.append)
     assert looks(source, 4, 0.5) == [0, 1, 2, 3]
-    assert len(said) == 1 and 'slower' in said[0]
+    assert len(messages) == 1 and 'slower' in messages[0]
 
 
 # Turned and mirrored films
@@ -248,8 +248,8 @@ def test_damage_is_counted_and_the_film_goes_on(tmp_path, suffix, codec, timed, 
         with pytest.raises(ValueError, match=r'rover\.mo?.*no video'):
             Video(path)
         return
-    said = []
-    source = Video(path, loop=False, log=said.append)
+    messages = []
+    source = Video(path, loop=False, log=messages.append)
     seen = [source.frame(0.02, None, False) for _ in range(400)]
     assert seen[-1] is None and all(f.rgb.shape == (120, 160, 3) for f in seen if f is not None)
     fresh = sum(f is not None and f.fresh for f in seen)
@@ -260,8 +260,8 @@ def test_damage_is_counted_and_the_film_goes_on(tmp_path, suffix, codec, timed, 
     silent = codec in ('libvpx', 'libx265') or suffix == '.flv'  # of some versions of FFmpeg
     if harm is not cut and not silent:
         assert source.skipped > 0
-    assert len(said) == (1 if source.skipped else 0)
-    assert all(f'rover{suffix}' in text for text in said)
+    assert len(messages) == (1 if source.skipped else 0)
+    assert all(f'rover{suffix}' in text for text in messages)
     again = Video(path)
     assert all(again.frame(0.1, None, False) is not None for _ in range(2 * count))
 
