@@ -63,6 +63,30 @@ def test_other_gaps_are_none(stamps):
     assert gaps.lost(1e6) == (0, 0)
 
 
+@pytest.mark.parametrize('step', [3.0, 18.0, 3600.0, -3600.0])
+def test_a_clock_that_is_set_has_lost_nothing(step):
+    """As NTP does, also several times; the camera is as regular as real ones are."""
+    taken = jittered(np.arange(0, 20, 0.2), 0.002)
+    came = RNG.random(taken.size) < 0.97  # some are lost
+    came[::7] = True
+    sets = np.searchsorted([8.0, 10.0, 13.0], taken) * step
+    gaps = Gaps()
+    for at, stamp in zip(taken[came], (taken + sets)[came], strict=True):
+        gaps.note(at + 0.02, 1.7e9 + stamp)
+    lost, among = gaps.lost(20.0)
+    assert lost <= (~came).sum() + 3
+    assert among <= taken.size + 3
+
+
+def test_images_lost_in_a_recording_played_fast_are_counted():
+    stamps = np.arange(0, 100, 0.2)
+    came = np.random.default_rng(0).random(stamps.size) >= 0.3
+    gaps = Gaps()
+    for stamp in stamps[came]:
+        gaps.note(stamp / 10, 1.7e9 + stamp)
+    assert gaps.lost(10.0)[0] == pytest.approx((~came).sum(), abs=3)
+
+
 def test_a_publisher_that_starts_anew_has_lost_nothing():
     numbers = [*range(1000, 1050), *range(1, 50), *range(90_000, 90_050)]
     assert lost_of(np.arange(len(numbers)) / 30, numbers)[0] == 0

@@ -11,6 +11,7 @@ _REGULAR = 0.93  # share of the images that keep to the period
 _SINGLE = 0.08  # share of them that follow the one before at once
 _CHANGES = 4  # between lost and not lost: a camera that slows down has one
 _RESTART = 1000  # more missing images than this: another publisher
+_CLOCK_STEP_S = 1.0  # by which stamps go on further than time does: a clock was set
 
 
 class Gaps:
@@ -19,6 +20,7 @@ class Gaps:
 
     Most middlewares number what a publisher sends. Images that a relay lost before that, and those
     of other middlewares, show in the stamps of a regular camera: these are whole periods apart.
+    Stamps that go on further than time did meanwhile are those of a clock that was set.
     """
 
     def __init__(self) -> None:
@@ -41,8 +43,8 @@ class Gaps:
         self._trim(now)
         if not self._came:
             return 0, 0
-        _, stamps, missing = map(np.array, zip(*self._came, strict=True))
-        lost = max(int(missing[1:].sum()), _between(stamps))
+        came, stamps, missing = map(np.array, zip(*self._came, strict=True))
+        lost = max(int(missing[1:].sum()), _between(_steps(came, stamps)))
         return lost, len(self._came) + lost
 
     def _trim(self, now: float) -> None:
@@ -50,10 +52,19 @@ class Gaps:
             self._came.popleft()
 
 
-def _between(stamps: np.ndarray) -> int:
-    """Count the images missing between stamps (s) of a camera with a period; 0 without one."""
-    steps = np.diff(stamps)
-    steps = steps[steps > 0]
+def _steps(came: np.ndarray, stamps: np.ndarray) -> np.ndarray:
+    """Return the steps between stamps (s) in which no clock was set, by when they ``came`` (s)."""
+    steps, waits = np.diff(stamps), np.diff(came)
+    forward = steps > 0
+    if not forward.any():
+        return steps[forward]
+    # A recording may be played faster.
+    pace = max(1.0, np.median(steps[forward]) / max(np.median(waits[forward]), 1e-3))
+    return steps[forward & (steps <= pace * waits + _CLOCK_STEP_S)]
+
+
+def _between(steps: np.ndarray) -> int:
+    """Count the images missing in steps of stamps (s) of a regular camera; 0 for another."""
     if steps.size < _LEAST:
         return 0
     shortest = np.quantile(steps, _SINGLE / 2)
