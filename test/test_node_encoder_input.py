@@ -184,6 +184,20 @@ def test_depth_that_is_not_used_is_reported(measuring, depth, text):
     assert scale_of(bench.got[topics.CODED][-1]) != pytest.approx(2.5, rel=0.05)
 
 
+def test_topics_that_are_silent_are_named_as_they_were_remapped(bench):
+    remap = ('camera/depth/image:=/front/depth', 'camera/camera_info:=/front/camera_info')
+    parameters = {'use_depth': True, 'rectify': True, 'stale_after_s': 30.0, **ANY_TIME}
+    bench.add(Encoder, remap, weights='random', **parameters)
+    bench.hear(SemanticFrame, topics.CODED, topics.NEWEST)
+    images = bench.peer.create_publisher(Image, topics.IMAGE, 10)
+
+    def told(level, message, values):
+        images.publish(image())
+        return 'on /front/depth:' in message and 'on /front/camera_info' in message
+
+    bench.wait_for_report('encoder', told, 'the topics')
+
+
 # Rectification
 
 

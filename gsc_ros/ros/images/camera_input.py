@@ -106,7 +106,7 @@ class CameraInput:
         on_image: Callable[[Image | CompressedImage], None],
     ) -> None:
         self._node, self._drops, self._give = node, drops, on_image
-        self._depth = DepthScale()
+        self._depth = DepthScale(node.resolve_topic_name(topics.DEPTH))
         self._infos, self._rectifier, self._unrectified = CameraInfos(), Rectifier(), ''
         self._stretch, self._form = ContrastStretch(), ('', '')
         self._gaps = Gaps()
@@ -177,7 +177,8 @@ class CameraInput:
         """Return the image without distortion and its camera_info; where that fails, as it is."""
         info = self._infos.of(message.header)
         if info is None:
-            self._unrectified = f'no camera_info has come on {topics.CAMERA_INFO}'
+            topic = self._node.resolve_topic_name(topics.CAMERA_INFO)
+            self._unrectified = f'no camera_info has come on {topic}'
             return rgb, None
         try:
             rgb, info = self._rectifier.rectify(rgb, info)

@@ -5,16 +5,21 @@ import math
 from sensor_msgs.msg import Image
 
 from gsc_ros.codec.caption import median_depth
-from gsc_ros.ros import convert, topics
+from gsc_ros.ros import convert
 
 _KEPT = 64
 _SAMPLES = 256  # along a side, that a median is made of
 
 
 class DepthScale:
-    """Medians of the last depth images: of any size, as only their medians count."""
+    """
+    Medians of the last depth images: of any size, as only their medians count.
 
-    def __init__(self) -> None:
+    ``topic``: where they come, for messages.
+    """
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
         # Stamp (s) and metres; immutable, as another thread reads it.
         self._medians: tuple[tuple[float, float], ...] = ()
         self.unused = ''
@@ -37,7 +42,7 @@ class DepthScale:
         """
         medians = self._medians
         if not medians:
-            self.unused = f'no depth image has come on {topics.DEPTH}: is the topic remapped?'
+            self.unused = f'no depth image has come on {self._topic}: is the topic right?'
             return None
         taken, median = min(medians, key=lambda one: abs(one[0] - stamp))
         apart = stamp - taken
