@@ -339,10 +339,10 @@ def info(size=(96, 64), stamp=(1700000000, 987654321)):
     return message
 
 
-def stamped(bench, seed=0, ago=0.0, pixels=None):
-    """An image of so many seconds ago."""
+def stamped(bench, seed=0, ago=0.0, pixels=None, stamp=None, size=(96, 64)):
+    """An image of so many seconds ago, or of ``stamp``."""
     now = bench.peer.get_clock().now().nanoseconds - round(1e9 * ago)
-    message = image(seed, stamp=divmod(now, 10**9))
+    message = image(seed, size, stamp=stamp or divmod(now, 10**9))
     if pixels is not None:
         message = convert.to_image(pixels, 'rgb8', message.header)
     return message

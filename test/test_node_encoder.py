@@ -218,6 +218,29 @@ def test_images_that_are_not_of_now_are_reported_and_warned_of(moving, codec, ag
     assert (codec.decode(bytes(frame.data)).trust == 0).all()
 
 
+def test_an_image_without_a_stamp_is_said_to_have_none(moving):
+    text = 'the camera sets no stamp'
+    frame = moving(warned(text), 'no stamp', lambda f: text in f.caption, stamp=(0, 0))
+    assert 'stand' not in frame.caption
+
+
+@pytest.mark.parametrize(
+    ('wrong', 'text'),
+    [
+        ({'ago': 3600.0}, 's old'),
+        ({'stamp': (0, 0)}, 'no stamp'),
+        ({'pixels': np.zeros((64, 96, 3), np.uint8)}, 'no image: black'),
+        ({'size': (8, 8)}, 'dropped'),
+    ],
+)
+def test_a_warning_goes_soon_when_images_are_right_again(moving, encoding, wrong, text):
+    told = bool
+    moving(warned(text), text, told, **wrong)
+    began = time.monotonic()
+    moving(lambda lv, m, v: lv == DiagnosticStatus.OK, 'OK')
+    assert time.monotonic() - began < 4.5  # 2 s, a period of diagnostics, and a busy machine
+
+
 def test_stamps_may_be_trusted_all_the_same(moving, encoding, codec):
     _, node, _ = encoding
     node.set_parameters([Parameter('distrust_stamps', value=False)])

@@ -63,6 +63,14 @@ def test_notes_come_back_and_what_is_cut_is_never_wrong(given_notes):
             continue
 
 
+def test_an_image_without_a_stamp_is_not_a_billion_seconds_old():
+    coder = RangeEncoder()
+    notes.write(coder, Notes(timing=Timing(1.7e9, still_s=4.0)))
+    found = notes.read(RangeDecoder(coder.finish()), SHAPE)
+    assert found.blind
+    assert found.warning == 'image not of now: the camera sets no stamp'
+
+
 def test_notes_are_small():
     for sent, most in (
         (Notes(sky_doubtful=True), 1),

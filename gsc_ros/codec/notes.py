@@ -22,6 +22,7 @@ _STAMPS = range(4)
 _STEPS = 4095  # of a time on air
 _SECONDS = range(_STEPS + 2)
 _LONGEST_S = 1e9
+NO_STAMP_S = _LONGEST_S  # the age of an image without a stamp
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Timing:
     How an image lies in time, in seconds; 0 for nothing.
 
     ``off_s``: the image is that old when it comes from the camera, or (negative) lies that far in
-    the future; ``still_s``: its stamp is that of images before, for so long; ``frozen_s``: no
-    pixel has changed for so long.
+    the future, or has no stamp (:data:`NO_STAMP_S`); ``still_s``: its stamp is that of
+    images before, for so long; ``frozen_s``: no pixel has changed for so long.
     """
 
     off_s: float = 0.0
@@ -68,11 +69,13 @@ class Notes:
         parts, timing = [], self.timing
         if self.loss is not None:
             parts.append(str(self.loss))
-        if timing.off_s > 0:
+        if timing.off_s >= NO_STAMP_S:
+            parts.append('image not of now: the camera sets no stamp')
+        elif timing.off_s > 0:
             parts.append(f'image not of now: {timing.off_s:.0f} s old')
         if timing.off_s < 0:
             parts.append(f'image not of now: stamped {-timing.off_s:.0f} s in the future')
-        if timing.still_s:
+        if timing.still_s and timing.off_s < NO_STAMP_S:
             parts.append(f'image not of now: stamp stands still for {timing.still_s:.0f} s')
         if timing.frozen_s:
             parts.append(f'no pixel has changed for {timing.frozen_s:.0f} s')

@@ -193,15 +193,18 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
             delay_s = link.delay_s
             if link.rate_bps:
                 sending_s = 8 * len(message.data) / link.rate_bps
-        age_s = self._clock_s() - convert.seconds(message.header.stamp)
+        stamp_s = convert.seconds(message.header.stamp)
+        age_s = self._clock_s() - stamp_s
         if most_s and not delay_s - _AHEAD_S <= age_s <= delay_s + sending_s + most_s:
             how = f'{age_s:.1f} s old' if age_s > 0 else f'stamped {-age_s:.1f} s in the future'
             link_s = delay_s + sending_s
-            self._troubles.note(
-                'age',
+            text = (
                 f'images are {how} on arrival, where the link takes {link_s:.1f} s: the clocks of '
-                'robot and ground differ, or the image is old',
+                'robot and ground differ, or the image is old'
             )
+            if not stamp_s:
+                text = 'images have no stamp: the camera sets no stamp'
+            self._troubles.note('age', text)
 
     def _clock_s(self) -> float:
         return 1e-9 * self.get_clock().now().nanoseconds

@@ -241,6 +241,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         taken = self._camera.take(image.message)
         frame = self._code(image, taken, budget_bytes, begun)
         encoded = self._now()
+        self._drops.right()
         self._encode_ms = 1000 * (time.monotonic() - start)
         # The first call takes longer than any other.
         if self._counts['frames_encoded']:
@@ -266,7 +267,8 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         loss = frame.notes.loss if frame.notes else None
         if loss is not None:
             self._counts['images_blank' if loss.whole else 'images_partly_lost'] += 1
-            self._troubles.note('loss', f'{loss}: is the lens covered, the camera broken?')
+        said = f'{loss}: is the lens covered, the camera broken?'
+        self._troubles.note('loss', '' if loss is None else said)
         return frame
 
     def _publish(self, image: Arrived, taken: Taken, frame: 'EncodedFrame') -> None:

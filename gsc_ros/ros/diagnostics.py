@@ -32,6 +32,7 @@ STALE = DiagnosticStatus.STALE
 NAME = HARDWARE_ID = 'gsc_ros'
 PERIOD_S = 1.0
 RECENT_S = 10.0  # a trouble older than this is over
+_RIGHT_S = 2.0  # and so is one of this age, when what came after it was right
 _UPDATER_PARAMETERS = 'diagnostic_updater.period', 'diagnostic_updater.use_fqn'
 
 
@@ -168,7 +169,7 @@ class Drops:
     def __init__(self, node: Node, what: str) -> None:
         self._node, self._what = node, what
         self._lock = threading.Lock()
-        self._at = -math.inf
+        self._at = self._right_at = -math.inf
         self.count = 0
         self.last = ''
 
@@ -184,9 +185,18 @@ class Drops:
             f'{self._what} dropped: {self.last}', throttle_duration_sec=5.0
         )
 
+    def right(self) -> None:
+        """Note an input that could be used."""
+        self._right_at = time.monotonic()
+
     def recent(self) -> bool:
         """Whether the last one was a short time ago."""
-        return time.monotonic() - self._at < RECENT_S
+        return _recent(self._at, self._right_at)
+
+
+def _recent(at: float, right_at: float) -> bool:
+    """Whether a trouble of ``at`` lasts, where all was right at ``right_at``, both monotonic s."""
+    return time.monotonic() - at < (_RIGHT_S if right_at > at else RECENT_S)
 
 
 class Troubles:
@@ -196,13 +206,17 @@ class Troubles:
         self._node = node
         self._lock = threading.Lock()
         self._noted: dict[str, tuple[float, str]] = {}
+        self._right_at: dict[str, float] = {}
 
     def note(self, kind: str, text: str) -> None:
-        """Note a trouble of a kind; its text replaces that of the kind before."""
+        """Note a trouble of a kind; its text replaces the one before. Empty: it is over."""
         if not self._node.context.ok():
             return
         now = time.monotonic()
         with self._lock:
+            if not text:
+                self._right_at[kind] = now
+                return
             before = self._noted.get(kind, (-math.inf, ''))[0]
             self._noted[kind] = now, text
         if now - before > RECENT_S:
@@ -210,9 +224,12 @@ class Troubles:
 
     def recent(self) -> list[str]:
         """Return the texts of a short time ago."""
-        now = time.monotonic()
         with self._lock:
-            return [text for at, text in self._noted.values() if now - at < RECENT_S]
+            return [
+                text
+                for kind, (at, text) in self._noted.items()
+                if _recent(at, self._right_at.get(kind, -math.inf))
+            ]
 
 
 class Rate:

@@ -3,20 +3,18 @@
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.clock import ROSClock
 from sensor_msgs.msg import CompressedImage, Image
 
+from gsc_ros.codec.notes import NO_STAMP_S, Timing
 from gsc_ros.ros import convert
 from gsc_ros.ros.diagnostics import Troubles
 from gsc_ros.ros.lifecycle import GscNode
 from gsc_ros.ros.parameters import Parameters, parameter
-
-if TYPE_CHECKING:  # torch is imported when the node is configured
-    from gsc_ros.codec.notes import Timing
 
 _WINDOW_S = 60.0  # in which the promptest image shows what the others could do
 _STILL_S = 1.0  # a stamp that is repeated for less is a double
@@ -114,6 +112,23 @@ class Arrived(NamedTuple):
     still_s: float
 
 
+def _off(off_s: float) -> str:
+    """Say what is wrong with images that are ``off_s`` old by their stamps; nothing for 0."""
+    if off_s >= NO_STAMP_S:
+        return 'images have no stamp: the camera sets no stamp, set it to the time of exposure'
+    if off_s > 0:
+        return (
+            f'images are {off_s:.1f} s old by their stamps: does the camera set them, by a right '
+            'clock? A bag is played with --clock, the nodes run with use_sim_time'
+        )
+    if off_s < 0:
+        return (
+            f'images are stamped {-off_s:.1f} s in the future: the clocks of camera and robot '
+            'differ, or a bag is played and the nodes run without use_sim_time'
+        )
+    return ''
+
+
 class Freshness:
     """Compares images with a node's clock and their time of arrival, and reports what is wrong."""
 
@@ -128,44 +143,30 @@ class Freshness:
         clock_s = 1e-9 * clock.now().nanoseconds
         simulated = isinstance(clock, ROSClock) and clock.ros_time_is_active
         at_s = clock_s if simulated else time.monotonic()
+        stamp_s = convert.seconds(message.header.stamp)
         off_s, still_s = self._stamps.check(
-            convert.seconds(message.header.stamp), clock_s, at_s, self._node.values.image_max_age_s
+            stamp_s, clock_s, at_s, self._node.values.image_max_age_s
         )
-        if off_s > 0:
-            self._troubles.note(
-                'off',
-                f'images are {off_s:.1f} s old by their stamps: does the camera set them, by a '
-                'right clock? A bag is played with --clock, the nodes run with use_sim_time',
-            )
-        elif off_s < 0:
-            self._troubles.note(
-                'off',
-                f'images are stamped {-off_s:.1f} s in the future: the clocks of camera and robot '
-                'differ, or a bag is played and the nodes run without use_sim_time',
-            )
-        if still_s:
-            self._troubles.note(
-                'still',
-                f'stamps stand still for {still_s:.1f} s: the camera repeats an image, or does '
-                'not set them',
-            )
+        if off_s and not stamp_s:
+            off_s = NO_STAMP_S
+        self._troubles.note('off', _off(off_s))
+        still = f'stamps stand still for {still_s:.1f} s: the camera repeats an image'
+        self._troubles.note('still', still if still_s and stamp_s else '')
         self._bad_stamps += bool(off_s or still_s)
         return Arrived(message, at_s, off_s, still_s)
 
-    def timing(self, image: Arrived) -> 'Timing':
+    def timing(self, image: Arrived) -> Timing:
         """Return the timing of an image, for the ground; off the executor's thread."""
-        from gsc_ros.codec.notes import Timing
-
         values, data = self._node.values, np.frombuffer(image.message.data, np.uint8)
         self._unchanged_s = self._pixels.unchanged_s(data, image.at_s)
-        frozen_s = 0.0
+        frozen_s, frozen = 0.0, ''
         if 0 < values.frozen_after_s <= self._unchanged_s:
             frozen_s = self._unchanged_s
-            self._troubles.note(
-                'frozen',
+            frozen = (
                 f'no pixel has changed for {frozen_s:.1f} s: has the camera frozen? A still image '
-                'or a simulated scene without noise looks the same',
+                'or a simulated scene without noise looks the same'
             )
+        self._troubles.note('frozen', frozen)
         if not values.distrust_stamps:
             return Timing(frozen_s=frozen_s)
         return Timing(image.off_s, image.still_s, frozen_s)
