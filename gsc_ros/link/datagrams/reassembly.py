@@ -152,7 +152,7 @@ class Reassembler:
     begins is given up. A session that is over stays so: where datagrams have a proven order, those
     from before the current session's newest cannot begin another, nor can those under a key that
     another has replaced; else the last 64 sessions are remembered. A STOP is handed up all the
-    same: who obeys it judges it.
+    same: the command gate decides on it.
 
     Counters: `accepted` (datagrams of the other end as it runs now), `malformed` (not ours,
     damaged, or not of one piece with what came before), `older` (in the format of an older
