@@ -35,6 +35,14 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
     parser.add_argument(
         '--output', type=Path, default=Path('training'), help='default: ./training'
     )
+    parser.add_argument(
+        '--megabytes', type=float, default=60.0, help='size of a packed corpus (`pack`; 60)'
+    )
+    _add_settings(parser)
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """Describe how long, how fast and where to train."""
     parser.add_argument('--steps', type=int, default=100_000)
     parser.add_argument('--minutes', type=float, default=120.0, help='stop after so long (120)')
     parser.add_argument('--rate', type=float, help='learning rate (a default per stage)')
@@ -64,9 +72,6 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
         help='compute in bfloat16 (default: where it is fast: GPUs, CPUs with units for it)',
     )  # fmt: skip
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument(
-        '--megabytes', type=float, default=60.0, help='size of a packed corpus (`pack`; 60)'
-    )
 
 
 _RATES = {'perception': 2e-3, 'autoencoder': 5e-4, 'tokens': 6e-4, 'flow': 6e-4, 'prior': 3e-3}
