@@ -123,6 +123,52 @@ def test_simulated_time_passes_at_any_pace(trial):
         assert trial.gate.command(trial.origin(), LOW, stamp, True, now) is None
 
 
+@pytest.mark.parametrize(
+    ('ground_s', 'late_s', 'words'), [(3.0, -3.0, '3.0 s ahead'), (-2.0, 2.0, '2.0 s late')]
+)
+def test_clocks_that_differ_are_named_with_by_how_much(trial, ground_s, late_s, words):
+    """The ground's clock is so many seconds ahead."""
+    for _ in range(2):
+        trial.send(age_s=-ground_s)
+    assert trial.gate.times.trouble(trial.seconds) == ''  # too few to be sure
+    for _ in range(18):
+        trial.send(age_s=-ground_s)
+    refused, of, lateness = trial.gate.times.refused(trial.seconds)
+    assert (refused, of, lateness.held_up) == (20, 20, False)
+    assert lateness.late_s == pytest.approx(late_s)
+    trouble = trial.gate.times.trouble(trial.seconds)
+    assert '20 of 20 commands are refused' in trouble and words in trouble
+    assert 'the clocks of both ends differ' in trouble and 'NTP' in trouble
+    assert trial.gate.times.trouble(trial.seconds + 11.0) == ''  # it is over
+    trial.gate.reset(ROBOT)
+    assert trial.gate.times.refused(trial.seconds) is None
+
+
+def test_a_clock_that_is_set_back_amid_commands_is_named(trial):
+    for _ in range(10):
+        assert trial.send() is None
+    for _ in range(20):
+        assert trial.send(age_s=20.0) is Refusal.ORDER
+    assert 'the clocks of both ends differ' in trial.gate.times.trouble(trial.seconds)
+
+
+def test_what_is_held_up_on_its_way_is_no_matter_of_clocks(trial):
+    assert trial.send() is None
+    for _ in range(20):
+        trial.seconds += 0.01
+        trial.send(age_s=2.5)  # a stamp beyond that of the first
+        trial.seconds += 0.2
+    trouble = trial.gate.times.trouble(trial.seconds)
+    assert 'held up on their way by 2.5 s' in trouble and 'clocks of both' not in trouble
+
+
+def test_some_late_commands_among_others_are_no_trouble(trial):
+    for _ in range(10):
+        trial.send()
+        trial.send(age_s=1.5)
+    assert trial.gate.times.refused(trial.seconds) is None
+
+
 def test_a_new_session_of_the_ground_begins_anew(trial):
     assert trial.send(age_s=0.1) is None
     trial.seconds += 5.0

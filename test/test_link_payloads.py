@@ -239,7 +239,16 @@ def test_reports_of_the_robot_cross(stop, latched, loss, count):
     assert len(sent.pack()) == (3 if count is None else 7)
 
 
-@pytest.mark.parametrize('payload', [b'', bytes(2), bytes(4), bytes(8), b'\0\2\0'])
+@given(st.floats(-1e6, 1e6), st.booleans(), counts)
+def test_reports_of_commands_that_are_refused_cross(late_s, held_up, count):
+    sent = RobotReport(3, True, 0.0, count, late_s, held_up)
+    read = RobotReport.unpack(sent.pack())
+    assert read.late_s == pytest.approx(max(-3276.7, min(late_s, 3276.7)), abs=0.05001)
+    assert replace(read, late_s=late_s) == sent
+    assert len(sent.pack()) == (5 if count is None else 9)
+
+
+@pytest.mark.parametrize('payload', [b'', bytes(2), bytes(4), bytes(8), b'\0\2\0', b'\0\x08\0'])
 def test_what_is_no_report_of_the_robot_is_refused(payload):
     with pytest.raises(PayloadError, match='not a report of the robot'):
         RobotReport.unpack(payload)

@@ -110,6 +110,34 @@ def test_a_command_whose_age_is_wrong_is_not_executed(pair):
     assert not robot.got[topics.LINK_CMD_VEL]
 
 
+@pytest.mark.parametrize(('away_s', 'words'), [(3.0, '3.0 s ahead'), (-2.0, 's late by the wall')])
+def test_clocks_that_differ_are_reported_at_both_ends(key_files, away_s, words):
+    """The ground's clock is so many seconds ahead; there are no images to tell that from."""
+    pair = Ends.pair(
+        {'key_file': key_files[0], 'local': '127.0.0.1:0', 'remote': 'ground'},
+        {'key_file': key_files[1], 'local': '127.0.0.1:0'},
+    )
+    try:
+        robot, ground = pair.robot.node, pair.ground.node
+        pair.wait(lambda: ground.end.receiver.session, 'the ground receives the robot')
+        sender = ground.side.commands
+        right = sender.next_stamp
+        sender.next_stamp = lambda given_us: right(given_us + round(away_s * 1e6))
+        for number in range(1, 6):
+            pair.ground.publishers[topics.TELEOP].publish(drive(0.5))
+            pair.wait(lambda n=number: robot.side.commands.late >= n)
+        report = robot.diagnose()
+        assert report.level == WARN and 'commands are refused' in report.message
+        assert words in report.message and 'the clocks of both ends differ' in report.message
+        pair.wait(lambda: ground.side.refused_commands, 'the robot reports it')
+        report = ground.diagnose()
+        assert report.level == WARN and 'the robot refuses most commands' in report.message
+        assert words in report.message
+        assert not pair.robot.got[topics.LINK_CMD_VEL]
+    finally:
+        pair.close()
+
+
 class Flood(deque):
     """An inbox that fills as fast as it is emptied."""
 

@@ -19,7 +19,9 @@ _ROBOT_REPORT = struct.Struct('>BBB')
 _COUNT = struct.Struct('>I')
 REPORT_BYTES = _REPORT.size + _COUNT.size
 ROBOT_REPORT_BYTES = _ROBOT_REPORT.size + _COUNT.size
-_LATCHED = 1
+_LATCHED, _LATE, _HELD_UP = 1, 2, 4
+_LATENESS = struct.Struct('>h')
+_LATE_STEPS = 10  # in a second
 _BURST_STEPS = 8
 NO_FRAME = 0xFFFF  # number of the last frame, before there was one
 _ASKS_KEY, _ASKS_REGION, _ASKS_SETUP = 1, 2, 4
@@ -205,34 +207,48 @@ class Report:
 @dataclass(frozen=True)
 class RobotReport:
     """
-    What the robot has received: 3 bytes, and 4 with the count.
+    What the robot has received: 3 bytes, 2 where it refuses commands, and 4 with the count.
 
     stop: number of the last stop or release that it obeyed, 0 for none; latched: whether it holds
     a stop. loss: share of the commands lost recently, 0..1, in steps of 1/255. count: the greatest
-    count that came under the robot's first key, None where datagrams have none.
+    count that came under the robot's first key, None where datagrams have none. late_s: by how
+    much most commands are too late, so that it refuses them (below 0: ahead), in steps of 0.1 s
+    and within 3,276 s; None where it does not; held_up: by its monotonic clock.
     """
 
     stop: int = 0
     latched: bool = False
     loss: float = 0.0
     count: int | None = None
+    late_s: float | None = None
+    held_up: bool = False
 
     def pack(self) -> bytes:
         """Return the bytes."""
-        body = _ROBOT_REPORT.pack(self.stop, _LATCHED * self.latched, round(self.loss * 255))
-        return body + _pack_count(self.count)
+        flags, lateness = _LATCHED * self.latched, b''
+        if self.late_s is not None:
+            flags |= _LATE | _HELD_UP * self.held_up
+            steps = round(_LATE_STEPS * self.late_s)
+            lateness = _LATENESS.pack(max(-0x7FFF, min(steps, 0x7FFF)))
+        body = _ROBOT_REPORT.pack(self.stop, flags, round(self.loss * 255))
+        return body + lateness + _pack_count(self.count)
 
     @classmethod
     def unpack(cls, payload: bytes) -> 'RobotReport':
         """Read a report of the robot; raises PayloadError for anything else."""
         try:
             stop, flags, loss = _ROBOT_REPORT.unpack(payload[: _ROBOT_REPORT.size])
-            count = _unpack_count(payload[_ROBOT_REPORT.size :])
+            if flags & ~(_LATCHED | _LATE | _HELD_UP):
+                raise PayloadError(f'not a report of the robot: unknown flags {flags:#x}')
+            rest, late_s = payload[_ROBOT_REPORT.size :], None
+            if flags & _LATE:
+                late_s = _LATENESS.unpack(rest[: _LATENESS.size])[0] / _LATE_STEPS
+                rest = rest[_LATENESS.size :]
+            count = _unpack_count(rest)
         except struct.error as error:
             raise PayloadError(f'not a report of the robot: {error}') from None
-        if flags & ~_LATCHED:
-            raise PayloadError(f'not a report of the robot: unknown flags {flags:#x}')
-        return cls(stop, bool(flags & _LATCHED), loss / 255, count)
+        held_up = bool(flags & _HELD_UP)
+        return cls(stop, bool(flags & _LATCHED), loss / 255, count, late_s, held_up)
 
 
 def _pack_count(count: int | None) -> bytes:

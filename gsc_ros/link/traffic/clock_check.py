@@ -5,7 +5,7 @@ from collections import deque
 _WINDOW_S = 10.0
 _FUTURE_S = 0.5
 _OLD_S = 5.0
-_REMEDY = 'set both clocks right (NTP, PTP or GPS)'
+REMEDY = 'set both clocks right (NTP, PTP or GPS)'
 
 
 class ClockCheck:
@@ -34,10 +34,10 @@ class ClockCheck:
         least_s = min((age for _, age in self._ages), default=0.0)
         if least_s < -_FUTURE_S:
             ahead = f'images come from {-least_s:.1f} s ahead'
-            return f'{ahead}: the clocks of both ends differ; {_REMEDY}'
+            return f'{ahead}: the clocks of both ends differ; {REMEDY}'
         if least_s > _OLD_S:
             return (
                 f'images are {least_s:.1f} s older than the link makes them: the clocks of both '
-                f'ends differ, or the camera stamps late; {_REMEDY}'
+                f'ends differ, or the camera stamps late; {REMEDY}'
             )
         return ''

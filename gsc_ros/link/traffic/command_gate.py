@@ -23,6 +23,8 @@ from collections import Counter
 from enum import Enum
 from typing import NamedTuple
 
+from gsc_ros.link.traffic.command_times import CommandTimes, Lateness
+
 # By how much the clocks of both ends may run apart, s/s.
 DRIFT = 200e-6
 _NUMBERS = 1 << 16
@@ -174,7 +176,7 @@ class CommandGate:
     max_age_s, timeout_s: see the module; both may be changed at any time. ``session``: the robot's
     own, see :meth:`reset`. ``moving``: the last command that ran moves the robot. ``held``: a STOP
     is. ``acknowledged``: number of the last STOP or release that was done, 0 for none. ``ran`` and
-    ``refused`` count commands.
+    ``refused`` count commands. ``times``: which of the last ones were refused for their time.
     """
 
     def __init__(self, max_age_s: float, timeout_s: float) -> None:
@@ -188,11 +190,14 @@ class CommandGate:
         self._stamp_us: int | None = None  # of the last that ran
         self._commands, self._stops = _Order(), _Stops()
         self._ground = _Ground(0)
+        self._delay_s = 0.0  # of the last one, by the monotonic clock
+        self.times = CommandTimes()
 
     def reset(self, session: int) -> None:
         """Take only what is addressed to this session (1..65535) of the robot from now on."""
         self.session = session
         self._stamp_us = None  # the clocks may have been set
+        self.times.clear()
 
     @property
     def next_deadline(self) -> float | None:
@@ -221,6 +226,9 @@ class CommandGate:
         velocities is not zero.
         """
         refusal = self._judge(origin, robot, stamp_us, now)
+        lateness = self._lateness(refusal, stamp_us, now)
+        if refusal is None or lateness is not None:
+            self.times.add(now.monotonic_s, lateness)
         if refusal is None and self.held:
             refusal = Refusal.STOP
         if refusal is not None:
@@ -260,8 +268,20 @@ class CommandGate:
             self.acknowledged = number
         return refusal
 
+    def _lateness(self, refusal: Refusal | None, stamp_us: int, now: Now) -> Lateness | None:
+        """Return by how much a command is refused for its time; None where it is not."""
+        late_s = (now.wall_us - stamp_us) * 1e-6 - now.idle_s
+        # A clock that was set back makes stamps older than those before.
+        for_time = refusal in (Refusal.LATE, Refusal.FUTURE, Refusal.DELAYED)
+        if not for_time and not (refusal is Refusal.ORDER and abs(late_s) > self.max_age_s):
+            return None
+        if now.steady and self._delay_s > self.max_age_s:
+            return Lateness(self._delay_s, held_up=True)
+        return Lateness(late_s)
+
     def _judge(self, origin: Origin, robot: int, stamp_us: int, now: Now) -> Refusal | None:
         """Apply the rules but for the last."""
+        self._delay_s = 0.0
         if not robot or robot != self.session & 0xFF:
             return Refusal.ADDRESS
         if self._stamp_us is not None and stamp_us <= self._stamp_us:
@@ -270,12 +290,12 @@ class CommandGate:
             return Refusal.ORDER
         if origin.session != self._ground.session:
             self._ground = _Ground(origin.session)
-        delay_s = self._ground.delay_s(stamp_us, now.monotonic_s)
+        self._delay_s = self._ground.delay_s(stamp_us, now.monotonic_s)
         age_s = (now.wall_us - stamp_us) * 1e-6
         if age_s - now.idle_s > self.max_age_s:
             return Refusal.LATE
         if age_s < -self.max_age_s:
             return Refusal.FUTURE
-        if now.steady and delay_s > self.max_age_s:
+        if now.steady and self._delay_s > self.max_age_s:
             return Refusal.DELAYED
         return None

@@ -28,6 +28,7 @@ from gsc_ros.link.datagrams.payloads import (
 )
 from gsc_ros.link.datagrams.reassembly import Received
 from gsc_ros.link.traffic.clock_check import ClockCheck
+from gsc_ros.link.traffic.command_times import Lateness
 from gsc_ros.link.traffic.end import End
 from gsc_ros.link.traffic.port import LinkPort
 from gsc_ros.link.traffic.reports import (
@@ -275,7 +276,17 @@ class GroundSide(Side):
 
     def trouble(self, now: float) -> str:
         """Return what keeps the operator from driving or trusting stamps; empty for nothing."""
-        return self.commands.advice(now) or self.clocks.trouble
+        found = (self.refused_commands, self.commands.advice(now), self.clocks.trouble)
+        return '; '.join(filter(None, found))
+
+    @property
+    def refused_commands(self) -> str:
+        """What the robot reports that it refuses commands for; empty for nothing."""
+        report = self.robot_report
+        if report is None or report.late_s is None:
+            return ''
+        why = Lateness(report.late_s, report.held_up).why
+        return f'the robot refuses most commands: {why}'
 
     def figures(self) -> dict[str, object]:
         """Return what diagnostics show of this side."""

@@ -160,7 +160,8 @@ class RobotCommands:
                 with self._locked():
                     self._publish_zero()
         elif refusal is not Refusal.REPEAT:
-            self._warn(f'command not executed: {refusal.value}')
+            trouble = self.gate.times.trouble(now.monotonic_s)
+            self._warn(f'command not executed: {refusal.value}{trouble and f" ({trouble})"}')
 
     def _release(self, origin: Origin, message: Stop, now: Now) -> None:
         held = self.gate.held

@@ -6,6 +6,7 @@ camera/image/gsc/camera_info; publishes camera/key_wanted and camera/roi_wanted.
 executes commands.
 """
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,7 +169,10 @@ class RobotSide(Side):
     def _report(self) -> RobotReport:
         """Return the report to the ground on what came."""
         gate, count = self.commands.gate, self._node.received_count('up')
-        return RobotReport(gate.acknowledged, gate.held, self._command_loss.loss, count)
+        refused = gate.times.refused(time.monotonic())
+        late_s, held_up = refused[2] if refused else (None, False)
+        loss = self._command_loss.loss
+        return RobotReport(gate.acknowledged, gate.held, loss, count, late_s, held_up)
 
     @property
     def _pause_s(self) -> float:
@@ -231,8 +235,9 @@ class RobotSide(Side):
         return self.feedback.loss
 
     def trouble(self, now: float) -> str:
-        """Return that the ground has been silent for too long; empty when it has not."""
-        return self._node.silence(self.report_pause_s)
+        """Return that the ground is silent, or that its commands are refused for their time."""
+        late = self.commands.gate.times.trouble(time.monotonic())
+        return '; '.join(filter(None, (self._node.silence(self.report_pause_s), late)))
 
     def missing_frames(self, now: float) -> str:
         """Return that no frames come from the encoder; empty when they do."""
