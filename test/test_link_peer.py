@@ -88,6 +88,32 @@ def test_keys_that_differ_are_named_and_damage_is_not_taken_for_that():
     assert end.trouble == ''
 
 
+def test_an_end_that_calls_seldom_with_another_key_is_named_all_the_time():
+    """The robot was received before; who is not answered calls less and less often."""
+    end = End(seal())
+    end.come(*end.frames(10, seal()))
+    for pause_s in (1, 2, 4, 8):
+        end.come(*end.frames(1, seal(OTHER)))
+        end.wait(pause_s)
+    for _ in range(3):
+        end.come(*end.frames(1, seal(OTHER)))
+        for _ in range(16):
+            end.wait(1.0)
+            assert 'fail authentication' in end.trouble
+    end.wait(120.0)
+    assert end.trouble == ''
+
+
+def test_one_trouble_does_not_hide_another():
+    end = End(seal())
+    packets = end.frames(10, seal(start=100))
+    end.come(*packets)
+    end.wait(11.0)
+    end.come(*packets)  # played back
+    end.come(*end.frames(10, seal(OTHER)))
+    assert 'another sender' in end.trouble and '10 datagrams fail auth' in end.trouble
+
+
 def test_security_at_one_end_only_is_named():
     sealed, plain = End(seal()), End(seals.CHECKSUM)
     sealed.come(*sealed.frames(10, seals.CHECKSUM))

@@ -18,7 +18,8 @@ from test_node_link_ends import key_files as _key_files  # noqa: E402
 
 from gsc_ros.link.datagrams import key_file  # noqa: E402
 from gsc_ros.ros import topics  # noqa: E402
-from gsc_ros.ros.diagnostics import OK, WARN  # noqa: E402
+from gsc_ros.ros.diagnostics import ERROR, OK, STALE, WARN, Report  # noqa: E402
+from gsc_ros.ros.link.node import report_of  # noqa: E402
 
 PATIENCE_S = 20.0
 key_files = _key_files
@@ -264,6 +265,28 @@ def test_both_ends_say_when_the_other_was_last_received(field):
     field.wait(lambda: 'nothing comes from the other end' in field.diagnosis('robot').message)
     assert 5.0 <= node.status().peer_heard_s < 8.0
     assert field.diagnosis('robot').level == WARN
+    # One trouble hides no other, and a notice is no news for ever.
+    node._notice, node._notice_at = 'a notice of the keys', time.monotonic()
+    assert 'a notice of the keys; nothing comes from the' in field.diagnosis('robot').message
+    node._notice_at -= 3600.0
+    assert 'notice' not in field.diagnosis('robot').message
+
+
+def test_a_ground_reports_that_nothing_at_all_comes(field):
+    field.start_robot()
+    field.start_ground()
+    field.frames_until_shown(4)
+    field.end('robot')
+    node = field.ground.node
+    field.wait(lambda: 'no frames come through; nothing comes' in node.diagnose().message)
+    assert node.diagnose().level == STALE
+
+
+def test_troubles_are_joined_at_the_level_of_the_worst():
+    assert report_of([(ERROR, '')], {'a': 1}) == Report(OK, 'ok', {'a': 1})
+    assert report_of([(WARN, 'one'), (STALE, 'two')], {}) == Report(WARN, 'one; two')
+    assert report_of([(STALE, 'two')], {}).level == STALE
+    assert report_of([(WARN, 'one'), (ERROR, 'three')], {}).level == ERROR
 
 
 def test_keys_that_differ_are_named(field, tmp_path):

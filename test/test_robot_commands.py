@@ -95,6 +95,9 @@ def test_a_stop_holds_until_its_release_and_the_ground_knows(bench):
     driven.commands.halt = halt
     assert driven.node.ground.robot_report.latched
     bench.wait(lambda: bench.got[topics.STATUS][-1].stop == LinkStatus.STOP_HELD)
+    report = driven.node.diagnose()
+    assert report.level == WARN and "the operator's STOP is held" in report.message
+    assert 'the robot holds the STOP' in driven.node.ground.urgent_trouble(driven.node.now())
     driven.teleop.publish(drive())  # the ground does not even send it
     bench.wait(lambda: driven.node.ground.commands.dropped == 1)
     stamp_us = driven.node.get_clock().now().nanoseconds // 1000
@@ -115,6 +118,8 @@ def test_a_stop_holds_until_its_release_and_the_ground_knows(bench):
     bench.wait(lambda: not gate.held)
     bench.wait(lambda: driven.node.ground.robot_report.stop == number)
     assert not driven.node.ground.robot_report.latched
+    assert 'STOP' not in driven.node.diagnose().message
+    assert not driven.node.ground.urgent_trouble(driven.node.now())
     driven.drive(0.25)
 
 

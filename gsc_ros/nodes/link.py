@@ -25,7 +25,13 @@ from gsc_ros.msg import LinkStatus
 from gsc_ros.ros import lifecycle
 from gsc_ros.ros.diagnostics import ERROR, OK, STALE, WARN, Report
 from gsc_ros.ros.link.ground_side import GroundSide, GroundSideParameters
-from gsc_ros.ros.link.node import NO_FRAMES_S, LinkBase, LinkBaseParameters, closed, figures
+from gsc_ros.ros.link.node import (
+    LinkBase,
+    LinkBaseParameters,
+    closed,
+    figures,
+    report_of,
+)
 from gsc_ros.ros.link.robot_side import RobotSide, RobotSideParameters
 from gsc_ros.ros.parameters import parameter
 
@@ -232,22 +238,26 @@ class LinkNode(LinkBase[LinkParameters]):
             'not sealed': self.down.sender.unsealed + self.up.sender.unsealed,
         }
         values |= self.robot.figures()
-        if (keys := self.key_report(values)) is not None:
-            return keys
+        troubles = [
+            (WARN, self.ground.stops.trouble(now)),
+            *self.key_troubles(values),
+            (WARN, self._peer.trouble(now)),
+            (WARN, self._ground.trouble(now)),
+        ]
         if not self.down.sender.schedule.rates:
-            return Report(ERROR, 'the link does not close', values)
-        if not status.open:
-            return Report(WARN, closed(status), values)
-        peers = self._peer.trouble(now) or self._ground.trouble(now)
-        if trouble := self.ground.stops.trouble(now) or peers or self.ground.trouble(now):
-            return Report(WARN, trouble, values)
-        if now > self.robot.offered_at + NO_FRAMES_S:
-            return Report(STALE, 'no frames come from the encoder', values)
-        if now > self.ground.delivered_at + self.down.delay_s + NO_FRAMES_S:
-            return Report(STALE, 'no frames come through', values)
-        if status.loss > _HIGH_LOSS:
-            return Report(WARN, f'{status.loss:.0%} of the datagrams are lost', values)
-        return Report(OK, 'ok', values)
+            troubles.append((ERROR, 'the link does not close'))
+        elif not status.open:
+            troubles.append((WARN, closed(status)))
+        else:
+            high = status.loss > _HIGH_LOSS
+            lost = f'{status.loss:.0%} of the datagrams are lost' if high else ''
+            coded = self.robot.missing_frames(now)
+            troubles += [
+                (WARN, self.ground.trouble(now)),
+                (STALE, coded or self.ground.missing_frames(now)),
+                (WARN, lost),
+            ]
+        return report_of(troubles, values)
 
 
 def main(args: list[str] | None = None) -> int:

@@ -8,6 +8,9 @@ from gsc_ros.link.datagrams.reassembly import Reassembler
 # Trouble is what came in so many seconds.
 WINDOW_S = 30.0
 _STEP_S = 1.0
+# What is not proven is trouble where nothing that is has come for so long.
+_ABSENT_S = 10.0
+_LONGEST_PAUSE_S = 600.0
 _FEW = 3  # datagrams: no more than chance brings
 _REPLAYED_SHARE = 0.05  # networks give a datagram twice now and then
 # An end is silent after so many of the other's reports are missing, and for what networks hold up.
@@ -32,6 +35,10 @@ class _Counters(NamedTuple):
             receiver.replayed + receiver.retired,
         )
 
+    def since(self, earlier: '_Counters') -> '_Counters':
+        """Return what was counted after earlier ones."""
+        return _Counters(*(a - b for a, b in zip(self, earlier, strict=True)))
+
 
 class Peer:
     """
@@ -44,8 +51,10 @@ class Peer:
         self._receiver, self._sealed = receiver, sealed
         self._began_at = now
         self._received_at: float | None = None
-        self._accepted = 0
-        self._history = deque([(now, _Counters.of(receiver))])
+        self._last = _Counters.of(receiver)  # when something was accepted last
+        self._unproven_count = self._last.older + self._last.malformed
+        self._unproven_at, self._unproven_pause_s = now, 0.0  # the last, and after the one before
+        self._history = deque([(now, self._last)])
 
     @property
     def session(self) -> int:
@@ -54,10 +63,15 @@ class Peer:
 
     def update(self, now: float) -> None:
         """Note what came up to now."""
-        if self._receiver.accepted != self._accepted:
-            self._accepted, self._received_at = self._receiver.accepted, now
+        counters = _Counters.of(self._receiver)
+        if counters.accepted != self._last.accepted:
+            self._last, self._received_at = counters, now
+        if counters.older + counters.malformed != self._unproven_count:
+            self._unproven_count = counters.older + counters.malformed
+            self._unproven_pause_s = min(now - self._unproven_at, _LONGEST_PAUSE_S)
+            self._unproven_at = now
         if now >= self._history[-1][0] + _STEP_S:
-            self._history.append((now, _Counters.of(self._receiver)))
+            self._history.append((now, counters))
             while len(self._history) > 1 and self._history[1][0] <= now - WINDOW_S:
                 self._history.popleft()
 
@@ -82,16 +96,29 @@ class Peer:
 
     def trouble(self, now: float) -> str:
         """Return what is wrong with what came recently, and the remedy; empty for nothing."""
-        current, earlier = _Counters.of(self._receiver), self._history[0][1]
-        new = _Counters(*(a - b for a, b in zip(current, earlier, strict=True)))
-        if new.repeated > max(_FEW, _REPLAYED_SHARE * new.accepted):
-            return (
-                f'{new.repeated} datagrams were sent before or by another sender: does another '
-                'one use this key? One key is for one robot and one ground'
-                if self._sealed
-                else f'{new.repeated} datagrams are of another sender or of one that has ended'
-            )
-        if new.accepted or new.older + new.malformed < _FEW:
+        return '; '.join(filter(None, (self._repeated(), self._unproven(now))))
+
+    def _repeated(self) -> str:
+        """Return that datagrams came before, or from another sender."""
+        new = _Counters.of(self._receiver).since(self._history[0][1])
+        if new.repeated <= max(_FEW, _REPLAYED_SHARE * new.accepted):
+            return ''
+        if not self._sealed:
+            return f'{new.repeated} datagrams are of another sender or of one that has ended'
+        return (
+            f'{new.repeated} datagrams were sent before or by another sender: does another one '
+            'use this key? One key is for one robot and one ground'
+        )
+
+    def _unproven(self, now: float) -> str:
+        """Return that what comes in the place of the other end's datagrams is not proven."""
+        silence_s = self.silence_s(now)
+        # Who is not answered calls less and less often.
+        over = now > self._unproven_at + WINDOW_S + 2 * self._unproven_pause_s
+        if over or (silence_s is not None and silence_s < _ABSENT_S):
+            return ''
+        new = _Counters.of(self._receiver).since(self._last)
+        if new.older + new.malformed < _FEW:
             return ''
         if new.older > new.malformed:
             return 'the other end runs an older gsc_ros: update it'

@@ -27,6 +27,7 @@ from gsc_ros.ros.link.node import (
     LinkBaseParameters,
     closed,
     figures,
+    report_of,
 )
 from gsc_ros.ros.link.side import Side
 from gsc_ros.ros.parameters import parameter
@@ -267,17 +268,20 @@ class LinkEnd(LinkBase[P]):
     def _state_report(self) -> Report:
         status, now = self.status(), self.now()
         values = figures(status) | self.transport_figures() | self.side.figures()
-        if urgent := self.side.urgent_trouble(now):
-            return Report(WARN, urgent, values)
-        if (keys := self.key_report(values)) is not None:
-            return keys
-        if not status.open:
-            return Report(WARN, closed(status), values)
-        if trouble := self.peer.trouble(now) or self.trouble or self.side.trouble(now):
-            return Report(WARN, trouble, values)
-        if missing := self.side.missing_frames(now):
-            return Report(STALE, missing, values)
-        return Report(OK, 'ok', values)
+        troubles = [
+            (WARN, self.side.urgent_trouble(now)),
+            *self.key_troubles(values),
+            (WARN, self.peer.trouble(now)),
+        ]
+        if status.open:
+            troubles += [
+                (WARN, self.trouble),
+                (WARN, self.side.trouble(now)),
+                (STALE, self.side.missing_frames(now)),
+            ]
+        else:
+            troubles.append((WARN, closed(status)))
+        return report_of(troubles, values)
 
     @property
     def trouble(self) -> str:

@@ -30,6 +30,7 @@ from gsc_ros.link.datagrams.reassembly import Received
 from gsc_ros.link.traffic.clock_check import ClockCheck
 from gsc_ros.link.traffic.command_times import Lateness
 from gsc_ros.link.traffic.end import End
+from gsc_ros.link.traffic.peer import received_ago
 from gsc_ros.link.traffic.port import LinkPort
 from gsc_ros.link.traffic.reports import (
     LEAST_PAUSE_S,
@@ -39,7 +40,7 @@ from gsc_ros.link.traffic.reports import (
 )
 from gsc_ros.link.traffic.requests import Backoff
 from gsc_ros.link.traffic.statistics import Statistics
-from gsc_ros.link.traffic.teleop import CommandSender, StopSender
+from gsc_ros.link.traffic.teleop import CommandSender, StopSender, StopState
 from gsc_ros.msg import LinkStatus, SemanticFrame
 from gsc_ros.region import Region
 from gsc_ros.ros import convert, topics
@@ -260,13 +261,22 @@ class GroundSide(Side):
         return self.receiver_stats.estimate.loss
 
     def urgent_trouble(self, now: float) -> str:
-        """Return that the robot has not acknowledged a stop; empty when it has."""
-        return self.stops.trouble(now)
+        """Return that the robot has not acknowledged a stop, or holds one; empty for neither."""
+        held = self.stops.state is StopState.HELD
+        return self.stops.trouble(now) or (
+            'the robot holds the STOP: release it with false on teleop/stop' if held else ''
+        )
 
     def missing_frames(self, now: float) -> str:
-        """Return that no frames come; empty when they do."""
-        missing = now > self.delivered_at + self._down.delay_s + NO_FRAMES_S
-        return 'no frames come through' if missing else ''
+        """Return that no frames come, or nothing at all; empty when they do."""
+        usual_s = self._down.delay_s + NO_FRAMES_S
+        if now <= self.delivered_at + usual_s:
+            return ''
+        silence_s = self._node.peer.silence_s(now)
+        if silence_s is not None and silence_s <= usual_s:
+            return 'no frames come through'
+        ago = received_ago(silence_s)
+        return f'no frames come through; nothing comes from the other end: last received {ago}'
 
     def fill_status(self, status: LinkStatus) -> None:
         """Put what is known of commands and the stop into a status."""

@@ -1,6 +1,7 @@
 """What every link node has: a profile, keys, explicit time, an alarm, and link/status."""
 
 import math
+import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from gsc_ros.link.traffic.sender import Sender
 from gsc_ros.link.traffic.statistics import Statistics
 from gsc_ros.msg import LinkStatus
 from gsc_ros.ros import topics
-from gsc_ros.ros.diagnostics import ERROR, WARN, Report
+from gsc_ros.ros.diagnostics import ERROR, OK, STALE, WARN, Report
 from gsc_ros.ros.lifecycle import GscNode
 from gsc_ros.ros.parameters import Parameters, parameter
 
@@ -32,8 +33,13 @@ STATUS_PERIOD_S = 0.5
 WINDOW_S = 10.0
 LOG_PERIOD_S = 5.0
 NO_FRAMES_S = 5.0  # without frames: something is wrong
+_NOTICE_S = 600.0  # of the keys
+_SEVERITY = OK, STALE, WARN, ERROR
 # Shortest sleep: keeps rounding from waking the node again and again for one event.
 _LEAST_SLEEP_S = 2e-4
+
+# A level of diagnostics, and what is wrong; empty for nothing.
+Trouble = tuple[bytes, str]
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ class LinkBase(GscNode[P]):
 
     keys_made = False  # whether a missing key file may be made
     keys: KeyRing | None = None
-    keys_notice = ''  # the last notice to the operator about them
+    _notice, _notice_at = '', 0.0  # the last one about them, and when (s, monotonic)
 
     # To be overridden
 
@@ -137,7 +143,7 @@ class LinkBase(GscNode[P]):
     def setup(self) -> None:
         """Compute the link; raises ValueError or OSError for a bad profile, parameter or key."""
         self.budget = budget.compute(profiles.load(self.values.profile))
-        self.keys, self.keys_notice = None, ''
+        self.keys, self._notice = None, ''
         self._seals: dict[str, Sealed | None] = {}
         if self.values.security:
             named = self.values.key_file
@@ -294,8 +300,8 @@ class LinkBase(GscNode[P]):
         if self.keys.trouble:
             self.get_logger().error(self.keys.trouble, throttle_duration_sec=LOG_PERIOD_S)
         while self.keys.notices:
-            self.keys_notice = self.keys.notices.popleft()
-            self.get_logger().error(self.keys_notice)
+            self._notice, self._notice_at = self.keys.notices.popleft(), time.monotonic()
+            self.get_logger().error(self._notice)
             # Sessions were set back with the counts: the far end may hold this one to be over.
             self.reset()
 
@@ -312,17 +318,27 @@ class LinkBase(GscNode[P]):
         ago = received_ago(self.peer.silence_s(now))
         return f'nothing comes from the other end: last received {ago}'
 
-    def key_report(self, values: dict[str, object]) -> Report | None:
-        """Return what is wrong with the key's counts, as diagnostics show it; None for nothing."""
+    @property
+    def keys_notice(self) -> str:
+        """What the operator must know about the keys, for some minutes; empty for nothing."""
+        return self._notice if time.monotonic() < self._notice_at + _NOTICE_S else ''
+
+    def key_troubles(self, values: dict[str, object]) -> list[Trouble]:
+        """Return what is wrong with the key's counts, which are added to values."""
         if self.keys is None:
-            return None
-        values['datagrams that counts are left for'] = self.keys.left
-        trouble = self.keys.trouble
-        messages = [text for text in (trouble, self.keys_notice) if text]
-        if not messages:
-            return None
-        level = WARN if self.keys.left or not trouble else ERROR
-        return Report(level, '; '.join(messages), values)
+            return []
+        left, trouble = self.keys.left, self.keys.trouble
+        values['datagrams that counts are left for'] = left
+        return [(WARN if left else ERROR, trouble), (WARN, self.keys_notice)]
+
+
+def report_of(troubles: Iterable[Trouble], values: dict[str, object]) -> Report:
+    """Return a report of all troubles that have a text, at the level of the most severe one."""
+    named = [(level, text) for level, text in troubles if text]
+    if not named:
+        return Report(OK, 'ok', values)
+    level = max((level for level, _ in named), key=_SEVERITY.index)
+    return Report(level, '; '.join(text for _, text in named), values)
 
 
 def closed(status: LinkStatus) -> str:
@@ -347,6 +363,7 @@ def figures(status: LinkStatus) -> dict[str, object]:
         'loss': status.loss,
         'queue age s': status.queue_age_s,
         'other end last received': received_ago(silence_s if math.isfinite(silence_s) else None),
+        'malformed': status.packets_malformed,
         'replayed': status.packets_replayed,
         'frames delivered': status.frames_delivered,
         'frames stale': status.frames_stale,

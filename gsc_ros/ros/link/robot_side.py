@@ -42,7 +42,7 @@ from gsc_ros.msg import LinkStatus, SemanticFrame
 from gsc_ros.ros import convert, topics
 from gsc_ros.ros.diagnostics import OK, WARN, Report
 from gsc_ros.ros.images.camera_info import CameraInfos
-from gsc_ros.ros.link.node import NO_FRAMES_S, LinkBase, nanoseconds
+from gsc_ros.ros.link.node import NO_FRAMES_S, LinkBase, nanoseconds, report_of
 from gsc_ros.ros.link.robot_commands import RobotCommands
 from gsc_ros.ros.link.side import Side
 from gsc_ros.ros.parameters import Parameters, parameter
@@ -203,19 +203,21 @@ class RobotSide(Side):
         }
 
     def complete(self, report: Report) -> Report:
-        """Add to a report that the guard is missing or publishes elsewhere, if it is so."""
+        """Add to a report why nothing moves: a STOP, or a guard that is missing or elsewhere."""
+        troubles = [(report.level, '' if report.level == OK else report.message)]
+        if self.commands.gate.held:
+            held = "the operator's STOP is held, so that nothing moves until it is released"
+            troubles.append((WARN, held))
         if self.commands.guard_missing:
             wrong = 'the node guard is missing and nothing moves without it: start it'
+            troubles.append((WARN, wrong))
         elif topic := self.commands.alone:
             wrong = (
                 f'the node guard does not publish {topic}, so that the robot goes on when the '
                 'guard dies: remap cmd_vel alike at both'
             )
-        else:
-            return report
-        if report.level == OK:
-            return Report(WARN, wrong, report.values)
-        return Report(report.level, f'{report.message}; {wrong}', report.values)
+            troubles.append((WARN, wrong))
+        return report_of(troubles, report.values)
 
     def fill_status(self, status: LinkStatus) -> None:
         """Fill in the fields of a status on commands."""
