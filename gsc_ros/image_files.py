@@ -3,14 +3,17 @@ Image files: one reader for commands, sources, datasets and training.
 
 A file is read whole or refused. What OpenCV and Pillow hand out of a JPEG that is damaged inside
 is grey or shifted from the damage on, without a word: so every JPEG is also decoded strictly, at
-an eighth of its size, and every chunk of a PNG is compared with its CRC. A JPEG has no checksum:
-damage of a few bytes after which the codes happen to fit again stays unknown.
+an eighth of its size, and every chunk of a PNG is compared with its CRC. A JPEG has no checksum.
+What a decoder accepts is damaged all the same where it holds codes that no encoder writes: means
+of blocks far beyond black or white, to which damage adds up, and runs of zero bytes. Damage of a
+few bytes after which the codes happen to fit again stays unknown.
 """
 
 import io
 import re
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -34,6 +37,12 @@ _HARMLESS = re.compile(
 )
 _SURPLUS = re.compile(r'(\d+) extraneous bytes before marker 0xd[0-79]')
 _FEW = 16  # surplus bytes in a segment that some webcams write behind a whole image
+
+_ZEROS = bytes(32)  # so many are damage, but where zeros are codes
+_BEYOND = 24  # levels that a block's mean lies outside of 0..255: encoders overshoot by fewer
+_SCALE = 3 / 8  # of the quantisation, at which means far beyond 0..255 fit into 8 bits
+_SEQUENTIAL = 0xC0, 0xC1
+_MARKER = re.compile(rb'\xff[^\x00\xd0-\xd7\xff]')  # but restarts
 
 # EXIF's orientation (CIPA DC-008, 4.6.4) and what puts it upright.
 _TURNS = {
@@ -159,16 +168,127 @@ def check_jpeg(data: bytes) -> str:
 
     Raises ``ValueError`` for one that is cut off or damaged inside.
     """
+    header = _read_header(data)
+    end = data.find(b'\xff\xd9', header.scan)
+    if not header.zeros_are_codes and data.find(_ZEROS, header.scan, end) >= 0:
+        raise ValueError(f'{len(_ZEROS)} bytes of zero and more inside')
+    probe, scale, most = _scaled_means(data, header)
+    doubt = ''
     try:
-        simplejpeg.decode_jpeg(data, 'GRAY', min_height=1, min_width=1, min_factor=8, strict=True)
+        grey = _eighth(probe, strict=True)
     except ValueError as error:
-        message = str(error)
-        surplus = _SURPLUS.search(message)
+        said = str(error)
+        surplus = _SURPLUS.search(said)
         if surplus and int(surplus[1]) <= _FEW:
-            return f'{message}: damaged, or of a webcam that writes so'
-        if not _HARMLESS.search(message):
+            doubt = f'{said}: damaged, or of a webcam that writes so'
+            grey = _eighth(probe, strict=False)
+        elif _HARMLESS.search(said) and not _ends_early(data, header):
+            return ''
+        else:
             raise
-    return ''
+    if np.abs(grey.astype(np.float32) - 128).max() > most * scale + 1:
+        raise ValueError('means of blocks are far beyond black and white')
+    return doubt
+
+
+def _eighth(data: bytes, strict: bool) -> NDArray[np.uint8]:
+    """Decode the brightness of a JPEG at an eighth of its size: the means of its blocks."""
+    return simplejpeg.decode_jpeg(
+        data, 'GRAY', min_height=1, min_width=1, min_factor=8, strict=strict
+    )
+
+
+@dataclass
+class _JpegHeader:
+    """
+    What the segments before a JPEG's first scan state (ITU-T T.81, annex B).
+
+    ``steps``: where the step of the means stands, by quantisation table of 8 bits;
+    ``brightness``: the table of the first component, -1 in CMYK; ``scan``: where the codes begin;
+    ``single``: whether no other scan follows, nor tables, as in baseline JPEGs;
+    ``zeros_are_codes``: whether an image may have a run of zero bits as codes.
+    """
+
+    steps: dict[int, int] = field(default_factory=dict)
+    brightness: int = -1
+    scan: int = 0
+    single: bool = False
+    zeros_are_codes: bool = True
+
+
+def _read_header(data: bytes) -> _JpegHeader:
+    """
+    Read the segments before the first scan, as far as they can be read.
+
+    Zero bits are codes where they end blocks at once, as Huffman tables made for a smooth image
+    have it. By all other tables they are coefficients that are all alike: in no image, many so.
+    """
+    header, at = _JpegHeader(), 2
+    components, sequential, first_codes = 0, False, {0: 1}  # of coefficients; 1 in usual tables
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker, end = data[at + 1], at + 2 + int.from_bytes(data[at + 2 : at + 4], 'big')
+        if marker == 0xFF:  # a fill byte
+            at += 1
+            continue
+        segment, base = data[at + 4 : end], at + 4
+        if marker == 0xDB:
+            _read_steps(segment, base, header.steps)
+        elif marker == 0xC4:
+            _read_codes(segment, first_codes)
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC8, 0xCC) and len(segment) > 8:
+            components = segment[5]
+            header.brightness = segment[8] if components <= 3 else -1
+            sequential = marker in _SEQUENTIAL
+        elif marker == 0xDA:
+            header.scan = end
+            if sequential and segment[:1] == bytes([components]) and len(segment) > 2:
+                header.single = True
+                header.zeros_are_codes = first_codes.get(segment[2] & 15, 0) & 15 == 0
+            break
+        at = end
+    return header
+
+
+def _read_steps(segment: bytes, base: int, steps: dict[int, int]) -> None:
+    """Note where the steps of means stand in tables of 8 bits."""
+    at = 0
+    while at < len(segment):
+        wide, table = segment[at] >> 4, segment[at] & 15
+        steps.pop(table, None)
+        if not wide and at + 65 <= len(segment):
+            steps[table] = base + at + 1
+        at += 1 + 64 * (1 + wide)
+
+
+def _read_codes(segment: bytes, first_codes: dict[int, int]) -> None:
+    """Note the symbols whose code is all zeros, by table of coefficients."""
+    at = 0
+    while at + 17 < len(segment):
+        if segment[at] >> 4:
+            first_codes[segment[at] & 15] = segment[at + 17]
+        at += 17 + sum(segment[at + 1 : at + 17])
+
+
+def _ends_early(data: bytes, header: _JpegHeader) -> bool:
+    """Tell whether something else than the end of the image follows its only scan."""
+    marker = _MARKER.search(data, header.scan)
+    return header.single and marker is not None and marker[0] != b'\xff\xd9'
+
+
+def _scaled_means(data: bytes, header: _JpegHeader) -> tuple[bytes, float, float]:
+    """
+    Scale means of brightness about their middle, so that those beyond 0 and 255 show.
+
+    Returns the JPEG, the scale, which is 1 where the steps are too small for it, and how far from
+    the middle means may lie, in levels.
+    """
+    at = header.steps.get(header.brightness)
+    step = data[at] if at is not None else 0
+    if at is None or step < 2:
+        return data, 1.0, 255.0
+    smaller = max(1, round(step * _SCALE))
+    most = 128 + _BEYOND + step / 16  # half a step of eight means
+    return data[:at] + bytes([smaller]) + data[at + 1 :], smaller / step, most
 
 
 def _damaged(path: Path, error: Exception) -> str:

@@ -7,11 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from gsc_ros.cli import main
 from gsc_ros.evaluation.datasets.frame import Frame, read_ids
-from gsc_ros.image_files import BACKGROUND, SUFFIXES, read_map, read_rgb
+from gsc_ros.image_files import BACKGROUND, SUFFIXES, check_jpeg, read_map, read_rgb
 from gsc_ros.sources.images import Images
 from gsc_ros.training import corpus
 
@@ -155,6 +155,54 @@ def test_a_jpeg_that_is_damaged_inside_is_refused_by_name(tmp_path, harm, option
     path.write_bytes(harm(jpeg(pixels, **options)))
     with pytest.raises(ValueError, match=r'rock\.jpg: cannot be read, damaged'):
         read_rgb(path, refuse)
+
+
+def overwritten(data, length, noise, seed):
+    rng = np.random.default_rng(seed)
+    at = int(rng.integers(data.index(b'\xff\xda') + 14, len(data) - length - 10))
+    return data[:at] + (rng.bytes(length) if noise else bytes(length)) + data[at + length :]
+
+
+@pytest.mark.parametrize(('noise', 'most'), [(False, 0), (True, 2)])
+@pytest.mark.parametrize('length', [100, 300, 400, 1000])
+def test_most_damage_that_a_decoder_accepts_is_found(noise, most, length):
+    """Ends of images apart, where little is left to be wrong; 27 % of 400 zeros were accepted."""
+    data = jpeg(scene(640, 480), quality=80)
+    passed = 0
+    for seed in range(40):
+        try:
+            check_jpeg(overwritten(data, length, noise, seed))
+            passed += 1
+        except ValueError:
+            pass
+    assert passed <= (most if length >= 300 else 3 * most)
+
+
+def plain_images():
+    y, x = np.mgrid[:240, :320].astype(np.float32)
+    rng = np.random.default_rng(0)
+    shades = [np.full((240, 320), level) for level in (0, 128, 255)]
+    shades += [x * 255 / 320, x / 40, 21 * np.hypot(x / 320 - 0.5, y / 240 - 0.5)]
+    shades += [rng.integers(0, 256, (240, 320)), 255 * rng.integers(0, 2, (240, 320))]
+    shades += [255 * ((x + y) % 2), 255 * ((x // 8 + y // 8) % 2), 255 * (x % 2)]
+    return [np.repeat(shade[..., None], 3, 2).astype(np.uint8) for shade in shades]
+
+
+@pytest.mark.parametrize('quality', [1, 5, 20, 50, 80, 95, 100])
+@pytest.mark.parametrize(
+    'options', [{}, {'subsampling': 0}, {'optimize': True}, {'progressive': 1}]
+)
+def test_smooth_plain_and_hard_images_are_sound(quality, options, monkeypatch):
+    monkeypatch.setattr(ImageFile, 'MAXBLOCK', 1 << 22)
+    for pixels in [*plain_images(), scene(320, 240)]:
+        assert check_jpeg(jpeg(pixels, quality=quality, **options)) == ''
+        assert check_jpeg(jpeg(pixels[..., 0], quality=quality, **options)) == ''
+        assert check_jpeg(jpeg(pixels, quality=quality, keep_rgb=True, **options)) == ''
+
+
+@pytest.mark.parametrize('padding', [bytes(5000), b'\xff\xd9' + bytes(5000)])
+def test_zeros_behind_an_image_are_padding(padding):
+    assert check_jpeg(jpeg(scene(320, 240)) + padding) == ''
 
 
 def test_surplus_bytes_of_webcams_leave_a_doubt_and_the_image(tmp_path):
