@@ -124,6 +124,30 @@ def test_counts_that_were_set_back_are_reported_by_the_other_end(file, tmp_path)
     assert number(KeyRing(file).seal('down')) > newest + MARGIN
 
 
+def test_two_senders_with_one_key_do_not_use_it_up(file, tmp_path):
+    """The ground reports to each robot the greatest count, which is the other's."""
+    robots = [KeyRing(file), KeyRing(copy(file, tmp_path / 'second'))]
+    seals = [robot.seal('down') for robot in robots]
+    sent, off = [number(seals[0]), *(number(seals[1]) for _ in range(100))], []
+    for turn in range(10):
+        robot, seal = robots[turn % 2], seals[turn % 2]
+        robot.peer_received('down', max(sent))
+        try:
+            wait(lambda robot=robot: robot.left or 'another sender' in robot.trouble)
+            sent.append(number(seal))
+        except SealError:
+            off.append(turn % 2)
+    assert off == [0, 0, 0, 0], 'one of them is off, for good'
+    assert max(sent) < 5 * MARGIN
+    ended = robots[off[0]]
+    assert ended.left == 0 and 'make a new key' in ended.trouble and len(ended.notices) == 1
+    for robot in robots:
+        robot.close()
+    again = KeyRing(ended.path)  # the operator has ended the other one
+    assert number(again.seal('down')) > sent[0] and not again.trouble
+    again.close()
+
+
 def test_a_count_that_is_set_aside_but_not_sent_tells_it_too(ring):
     seal = ring.seal('down')
     assert [number(seal) for _ in range(10)] == list(range(10))

@@ -168,6 +168,8 @@ def test_counts_that_were_set_back_are_found_out_over_the_link(restarted):
     restarted.begin_robot()
     pair.wait(lambda: restarted.shown() and restarted.robot.keys_notice)
     assert 'set back' in restarted.robot.keys_notice
+    # A robot that moves is stopped for that reason.
+    assert 'counts were set back' in restarted.robot.reset_reason
     report = restarted.robot.diagnose()
     assert report.level == WARN and 'change the key' in report.message
     assert pair.ground.node.end.receiver.seal.newest_counts[0] > MARGIN

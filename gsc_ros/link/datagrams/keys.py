@@ -44,6 +44,13 @@ _REMEDIES = {
     errno.ELOOP: 'put the file itself in the place of the symbolic link',
 }
 
+_USED_UP = 'the first key is used up; put a new one before it, from `gsc key --line`'
+_ANOTHER_SENDER = (
+    'again the other end has received a datagram, {}, that was not sent from here: another sender '
+    'uses a copy of this key. This end sends nothing more, or both would use the key up: end the '
+    'other sender, make a new key for both ends with `gsc key`, and start this end again'
+)
+
 
 class _Counts:
     """
@@ -61,6 +68,7 @@ class _Counts:
         self._last = -1  # greatest that was given out or left out
         self.end = 0  # behind the greatest that was set aside
         self.doubt: int | None = None  # see `received`
+        self.jumped = False  # beyond what somebody else sent
 
     def __iter__(self) -> Iterator[int]:
         return self
@@ -304,10 +312,7 @@ class KeyRing:
                     continue
                 grant = self._grant(counts, noted)
                 if not grant.block:
-                    failure = (
-                        f'{self.path}: the first key is used up; put a new one before it, from '
-                        '`gsc key --line`'
-                    )
+                    failure = f'{self.path}: {grant.notice}'
                     continue
                 noted[count_file.used(counts.name)] = grant.block.stop
                 grants.append((counts, grant))
@@ -321,6 +326,7 @@ class KeyRing:
         self._noted = self._file.update(change)
         for counts, grant in grants:
             counts.add(grant.block, grant.doubt, grant.restart)
+            counts.jumped |= grant.restart and grant.doubt is not None
             if grant.restart:
                 self._places.clear()
                 self.notices.append(f'{self.path}: {grant.notice}')
@@ -328,13 +334,20 @@ class KeyRing:
         return failure
 
     def _grant(self, counts: _Counts, noted: dict[str, int]) -> _Grant:
-        """Choose the counts that are set aside next; none when the key is used up."""
+        """
+        Choose the counts that are set aside next.
+
+        None, with the reason as ``notice``, when the key is used up, and when this end has gone
+        on beyond another sender before: two that do so in turn use the key up.
+        """
         name, doubt = count_file.used(counts.name), counts.doubt
         # At least what this process has set aside: the file may have been set back meanwhile.
         noted[name] = max(noted.get(name, 0), counts.end)
         if doubt is not None and (
             noted[name] <= doubt or any(doubt in span for span in counts.rest)
         ):
+            if counts.jumped:
+                return _Grant(range(0), doubt, False, _ANOTHER_SENDER.format(doubt))
             begin, restart = max(noted[name], doubt + 1) + count_file.MARGIN, True
             notice = (
                 f'the other end has received datagram {doubt} under this key, which was not sent '
@@ -352,7 +365,7 @@ class KeyRing:
             # Where no other end goes on that is set up from the same copy.
             begin += secrets.randbelow(count_file.MARGIN)
         block = range(begin, min(begin + BLOCK, MAX_COUNT + 1))
-        return _Grant(block, doubt, restart, notice)
+        return _Grant(block, doubt, restart, notice if block else _USED_UP)
 
     def _received(self) -> dict[str, int]:
         """Return the greatest counts that were received, by name in the file."""

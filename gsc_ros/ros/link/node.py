@@ -88,6 +88,7 @@ class LinkBase(GscNode[P]):
 
     keys_made = False  # whether a missing key file may be made
     keys: KeyRing | None = None
+    reset_reason = ''  # why the link begins anew, where it does
     _notice, _notice_at = '', 0.0  # the last one about them, and when (s, monotonic)
 
     # To be overridden
@@ -205,6 +206,7 @@ class LinkBase(GscNode[P]):
         if now_ns < self.time_ns:
             # Simulated time began anew: what was on its way belongs to the past.
             self.get_logger().warning('time ran backwards: the link starts afresh')
+            self.reset_reason = 'time began anew'
             self.reset()
             self._status_timer.reset()
             now_ns = self.time_ns
@@ -302,6 +304,7 @@ class LinkBase(GscNode[P]):
         while self.keys.notices:
             self._notice, self._notice_at = self.keys.notices.popleft(), time.monotonic()
             self.get_logger().error(self._notice)
+            self.reset_reason = "the key's counts were set back, or another sender uses the key"
             # Sessions were set back with the counts: the far end may hold this one to be over.
             self.reset()
 

@@ -65,8 +65,8 @@ class RobotCommands:
     def reset(self) -> None:
         """Begin as another session of the robot; one that moves is stopped."""
         if self.gate.moving:
-            # The clock was set back: the age of the last command is not known any more.
-            self.halt('time began anew')
+            # The age of the last command, or who gave it, is not known any more.
+            self.halt(self._node.reset_reason)
         self.gate.reset(self._node.session)
         self.gate.refused.clear()
         self.gate.ran = self.stops = 0
