@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -12,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / 'tools'))
 from convert_weight_names import convert, new_name, renamed
 
 from gsc_ros.codec.caption import VOCABULARY
-from gsc_ros.codec.prior import all_shapes
+from gsc_ros.codec.prior import Prior, all_shapes
 from gsc_ros.models import weights
 from gsc_ros.models.autoencoder import Autoencoder
 from gsc_ros.models.flow import FlowNet
@@ -101,3 +102,20 @@ def test_files_of_both_names_and_of_other_kinds_are_refused(tmp_path):
         renamed({'spread': 1, 'latent_std': 2})
     with pytest.raises(ValueError, match=r'\.safetensors, \.pt'):
         convert(tmp_path / 'net.onnx')
+
+
+def test_weights_of_older_names_are_refused_and_the_script_named(tmp_path):
+    net = Tokenizer(widths=(8, 8, 8))
+    state = net.state_dict()
+    state['spread'] = state.pop('latent_std')
+    path = weights.save(tmp_path / 'tokenizer.safetensors', state, net.config)
+    with pytest.raises(ValueError, match='convert_weight_names'):
+        weights.restore(Tokenizer, path)
+    assert convert(path)
+    assert weights.restore(Tokenizer, path).latent_std.shape == (1, 16, 1, 1)
+    old = {
+        name.replace('coarse_depth', 'relief'): np.zeros(s, np.int16)
+        for name, s in all_shapes().items()
+    }
+    with pytest.raises(ValueError, match='convert_weight_names'):
+        Prior.of_weights(old)

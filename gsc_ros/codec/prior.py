@@ -224,7 +224,10 @@ def all_shapes() -> dict[str, tuple[int, ...]]:
 def _checked(weights: dict[str, NDArray[np.int16]], name: str) -> NDArray[np.int16]:
     value, shape = weights.get(name), all_shapes()[name]
     if value is None or value.shape != shape or value.dtype != np.int16:
-        raise ValueError(f'prior {name} is missing or not int16 {shape}: train the prior again')
+        raise ValueError(
+            f'prior {name} is missing or not int16 {shape}: train the prior again; convert one '
+            'with older names with tools/convert_weight_names.py'
+        )
     return value
 
 

@@ -94,7 +94,10 @@ def restore(kind: Callable[..., Net], path: Path, part: str = '') -> Net:
         net = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in config.items()})
         net.load_state_dict(state)
     except (TypeError, RuntimeError) as error:
-        raise ValueError(f'{path}: not the weights of this network ({error})') from error
+        raise ValueError(
+            f'{path}: not the weights of this network; convert those with older names with '
+            f'tools/convert_weight_names.py ({error})'
+        ) from error
     return frozen(net)
 
 
