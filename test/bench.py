@@ -364,7 +364,7 @@ def frame(sequence=0, size=150, stamp=STAMP, frame_id='cam'):
     message.header.stamp.sec, message.header.stamp.nanosec = stamp
     message.header.frame_id = frame_id
     message.width, message.height = 480, 360
-    message.data = bitstream.pack(header, stream)
+    message.data = bitstream.pack(header, stream)[1]
     return message
 
 

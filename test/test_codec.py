@@ -218,7 +218,7 @@ def test_any_bytes_are_refused_by_name(codec, data, truncated):
 @given(st.binary(max_size=60), st.sampled_from([(64, 64), (70, 100), (16, 4096)]))
 def test_any_stream_behind_a_proven_header_is_an_image(codec, stream, size):
     header = FrameHeader('gsc', codec.fingerprint, 3, *size, 100)
-    frame = codec.decode(bitstream.pack(header, stream), steps=0)
+    frame = codec.decode(bitstream.pack(header, stream)[1], steps=0)
     assert frame.rgb.shape == (size[1], size[0], 3)
 
 

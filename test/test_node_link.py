@@ -394,7 +394,7 @@ def test_a_delta_frame_may_refer_back_over_the_wrap_of_the_numbers(bench):
     link = bench()
     bad = frame(0)
     header = bitstream.FrameHeader('gsc', 77, 0, 480, 360, 0, 250)
-    bad.data = bitstream.pack(header, bytes(99))
+    bad.data = bitstream.pack(header, bytes(99))[1]
     link.send(bad)
     link.wait(lambda: link.got[topics.RECEIVED])
     assert link.got[topics.RECEIVED][0].reference_sequence == 2**32 - 6

@@ -91,7 +91,7 @@ def test_the_codes_of_presets_have_two_bits(monkeypatch):
     for code in range(4):
         backend.register(backend.Preset(f'p{code}', code, ()))
         for size in ((640, 480), (123, 77)):
-            data = bitstream.pack(bitstream.FrameHeader(f'p{code}', 0, 0, *size), b'')
+            data = bitstream.pack(bitstream.FrameHeader(f'p{code}', 0, 0, *size), b'')[1]
             header = bitstream.read_header(data)
             assert (header.preset, header.width, header.height) == (f'p{code}', *size)
 

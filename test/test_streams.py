@@ -214,7 +214,7 @@ def test_a_frame_of_which_nothing_arrived_is_the_reference_without_its_detail():
 def test_headers_come_back(width, height, sequence, fingerprint, stream):
     for reference in (None, sequence ^ 1):
         header = FrameHeader('gsc', fingerprint, sequence, width, height, sequence, reference)
-        data = bitstream.pack(header, stream, 0x1234)
+        data = bitstream.pack(header, stream, 0x1234)[1]
         assert len(data) == header.bytes + len(stream)
         assert replace(bitstream.read_header(data[: header.bytes]), crc=0) == header
         found, sections, rest = bitstream.unpack(data, references={sequence ^ 1: 0x1234})
@@ -224,7 +224,7 @@ def test_headers_come_back(width, height, sequence, fingerprint, stream):
 
 
 def test_a_lost_or_another_reference_is_noticed():
-    delta = bitstream.pack(replace(HEADER, reference=4), b'stream', 0x1111)
+    delta = bitstream.pack(replace(HEADER, reference=4), b'stream', 0x1111)[1]
     with pytest.raises(MissingReferenceError, match='refers to frame 4'):
         bitstream.unpack(delta)
     with pytest.raises(MissingReferenceError):
@@ -238,14 +238,14 @@ def test_a_lost_or_another_reference_is_noticed():
 @settings(deadline=None, max_examples=200)
 @given(st.integers(0, 8 * 56 - 1))
 def test_every_flipped_bit_is_noticed(bit):
-    data = bytearray(bitstream.pack(HEADER, bytes(range(47))))
+    data = bytearray(bitstream.pack(HEADER, bytes(range(47)))[1])
     data[bit // 8] ^= 1 << bit % 8
     with pytest.raises(BitstreamError):
         bitstream.unpack(bytes(data))
 
 
 def test_errors_name_what_is_wrong():
-    data = bitstream.pack(HEADER, b'stream')
+    data = bitstream.pack(HEADER, b'stream')[1]
     with pytest.raises(BitstreamError, match='cut short'):
         bitstream.unpack(data[:-2])
     assert bitstream.unpack(data[:-2], truncated=True)[2] == b'stre'
@@ -273,7 +273,7 @@ def test_errors_name_what_is_wrong():
 )
 def test_headers_refuse_what_does_not_fit(change):
     with pytest.raises(ValueError, match=next(iter(change))):
-        bitstream.pack(FrameHeader(**{**HEADER.__dict__, **change}), b'')
+        bitstream.pack(FrameHeader(**{**HEADER.__dict__, **change}), b'')[1]
 
 
 def test_depth_codes_are_within_two_percent():
@@ -331,7 +331,7 @@ def golden(seed):
     most, policy = (90, FixedBlocks(blocks)) if seed == 12 else (ALL, None)
     header = replace(HEADER, reference=None if reference is None else 4)
     stream, _ = encode(symbols, PRIOR, most, reference, policy=policy)
-    return bitstream.pack(header, stream, 0x1357), symbols, reference
+    return bitstream.pack(header, stream, 0x1357)[1], symbols, reference
 
 
 @pytest.mark.parametrize('seed', [11, 12, 13])

@@ -28,7 +28,7 @@ that it does not know.
 import binascii
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from types import MappingProxyType
 
@@ -187,10 +187,11 @@ def pack(
     stream: bytes,
     reference_crc: int = 0,
     sections: Sections = NO_SECTIONS,
-) -> bytes:
+) -> tuple[FrameHeader, bytes]:
     """
-    Put header, sections and stream together; CRCs and ``sectioned`` are filled in.
+    Put header, sections and stream together.
 
+    Returns the header with ``crc`` and ``sectioned`` filled in, and the frame.
     ``reference_crc``: CRC of the reference, of a delta frame. Raises ``ValueError`` for a field
     out of range.
     """
@@ -226,7 +227,9 @@ def pack(
         head += bytes([header.reference])
         seed = reference_crc
     head += bytes([_crc8(head, seed)])
-    return head + binascii.crc_hqx(head + body, seed).to_bytes(2, 'big') + body
+    crc = binascii.crc_hqx(head + body, seed)
+    header = replace(header, sequence=header.sequence % 256, crc=crc, sectioned=bool(sections))
+    return header, head + crc.to_bytes(2, 'big') + body
 
 
 def _crc8(data: bytes, seed: int) -> int:

@@ -151,15 +151,13 @@ class FrameEncoder:
             )
         if best.header.reference is None:
             reference = None
-        data = bitstream.pack(
+        header, data = bitstream.pack(
             best.header, best.stream, reference.crc if reference else 0, sections
         )
-        seeds = {reference.sequence: reference.crc} if reference else {}
-        header, kept, _ = bitstream.unpack(data, references=seeds)
         notes = best.coded.notes
         caption = caption_text(analysis.symbols.caption, notes)
         return EncodedFrame(
-            data, header, caption, best.coded.bits, notes, self.preset.progressive, kept
+            data, header, caption, best.coded.bits, notes, self.preset.progressive, dict(sections)
         )
 
     def reference(self, data: bytes, reference: Reference | None = None) -> Reference:
