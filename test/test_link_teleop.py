@@ -96,6 +96,37 @@ def test_what_does_not_fit_is_counted_and_the_operator_learns_what_does():
     assert slower.dropped == 0 and slower.advice(30.0) == ''
 
 
+def test_commands_given_in_bursts_fit_where_the_air_is_free():
+    """The executor takes two at a time, or time stands still: no air was lacking."""
+    up = Channel(1e6, mtu=128)
+    sender = CommandSender(up)
+    for number in range(100):
+        now = number * 0.1
+        sender.send(command(2 * number), now)
+        sender.send(command(2 * number + 1), now + 0.001 * (number % 2))
+        up.poll(now + 0.05)
+    assert sender.dropped >= 50 and sender.advice(10.0) == ''
+
+
+def test_commands_while_the_clock_stands_still_are_no_advice():
+    up = Channel(300.0, mtu=128)
+    sender = CommandSender(up)
+    drive(up, sender, 1.0, 6.0)
+    for number in range(50):
+        sender.send(command(number), 6.0)
+    assert sender.dropped >= 49 and sender.advice(6.0) == ''
+
+
+def test_a_stop_leaves_no_advice_and_a_pause_does_not_lower_it():
+    up = Channel(300.0, mtu=128)
+    sender = CommandSender(up)
+    drive(up, sender, 0.25, 10.0)
+    assert 'send at most 1.' in sender.advice(10.0)
+    assert 'send at most 1.' in sender.advice(14.0)
+    sender.refuse(14.0)  # the robot is stopped
+    assert sender.advice(14.0) == ''
+
+
 def test_repeats_on_a_slow_link_are_left_out_when_they_would_be_old():
     up = Channel(300.0, mtu=128)
     sender = CommandSender(up)

@@ -43,7 +43,7 @@ class CommandSender:
         self._given_at = 0.0
         self._left = 0  # repeats
         self._repeat_at: float | None = None
-        self._history: deque[tuple[float, bool]] = deque()  # when, whether it replaced another
+        self._history: deque[tuple[float, bool]] = deque()  # when, whether another did not fit
 
     def next_stamp(self, given_us: int) -> int:
         """Return the stamp of a command that was given then, later than those before it."""
@@ -58,7 +58,10 @@ class CommandSender:
         )
         self.offered += 1
         self.dropped += replaced
-        self._history.append((now, replaced))
+        # One that was replaced where the air was free, or at one moment, was merely given again.
+        pacer = self._up.sender.pacer
+        crowded = replaced and pacer.free_at > now > self._given_at
+        self._history.append((now, crowded))
         while not now - WINDOW_S <= self._history[0][0] <= now:
             self._history.popleft()
         self._up.offer(payload, now, TrafficClass.COMMAND)
@@ -71,6 +74,11 @@ class CommandSender:
         self.offered += 1
         self.dropped += 1
         self.cancel_repeats()
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget what did not fit, as beside a STOP or its release: that is no advice."""
+        self._history.clear()
 
     def cancel_repeats(self) -> None:
         """Do not repeat the last command any more."""
@@ -96,7 +104,8 @@ class CommandSender:
         recent = [(at, one) for at, one in self._history if now - WINDOW_S <= at <= now]
         count = len(recent)
         replaced = sum(one for _, one in recent)
-        span_s = now - recent[0][0] if recent else 0.0
+        # Of the commands: who gives none for a while has not given them more slowly.
+        span_s = recent[-1][0] - recent[0][0] if recent else 0.0
         if replaced < 2 or span_s < WINDOW_S / 2:
             return ''
         # The last one has yet to leave.

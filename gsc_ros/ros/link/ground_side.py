@@ -364,6 +364,8 @@ class GroundSide(Side):
         stamp_us = self.commands.next_stamp(given_ns // 1000)
         payload = Command(stamp_us, velocity, self._down.receiver.session & 0xFF).pack()
         self.commands.send(payload, now)
+        if self.stops.trouble(now):
+            self.commands.forget()  # the STOP or its release goes first
 
     def _on_stop(self, message: Bool) -> None:
         """Stop the robot, or release it."""
@@ -375,6 +377,7 @@ class GroundSide(Side):
             self._command(self._node.time_ns, (0.0,) * 6, now)
         elif message.data:
             self.commands.cancel_repeats()
+        self.commands.forget()
         self._node.wake()
 
     def _on_missed(self, _message: Empty) -> None:
