@@ -28,3 +28,10 @@ def test_frames_that_wait_are_no_sign_of_a_wrong_clock():
     assert 'older than the link makes them' in clocks.trouble
     clocks.clear()
     assert clocks.trouble == ''
+
+
+@pytest.mark.parametrize('ahead_s', [5.0, -10.0])
+def test_where_both_ends_have_one_clock_the_camera_s_is_named(ahead_s):
+    clocks = ClockCheck(one_clock=True)
+    clocks.on_frame(0.0, 1.3 - ahead_s, 1.3)
+    assert 'camera' in clocks.trouble and 'both' not in clocks.trouble

@@ -78,6 +78,27 @@ class Driven:
         return self.number
 
 
+def test_a_ground_that_has_yet_to_find_the_session_is_no_warning(bench):
+    driven = Driven(bench)
+    warnings, gate = [], driven.commands.gate
+    driven.commands._warn = warnings.append
+
+    def misaddress(count):
+        stamp_us = driven.node.get_clock().now().nanoseconds // 1000
+        driven.offer(Command(stamp_us, (0.5, 0.0, 0.0, 0.0, 0.0, 0.0), 0), TrafficClass.COMMAND)
+        bench.wait(lambda: gate.refused[Refusal.ADDRESS] == count)
+        bench.settle()
+
+    misaddress(1)
+    assert not warnings
+    driven.commands._misaddressed_at -= 60.0
+    misaddress(2)
+    assert warnings == ['command not executed: for another session of the robot']
+    driven.drive()
+    misaddress(3)  # which is a new beginning
+    assert len(warnings) == 1
+
+
 def test_a_stop_holds_until_its_release_and_the_ground_knows(bench):
     driven = Driven(bench, command_timeout_s=100.0)
     driven.drive()

@@ -80,7 +80,7 @@ class LinkNode(LinkBase[LinkParameters]):
     """Both ends of the simulated link in one node."""
 
     Parameters = LinkParameters
-    keys_made = True
+    keys_made = one_clock = True
 
     def __init__(self, **options: object) -> None:
         super().__init__('link', **options)

@@ -13,9 +13,11 @@ class ClockCheck:
     Compares the ages of frames with what the link takes.
 
     The least age of the last seconds counts: frames may wait on their way, but none comes early.
+    ``one_clock``: both ends have one, so that only the camera's can differ.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, one_clock: bool = False) -> None:
+        self._one_clock = one_clock
         self._ages: deque[tuple[float, float]] = deque()  # when, and age beyond the link's, s
 
     def clear(self) -> None:
@@ -34,7 +36,14 @@ class ClockCheck:
         least_s = min((age for _, age in self._ages), default=0.0)
         if least_s < -_FUTURE_S:
             ahead = f'images come from {-least_s:.1f} s ahead'
+            if self._one_clock:
+                return f"{ahead}: the camera's clock differs; set it right (NTP, PTP or GPS)"
             return f'{ahead}: the clocks of both ends differ; {REMEDY}'
+        if least_s > _OLD_S and self._one_clock:
+            return (
+                f'images are {least_s:.1f} s older than the link makes them: the camera stamps '
+                'late, or its clock differs; set it right (NTP, PTP or GPS)'
+            )
         if least_s > _OLD_S:
             return (
                 f'images are {least_s:.1f} s older than the link makes them: the clocks of both '

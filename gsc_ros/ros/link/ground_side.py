@@ -99,7 +99,7 @@ class GroundSide(Side):
         self.stops = StopSender(up, lambda: up.turn_s + down.turn_s, self._node.session & 0xFF)
         if self._stopped:
             self.stops.want(True, 0.0)
-        self.clocks = ClockCheck()
+        self.clocks = ClockCheck(self._node.one_clock)
         self.delivered = 0
         self.incomplete = 0  # frames of which a part came that does not decode alone
         self.delivered_at = self.frame_age_s = 0.0

@@ -86,6 +86,7 @@ class LinkBase(GscNode[P]):
     ``time_ns``: the clock at the last :meth:`update_time`.
     """
 
+    one_clock = False  # whether both ends have the same
     keys_made = False  # whether a missing key file may be made
     keys: KeyRing | None = None
     reset_reason = ''  # why the link begins anew, where it does

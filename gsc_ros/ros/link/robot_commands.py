@@ -32,6 +32,8 @@ _REPEATS = 2
 # Who holds the lock for longer hangs in a publisher.
 _LOCK_S = 0.01
 _ACKNOWLEDGED_S = 0.2
+# A ground that has just received this session addresses it, there and back, after so long.
+_ADDRESS_S = 5.0
 _JOIN_S = 1.0
 
 
@@ -61,6 +63,7 @@ class RobotCommands:
         self._guarded_at: float | None = None
         self._lost_at: float | None = None
         self._reasons: deque[str] = deque(maxlen=8)  # of stops, to be logged
+        self._misaddressed_at: float | None = None  # since when all commands have been
 
     def reset(self) -> None:
         """Begin as another session of the robot; one that moves is stopped."""
@@ -70,6 +73,7 @@ class RobotCommands:
         self.gate.reset(self._node.session)
         self.gate.refused.clear()
         self.gate.ran = self.stops = 0
+        self._misaddressed_at = None
 
     def start(self) -> None:
         """Subscribe to the guard, and watch."""
@@ -159,9 +163,24 @@ class RobotCommands:
                 # It was stopped while the publisher took its time, which has not the last word.
                 with self._locked():
                     self._publish_zero()
+            self._misaddressed_at = None
+        elif refusal is Refusal.ADDRESS:
+            self._note_address(now.monotonic_s)
         elif refusal is not Refusal.REPEAT:
             trouble = self.gate.times.trouble(now.monotonic_s)
             self._warn(f'command not executed: {refusal.value}{trouble and f" ({trouble})"}')
+
+    def _note_address(self, now: float) -> None:
+        """Note a command for another session, which is usual until the ground has found this."""
+        if self._misaddressed_at is None:
+            self._misaddressed_at = now
+        if self._is_misaddressed(now):
+            self._warn(f'command not executed: {Refusal.ADDRESS.value}')
+
+    def _is_misaddressed(self, now: float) -> bool:
+        """Whether commands have been for another session for longer than is usual."""
+        at = self._misaddressed_at
+        return at is not None and now > at + 2 * self._node.delay_s + _ADDRESS_S
 
     def _release(self, origin: Origin, message: Stop, now: Now) -> None:
         held = self.gate.held
