@@ -14,10 +14,11 @@ from unittest import mock
 
 from gsc_ros.codec import SemanticCodec, residual
 from gsc_ros.evaluation import judge as judges
-from gsc_ros.evaluation.codecs import Gsc, RgbImage
+from gsc_ros.evaluation.codecs import Gsc
 from gsc_ros.evaluation.datasets import open_dataset, thin
 from gsc_ros.evaluation.report import markdown
 from gsc_ros.evaluation.run import evaluate, summarise
+from gsc_ros.evaluation.types import RgbImage
 
 JUDGE = Path(__file__).parent / 'judge_teachers.py'
 

@@ -16,10 +16,11 @@ import cv2
 from gsc_ros.codec import SemanticCodec
 from gsc_ros.codec.grid import coding_size
 from gsc_ros.evaluation import judge as judges
-from gsc_ros.evaluation.codecs import Gsc, Outcome, RgbImage
+from gsc_ros.evaluation.codecs import Gsc
 from gsc_ros.evaluation.datasets import Frame, open_dataset, thin
 from gsc_ros.evaluation.report import markdown
 from gsc_ros.evaluation.run import evaluate, summarise
+from gsc_ros.evaluation.types import Outcome, RgbImage
 from gsc_ros.training.pattern import without_harmonics
 
 JUDGE = Path(__file__).parent / 'judge_teachers.py'

@@ -18,12 +18,13 @@ from gsc_ros.codec import DecodedFrame, SemanticCodec, SequenceDecoder
 from gsc_ros.codec.bitstream import read_header
 from gsc_ros.evaluation import judge as judges
 from gsc_ros.evaluation import metrics
-from gsc_ros.evaluation.codecs import FrameByFrame, Gsc, Outcome, make_codec
+from gsc_ros.evaluation.codecs import FrameByFrame, Gsc, make_codec
 from gsc_ros.evaluation.datasets import Frame, open_dataset, sequences, thin
 from gsc_ros.evaluation.report import markdown, write_csv
 from gsc_ros.evaluation.run import evaluate, summarise
 from gsc_ros.evaluation.scores import ReferenceObservation, Score
 from gsc_ros.evaluation.stills import Still
+from gsc_ros.evaluation.types import Outcome
 from gsc_ros.evaluation.videos import Video
 
 WIDTH, HEIGHT = 96, 64

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gsc_ros.evaluation.codecs import Metric
     from gsc_ros.evaluation.scores import Score
+    from gsc_ros.evaluation.types import Metric
 
 
 def _numbers(text: str) -> list[float]:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from gsc_ros.evaluation import metrics
-from gsc_ros.evaluation.codecs import Codec, Outcome
 from gsc_ros.evaluation.datasets import Frame
 from gsc_ros.evaluation.scores import ReferenceObservation, Row, Score
+from gsc_ros.evaluation.types import Codec, Outcome
 
 _COUNTED = ('matched', 'lost', 'invented')
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from gsc_ros.codec.grid import coding_size
 from gsc_ros.evaluation import metrics
-from gsc_ros.evaluation.codecs import Outcome
 from gsc_ros.evaluation.datasets import Frame
+from gsc_ros.evaluation.types import Outcome
 
 Row = dict[str, float | str]
 

@@ -5,8 +5,8 @@ import io
 import cv2
 import numpy as np
 
-from gsc_ros.evaluation.codecs import Metric, Outcome, RgbImage
 from gsc_ros.evaluation.metrics import psnr
+from gsc_ros.evaluation.types import Metric, Outcome, RgbImage
 
 _SCALES = (1.0, 0.71, 0.5, 0.35, 0.25, 0.18, 0.125, 0.09, 0.0625)
 # Format and options of Pillow; slower AVIF saves nothing at such sizes, and a JPEG without Huffman

@@ -15,8 +15,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from gsc_ros.evaluation.codecs import Metric, Outcome, RgbImage
 from gsc_ros.evaluation.metrics import psnr
+from gsc_ros.evaluation.types import Metric, Outcome, RgbImage
 
 _SCALES = (1.0, 0.71, 0.5, 0.35, 0.25, 0.18)
 _SMALLEST = 64  # pixels a side that both encoders take
