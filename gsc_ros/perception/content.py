@@ -2,8 +2,8 @@
 Whether an image shows anything: images of one colour or of noise alone, and parts that were lost.
 
 A network finds a street in any image, also in a black one. This module examines the image as a
-measurement: by how little its means over cells differ, and by rows and columns of one colour that
-end in a straight line, as no scene does.
+measurement: by how little its means over cells differ, overall or from their neighbours, and by
+rows and columns of one colour that end in a straight line, as no scene does.
 """
 
 from dataclasses import dataclass
@@ -15,15 +15,18 @@ from numpy.typing import NDArray
 
 CELL = 16  # pixels of the working size a side
 
-BLACK, WHITE, GREEN, GREY, COLOUR, NOISE = range(6)
-KINDS = ('black', 'white', 'green', 'grey', 'one colour', 'noise')
+BLACK, WHITE, GREEN, GREY, COLOUR, NOISE, SMOOTH = range(7)
+KINDS = ('black', 'white', 'green', 'grey', 'one colour', 'noise', 'no edges')
 # What a lost part is drawn as, RGB.
 FILLS: NDArray[np.uint8] = np.array(
-    [(0, 0, 0), (255, 255, 255), (0, 135, 0), *[(128, 128, 128)] * 3], np.uint8
+    [(0, 0, 0), (255, 255, 255), (0, 135, 0), *[(128, 128, 128)] * 4], np.uint8
 )
 
 # Means over cells of an image without content differ by no more, 1st to 99th percentile.
 _SPREAD = 6.0
+# Where there is no edge, behind a covered or fully defocused lens, the brightness of a cell of
+# half the size is by no more off the mean of its neighbours. Real images of blank walls reach 2.1.
+_EDGE = 2.0
 # Noise alone: the variance of such means, in that of the pixels (1/256 where pixels are
 # independent), and their correlation from cell to cell; too few of them prove nothing.
 _NOISE_VARIANCE, _NOISE_CORRELATION, _NOISE_CELLS = 0.04, 0.25, 64
@@ -33,7 +36,10 @@ _LEAST_BAND = 0.04  # of the image
 # So much of a band's end is straight, within so many pixels beyond it. A horizon is not.
 _STRAIGHT, _BEYOND = 0.85, 24
 _DARK, _BRIGHT, _NEAR = 20, 235, 6
+_NEIGHBOURS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32) / 4
 _GREEN = 60
+# At a border a wall may be of one colour, but hardly so saturated and dark.
+_VIVID, _DIM = 60, 160
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +81,7 @@ def find_loss(image: NDArray[np.uint8]) -> Loss | None:
 
     Lost are bands over the whole width or height in a colour that decoders and sensors put in
     place of data (inside the image: in any one colour), and all of an image whose other cells
-    differ by no more than a camera's noise.
+    differ by no more than a camera's noise, or have no edge between them.
     """
     rows, columns = image.shape[0] // CELL, image.shape[1] // CELL
     lost = np.zeros((rows, columns), bool)
@@ -93,14 +99,31 @@ def find_loss(image: NDArray[np.uint8]) -> Loss | None:
 def _nothing(image: NDArray[np.uint8], where: NDArray[np.bool_]) -> int | None:
     """Return the kind of loss of the cells ``where``; None where they show something."""
     size = (where.shape[1], where.shape[0])
-    # Hot pixels are no content.
-    means = cv2.resize(cv2.medianBlur(image, 3), size, interpolation=cv2.INTER_AREA)[where]
+    clean = cv2.medianBlur(image, 3)  # hot pixels are no content
+    means = cv2.resize(clean, size, interpolation=cv2.INTER_AREA)[where]
     low, high = np.percentile(means, (1, 99), axis=0)
+    kind = _kind_of(np.median(means, axis=0).astype(np.int64))
     if (high - low).max() <= _SPREAD:
-        return _kind_of(np.median(means, axis=0).astype(np.int64))
+        return kind
+    if not _has_edges(clean, where):
+        return kind if kind in (BLACK, WHITE) else SMOOTH
     if where.all() and where.size >= _NOISE_CELLS and _is_noise(image, size):
         return NOISE
     return None
+
+
+def _has_edges(image: NDArray[np.uint8], where: NDArray[np.bool_]) -> bool:
+    """Tell whether a cell differs from its neighbours; looked for in cells of half the size."""
+    inside = where.repeat(2, 0).repeat(2, 1)
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    means = cv2.resize(grey, inside.shape[::-1], interpolation=cv2.INTER_AREA)
+    neighbours = cv2.filter2D(means, -1, _NEIGHBOURS)
+    inside = cv2.erode(
+        inside.astype(np.uint8), np.ones((3, 3)), borderType=cv2.BORDER_CONSTANT, borderValue=0
+    ).astype(bool)
+    if not inside.any():  # too narrow to tell
+        return True
+    return bool(np.abs(means - neighbours)[inside].max() > _EDGE)
 
 
 def _is_noise(image: NDArray[np.uint8], size: tuple[int, int]) -> bool:
@@ -170,7 +193,9 @@ def _bands(image: NDArray[np.uint8], across: bool = False) -> list[_Band]:
         kind = _kind_of(colour)
         inside = first > 0 and last < length
         # Above, white may be the sky; at a border, one colour may be a wall.
-        stands_for_loss = kind != COLOUR and (kind != WHITE or across or first > 0)
+        stands_for_loss = (kind != COLOUR and (kind != WHITE or across or first > 0)) or (
+            colour.max() <= _DIM and np.ptp(colour) >= _VIVID and colour.min() <= _DARK
+        )
         band = _Band(first, last, kind, colour)
         if (inside or stands_for_loss) and _straight(image, band):
             found.append(band)
