@@ -304,6 +304,11 @@ def test_the_command_lists_every_profile(capsys):
     assert all(name in out for name in profiles.known())
 
 
+def test_the_gap_behind_a_frame_is_no_time_on_air(capsys):
+    assert command('lora_915_fhss', '--frame', '20') == 0
+    assert 'a frame of 20 B: 41.09 ms on air, shown 41.09 ms after' in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [

@@ -1,6 +1,7 @@
 """What the ends report to each other, and what each works out of that."""
 
 import itertools
+import random
 
 import numpy as np
 import pytest
@@ -192,3 +193,16 @@ def test_reports_cross(newest, shown, loss, burst, count):
 def test_what_is_no_report_is_refused(payload):
     with pytest.raises(PayloadError):
         Report.unpack(payload)
+
+
+def test_losses_that_chance_brings_in_runs_are_forgotten_soon():
+    """At a loss of 0.5 runs of two are chance, and do not make the end of the losses doubtful."""
+    forgotten = 0
+    for seed in range(40):
+        rng, seen, before = random.Random(seed), LossEstimator(), False
+        for number in range(200 + 24):
+            lost = number < 200 and rng.random() < 0.5
+            seen.add(1, lost, lost and not before)
+            before = lost
+        forgotten += seen.loss < 0.1
+    assert forgotten >= 28

@@ -103,7 +103,8 @@ def _frame(result: budget.Budget, size: int) -> str:
         on_air=profile.on_air,
         seal=seal_for(profile.packets, 'down'),
     )
-    seconds = channel.frame_s(size + frames.FRAME_OVERHEAD)
+    # The gap behind the last datagram delays only what follows.
+    seconds = channel.frame_s(size + frames.FRAME_OVERHEAD) - profile.packet_gap
     return (
         f'a frame of {size} B: {units.show(seconds, "time")} on air, shown '
         f'{units.show(seconds + result.delay_s, "time")} after it was offered'

@@ -15,7 +15,7 @@ from gsc_ros.link.traffic.port import LinkPort
 MEMORY = 200  # datagrams
 # Losses of two parts of the memory differ by more than chance when they do by so many standard
 # deviations; each part has so many datagrams at least, and a loss that was none counts as this.
-_DEVIATIONS = 3.0
+_DEVIATIONS = 3.7
 _LEAST_PART = 8
 _LEAST_LOSS = 0.03
 _COMMANDS = 30  # the memory for commands, which are few
@@ -79,8 +79,13 @@ class LossEstimator:
     def _before_change(self) -> int:
         """Return how many batches are older than the clearest change; 0 without one."""
         p = min(max(self.loss, _LEAST_LOSS), 1 - _LEAST_LOSS)
-        scatter = p * (1 - p) * (2 * self.burst - 1)  # losses in runs scatter more
-        clearest, older, least = _DEVIATIONS**2, 0, _LEAST_PART * self.burst
+        # Losses in runs scatter more, by the correlation of neighbours in a chain of two states.
+        # At a loss of p runs have a length of 1 / (1 - p) by chance.
+        after_loss, after_none = 1 - 1 / self.burst, min(1.0, p / (1 - p) / self.burst)
+        correlation = max(0.0, after_loss - after_none)
+        scatter = p * (1 - p) * (1 + correlation) / (1 - correlation)
+        clearest, older = _DEVIATIONS**2, 0
+        least = _LEAST_PART * max(1.0, self.burst * (1 - p))
         sent = lost = 0
         for index, batch in enumerate(self._batches):
             rest = self._sent - sent
