@@ -152,6 +152,13 @@ def test_a_clock_that_is_set_back_amid_commands_is_named(trial):
     assert 'the clocks of both ends differ' in trial.gate.times.trouble(trial.seconds)
 
 
+def test_a_release_that_is_refused_for_its_time_names_the_clocks(trial):
+    trial.stop()
+    for _ in range(3):
+        assert trial.release(age_s=-3.0) is Refusal.FUTURE
+    assert '3.0 s ahead: the clocks of both ends differ' in trial.gate.times.trouble(trial.seconds)
+
+
 def test_what_is_held_up_on_its_way_is_no_matter_of_clocks(trial):
     assert trial.send() is None
     for _ in range(20):

@@ -94,9 +94,10 @@ def test_a_ground_that_has_yet_to_find_the_session_is_no_warning(bench):
     driven.commands._misaddressed_at -= 60.0
     misaddress(2)
     assert warnings == ['command not executed: for another session of the robot']
+    assert 'for another session' in driven.node.robot.trouble(driven.node.now())
     driven.drive()
     misaddress(3)  # which is a new beginning
-    assert len(warnings) == 1
+    assert len(warnings) == 1 and not driven.commands.trouble(time.monotonic())
 
 
 def test_a_stop_holds_until_its_release_and_the_ground_knows(bench):

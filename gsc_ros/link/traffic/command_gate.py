@@ -176,7 +176,8 @@ class CommandGate:
     max_age_s, timeout_s: see the module; both may be changed at any time. ``session``: the robot's
     own, see :meth:`reset`. ``moving``: the last command that ran moves the robot. ``held``: a STOP
     is. ``acknowledged``: number of the last STOP or release that was done, 0 for none. ``ran`` and
-    ``refused`` count commands. ``times``: which of the last ones were refused for their time.
+    ``refused`` count commands. ``times``: which of the last ones, and of releases, were refused
+    for their time.
     """
 
     def __init__(self, max_age_s: float, timeout_s: float) -> None:
@@ -262,6 +263,8 @@ class CommandGate:
         # Without a seal its number is not comparable with those of commands.
         among = origin if origin.order is not None else origin._replace(number=None)
         refusal = self._judge(among, robot, stamp_us, now)
+        if (lateness := self._lateness(refusal, stamp_us, now)) is not None:
+            self.times.add(now.monotonic_s, lateness)
         if refusal is None:
             self._stamp_us = stamp_us
             self.held = False

@@ -34,6 +34,7 @@ _LOCK_S = 0.01
 _ACKNOWLEDGED_S = 0.2
 # A ground that has just received this session addresses it, there and back, after so long.
 _ADDRESS_S = 5.0
+_RECENT_S = 10.0
 _JOIN_S = 1.0
 
 
@@ -63,7 +64,8 @@ class RobotCommands:
         self._guarded_at: float | None = None
         self._lost_at: float | None = None
         self._reasons: deque[str] = deque(maxlen=8)  # of stops, to be logged
-        self._misaddressed_at: float | None = None  # since when all commands have been
+        self._misaddressed_at: float | None = None  # since when all commands have been,
+        self._misaddressed_last = 0.0  # and when the last one was
 
     def reset(self) -> None:
         """Begin as another session of the robot; one that moves is stopped."""
@@ -121,6 +123,16 @@ class RobotCommands:
         topic = self._cmd_vel.topic
         return topic if self._node.count_publishers(topic) < 2 else ''
 
+    def trouble(self, now: float) -> str:
+        """Return why most commands do not run, at a time (s, monotonic); empty for nothing."""
+        misaddressed = ''
+        if self._is_misaddressed(now) and now < self._misaddressed_last + _RECENT_S:
+            misaddressed = (
+                'commands are refused as they are for another session of the robot: the ground '
+                'does not receive this robot, or drives another one'
+            )
+        return '; '.join(filter(None, (self.gate.times.trouble(now), misaddressed)))
+
     @property
     def _silent_s(self) -> float:
         return min(_SILENT_S, self.gate.timeout_s)
@@ -174,6 +186,7 @@ class RobotCommands:
         """Note a command for another session, which is usual until the ground has found this."""
         if self._misaddressed_at is None:
             self._misaddressed_at = now
+        self._misaddressed_last = now
         if self._is_misaddressed(now):
             self._warn(f'command not executed: {Refusal.ADDRESS.value}')
 

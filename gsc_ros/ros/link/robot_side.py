@@ -237,9 +237,9 @@ class RobotSide(Side):
         return self.feedback.loss
 
     def trouble(self, now: float) -> str:
-        """Return that the ground is silent, or that its commands are refused for their time."""
-        late = self.commands.gate.times.trouble(time.monotonic())
-        return '; '.join(filter(None, (self._node.silence(self.report_pause_s), late)))
+        """Return that the ground is silent, or that its commands are refused."""
+        refused = self.commands.trouble(time.monotonic())
+        return '; '.join(filter(None, (self._node.silence(self.report_pause_s), refused)))
 
     def missing_frames(self, now: float) -> str:
         """Return that no frames come from the encoder; empty when they do."""
