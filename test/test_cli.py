@@ -23,6 +23,7 @@ RANDOM = ['--weights', 'random']
 def png(tmp_path):
     path = tmp_path / 'in.png'
     ramp = np.linspace(0, 255, 160 * 120 * 3).reshape(120, 160, 3)
+    ramp[40:60, 50:90] = 0  # without an edge it shows nothing
     cv2.imwrite(str(path), ramp.astype(np.uint8))
     return path
 

@@ -46,10 +46,12 @@ def anchors(page):
 
 
 def gradient(width, height):
-    """Make an image, uint8 (H, W, 3)."""
+    """Make an image, uint8 (H, W, 3), with an edge: without one it shows nothing."""
     y, x = np.mgrid[:height, :width]
     channels = [x * 255 // width, y * 255 // height, (x + y) * 255 // (width + height)]
-    return np.stack(channels, axis=2).astype(np.uint8)
+    image = np.stack(channels, axis=2).astype(np.uint8)
+    image[height // 3 : height // 2, width // 3 : width // 2] = 0
+    return image
 
 
 def commands():

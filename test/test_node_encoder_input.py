@@ -188,7 +188,7 @@ def test_topics_that_are_silent_are_named_as_they_were_remapped(bench):
     remap = ('camera/depth/image:=/front/depth', 'camera/camera_info:=/front/camera_info')
     parameters = {'use_depth': True, 'rectify': True, 'stale_after_s': 30.0, **ANY_TIME}
     bench.add(Encoder, remap, weights='random', **parameters)
-    bench.hear(SemanticFrame, topics.CODED, topics.NEWEST)
+    bench.subscribe(SemanticFrame, topics.CODED, topics.NEWEST)
     images = bench.peer.create_publisher(Image, topics.IMAGE, 10)
 
     def told(level, message, values):
