@@ -2,6 +2,7 @@
 
 import array
 import json
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -273,6 +274,15 @@ def test_the_decoder_says_what_the_robot_notes(decoding, codec):
     values = matches('no pixel has changed for 60 s', rgb, frozen_s=60.0)
     assert 55 < float(values['unchanged_s']) < 65
     assert 55 < float(values['frame_age_s']) < 70  # counts from the last change
+
+    def right(level, message, values):
+        infos.publish(info())
+        frames.publish(noted(codec, bench, 0.5, rgb))
+        return level == DiagnosticStatus.OK
+
+    began = time.monotonic()
+    bench.wait_for_report('decoder', right, 'OK')
+    assert time.monotonic() - began < 5.0  # not 10
 
 
 @pytest.mark.parametrize(

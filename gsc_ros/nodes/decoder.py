@@ -193,7 +193,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
             delay_s = link.delay_s
             if link.rate_bps:
                 sending_s = 8 * len(message.data) / link.rate_bps
-        stamp_s = convert.seconds(message.header.stamp)
+        stamp_s, text = convert.seconds(message.header.stamp), ''
         age_s = self._clock_s() - stamp_s
         if most_s and not delay_s - _AHEAD_S <= age_s <= delay_s + sending_s + most_s:
             how = f'{age_s:.1f} s old' if age_s > 0 else f'stamped {-age_s:.1f} s in the future'
@@ -204,7 +204,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
             )
             if not stamp_s:
                 text = 'images have no stamp: the camera sets no stamp'
-            self._troubles.note('age', text)
+        self._troubles.note('age', text)
 
     def _clock_s(self) -> float:
         return 1e-9 * self.get_clock().now().nanoseconds
@@ -232,8 +232,8 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         self._frames.add(now)
         unchanged_s = frame.notes.timing.frozen_s if frame.notes else 0.0
         self._shown = Shown(message.header, frame.header.preset, unchanged_s)
-        if frame.notes and frame.notes.warning:
-            self._troubles.note('image', f'the robot reports: {frame.notes.warning}')
+        warning = frame.notes.warning if frame.notes else ''
+        self._troubles.note('image', f'the robot reports: {warning}' if warning else '')
         self._counts['frames_decoded'] += 1
         self._counts['frames_truncated'] += message.truncated
 
