@@ -13,7 +13,7 @@ from gsc_ros.msg import LinkStatus, SemanticFrame
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Empty, String
 
-from gsc_ros.codec import FrameEncoder, SemanticCodec
+from gsc_ros.codec import FrameDecoder, FrameEncoder, SemanticCodec, SequenceDecoder, presets
 from gsc_ros.codec.notes import Timing
 from gsc_ros.nodes.decoder import Decoder
 from gsc_ros.ros import convert, topics
@@ -161,6 +161,12 @@ def test_delta_frames_find_a_key_frame_that_was_passed_over(bench, codec):
 
 def test_a_delta_frame_whose_key_frame_never_came_is_counted(decoding, codec):
     bench, _, frames, _ = decoding
+    bench.wait_for_report(
+        'decoder',
+        lambda level, message, values: (
+            level == DiagnosticStatus.STALE and message == 'no frames have come yet'
+        ),
+    )
     delta = coded(codec, sequence=8)
     reference = codec.reference(bytes(coded(codec, sequence=7).data))
     delta.data = codec.encode(convert.to_rgb(image(0)), 60, sequence=8, reference=reference).data
@@ -193,6 +199,30 @@ def test_no_frame_refers_to_one_of_another_session_or_of_an_encoder_that_has_end
     frames.publish(delta)
     bench.wait(lambda: bench.got[topics.KEY_MISSED])
     assert len(bench.got[topics.DECODED]) == 2
+
+
+def test_a_new_session_begins_anew_for_every_preset(decoding, codec, monkeypatch):
+    bench, node, frames, _ = decoding
+    monkeypatch.setattr(presets, 'PRESETS', dict(presets.PRESETS))
+    presets.register(replace(presets.PRESETS['gsc'], name='other', code=2))
+    networks = codec.networks
+    robot = FrameEncoder(replace(networks.robot, fingerprint=0x4321), 'other')
+    ground = FrameDecoder(replace(networks.ground, fingerprint=0x4321), 'other')
+    node._decoders['other'] = SequenceDecoder(ground)
+    shown = [(robot, 1, 3), (codec, 2, 4)]
+    for count, (encoder, session, sequence) in enumerate(shown, start=1):
+        frame = coded(encoder, sequence=sequence)
+        frame.session = session
+        frames.publish(frame)
+        bench.wait(lambda count=count: len(bench.got[topics.DECODED]) == count)
+        bench.wait_for_report(
+            'decoder',
+            lambda level, message, values, made=encoder.fingerprint: (
+                values['model_fingerprint'] == str(made)
+            ),
+        )
+    assert not node._decoders['other']._known
+    assert node._decoders['gsc']._known
 
 
 def test_sizes_may_change_and_camera_info_follows(decoding, codec):

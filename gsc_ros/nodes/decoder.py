@@ -243,8 +243,9 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         decoder = self._decoder(read_header(data).preset)
         last, self._last = self._last, message
         if last is not None and _began_anew(message, last):
-            # Numbers count anew: references from before belong to other frames.
-            decoder.forget()
+            # Numbers count anew: references from before belong to other frames, of every preset.
+            for one in self._decoders.values():
+                one.forget()
         try:
             return decoder.decode(data, message.truncated, self.values.steps)
         except MissingReferenceError:
@@ -290,7 +291,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         """Return the state; its values are the fields of DecoderStatus."""
         now, shown = time.monotonic(), self._shown
         level, message = self._level(now)
-        decoder = self._decoders[_DEFAULT_PRESET].decoder
+        decoder = self._decoders[shown.preset if shown else _DEFAULT_PRESET].decoder
         unchanged_s = shown.unchanged_s if shown else 0.0
         age_s = float('nan')
         if shown is not None:
@@ -319,6 +320,8 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         """Return level and message: STALE when the image on screen is old."""
         if not self.active:
             return OK, 'not active'
+        if self._last_frame == -np.inf:
+            return STALE, 'no frames have come yet'
         if now - self._last_frame > self.values.stale_after_s:
             return STALE, 'no frames: the image on screen is old'
         messages = self._troubles.recent()
