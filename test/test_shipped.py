@@ -118,7 +118,7 @@ def test_a_moving_scene_gets_the_frame_that_tells_most(codec, drive):
 
     def left(data):
         known = reference if bitstream.read_header(data).reference is not None else None
-        (error,) = errors(analysis, reconstructor, codec.inspect(data, reference=known)[1])
+        (error,) = errors(analysis, reconstructor, codec.read(data, reference=known).symbols)
         return error.sum()
 
     key = codec.pack(analysis, 75, 1)

@@ -1,5 +1,6 @@
 """Both halves of the codec in one object: image -> bytes -> image, depth, classes and trust."""
 
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -8,27 +9,41 @@ import torch
 from numpy.typing import NDArray
 
 from gsc_ros.codec.analysis import ImageAnalysis
+from gsc_ros.codec.backend import DecoderBackend, EncoderBackend, load_decoder, load_encoder
 from gsc_ros.codec.bitstream import NO_SECTIONS, FrameHeader, Sections
 from gsc_ros.codec.decoder import FrameDecoder
 from gsc_ros.codec.encoder import FrameEncoder
 from gsc_ros.codec.networks import Networks
 from gsc_ros.codec.notes import Timing
 from gsc_ros.codec.planes import FrameSymbols
+from gsc_ros.codec.presets import find
 from gsc_ros.codec.types import DecodedFrame, EncodedFrame, ReceivedFrame, Reference
 from gsc_ros.region import Region
 
 
 class SemanticCodec:
     """
-    A robot's half (``encoder``) and a ground's half (``decoder``) that share their networks.
+    The robot's half of a preset (``encoder``) and the ground's (``decoder``).
 
     Symbols are exact on every machine; what the networks draw of them agrees to rounding.
+    ``networks``: those that this package's two halves share; None for halves of other classes.
     """
 
-    def __init__(self, networks: Networks, preset: str = 'gsc') -> None:
-        self.networks = networks
-        self.encoder = FrameEncoder(networks.robot, preset)
-        self.decoder = FrameDecoder(networks.ground, preset)
+    def __init__(
+        self,
+        preset: str,
+        encoder: EncoderBackend,
+        decoder: DecoderBackend,
+        networks: Networks | None = None,
+    ) -> None:
+        self.preset, self.networks = preset, networks
+        self.encoder, self.decoder = encoder, decoder
+
+    @classmethod
+    def of(cls, networks: Networks, preset: str = 'gsc') -> 'SemanticCodec':
+        """Make this package's halves of networks that are loaded."""
+        encoder = FrameEncoder(networks.robot, preset)
+        return cls(preset, encoder, FrameDecoder(networks.ground, preset), networks)
 
     @classmethod
     def load(
@@ -38,15 +53,13 @@ class SemanticCodec:
         threads: int | None = None,
         device: str = 'auto',
     ) -> 'SemanticCodec':
-        """Load both halves; arguments and errors as of :meth:`FrameEncoder.load`."""
-        if threads:
-            torch.set_num_threads(threads)
-        return cls(Networks.load(weights, device), preset)
-
-    @property
-    def preset(self) -> str:
-        """Name of the preset."""
-        return self.encoder.preset.name
+        """Load the preset's halves; arguments and errors as of :meth:`FrameEncoder.load`."""
+        if find(preset).has_own_halves:  # what both run is loaded once
+            if threads:
+                torch.set_num_threads(threads)
+            return cls.of(Networks.load(weights, device), preset)
+        encoder = load_encoder(preset, weights, threads, device)
+        return cls(preset, encoder, load_decoder(preset, weights, threads, device))
 
     @property
     def fingerprint(self) -> int:
@@ -54,18 +67,15 @@ class SemanticCodec:
         return self.encoder.fingerprint
 
     @property
-    def device(self) -> torch.device:
-        """The device of the networks."""
-        return self.encoder.device
-
-    @property
     def bfloat16(self) -> bool:
         """Whether the networks compute in bfloat16; symbols are read alike with and without."""
-        return self.encoder.bfloat16
+        return bool(getattr(self.encoder, 'bfloat16', False))
 
     @bfloat16.setter
     def bfloat16(self, value: bool) -> None:
-        self.encoder.bfloat16 = self.decoder.bfloat16 = value
+        for half in (self.encoder, self.decoder):
+            if hasattr(half, 'bfloat16'):
+                half.bfloat16 = value
 
     def encode(
         self,
@@ -79,9 +89,8 @@ class SemanticCodec:
         sections: Sections = NO_SECTIONS,
     ) -> EncodedFrame:
         """Encode an image; see :meth:`FrameEncoder.encode`."""
-        return self.encoder.encode(
-            rgb, budget_bytes, depth, sequence, reference, region, timing, sections
-        )
+        analysis = self.encoder.analyse(rgb, depth, region, timing)
+        return self.encoder.pack(analysis, budget_bytes, sequence, reference, sections=sections)
 
     def analyse(
         self,
@@ -112,7 +121,8 @@ class SemanticCodec:
     def inspect(
         self, data: bytes, truncated: bool = False, reference: Reference | None = None
     ) -> tuple[FrameHeader, FrameSymbols]:
-        """Read a frame's header and symbols; raises as :meth:`FrameReader.read` does."""
+        """Do as :meth:`read`, and return header and symbols; deprecated."""
+        warnings.warn('inspect is now read', DeprecationWarning, stacklevel=2)
         frame = self.read(data, truncated, reference)
         return frame.header, frame.symbols
 
@@ -143,4 +153,4 @@ class SemanticCodec:
         a delta frame. Raises :class:`BitstreamError` as :meth:`FrameReader.read` does and
         ``ValueError`` for negative steps.
         """
-        return self.decoder.decode(data, truncated, steps, reference)
+        return self.decoder.render([self.read(data, truncated, reference)], steps)[0]

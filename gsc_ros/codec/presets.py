@@ -28,6 +28,11 @@ class Preset:
     encoder: str = 'gsc_ros.codec.encoder:FrameEncoder'
     decoder: str = 'gsc_ros.codec.decoder:FrameDecoder'
 
+    @property
+    def has_own_halves(self) -> bool:
+        """Whether the classes of this package code both halves."""
+        return (self.encoder, self.decoder) == (Preset.encoder, Preset.decoder)
+
 
 PRESETS: dict[str, Preset] = {}  # by name, the default first
 

@@ -1,7 +1,7 @@
 """Read the symbols of a packed frame: exact on every machine, and no network runs."""
 
 from gsc_ros.codec import bitstream, presets
-from gsc_ros.codec.bitstream import BitstreamError
+from gsc_ros.codec.bitstream import BitstreamError, FrameHeader
 from gsc_ros.codec.grid import coding_size
 from gsc_ros.codec.planes import layout
 from gsc_ros.codec.prior import Prior
@@ -33,23 +33,10 @@ class FrameReader:
         reference is another frame, and :class:`BitstreamError` for anything else but a whole frame
         of this preset and these weights (or, with ``truncated``, the beginning of one).
         """
-        preset = bitstream.read_header(data).preset  # before its reference is missed
-        if preset != self.preset.name:
-            raise BitstreamError(
-                f'frame of preset {preset!r}, this decoder reads {self.preset.name!r}: '
-                f'load a decoder of preset {preset!r}'
-            )
+        header = bitstream.read_header(data)
+        self._check(header, truncated)  # first: a key frame would not help
         seeds = {} if reference is None else {reference.sequence: reference.crc}
         header, sections, stream = bitstream.unpack(data, truncated, seeds)
-        if header.fingerprint != self.fingerprint:
-            raise BitstreamError(
-                f'frame was coded with weights {header.fingerprint:04x}, these are '
-                f'{self.fingerprint:04x}: install the same weights on both ends'
-            )
-        if truncated and not self.preset.progressive:
-            raise BitstreamError(
-                f'preset {header.preset!r} is not progressive: a frame that is cut is lost'
-            )
         try:
             size = coding_size(header.width, header.height)
         except ValueError as error:
@@ -70,6 +57,23 @@ class FrameReader:
             noted=header.noted,
         ).read()
         return ReceivedFrame(header, symbols, sections, truncated)
+
+    def _check(self, header: FrameHeader, truncated: bool) -> None:
+        """Refuse a frame of another preset or of other weights, and a cut one that may not be."""
+        if header.preset != self.preset.name:
+            raise BitstreamError(
+                f'frame of preset {header.preset!r}, this decoder reads {self.preset.name!r}: '
+                f'load a decoder of preset {header.preset!r}'
+            )
+        if header.fingerprint != self.fingerprint:
+            raise BitstreamError(
+                f'frame was coded with weights {header.fingerprint:04x}, these are '
+                f'{self.fingerprint:04x}: install the same weights on both ends'
+            )
+        if truncated and not self.preset.progressive:
+            raise BitstreamError(
+                f'preset {header.preset!r} is not progressive: a frame that is cut is lost'
+            )
 
     def reference(self, data: bytes, reference: Reference | None = None) -> Reference:
         """

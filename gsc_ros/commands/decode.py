@@ -10,7 +10,8 @@ from gsc_ros.commands.encode import add_codec_arguments
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gsc_ros.codec import DecodedFrame, FrameDecoder
+    from gsc_ros.codec import DecodedFrame
+    from gsc_ros.codec.backend import DecoderBackend
 
 
 def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]') -> None:
@@ -35,14 +36,15 @@ def add_decoder_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--preset', help=argparse.SUPPRESS)
 
 
-def load(args: argparse.Namespace, data: bytes) -> 'FrameDecoder':
+def load(args: argparse.Namespace, data: bytes) -> 'DecoderBackend':
     """Load the decoder of a frame's preset."""
-    from gsc_ros.codec import FrameDecoder, bitstream
+    from gsc_ros.codec import bitstream
+    from gsc_ros.codec.backend import load_decoder
 
     if args.preset:
         print(f'gsc {args.command}: --preset has no effect: the frame has it', file=sys.stderr)
     preset = bitstream.read_header(data).preset
-    return FrameDecoder.load(preset, args.weights, device=args.device)
+    return load_decoder(preset, args.weights, device=args.device)
 
 
 def _map(array: 'NDArray | None', name: str, frame: 'DecodedFrame') -> 'NDArray':
@@ -57,7 +59,8 @@ def run(args: argparse.Namespace) -> int:
     from gsc_ros.labels import colourise
 
     data = args.file.read_bytes()
-    frame = load(args, data).decode(data, args.truncated, args.steps)
+    decoder = load(args, data)
+    (frame,) = decoder.render([decoder.read(data, args.truncated)], args.steps)
     write_rgb(args.output, frame.rgb)
     if args.depth:
         write_depth(args.depth, _map(frame.depth, 'depth', frame))

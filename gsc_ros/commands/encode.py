@@ -34,15 +34,15 @@ def add_codec_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Encode and say what came of it."""
-    from gsc_ros.codec import FrameEncoder
+    """Encode, and print size and caption."""
+    from gsc_ros.codec.backend import load_encoder
     from gsc_ros.commands.images import read_depth
     from gsc_ros.image_files import read_rgb
 
     rgb = read_rgb(args.image, lambda text: print(f'gsc encode: {text}', file=sys.stderr))
     depth = read_depth(args.depth) if args.depth else None
-    encoder = FrameEncoder.load(args.preset, args.weights, device=args.device)
-    frame = encoder.encode(rgb, args.budget, depth, args.sequence)
+    encoder = load_encoder(args.preset, args.weights, device=args.device)
+    frame = encoder.pack(encoder.analyse(rgb, depth), args.budget, args.sequence)
     args.output.write_bytes(frame.data)
     height, width = rgb.shape[:2]
     size = len(frame.data)
