@@ -84,6 +84,11 @@ def settings(folder, steps=2):
     return loop.Settings(folder, steps=steps, warmup=1, threads=2)
 
 
+def test_a_device_that_is_not_there_is_refused_by_name(tmp_path):
+    with pytest.raises(ValueError, match=r"'cuda:99'.*this machine has cpu"):
+        _ = loop.Settings(tmp_path, device='cuda:99').torch_device
+
+
 @pytest.mark.slow
 def test_all_stages_in_turn_make_a_codec(data, tmp_path):
     out, judges = tmp_path / 'w', data / 'critics.py'

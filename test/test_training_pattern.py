@@ -86,7 +86,7 @@ def test_the_filter_takes_harmonics_and_little_else():
 def test_the_loss_pulls_no_harder_than_its_share_of_the_likeness():
     true = scene(0)
     drawn = true + tiles(16, 0.05)
-    batch, sampler = SimpleNamespace(x=true, labelled=0), SimpleNamespace(some=int, batch=4)
+    batch, sampler = SimpleNamespace(x=true, labelled=0), SimpleNamespace(count=int, batch=4)
     judges = SimpleNamespace(distance=lambda a, b: (a - b).square().mean((1, 2, 3)))
     found = {}
     for share in (0.0, 0.25):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
+from gsc_ros.codec.device import resolve
 from gsc_ros.models.precision import fast_bfloat16
 from gsc_ros.training import processes
 from gsc_ros.training.optimiser import Optimiser
@@ -22,8 +23,8 @@ class Settings:
     """
     How long, how fast and where to train; it ends at the first of steps and minutes.
 
-    ``device``: ``auto``, ``cpu`` or ``cuda``; ``bfloat16``: None for where it is fast; ``muon``:
-    the optimiser of kernels (:class:`Optimiser`).
+    ``device``: ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:N``; ``bfloat16``:
+    None for where it is fast; ``muon``: the optimiser of kernels (:class:`Optimiser`).
     """
 
     output: Path
@@ -41,10 +42,8 @@ class Settings:
 
     @property
     def torch_device(self) -> torch.device:
-        """Where to train: a GPU if there is one."""
-        if self.device != 'auto':
-            return torch.device(self.device)
-        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+        """Where to train; raises ``ValueError`` for a device that is not there."""
+        return resolve(self.device)
 
     @property
     def mixed(self) -> bool:

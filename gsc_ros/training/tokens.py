@@ -28,17 +28,17 @@ SIZE = (448, 320)
 # Of a batch: driving and simulated images, on which the critics of classes and depth are at
 # home; and those of them that each is asked about, since it costs as much as all else.
 LABELLED = 0.45
-ASKED = {'classes': 0.14, 'range': 0.15}
-# How hard such a critic may pull beside the likeness.
-PULL = {'classes': 0.6, 'range': 0.6}
+CRITIC_SHARE = {'classes': 0.14, 'range': 0.15}
+# The most of such a critic's gradient, as a share of the likeness's.
+CRITIC_GRADIENT = {'classes': 0.6, 'range': 0.6}
 # How often a frame is cut in each level of tokens, or not at all: a frame of 130 bytes ends where
 # the third begins, one of 350 where it ends, a delta frame of 75 in the second.
 CUTS = (0.05, 0.27, 0.48, 0.13, 0.07)
 # How often the image is drawn from the latent itself, so that this stays what tokens aim at.
-WHOLE = 0.06
+LATENT_SHARE = 0.06
 # Left alone tokens grow until tanh makes two levels of seven: no loss counts it, no gradient
 # leads back, and they carry no more information. Beyond this limit a loss draws them back.
-REACH = 1.5
+TOKEN_LIMIT = 1.5
 
 
 @dataclass
@@ -82,7 +82,7 @@ class BatchSampler:
         self.all = np.arange(len(samples))
         self.labelled = np.flatnonzero([s.segmentation is not None for s in samples])
 
-    def some(self, share: float) -> int:
+    def count(self, share: float) -> int:
         """Return a share of the batch in whole images, right on average."""
         return int(share * self.batch + self.crops.rng.random())
 
@@ -90,7 +90,7 @@ class BatchSampler:
     def sample(self) -> Batch:
         """Draw a batch."""
         rng = self.crops.rng
-        labelled = self.some(LABELLED) if len(self.labelled) else 0
+        labelled = self.count(LABELLED) if len(self.labelled) else 0
         chosen = rng.choice(self.labelled, labelled) if labelled else self.all[:0]
         others = rng.choice(self.all, self.batch - labelled)
         x, labels, depth = self.crops.cut([*chosen, *others])
@@ -168,8 +168,8 @@ def image_gradient(
     losses = image_losses(shown, batch.x, judges)
     (likeness,) = torch.autograd.grad(losses.pop('loss'), shown)
     gradient, first = likeness, 0
-    for name, share in ASKED.items():
-        asked = slice(first, min(first + sampler.some(share), batch.labelled))
+    for name, share in CRITIC_SHARE.items():
+        asked = slice(first, min(first + sampler.count(share), batch.labelled))
         first = asked.stop
         if asked.start < asked.stop:
             pair = shown[asked], batch.x[asked]
@@ -180,7 +180,7 @@ def image_gradient(
             )
             part = (asked.stop - asked.start) / sampler.batch
             (pull,) = torch.autograd.grad(part * losses[name], shown)
-            gradient = gradient + clip_norm_per_sample(pull, PULL[name] * likeness)
+            gradient = gradient + clip_norm_per_sample(pull, CRITIC_GRADIENT[name] * likeness)
     if pattern:
         losses['pattern'] = pattern_loss(shown, batch.x)
         (pull,) = torch.autograd.grad(losses['pattern'], shown)
@@ -233,10 +233,10 @@ def train(
         sampled = sampler.sample()
         z = sampler.autoencoder.encoder(sampled.x) / tokenizer.latent_std
         plain, tokens = tokenizer.analysis.levels(z)
-        beyond = torch.stack([(x.abs() - REACH).relu().square().mean() for x in plain]).sum()
+        beyond = torch.stack([(x.abs() - TOKEN_LIMIT).relu().square().mean() for x in plain]).sum()
         out = tokenizer.predictor(tokens, *sampler.received(sampled, tokens))
         error = (out.latent.float() - z.detach()).square().mean()
-        whole = torch.rand(len(z), 1, 1, 1, device=z.device) < WHOLE
+        whole = torch.rand(len(z), 1, 1, 1, device=z.device) < LATENT_SHARE
         latent = torch.where(whole, z, out.latent) * tokenizer.latent_std
         made = sampler.autoencoder.decoder(latent, out.features, out.maps).float()
         heads = head_losses(out, sampled, weight)['loss']
