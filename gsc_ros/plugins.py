@@ -1,6 +1,7 @@
-"""Python files of the user's that define functions for us: critics of training, judges."""
+"""Python files of the user's that define functions for us: critics of training, judges, codecs."""
 
 import importlib.util
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +21,12 @@ def load_plugin(path: Path, functions: Sequence[str], every: bool = False) -> Mo
     if spec is None or spec.loader is None:
         raise ValueError(f'{path}: give a Python file')
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.modules[spec.name] = module  # as an import does: dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[spec.name]
+        raise
     missing = [name for name in functions if not hasattr(module, name)]
     if every and missing:
         raise ValueError(f'{path}: does not define {", ".join(missing)}')

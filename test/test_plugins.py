@@ -11,6 +11,14 @@ def test_a_plugin_is_a_module_of_its_functions(tmp_path):
     assert load_plugin(tmp_path / 'mine.py', ('a', 'c')).a() == 7
 
 
+def test_a_plugin_may_define_dataclasses_with_postponed_annotations(tmp_path):
+    (tmp_path / 'mine.py').write_text(
+        'from __future__ import annotations\n\nfrom dataclasses import dataclass\n\n\n'
+        '@dataclass\nclass A:\n    x: int\n\n\ndef a():\n    return A(7).x\n'
+    )
+    assert load_plugin(tmp_path / 'mine.py', ('a',)).a() == 7
+
+
 def test_what_is_no_plugin_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'none\.py'):
         load_plugin(tmp_path / 'none.py', ('a',))
