@@ -1,5 +1,5 @@
 """
-Take parts of the codec away and see what they were worth: distances, classes, depth.
+Take parts of the codec away, and print what each changes: distances, classes, depth.
 
 Run ``GSC_DATA=DIR python -m benchmarks.ablations DIR --sequence camvid_0016E5``. The frames, the
 judge and the figures are those of ``gsc evaluate`` (``docs/evaluation.md``).
@@ -66,7 +66,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument('folder', type=Path, help='dataset or folder of images')
-    parser.add_argument('--sequence', default='', help='of films whose name contains this')
+    parser.add_argument('--sequence', default='', help='of sequences whose name contains this')
     parser.add_argument('--limit', type=int, default=12, help='images, evenly spaced (12)')
     parser.add_argument('--budgets', default='200,300,450,1200,2000', help='bytes a frame')
     parser.add_argument('--steps', default='1,4', help='of the flow, beside none')

@@ -1,8 +1,8 @@
 """
-Count what is said of images where there is nothing to see: false alarms, and sky that is none.
+Count what is reported of images where there is nothing to see: false alarms, and sky that is none.
 
 Run ``python -m benchmarks.nothing_to_see DIR`` on a dataset (``docs/datasets.md``). The first
-table lists the images of which something is said to be lost. The second gives, by folder and at a
+table lists the images of which something is reported as lost. The second gives, by folder and at a
 budget, the share of the pixels that is classed as sky, the share whose depth is +Inf, and the
 images where that is over 1 %; where the dataset has labels, the shares of the labelled sky that
 are classed as sky and that are +Inf, and the share of +Inf that is labelled sky.
@@ -24,9 +24,9 @@ from gsc_ros.perception.content import find_loss
 
 
 def losses(frames: list[Frame]) -> None:
-    """Print the images of which something is said to be lost."""
+    """Print the images of which something is reported as lost."""
     found = 0
-    print('| image | said |\n|---|---|')
+    print('| image | reported |\n|---|---|')
     for frame in frames:
         rgb = frame.rgb()
         size = coding_size(rgb.shape[1], rgb.shape[0])

@@ -59,7 +59,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument('folder', type=Path, help='dataset or folder of images')
-    parser.add_argument('--sequence', default='', help='of films whose name contains this')
+    parser.add_argument('--sequence', default='', help='of sequences whose name contains this')
     parser.add_argument('--limit', type=int, default=6, help='images, evenly spaced (6)')
     parser.add_argument('--budgets', default='150,1200', help='bytes an image (150,1200)')
     parser.add_argument('--judge', type=Path, default=JUDGE)

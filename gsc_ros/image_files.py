@@ -177,12 +177,12 @@ def check_jpeg(data: bytes) -> str:
     try:
         grey = _eighth(probe, strict=True)
     except ValueError as error:
-        said = str(error)
-        surplus = _SURPLUS.search(said)
+        message = str(error)
+        surplus = _SURPLUS.search(message)
         if surplus and int(surplus[1]) <= _FEW:
-            doubt = f'{said}: damaged, or of a webcam that writes so'
+            doubt = f'{message}: damaged, or of a webcam that writes so'
             grey = _eighth(probe, strict=False)
-        elif _HARMLESS.search(said) and not _ends_early(data, header):
+        elif _HARMLESS.search(message) and not _ends_early(data, header):
             return ''
         else:
             raise

@@ -41,7 +41,7 @@ class Respawn:
 
 
 def cause(code: int) -> str:
-    """Say how a process ended."""
+    """Return how a process ended."""
     if code >= 0:
         return f'has ended with exit code {code}'
     try:

@@ -125,11 +125,13 @@ def test_films_send_keys_when_they_must(codec):
         assert ground.decode(frame.data, steps=0).rgb.shape == rgb.shape
     robot.force_keyframe()
     assert robot.encode(film[-1], 400, sequence=9).header.frame_type == 0
-    every = SequenceEncoder(codec, key_every=2)
+    every = SequenceEncoder(codec, keyframe_interval=2)
     kinds = [every.encode(film[0], 100, sequence=i).header.frame_type for i in range(4)]
     assert kinds == [0, 1, 0, 1]
-    with pytest.raises(ValueError, match='key_every'):
+    with pytest.raises(ValueError, match='keyframe_interval'):
         SequenceEncoder(codec, -1)
+    with pytest.warns(DeprecationWarning, match='key_every is now keyframe_interval'):
+        assert SequenceEncoder(codec, key_every=2).keyframe_interval == 2
 
 
 def test_a_lost_frame_is_noticed_and_a_star_of_deltas_survives_it(codec):

@@ -233,6 +233,12 @@ def test_a_lost_or_another_reference_is_noticed():
         with pytest.raises(BitstreamError):
             bitstream.unpack(delta, truncated, {4: 0x2222})
     assert bitstream.unpack(delta, references={4: 0x1111})[2] == b'stream'
+    # What is not known may be damage: without its reference nothing of a delta frame is checked.
+    for value in (delta[4] | 3 << 6, 62):
+        damaged = bytearray(delta)
+        damaged[4] = value
+        with pytest.raises(BitstreamError, match=r'update gsc_ros .*or the frame is damaged'):
+            bitstream.unpack(bytes(damaged))
 
 
 @settings(deadline=None, max_examples=200)
@@ -246,6 +252,9 @@ def test_every_flipped_bit_is_noticed(bit):
 
 def test_errors_name_what_is_wrong():
     data = bitstream.pack(HEADER, b'stream')[1]
+    assert bitstream.read_header(data, check_crc=True) == bitstream.read_header(data[:-2])
+    with pytest.raises(BitstreamError, match='cut short'):
+        bitstream.read_header(data[:-2], check_crc=True)
     with pytest.raises(BitstreamError, match='cut short'):
         bitstream.unpack(data[:-2])
     assert bitstream.unpack(data[:-2], truncated=True)[2] == b'stre'

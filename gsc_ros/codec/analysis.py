@@ -159,11 +159,11 @@ class Analyser:
         self, classes: NDArray[np.uint8], metres: NDArray[np.float32], latent: Tensor
     ) -> dict[str, NDArray[np.int8]]:
         """Compute the symbols of all planes."""
-        seen = torch.from_numpy(classes)[None]
-        fine = fine_of(seen)
+        class_map = torch.from_numpy(classes)[None]
+        fine = fine_of(class_map)
         planes = {
             'coarse': coarse_of(fine),
-            'coarse_depth': coarse_depth_of(torch.from_numpy(metres)[None], seen),
+            'coarse_depth': coarse_depth_of(torch.from_numpy(metres)[None], class_map),
             'fine': fine,
         }
         for name, tokens, levels in zip(

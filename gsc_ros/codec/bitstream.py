@@ -237,9 +237,9 @@ def _crc8(data: bytes, seed: int) -> int:
     return binascii.crc_hqx(data, seed) >> 8
 
 
-def read_header(data: bytes, truncated: bool = True) -> FrameHeader:
+def read_header(data: bytes, check_crc: bool = False) -> FrameHeader:
     """
-    Read a frame's header, of one that is cut or (not ``truncated``) must be whole.
+    Read a frame's header; ``check_crc``: and check that the frame is whole.
 
     CRCs are checked of key frames; of delta frames only :func:`unpack` can, with the reference at
     hand. Raises :class:`BitstreamError` with the remedy.
@@ -259,13 +259,14 @@ def read_header(data: bytes, truncated: bool = True) -> FrameHeader:
             f'not a gsc frame, or one of version {version} where this is version {VERSION}: '
             'install the same gsc_ros on both ends'
         )
+    doubt = ', or the frame is damaged' if delta else ''
     preset = presets.find_code(data[4] >> 6)
     if preset is None:
         raise BitstreamError(
-            f'preset {data[4] >> 6} is not known here: update gsc_ros on this end'
+            f'preset {data[4] >> 6} is not known here: update gsc_ros on this end{doubt}'
         )
     crc = int.from_bytes(data[length - 2 : length], 'big')
-    if not (truncated or delta):
+    if check_crc and not delta:
         _check_whole(data, length, _SEED, crc)
     if wide:
         packed = int.from_bytes(data[5:8], 'big')
@@ -273,7 +274,7 @@ def read_header(data: bytes, truncated: bool = True) -> FrameHeader:
     elif size < len(SIZES):
         width, height = SIZES[size]
     else:
-        raise BitstreamError(f'size {size} is not known here: update gsc_ros on this end')
+        raise BitstreamError(f'size {size} is not known here: update gsc_ros on this end{doubt}')
     return FrameHeader(
         preset.name,
         int.from_bytes(data[1:3], 'big'),

@@ -35,8 +35,8 @@ from gsc_ros.models.flow import sample
 from gsc_ros.models.perception import log_to_depth
 from gsc_ros.models.precision import autocast, fast_bfloat16
 from gsc_ros.models.tokenizer import Synthesis
+from gsc_ros.perception.areas import connected_to_top
 from gsc_ros.perception.content import FILLS
-from gsc_ros.perception.model import connected_to_top, enlarge
 
 DEFAULT_STEPS = 0
 _CERTAIN = 0.7  # probability of sky from which on depth is infinite
@@ -155,6 +155,11 @@ class FrameDecoder:
         )
 
 
+def _enlarge(array: NDArray, size: tuple[int, int]) -> NDArray:
+    """Resize a map to (width, height) without mixing its values."""
+    return cv2.resize(array, size, interpolation=cv2.INTER_NEAREST)
+
+
 def _checked(steps: int | None) -> int:
     steps = DEFAULT_STEPS if steps is None else steps
     if not 0 <= steps <= 100:
@@ -188,7 +193,7 @@ def _finish(
     rgb = drawn.round().clip(0, 255).astype(np.uint8)
     notes = symbols.notes
     if notes is not None and notes.loss is not None:
-        lost = enlarge(notes.loss.cells.astype(np.uint8), symbols.size).astype(bool)
+        lost = _enlarge(notes.loss.cells.astype(np.uint8), symbols.size).astype(bool)
         rgb[lost] = FILLS[notes.loss.kind]
     trust = _trust(symbols, size, header.noted)
     segmentation = cv2.resize(maps.large_classes[index], size, interpolation=cv2.INTER_NEAREST)
@@ -229,21 +234,22 @@ def _trust(symbols: FrameSymbols, size: tuple[int, int], noted: bool) -> NDArray
     if noted:
         trust = trust.repeat(1 << middle.log2_stride, 0).repeat(1 << middle.log2_stride, 1)
         trust[symbols.lost('fine')] = GENERATED
-    return enlarge(trust, size)
+    return _enlarge(trust, size)
 
 
 def _open_sky(
-    chance: NDArray[np.float32], symbols: FrameSymbols, segmentation: NDArray[np.uint8]
+    sky_probability: NDArray[np.float32], symbols: FrameSymbols, segmentation: NDArray[np.uint8]
 ) -> NDArray[np.bool_]:
     """
     Find where the sky is certain: likely, and open up to the upper border: bool (H, W).
 
-    ``chance``: probability of sky, float32 (h, w).
+    ``sky_probability``: float32 (h, w).
     """
-    lost = enlarge(symbols.lost('fine').astype(np.uint8), chance.shape[::-1]).astype(bool)
-    likely = connected_to_top((chance >= _CERTAIN) & ~lost)
+    small = (sky_probability.shape[1], sky_probability.shape[0])
+    lost = _enlarge(symbols.lost('fine').astype(np.uint8), small).astype(bool)
+    likely = connected_to_top((sky_probability >= _CERTAIN) & ~lost)
     size = (segmentation.shape[1], segmentation.shape[0])
-    return enlarge(likely.astype(np.uint8), size).astype(bool) & (segmentation == SKY)
+    return _enlarge(likely.astype(np.uint8), size).astype(bool) & (segmentation == SKY)
 
 
 def _depth(maps: _Maps, index: int, size: tuple[int, int], code: int) -> NDArray[np.float32]:

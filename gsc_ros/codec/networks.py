@@ -49,7 +49,7 @@ class RobotNetworks:
         """Load from a folder, the shipped one (None), or make untrained ones (``'random'``)."""
         if weights == RANDOM:
             return Networks.random(device=device).robot
-        folder, place = _folder(weights), devices.resolve(device)
+        folder, torch_device = _folder(weights), devices.resolve(device)
         manifest.check(folder, (*SHARED, PERCEPTION))
         analyser = load_analyser(folder, device)
         return cls(
@@ -57,7 +57,7 @@ class RobotNetworks:
             Reconstructor(
                 analyser.tokenizer.predictor,
                 analyser.tokenizer.latent_std,
-                restore(Decoder, folder / FILES['autoencoder'], 'decoder').to(place),
+                restore(Decoder, folder / FILES['autoencoder'], 'decoder').to(torch_device),
             ),
             Prior.load(folder / prior.WEIGHTS),
             manifest.fingerprint(folder, SHARED),
@@ -76,20 +76,20 @@ class GroundNetworks:
     @classmethod
     def load(cls, weights: Weights = None, device: str = 'auto') -> 'GroundNetworks':
         """Load from a folder, the shipped one (None), or make untrained ones (``'random'``)."""
-        place = devices.resolve(device)
+        torch_device = devices.resolve(device)
         if weights == RANDOM:
             with torch.random.fork_rng(devices=[]):
-                return _random(0, place)[0]
+                return _random(0, torch_device)[0]
         folder = _folder(weights)
         manifest.check(folder, SHARED)
         tokens = folder / FILES['tokenizer']
         return cls(
             Reconstructor(
-                restore(Predictor, tokens, 'predictor').to(place),
-                load(tokens, 'latent_std')[0]['latent_std'].to(place),
-                restore(Decoder, folder / FILES['autoencoder'], 'decoder').to(place),
+                restore(Predictor, tokens, 'predictor').to(torch_device),
+                load(tokens, 'latent_std')[0]['latent_std'].to(torch_device),
+                restore(Decoder, folder / FILES['autoencoder'], 'decoder').to(torch_device),
             ),
-            restore(FlowNet, folder / FILES['flow']).to(place),
+            restore(FlowNet, folder / FILES['flow']).to(torch_device),
             Prior.load(folder / prior.WEIGHTS),
             manifest.fingerprint(folder, SHARED),
         )
@@ -115,22 +115,22 @@ class Networks:
     @classmethod
     def random(cls, seed: int = 0, device: str = 'auto') -> 'Networks':
         """Make the real architecture with random weights of a fixed seed and a uniform prior."""
-        place = devices.resolve(device)
+        torch_device = devices.resolve(device)
         with torch.random.fork_rng(devices=[]):
-            ground, autoencoder, tokenizer = _random(seed, place)
+            ground, autoencoder, tokenizer = _random(seed, torch_device)
             perception = PerceptionModel.random()  # last, for the ground does without
-        analyser = Analyser(_moved(perception, place), autoencoder.encoder, tokenizer)
+        analyser = Analyser(_moved(perception, torch_device), autoencoder.encoder, tokenizer)
         robot = RobotNetworks(analyser, ground.reconstructor, ground.prior, seed)
         return cls(robot, ground)
 
 
 def load_analyser(weights: Weights = None, device: str = 'auto') -> Analyser:
     """Load what the robot alone runs; training needs no more."""
-    folder, place = _folder(weights), devices.resolve(device)
+    folder, torch_device = _folder(weights), devices.resolve(device)
     return Analyser(
-        _moved(PerceptionModel.load(folder), place),
-        restore(Encoder, folder / FILES['autoencoder'], 'encoder').to(place),
-        restore(Tokenizer, folder / FILES['tokenizer']).to(place),
+        _moved(PerceptionModel.load(folder), torch_device),
+        restore(Encoder, folder / FILES['autoencoder'], 'encoder').to(torch_device),
+        restore(Tokenizer, folder / FILES['tokenizer']).to(torch_device),
     )
 
 
@@ -138,16 +138,18 @@ def _folder(weights: Weights) -> Path:
     return FOLDER if weights is None else Path(weights)
 
 
-def _moved(perception: PerceptionModel, place: torch.device) -> PerceptionModel:
-    perception.net.to(place)
+def _moved(perception: PerceptionModel, torch_device: torch.device) -> PerceptionModel:
+    perception.net.to(torch_device)
     return perception
 
 
-def _random(seed: int, place: torch.device) -> tuple[GroundNetworks, Autoencoder, Tokenizer]:
+def _random(
+    seed: int, torch_device: torch.device
+) -> tuple[GroundNetworks, Autoencoder, Tokenizer]:
     torch.manual_seed(seed)
-    autoencoder = frozen(Autoencoder()).to(place)
-    tokenizer = frozen(Tokenizer()).to(place)
-    flow = frozen(FlowNet(VOCABULARY, guidance=tokenizer.config['widths'][0])).to(place)
+    autoencoder = frozen(Autoencoder()).to(torch_device)
+    tokenizer = frozen(Tokenizer()).to(torch_device)
+    flow = frozen(FlowNet(VOCABULARY, guidance=tokenizer.config['widths'][0])).to(torch_device)
     reconstructor = Reconstructor(tokenizer.predictor, tokenizer.latent_std, autoencoder.decoder)
     ground = GroundNetworks(reconstructor, flow, Prior.uniform(), seed)
     return ground, autoencoder, tokenizer

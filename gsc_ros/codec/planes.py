@@ -134,7 +134,7 @@ class FrameSymbols:
 
 
 def blocks_to(grid: NDArray, plane: Plane) -> NDArray:
-    """Spread a map of the 1/64 grid (rows, columns) over a plane's grid."""
+    """Repeat a map of the 1/64 grid (rows, columns) over a plane's grid."""
     factor = BLOCK >> plane.log2_stride
     return grid.repeat(factor, 0).repeat(factor, 1)
 

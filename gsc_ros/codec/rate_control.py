@@ -68,9 +68,9 @@ def choose_blocks(
     without[name] = np.full_like(without[name], UNKNOWN)
     whole[name] = analysis.symbols.planes[name]
     if name in coded.skip_mask:
-        still = coded.skip_mask[name]
-        without[name][:, still] = coded.planes[name][:, still]
-        whole[name] = np.where(still, coded.planes[name], whole[name])
+        skipped = coded.skip_mask[name]
+        without[name][:, skipped] = coded.planes[name][:, skipped]
+        whole[name] = np.where(skipped, coded.planes[name], whole[name])
     before, after = (FrameSymbols(coded.caption, planes) for planes in (without, whole))
     if reference is not None:
         before = completed(before, reference)
@@ -94,10 +94,10 @@ def skip_masks(
     First those that stand still, then more and more of the others: where a scene moves, the coarse
     planes of all that changed would leave no room for anything finer.
     """
-    still = find_skip_mask(analysis.symbols, reference)
-    changed = int((~still).sum())
-    if changed <= _FEW * still.size:
-        return [still]
+    skipped = find_skip_mask(analysis.symbols, reference)
+    changed = int((~skipped).sum())
+    if changed <= _FEW * skipped.size:
+        return [skipped]
     nothing = FrameSymbols.unknown(reference.size)
     sent = {n: g for n, g in analysis.symbols.planes.items() if n not in TOKENS[1:]}
     stale, fresh = (
@@ -105,10 +105,10 @@ def skip_masks(
         for planes in ({}, sent)
     )
     before, after = errors(analysis, reconstructor, stale, fresh)
-    order = np.argsort(np.where(still, np.inf, after - before), axis=None, kind='stable')
+    order = np.argsort(np.where(skipped, np.inf, after - before), axis=None, kind='stable')
     masks = []
     for share in _SENT_SHARES:
-        mask = np.ones(still.shape, bool)
+        mask = np.ones(skipped.shape, bool)
         mask.flat[order[: round(share * changed)]] = False
         masks.append(mask)
     return masks
@@ -126,7 +126,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class _Policy:
-    """Answers the stream encoder where the budget ends, or does not."""
+    """Answers the stream writer where the budget ends, or does not."""
 
     analysis: ImageAnalysis
     reconstructor: Reconstructor

@@ -6,6 +6,7 @@ whole frames; a delta frame whose reference it has not got is refused by name.
 """
 
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterable
 
@@ -27,16 +28,29 @@ class SequenceEncoder:
     """
     The robot's side.
 
-    ``encoder``: a :class:`FrameEncoder` or a :class:`SemanticCodec`; ``key_every``: a key frame
-    after so many frames at most, 1 for key frames only, 0 for as few as the scenes need;
+    ``encoder``: a :class:`FrameEncoder` or a :class:`SemanticCodec`; ``keyframe_interval``: a key
+    frame after so many frames at most, 1 for key frames only, 0 for as few as the scenes need;
     ``chained``: code against the frame before; else against the last key frame, so that a lost
     delta frame harms no other. :meth:`force_keyframe` may be called from any thread.
     """
 
-    def __init__(self, encoder: EncoderBackend, key_every: int = 0, chained: bool = True) -> None:
-        if key_every < 0:
-            raise ValueError(f'key_every {key_every} must be 0 (as few as can be) or more')
-        self.encoder, self.key_every, self.chained = encoder, key_every, chained
+    def __init__(
+        self,
+        encoder: EncoderBackend,
+        keyframe_interval: int = 0,
+        chained: bool = True,
+        *,
+        key_every: int | None = None,
+    ) -> None:
+        if key_every is not None:
+            warnings.warn('key_every is now keyframe_interval', DeprecationWarning, stacklevel=2)
+            keyframe_interval = key_every
+        if keyframe_interval < 0:
+            raise ValueError(
+                f'keyframe_interval {keyframe_interval} must be 0 (as few as can be) or more'
+            )
+        self.encoder, self.keyframe_interval = encoder, keyframe_interval
+        self.chained = chained
         self._reference: Reference | None = None
         self._since_key = 0
         self._key_wanted = threading.Event()
@@ -47,7 +61,8 @@ class SequenceEncoder:
 
     def _usable(self, analysis: ImageAnalysis) -> Reference | None:
         """Return the reference of the next frame; None where a key frame is due."""
-        if self._reference is None or (self.key_every and self._since_key + 1 >= self.key_every):
+        interval = self.keyframe_interval
+        if self._reference is None or (interval and self._since_key + 1 >= interval):
             return None
         return self._reference if self._reference.size == analysis.size else None
 
@@ -76,7 +91,7 @@ class SequenceEncoder:
         )
         if frame.header.reference is None:
             reference = None
-        if self.key_every != 1 and (reference is None or self.chained):
+        if self.keyframe_interval != 1 and (reference is None or self.chained):
             self._reference = self.encoder.reference(frame.data, reference)
         self._since_key = 0 if reference is None else self._since_key + 1
         return frame

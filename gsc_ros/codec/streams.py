@@ -116,8 +116,8 @@ class StreamWriter(StreamWalk):
             self.encoder.encode(0, _SELDOM)
             self._whole_plane(plane)
         except EndOfStream:
-            control = self.plan.policy
-            blocks = control.blocks(plane, self.symbols) if control else None
+            policy = self.plan.policy
+            blocks = policy.blocks(plane, self.symbols) if policy else None
             if blocks is None:
                 raise
             self.encoder.state = state
@@ -151,9 +151,9 @@ class StreamWriter(StreamWalk):
             values[:, cells[:done]] = source[:, cells[:done]]
 
     def _residual(self) -> None:
-        control, chosen = self.plan.policy, None
-        if control is not None:
-            chosen = control.residual(self.symbols, self.most_bits - self.encoder.bits)
+        policy, chosen = self.plan.policy, None
+        if policy is not None:
+            chosen = policy.residual(self.symbols, self.most_bits - self.encoder.bits)
         self.encoder.encode_bit(chosen is not None)
         if chosen is not None:
             self.symbols.residual = residual.write(self.encoder, chosen, self.most_bits)

@@ -36,8 +36,8 @@ class Reference:
     """
     A frame that both ends have, against which a delta frame is coded.
 
-    Users pass it on and read nothing of it but ``sequence`` (modulo 256) and ``size`` (the working
-    size (W, H), which a delta frame must share).
+    ``sequence``: its number modulo 256; ``crc``: that of the frame, the seed of a delta frame's
+    CRCs; ``symbols``: what a receiver has of it, at the working size that a delta frame shares.
     """
 
     sequence: int

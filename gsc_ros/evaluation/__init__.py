@@ -1,1 +1,1 @@
-"""What a decoded image is worth to machines, beside other codecs on real files."""
+"""How useful a decoded image is to machines, beside other codecs on real files."""

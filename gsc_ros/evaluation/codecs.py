@@ -51,12 +51,12 @@ class Gsc:
         if match is None:
             raise ValueError(f'codec {name!r} is not one of gsc, gsc-N, gsc-key')
         self.name, self._codec = name, codec
-        self._key_every = int(match[1] == 'key')
+        self._keyframe_interval = int(match[1] == 'key')
         self._steps = int(match[1]) if match[1] and match[1] != 'key' else None
 
     def encode(self, images: Sequence[RgbImage], budget: float, fps: float) -> list[bytes] | None:
         """Encode with delta frames against the frame before."""
-        encoder = SequenceEncoder(self._codec, 1 if len(images) == 1 else self._key_every)
+        encoder = SequenceEncoder(self._codec, 1 if len(images) == 1 else self._keyframe_interval)
         return [encoder.encode(p, int(budget), sequence=i).data for i, p in enumerate(images)]
 
     def decode(self, data: list[bytes], size: tuple[int, int]) -> list[Outcome]:

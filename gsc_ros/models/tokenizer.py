@@ -1,6 +1,6 @@
 """
-Structural tokens: what of the latent is sent, on grids of 1/64, 1/32 and twice 1/16, and what they
-say.
+Structural tokens: what of the latent is sent, on grids of 1/64, 1/32 and twice 1/16, and the image
+predicted from them.
 
 Tokens are finite scalar quantised (Mentzer et al., "Finite Scalar Quantization", ICLR 2024): a
 token is a few channels of a few levels each, so its symbols need no codebook and no network to be

@@ -254,7 +254,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         self._budget_bytes = budget_bytes
 
     def _code(self, image: Arrived, taken: Taken, budget_bytes: int, now: float) -> 'EncodedFrame':
-        self._encoder.key_every = self.values.keyframe_interval
+        self._encoder.keyframe_interval = self.values.keyframe_interval
         height, width = taken.rgb.shape[:2]
         frame = self._encoder.encode(
             taken.rgb,
@@ -267,8 +267,8 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         loss = frame.notes.loss if frame.notes else None
         if loss is not None:
             self._counts['images_blank' if loss.whole else 'images_partly_lost'] += 1
-        said = f'{loss}: is the lens covered, the camera broken?'
-        self._troubles.note('loss', '' if loss is None else said)
+        message = f'{loss}: is the lens covered, the camera broken?'
+        self._troubles.note('loss', '' if loss is None else message)
         return frame
 
     def _publish(self, image: Arrived, taken: Taken, frame: 'EncodedFrame') -> None:

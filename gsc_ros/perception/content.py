@@ -23,7 +23,7 @@ FILLS: NDArray[np.uint8] = np.array(
 )
 
 # Means over cells of an image without content differ by no more, 1st to 99th percentile.
-_SPREAD = 6.0
+_LEAST_RANGE = 6.0
 # Where there is no edge, behind a covered or fully defocused lens, the brightness of a cell of
 # half the size is by no more off the mean of its neighbours. Real images of blank walls reach 2.1.
 _EDGE = 2.0
@@ -103,7 +103,7 @@ def _nothing(image: NDArray[np.uint8], where: NDArray[np.bool_]) -> int | None:
     means = cv2.resize(clean, size, interpolation=cv2.INTER_AREA)[where]
     low, high = np.percentile(means, (1, 99), axis=0)
     kind = _kind_of(np.median(means, axis=0).astype(np.int64))
-    if (high - low).max() <= _SPREAD:
+    if (high - low).max() <= _LEAST_RANGE:
         return kind
     if not _has_edges(clean, where):
         return kind if kind in (BLACK, WHITE) else SMOOTH

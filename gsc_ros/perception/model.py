@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from gsc_ros.labels import NUM_CLASSES, SKY
 from gsc_ros.models.layers import fold_batch_norms, to_tensor
 from gsc_ros.models.perception import PerceptionNet, log_to_depth
 from gsc_ros.models.weights import FOLDER, frozen, restore
+from gsc_ros.perception.areas import connected_to_top
 
 WEIGHTS = 'perception.safetensors'
 
@@ -36,21 +36,14 @@ class Prediction:
     sky_doubtful: bool
 
 
-def connected_to_top(area: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the part of an area (h, w) that reaches the upper border, through itself."""
-    _, parts = cv2.connectedComponents(area.astype(np.uint8), connectivity=4)
-    reached = np.zeros(parts.max() + 1, bool)
-    reached[parts[0]] = True
-    return np.asarray(reached[parts] & area)
-
-
 def _sky_doubtful(
-    classes: NDArray[np.uint8], chances: NDArray[np.float32], metres: NDArray[np.float32]
+    classes: NDArray[np.uint8], probabilities: NDArray[np.float32], metres: NDArray[np.float32]
 ) -> bool:
     """
     Return whether what is classed as sky may be something else.
 
-    ``classes``: ids (h, w); ``chances`` of the classes (classes, h, w); ``metres``: depth (h, w).
+    ``classes``: ids (h, w); ``probabilities``: of the classes, (classes, h, w); ``metres``: depth
+    (h, w).
     """
     sky = classes == SKY
     if not sky.any():
@@ -63,9 +56,9 @@ def _sky_doubtful(
     below &= ~sky
     if not (above.any() and below.any()):
         return True
-    lower = chances[:, -(len(classes) // 3) :].max(0)
-    sure = np.clip([np.median(chances[SKY][above]), lower.mean()], 0.01, 0.995)
-    evidence = [*np.log(sure / (1 - sure)), np.log1p(np.median(metres[below]))]
+    lower = probabilities[:, -(len(classes) // 3) :].max(0)
+    confidence = np.clip([np.median(probabilities[SKY][above]), lower.mean()], 0.01, 0.995)
+    evidence = [*np.log(confidence / (1 - confidence)), np.log1p(np.median(metres[below]))]
     return bool(np.dot(_SKY_WEIGHTS, evidence) < _SKY_CERTAIN)
 
 
@@ -99,10 +92,3 @@ class PerceptionModel:
         depth = log_to_depth(code.float())[0, 0].cpu().numpy()
         doubtful = _sky_doubtful(classes, logits[0].float().softmax(0).cpu().numpy(), depth)
         return Prediction(classes, np.where(classes == SKY, np.float32(np.inf), depth), doubtful)
-
-
-def enlarge(
-    array: NDArray, size: tuple[int, int], interpolation: int = cv2.INTER_NEAREST
-) -> NDArray:
-    """Resize a map to (width, height); labels and depth edges are never mixed by default."""
-    return cv2.resize(array, size, interpolation=interpolation)

@@ -95,7 +95,7 @@ class GraphCheck:
 
 
 def _mismatch(publisher: QoSProfile, subscriber: QoSProfile) -> str:
-    """Say what quality of service a subscriber wants that is not offered; empty for nothing."""
+    """Return what quality of service a subscriber wants that is not offered; empty for nothing."""
     if (publisher.reliability, subscriber.reliability) == (
         ReliabilityPolicy.BEST_EFFORT,
         ReliabilityPolicy.RELIABLE,

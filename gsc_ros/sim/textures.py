@@ -10,7 +10,7 @@ Colour = tuple[float, float, float]
 def noise(
     rng: np.random.Generator, size: int, octaves: tuple[int, ...], fall: float = 0.6
 ) -> NDArray[np.float32]:
-    """Sum of smooth random fields, (size, size) about zero mean and unit spread; it tiles."""
+    """Sum smooth random fields (size, size) to mean 0 and standard deviation 1; it tiles."""
     total = np.zeros((size, size), np.float32)
     for i, cells in enumerate(octaves):
         grid = rng.standard_normal((cells, cells)).astype(np.float32)

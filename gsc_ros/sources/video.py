@@ -35,7 +35,7 @@ class _Frame:
     image: Any  # av.VideoFrame
 
 
-class _Film:
+class _Pass:
     """One pass over a file. Raises ``ValueError`` when no frame of it can be decoded."""
 
     def __init__(self, file: Path) -> None:
@@ -187,24 +187,24 @@ class Video:
         self._shown: CameraFrame
         self._shown_at_s = 0.0
         try:
-            self._film = _Film(self._file)
+            self._pass = _Pass(self._file)
         except ValueError as error:
             raise ValueError(f'path {str(path)!r}: {error}: give another (.mp4, .mkv)') from error
         self._begin()
 
     def _begin(self) -> None:
-        self._coming: _Frame | None = self._film.first
+        self._coming: _Frame | None = self._pass.first
         self._damaged = 0
         self._count()
 
     def _count(self) -> None:
         """Count the damage since the last call."""
-        if self._film.damaged > self._damaged:
+        if self._pass.damaged > self._damaged:
             if not self.skipped:
-                after = max(0.0, self._film.last_s)
+                after = max(0.0, self._pass.last_s)
                 self._log(f'{self._file}: damaged after {after:.2f} s: images are missing')
-            self.skipped += self._film.damaged - self._damaged
-            self._damaged = self._film.damaged
+            self.skipped += self._pass.damaged - self._damaged
+            self._damaged = self._pass.damaged
 
     def frame(
         self, seconds: float, command: tuple[float, float] | None, truth: bool
@@ -218,17 +218,17 @@ class Video:
                 if self._coming.at_s > self._at_s + _EARLY_S:
                     break
                 found = self._coming
-                self._coming = self._film.next()
+                self._coming = self._pass.next()
                 self._count()
             else:
-                end = self._film.end_s
+                end = self._pass.end_s
                 if self._at_s + _EARLY_S < end:
                     break
                 if not self._loop:
                     return None
                 self._at_s = max(0.0, self._at_s - end) % end
-                self._film.close()
-                self._film = _Film(self._file)
+                self._pass.close()
+                self._pass = _Pass(self._file)
                 self._begin()
             if found is not None and time.monotonic() > patience:
                 if not self._slow:
@@ -242,11 +242,11 @@ class Video:
 
     def _show(self, found: _Frame | None) -> CameraFrame:
         if found is not None:
-            rgb = self._film.rgb(found.image)
+            rgb = self._pass.rgb(found.image)
             height, width = rgb.shape[:2]
             self._shown = CameraFrame(rgb, guessed_k(width, height, self._hfov))
             self._shown_at_s = found.at_s
-        coming_s = self._film.end_s if self._coming is None else self._coming.at_s
+        coming_s = self._pass.end_s if self._coming is None else self._coming.at_s
         return replace(
             self._shown,
             age_s=max(0.0, self._at_s - self._shown_at_s),
@@ -256,4 +256,4 @@ class Video:
 
     def close(self) -> None:
         """Close the file."""
-        self._film.close()
+        self._pass.close()

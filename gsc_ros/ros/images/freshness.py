@@ -113,7 +113,7 @@ class Arrived(NamedTuple):
 
 
 def _off(off_s: float) -> str:
-    """Say what is wrong with images that are ``off_s`` old by their stamps; nothing for 0."""
+    """Return what is wrong with images that are ``off_s`` old by their stamps; nothing for 0."""
     if off_s >= NO_STAMP_S:
         return 'images have no stamp: the camera sets no stamp, set it to the time of exposure'
     if off_s > 0:

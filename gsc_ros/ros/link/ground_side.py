@@ -209,7 +209,7 @@ class GroundSide(Side):
         try:
             frame = self._receiver.frame(received.payload, received.session)
             if frame is not None:
-                header = bitstream.read_header(frame.data, received.truncated)
+                header = bitstream.read_header(frame.data, not received.truncated)
         finally:
             lost = header is not None and received.truncated and not _is_divisible(header)
             self.receiver_stats.on_frame(received.number, received.session, lost)

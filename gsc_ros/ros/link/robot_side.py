@@ -281,7 +281,7 @@ class RobotSide(Side):
         try:
             if not 0 < len(data) <= limit:
                 raise ValueError(f'{len(data)} bytes, 1 to {limit} can be sent')
-            header = bitstream.read_header(data, message.truncated)
+            header = bitstream.read_header(data, not message.truncated)
             self._size = header.width, header.height
             camera = Camera(message.header.frame_id, header.width, header.height)
             infos = self._frames_infos()
