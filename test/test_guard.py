@@ -1,5 +1,6 @@
 """The guard: what it passes on, when it stops the robot, and how little it is."""
 
+import dataclasses
 import math
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from geometry_msgs.msg import Twist, TwistStamped  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from std_msgs.msg import Empty, Float32  # noqa: E402
 
-from gsc_ros.nodes.guard import Guard  # noqa: E402
+from gsc_ros.nodes.guard import Guard, GuardParameters  # noqa: E402
 from gsc_ros.ros import topics  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -300,6 +301,11 @@ def test_it_is_small():
         'gsc_ros.ros.shared_memory', 'gsc_ros.ros.topics',
         'gsc_ros.ros.link', 'gsc_ros.ros.link.velocity',
     }  # fmt: skip
+
+
+def test_its_parameters_are_fixed():
+    # It reads them once and offers no service to set them.
+    assert all(field.metadata['read_only'] for field in dataclasses.fields(GuardParameters))
 
 
 def test_a_parameter_that_cannot_be_used_is_reported(ros):

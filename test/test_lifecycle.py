@@ -1,6 +1,8 @@
 """The lifecycle: what fails half-way leaves nothing behind, and parameters change as a whole."""
 
 import threading
+import weakref
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -18,6 +20,7 @@ from gsc_ros.nodes.decoder import Decoder
 from gsc_ros.nodes.encoder import Encoder
 from gsc_ros.nodes.monitor import Monitor
 from gsc_ros.ros import topics
+from gsc_ros.ros.lifecycle import Opened
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 OPENERS = 'create_publisher', 'create_subscription', 'create_timer'
@@ -53,6 +56,19 @@ def node_of(ros, folder):
     for node in made:
         node.close()
         node.destroy_node()
+
+
+def test_what_was_open_before_is_told_apart_by_itself():
+    node = SimpleNamespace(subscriptions=[], timers=[], guards=[], services=[])
+    closed, before = [], Broken()
+    node.publishers, node.clients, node.destroy_publisher = [before], [], closed.append
+    opened, gone = Opened(node), weakref.ref(before)
+    node.publishers.clear()
+    del before
+    assert gone()  # else its id may be that of a newer publisher
+    node.publishers.append(newer := Broken())
+    opened.close()
+    assert closed == [newer] and not gone()
 
 
 class Broken(Exception):

@@ -147,6 +147,41 @@ def test_a_node_that_fails_and_cannot_be_closed_ends():
     assert 'RuntimeError: out of order' in printed and 'not closed after' in printed
 
 
+DEACTIVATING = """
+import signal
+import time
+from gsc_ros.ros import lifecycle
+
+signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+class Slow(lifecycle.GscNode):
+    def __init__(self):
+        super().__init__('slow')
+    def start(self):
+        self.create_timer(0.05, self.trigger_deactivate)
+    def stop(self):
+        print('stopping', flush=True)
+        time.sleep(1.5)
+    def teardown(self):
+        print('torn down', flush=True)
+
+raise SystemExit(lifecycle.run(Slow))
+"""
+
+
+def test_a_node_that_deactivates_is_closed():
+    process = begin('-c', DEACTIVATING)
+    try:
+        while process.stdout.readline() != 'stopping\n':
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        printed, _ = process.communicate(timeout=PATIENCE_S)
+    finally:
+        process.kill()
+    assert process.returncode == 0
+    assert 'torn down' in printed
+
+
 def segments_of(process):
     """Return the segments of shared memory that a process has mapped and that are its own."""
     lines = Path(f'/proc/{process.pid}/maps').read_text().splitlines()

@@ -61,9 +61,12 @@ class GuardParameters(Schema):
         'Time without a command after which the robot stops, in s; 0: as the link states it',
         low=0.0,
         high=1e4,
+        read_only=True,
     )
-    stamped: bool = parameter(False, 'Publish cmd_vel as TwistStamped, and not as Twist')
-    frame_id: str = parameter('base_link', 'Frame of cmd_vel, where it is stamped')
+    stamped: bool = parameter(
+        False, 'Publish cmd_vel as TwistStamped, and not as Twist', read_only=True
+    )
+    frame_id: str = parameter('base_link', 'Frame of cmd_vel, where it is stamped', read_only=True)
 
 
 class Guard(Node):
@@ -72,6 +75,7 @@ class Guard(Node):
     Parameters = GuardParameters
     exit_code = 0
     active = True
+    closing = False
 
     def __init__(self, parameter_overrides: list[Parameter] | None = None, **options: Any) -> None:
         # Services and the time from /clock are work that has no place here.

@@ -42,7 +42,8 @@ class Opened:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._callbacks = contextlib.ExitStack()
-        self._before = {id(one) for _, one in self._entities(*_INPUTS, *_OUTPUTS)}
+        # The objects themselves, as an id alone may be given to another one later.
+        self._before = {id(one): one for _, one in self._entities(*_INPUTS, *_OUTPUTS)}
         self._inputs: list[tuple[str, Any]] | None = None
         self._outputs: list[tuple[str, Any]] = []
 
@@ -53,6 +54,7 @@ class Opened:
     def complete(self) -> None:
         """End the collection: what the node opens from now on is not part of it."""
         self._inputs, self._outputs = self._new(*_INPUTS), self._new(*_OUTPUTS)
+        self._before = {}
 
     def close(self) -> None:
         """Close everything; what is closed already is no error."""
@@ -92,7 +94,7 @@ class GscNode(LifecycleNode, Generic[P]):
     def __init__(self, name: str, **options: object) -> None:
         super().__init__(name, **options)  # type: ignore[arg-type]
         self.exit_code = 0
-        self.active = False
+        self.active = self.closing = False
         # Humble has no callback after a change; there set_parameters() applies it.
         self._has_post_set = hasattr(self, 'add_post_set_parameters_callback')
         parameters.declare(self, self.Parameters)
@@ -207,20 +209,25 @@ class GscNode(LifecycleNode, Generic[P]):
 
     def _leave_active(self) -> None:
         self.active = False
-        try:
-            self.stop()
-        finally:
-            self._activated.close()
+        self._leave(self.stop, self._activated)
 
     def _leave_configured(self) -> None:
         if self.diagnostics is None:
             return
         self.diagnostics.close()
         self.diagnostics = None
+        self._leave(self.teardown, self._configured)
+
+    def _leave(self, undo: Callable[[], None], opened: Opened) -> None:
+        """Leave a state; a process that is asked to end waits for that."""
+        self.closing = True
         try:
-            self.teardown()
+            undo()
         finally:
-            self._configured.close()
+            try:
+                opened.close()
+            finally:
+                self.closing = False
 
     def _report(self) -> Report:
         """Return the state of the node, with what keeps its topics from coming."""

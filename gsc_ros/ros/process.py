@@ -34,6 +34,7 @@ class Runnable(Protocol):
 
     exit_code: int
     active: bool  # there is something to close
+    closing: bool  # it is being closed
 
     def halt(self) -> None:
         """Stop the robot if this node moves it; may be called in any thread, and twice."""
@@ -77,7 +78,7 @@ class Ending:
             self.executor.create_task(_nothing)
         if not self._begins():
             node = self.node
-            if node is None or not node.active:
+            if node is None or not (node.active or node.closing):
                 os._exit(0)  # it loads
             with contextlib.suppress(Exception):  # the main thread may just come to close it
                 node.halt()
