@@ -18,6 +18,7 @@ from gsc_ros.link.datagrams.frames import (
 )
 from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.datagrams.payloads import (
+    ROBOT_REPORT_BYTES,
     Command,
     PayloadError,
     Report,
@@ -245,7 +246,7 @@ def test_reports_of_commands_that_are_refused_cross(late_s, held_up, count):
     read = RobotReport.unpack(sent.pack())
     assert read.late_s == pytest.approx(max(-3276.7, min(late_s, 3276.7)), abs=0.05001)
     assert replace(read, late_s=late_s) == sent
-    assert len(sent.pack()) == (5 if count is None else 9)
+    assert len(sent.pack()) == (5 if count is None else ROBOT_REPORT_BYTES)
 
 
 @pytest.mark.parametrize('payload', [b'', bytes(2), bytes(4), bytes(8), b'\0\2\0', b'\0\x08\0'])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsc_ros.link.datagrams.framing import TrafficClass
-from gsc_ros.link.datagrams.payloads import Command, RobotReport, Stop
+from gsc_ros.link.datagrams.payloads import ROBOT_REPORT_BYTES, Command, RobotReport, Stop
 from gsc_ros.link.radio.losses import GilbertElliottModel
 from gsc_ros.link.traffic.channel import Channel
 from gsc_ros.link.traffic.reports import CommandLoss, RobotReportTimer, pause_s
@@ -163,7 +163,9 @@ class Robot:
                 self.number, self.held = stop.number, stop.stop
                 self.timer.on_stop()
         report = RobotReport(self.number, self.held)
-        if now >= self.timer.next_deadline(report, pause_s(self.down, self.up, 7)):
+        if now >= self.timer.next_deadline(
+            report, pause_s(self.down, self.up, ROBOT_REPORT_BYTES)
+        ):
             self.down.offer(report.pack(), now, TrafficClass.REPORT)
             self.timer.on_sent(report, now)
             self.reports += 1

@@ -3,6 +3,7 @@
 import json
 import secrets
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -93,6 +94,38 @@ def test_a_link_ends_without_its_disk(ros, file, kind):
         node.close()
         assert time.monotonic() - began < 0.5 + 4.0
         node.destroy_node()
+
+
+@pytest.mark.parametrize('cause', ['clock', 'keys'])
+@pytest.mark.parametrize('kind', [LinkNode, LinkRobot])
+def test_a_reset_stops_a_robot_before_anything_else(ros, file, kind, cause):
+    node = node_of(kind, ros, file)
+    order = []
+
+    def noting(name, function):
+        def noted(*args, **options):
+            order.append(name)
+            return function(*args, **options)
+
+        return noted
+
+    gate = (node.robot if kind is LinkNode else node.side).commands.gate
+    gate._ran_at, gate.moving = time.monotonic() + 100.0, True
+    gate.halt = noting('stop', gate.halt)
+    node.keys.next_session = noting('session', node.keys.next_session)
+    node.seal = noting('seal', node.seal)
+    log = noting('log', lambda *_, **__: None)
+    node.get_logger = lambda: SimpleNamespace(warning=log, error=log, info=log)
+    if cause == 'clock':
+        node.time_ns += 10**12
+        node.update_time()
+    else:
+        node.keys.notices.append('the counts were set back')
+        node._publish_status()
+    assert order[0] == 'stop' and not gate.moving
+    assert [*dict.fromkeys(order)] == ['stop', 'session', 'seal', 'log']
+    node.close()
+    node.destroy_node()
 
 
 @pytest.mark.parametrize(('kind', 'direction'), [(LinkNode, 'up'), (LinkRobot, 'down')])

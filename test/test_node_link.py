@@ -397,7 +397,9 @@ def test_a_delta_frame_may_refer_back_over_the_wrap_of_the_numbers(bench):
     bad.data = bitstream.pack(header, bytes(99))[1]
     link.send(bad)
     link.wait(lambda: link.got[topics.RECEIVED])
-    assert link.got[topics.RECEIVED][0].reference_sequence == 2**32 - 6
+    received = link.got[topics.RECEIVED][0]
+    assert received.reference_sequence == 2**32 - 6
+    assert math.isnan(received.scene_probability)  # not sent
 
 
 def test_a_stop_by_the_operator_is_not_repeated(bench):

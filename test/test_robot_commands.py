@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections import deque
+from types import SimpleNamespace
 
 import pytest
 
@@ -233,9 +234,15 @@ def test_trouble_in_the_watch_does_not_end_it(bench):
     driven.commands.gate.moving = True
     driven.commands.gate._ran_at = time.monotonic()
     driven.commands.gate.expire = failing
+    logged = []
+    driven.node.get_logger = lambda: SimpleNamespace(
+        warning=lambda text, **_: logged.append(text), error=lambda *_, **__: None
+    )
     driven.commands._woken.set()
     bench.wait(lambda: driven.commands.stops == 1)
     assert len(failures) == 3
+    bench.wait(lambda: 'robot stopped: no command came' in logged)
+    assert logged[0] == 'error in the thread that stops the robot: no'
 
 
 def test_limits_change_while_it_runs(bench):

@@ -191,6 +191,7 @@ class LinkNode(LinkBase[LinkParameters]):
 
     def reset(self) -> None:
         """Begin at time zero with nothing on its way and nothing counted."""
+        self.robot.before_reset()
         super().reset()
         self._make_channels()
         self.robot.reset(self.down, self.up)

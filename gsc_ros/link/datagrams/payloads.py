@@ -17,10 +17,11 @@ _STOP = struct.Struct('>HIBBB')
 _REPORT = struct.Struct('>BHHBB')
 _ROBOT_REPORT = struct.Struct('>BBB')
 _COUNT = struct.Struct('>I')
-REPORT_BYTES = _REPORT.size + _COUNT.size
-ROBOT_REPORT_BYTES = _ROBOT_REPORT.size + _COUNT.size
-_LATCHED, _LATE, _HELD_UP = 1, 2, 4
 _LATENESS = struct.Struct('>h')
+# With everything that they may hold.
+REPORT_BYTES = _REPORT.size + _COUNT.size
+ROBOT_REPORT_BYTES = _ROBOT_REPORT.size + _LATENESS.size + _COUNT.size
+_LATCHED, _LATE, _HELD_UP = 1, 2, 4
 _LATE_STEPS = 10  # in a second
 _BURST_STEPS = 8
 NO_FRAME = 0xFFFF  # number of the last frame, before there was one
@@ -207,7 +208,7 @@ class Report:
 @dataclass(frozen=True)
 class RobotReport:
     """
-    What the robot has received: 3 bytes, 2 where it refuses commands, and 4 with the count.
+    What the robot has received: 3 bytes, 2 more where it refuses commands, 4 more with a count.
 
     stop: number of the last stop or release that it obeyed, 0 for none; latched: whether it holds
     a stop. loss: share of the commands lost recently, 0..1, in steps of 1/255. count: the greatest

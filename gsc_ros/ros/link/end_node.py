@@ -207,6 +207,7 @@ class LinkEnd(LinkBase[P]):
 
     def reset(self) -> None:
         """Begin at time zero with nothing on its way and nothing counted."""
+        self.side.before_reset()
         super().reset()
         self._make_end()
         self.side.reset(self.end, self.end)

@@ -9,6 +9,7 @@ frames that none describes.
 """
 
 import array
+import math
 from dataclasses import dataclass
 
 from builtin_interfaces.msg import Time
@@ -245,6 +246,7 @@ class GroundSide(Side):
                 model_fingerprint=header.fingerprint,
                 width=header.width,
                 height=header.height,
+                scene_probability=math.nan,
                 data=array.array('B', frame.data),
                 truncated=received.truncated,
                 divisible=_is_divisible(header),

@@ -206,11 +206,12 @@ class LinkBase(GscNode[P]):
         now_ns = self.get_clock().now().nanoseconds
         if now_ns < self.time_ns:
             # Simulated time began anew: what was on its way belongs to the past.
-            self.get_logger().warning('time ran backwards: the link starts afresh')
             self.reset_reason = 'time began anew'
             self.reset()
             self._status_timer.reset()
             now_ns = self.time_ns
+            # After the reset, which stops a robot: who reads the log may be slow.
+            self.get_logger().warning('time ran backwards: the link starts afresh')
         self.time_ns = now_ns
         return (now_ns - self._epoch_ns) * 1e-9
 
@@ -300,14 +301,14 @@ class LinkBase(GscNode[P]):
         if self.keys is None:
             return
         self.keys.note()
-        if self.keys.trouble:
-            self.get_logger().error(self.keys.trouble, throttle_duration_sec=LOG_PERIOD_S)
         while self.keys.notices:
             self._notice, self._notice_at = self.keys.notices.popleft(), time.monotonic()
-            self.get_logger().error(self._notice)
             self.reset_reason = "the key's counts were set back, or another sender uses the key"
             # Sessions were set back with the counts: the far end may hold this one to be over.
             self.reset()
+            self.get_logger().error(self._notice)
+        if self.keys.trouble:
+            self.get_logger().error(self.keys.trouble, throttle_duration_sec=LOG_PERIOD_S)
 
     def silence(self, pause_s: float) -> str:
         """

@@ -34,7 +34,7 @@ _LOCK_S = 0.01
 _ACKNOWLEDGED_S = 0.2
 # A ground that has just received this session addresses it, there and back, after so long.
 _ADDRESS_S = 5.0
-_RECENT_S = 10.0
+_RECENT_S = 10.0  # commands for another session are reported for so long after the last
 _JOIN_S = 1.0
 
 
@@ -63,15 +63,17 @@ class RobotCommands:
         # the robot was stopped after, as nothing more came, written by the thread that watches.
         self._guarded_at: float | None = None
         self._lost_at: float | None = None
-        self._reasons: deque[str] = deque(maxlen=8)  # of stops, to be logged
+        self._log_lines: deque[str] = deque(maxlen=8)  # on stops, yet to be logged
         self._misaddressed_at: float | None = None  # since when all commands have been,
         self._misaddressed_last = 0.0  # and when the last one was
 
-    def reset(self) -> None:
-        """Begin as another session of the robot; one that moves is stopped."""
+    def before_reset(self) -> None:
+        """Stop a robot that moves, before anything that may take time or fail."""
         if self.gate.moving:
-            # The age of the last command, or who gave it, is not known any more.
             self.halt(self._node.reset_reason)
+
+    def reset(self) -> None:
+        """Begin as another session of the robot, which stands."""
         self.gate.reset(self._node.session)
         self.gate.refused.clear()
         self.gate.ran = self.stops = 0
@@ -105,9 +107,9 @@ class RobotCommands:
         self._woken.set()
 
     def log_stops(self) -> None:
-        """Log why the robot was stopped."""
-        while self._reasons:
-            self._node.get_logger().warning(f'robot stopped: {self._reasons.popleft()}')
+        """Log why the robot was stopped, and errors of the thread that stops it."""
+        while self._log_lines:
+            self._node.get_logger().warning(self._log_lines.popleft())
 
     # State
 
@@ -219,7 +221,7 @@ class RobotCommands:
             self.gate.halt()
             self._zeros = _REPEATS
             self._publish_zero()
-        self._reasons.append(reason)
+        self._log_lines.append(f'robot stopped: {reason}')
         self._woken.set()
 
     def halt_and_wait(self) -> None:
@@ -258,7 +260,7 @@ class RobotCommands:
                 if self._running:
                     self._check()
             except Exception as error:
-                self._reasons.append(f'trouble with that: {error}')
+                self._log_lines.append(f'error in the thread that stops the robot: {error}')
                 time.sleep(_LOCK_S)
 
     def _check(self) -> None:

@@ -64,8 +64,8 @@ class RobotSideParameters(Parameters):
     )
     protection: str = parameter(
         'auto',
-        'Parity behind frames, from which lost datagrams come back: as much as the loss that the '
-        'ground reports is worth, or none',
+        'Parity behind frames, from which lost datagrams come back: as much as pays at the '
+        'loss that the ground reports, or none',
         choices=PROTECTIONS,
     )
     max_frame_bytes: int = parameter(16384, 'Larger frames are refused', low=64, high=65535)
@@ -106,8 +106,12 @@ class RobotSide(Side):
         """Return after how long a frame that waits is stale, s; None: no limit."""
         return values.max_age_s or None
 
+    def before_reset(self) -> None:
+        """Stop a robot that moves: after a reset the age of its last command is unknown."""
+        self.commands.before_reset()
+
     def reset(self, down: LinkPort, up: LinkPort) -> None:
-        """Begin with nothing on its way and nothing counted; a robot that moves is stopped."""
+        """Begin with nothing on its way and nothing counted."""
         self._down, self._up = down, up
         self._sender = FrameSender()
         self.feedback = Feedback(self._node.session & 0xFF)

@@ -35,6 +35,10 @@ class Side(ABC):
     def reset(self, down: LinkPort, up: LinkPort) -> None:
         """Begin at time zero with nothing on its way and nothing counted."""
 
+    def before_reset(self) -> None:
+        """Stop the robot, where this side moves it: the node is about to reset."""
+        return
+
     @abstractmethod
     def start(self) -> None:
         """Subscribe; the node destroys what a side opens, also where a later step fails."""
