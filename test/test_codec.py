@@ -89,10 +89,10 @@ def test_a_frame_packed_twice_is_the_same_and_looked_at_once(codec):
 
 
 def test_delta_frames_lean_on_what_the_receiver_has(codec):
-    film = [image_of(160, 120, 1), image_of(160, 120, 1), image_of(160, 120, 2)]
-    key = codec.encode(film[0], 1500)
+    images = [image_of(160, 120, 1), image_of(160, 120, 1), image_of(160, 120, 2)]
+    key = codec.encode(images[0], 1500)
     first = codec.reference(key.data)
-    still = codec.encode(film[1], 1500, sequence=1, reference=first)
+    still = codec.encode(images[1], 1500, sequence=1, reference=first)
     assert still.header.reference == 0
     with pytest.raises(MissingReferenceError, match='key frame'):
         codec.decode(still.data)
@@ -103,30 +103,30 @@ def test_delta_frames_lean_on_what_the_receiver_has(codec):
         < 20
     )
     errors = [
-        np.square(frame.rgb.astype(float) - film[0]).mean()
+        np.square(frame.rgb.astype(float) - images[0]).mean()
         for frame in (codec.decode(key.data, steps=0), shown)
     ]
     assert errors[1] < errors[0]
     with pytest.raises(ValueError, match='send a key frame'):
         codec.encode(image_of(300, 300), 300, reference=first)
-    other = codec.reference(codec.encode(film[2], 1500).data)
+    other = codec.reference(codec.encode(images[2], 1500).data)
     with pytest.raises(BitstreamError):
         codec.decode(still.data, reference=other)
 
 
-def test_films_send_keys_when_they_must(codec):
-    film = [image_of(160, 120, 1)] * 3 + [image_of(160, 120, 2)] + [image_of(300, 120, 1)] * 2
+def test_sequences_send_keys_when_they_must(codec):
+    images = [image_of(160, 120, 1)] * 3 + [image_of(160, 120, 2)] + [image_of(300, 120, 1)] * 2
     robot, ground = SequenceEncoder(codec), SequenceDecoder(codec)
-    frames = [robot.encode(rgb, 400, sequence=i) for i, rgb in enumerate(film)]
+    frames = [robot.encode(rgb, 400, sequence=i) for i, rgb in enumerate(images)]
     kinds = [frame.header.frame_type for frame in frames]
     assert kinds[:3] == [0, 1, 1]
     assert kinds[4:] == [0, 1]  # another size needs a key frame
-    for frame, rgb in zip(frames, film, strict=True):
+    for frame, rgb in zip(frames, images, strict=True):
         assert ground.decode(frame.data, steps=0).rgb.shape == rgb.shape
     robot.force_keyframe()
-    assert robot.encode(film[-1], 400, sequence=9).header.frame_type == 0
+    assert robot.encode(images[-1], 400, sequence=9).header.frame_type == 0
     every = SequenceEncoder(codec, keyframe_interval=2)
-    kinds = [every.encode(film[0], 100, sequence=i).header.frame_type for i in range(4)]
+    kinds = [every.encode(images[0], 100, sequence=i).header.frame_type for i in range(4)]
     assert kinds == [0, 1, 0, 1]
     with pytest.raises(ValueError, match='keyframe_interval'):
         SequenceEncoder(codec, -1)
@@ -135,10 +135,10 @@ def test_films_send_keys_when_they_must(codec):
 
 
 def test_a_lost_frame_is_noticed_and_a_star_of_deltas_survives_it(codec):
-    film = [image_of(160, 120, 1)] * 3
+    images = [image_of(160, 120, 1)] * 3
     for chained in (True, False):
         robot, ground = SequenceEncoder(codec, chained=chained), SequenceDecoder(codec)
-        frames = [robot.encode(rgb, 300, sequence=i).data for i, rgb in enumerate(film)]
+        frames = [robot.encode(rgb, 300, sequence=i).data for i, rgb in enumerate(images)]
         ground.decode(frames[0])
         if chained:
             with pytest.raises(MissingReferenceError):

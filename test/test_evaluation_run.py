@@ -272,9 +272,9 @@ def test_the_sky_has_no_depth(folder, judge):
     assert np.array_equal(reference.depth[~sky], judge.depth(image())[~sky])
 
 
-def test_the_name_of_our_codec_sets_steps_and_key_frames(film):
+def test_the_name_of_our_codec_sets_steps_and_key_frames(clip):
     ours = SemanticCodec.load(weights='random')
-    images, size = [frame.rgb() for frame in film[:3]], (2 * WIDTH, 2 * HEIGHT)
+    images, size = [frame.rgb() for frame in clip[:3]], (2 * WIDTH, 2 * HEIGHT)
     shown = {}
     for name, steps, kinds in (
         ('gsc', None, [0, 1, 1]),
@@ -310,7 +310,7 @@ def test_a_codec_may_be_a_file(folder, tmp_path):
 
 
 @pytest.fixture
-def film(tmp_path):
+def clip(tmp_path):
     """Eight frames of a thing that moves, at 10 frames a second."""
     out = []
     for i in range(8):
@@ -321,8 +321,8 @@ def film(tmp_path):
 
 
 @pytest.mark.parametrize('name', ['x265', 'svtav1'])
-def test_videos_are_real_streams_within_the_budget(film, name):
-    images = [frame.rgb() for frame in film[:5]]
+def test_videos_are_real_streams_within_the_budget(clip, name):
+    images = [frame.rgb() for frame in clip[:5]]
     codec = Video(name)
     quality = []
     for budget in (300, 3000):
@@ -340,10 +340,10 @@ def test_videos_are_real_streams_within_the_budget(film, name):
     assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
-def test_sequences_are_judged_frame_by_frame(film, judge):
+def test_sequences_are_judged_frame_by_frame(clip, judge):
     ours = SemanticCodec.load(weights='random')
     codecs = [FrameByFrame(Exact()), Gsc(ours, 'gsc-0'), FrameByFrame(Grey())]
-    (shown,) = sequences(film, 5.0)
+    (shown,) = sequences(clip, 5.0)
     assert [frame.name for frame in shown] == ['f0', 'f2', 'f4', 'f6']
     scores = list(evaluate([shown], codecs, [60_000.0], judge, fps=5.0))
     scores += list(evaluate([shown], [codecs[2]], [5], judge, fps=5.0))
@@ -356,18 +356,18 @@ def test_sequences_are_judged_frame_by_frame(film, judge):
     assert cannot == {'codec': 'grey', 'budget': 5, 'frames': 0}
 
 
-def test_sequences_need_a_rate_that_the_sequence_has(film):
-    assert len(sequences(film, 10.0)[0]) == 8
-    assert len(sequences(film, 10.0, limit=3)[0]) == 3
-    assert len(sequences(film, 3.0)[0]) == 3
+def test_sequences_need_a_rate_that_the_sequence_has(clip):
+    assert len(sequences(clip, 10.0)[0]) == 8
+    assert len(sequences(clip, 10.0, limit=3)[0]) == 3
+    assert len(sequences(clip, 3.0)[0]) == 3
     with pytest.raises(ValueError, match='10 frames/s'):
-        sequences(film, 15.0)
+        sequences(clip, 15.0)
     with pytest.raises(ValueError, match='fps 0'):
-        sequences(film, 0)
+        sequences(clip, 0)
     with pytest.raises(ValueError, match='no sequences'):
-        sequences([Frame('a', film[0].image)], 5.0)
+        sequences([Frame('a', clip[0].image)], 5.0)
     with pytest.raises(ValueError, match='unknown rate'):
-        sequences([Frame('a', film[0].image, 'x')], 5.0)
+        sequences([Frame('a', clip[0].image, 'x')], 5.0)
 
 
 def test_frames_are_evenly_spaced(tmp_path):

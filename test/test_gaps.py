@@ -50,7 +50,7 @@ def test_numbers_show_it_where_stamps_cannot():
         # Less light: half the rate.
         np.concatenate([np.arange(0, 5, 1 / 30), np.arange(5, 12, 1 / 15)]),
         np.concatenate([np.arange(0, 5, 1 / 30), np.arange(8, 12, 1 / 30)]),  # paused
-        np.concatenate([np.arange(0, 6, 0.1), np.arange(0, 6, 0.1)]),  # a film begins anew
+        np.concatenate([np.arange(0, 6, 0.1), np.arange(0, 6, 0.1)]),  # a video begins anew
         np.zeros(100),
         np.array([1.0, 1.1, 1.2]),
     ],

@@ -22,7 +22,7 @@ WARN, ERROR, OK = DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatu
 simulated = pytest.mark.skipif(find_spec('mujoco') is None, reason='MuJoCo is not installed')
 
 
-FILM_S = [0.0, 0.1, 0.2, 0.6, 0.7, 0.75, 0.8, 1.2, 1.3, 1.4]  # when its frames are shown
+VIDEO_S = [0.0, 0.1, 0.2, 0.6, 0.7, 0.75, 0.8, 1.2, 1.3, 1.4]  # when its frames are shown
 
 
 def save(path, shade, size=(40, 30)):
@@ -37,8 +37,8 @@ def folder(tmp_path):
     return tmp_path
 
 
-def write_film(path, times):
-    """A film whose frames, each brighter, have these times (s)."""
+def write_video(path, times):
+    """A video whose frames, each brighter, have these times (s)."""
     av = pytest.importorskip('av')
     with av.open(str(path), 'w') as container:
         stream = container.add_stream('libx264', rate=10)
@@ -53,10 +53,10 @@ def write_film(path, times):
 
 
 @pytest.fixture
-def film(tmp_path):
+def video(tmp_path):
     """Ten frames at times that are not even."""
-    write_film(tmp_path / 'film.mkv', FILM_S)
-    return tmp_path / 'film.mkv'
+    write_video(tmp_path / 'video.mkv', VIDEO_S)
+    return tmp_path / 'video.mkv'
 
 
 @pytest.fixture
@@ -126,8 +126,8 @@ def test_images_that_cannot_be_read_are_counted(watching, folder):
     watching.wait(lambda: pairs(watching))
 
 
-def test_a_film_is_published_with_its_own_times(watching, film):
-    watching.add(Camera, source='video', path=str(film), rate=60.0, hfov_deg=60.0, loop=False)
+def test_a_video_is_published_with_its_own_times(watching, video):
+    watching.add(Camera, source='video', path=str(video), rate=60.0, hfov_deg=60.0, loop=False)
     _, output_text, _ = watching.wait_for_report('camera', lambda lv, m, v: lv == WARN)
     assert 'ended' in output_text
     seen = {stamp(p): p for p, _ in pairs(watching)}
@@ -138,12 +138,12 @@ def test_a_film_is_published_with_its_own_times(watching, film):
     assert len(shown) >= 5  # the subscription may match late
     begun, first = shown[0]
     for at, number in shown:
-        assert at - begun == pytest.approx(FILM_S[number] - FILM_S[first], abs=0.006)
+        assert at - begun == pytest.approx(VIDEO_S[number] - VIDEO_S[first], abs=0.006)
 
 
-def test_as_many_frames_of_a_film_are_left_out_each_time(watching, tmp_path):
-    write_film(tmp_path / 'film.mkv', [i / 20 for i in range(60)])
-    watching.add(Camera, source='video', path=str(tmp_path / 'film.mkv'), rate=15.0, loop=False)
+def test_as_many_frames_of_a_video_are_left_out_each_time(watching, tmp_path):
+    write_video(tmp_path / 'video.mkv', [i / 20 for i in range(60)])
+    watching.add(Camera, source='video', path=str(tmp_path / 'video.mkv'), rate=15.0, loop=False)
     watching.wait_for_report('camera', lambda lv, m, v: lv == WARN)
     times = sorted(s + 1e-9 * ns for s, ns in (stamp(p) for p, _ in pairs(watching)))
     assert len(times) >= 15

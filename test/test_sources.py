@@ -126,13 +126,13 @@ def test_a_folder_without_images_is_refused_by_name(tmp_path, content):
         Images(path)
 
 
-# Films
+# Videos
 
 
 @pytest.fixture(scope='module')
-def film(tmp_path_factory):
-    """A film of 12 frames at 10 a second; frame i has a red of 20 i."""
-    path = tmp_path_factory.mktemp('film') / 'drive.avi'
+def video(tmp_path_factory):
+    """A video of 12 frames at 10 a second; frame i has a red of 20 i."""
+    path = tmp_path_factory.mktemp('video') / 'drive.avi'
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 10.0, (64, 48))
     assert writer.isOpened()
     for i in range(12):
@@ -147,35 +147,35 @@ def numbers(source, calls, seconds):
     return [None if s is None else round(s / 20) for s in shades(source, calls, seconds)]
 
 
-def test_a_film_plays_at_its_own_speed(film):
-    source = Video(film)
+def test_a_video_plays_at_its_own_speed(video):
+    source = Video(video)
     assert numbers(source, 1, 0.0) == [0]
     assert numbers(source, 11, 0.1) == list(range(1, 12))
-    source = Video(film)
+    source = Video(video)
     assert numbers(source, 1, 0.0) == [0]
     assert numbers(source, 5, 0.2) == [2, 4, 6, 8, 10]  # slower looks pass frames over
-    source = Video(film)
+    source = Video(video)
     assert numbers(source, 1, 0.0) == [0]
     assert numbers(source, 8, 0.04) == [0, 0, 1, 1, 2, 2, 2, 3]  # faster ones see some again
 
 
-def test_looks_that_jitter_neither_skip_nor_repeat(film):
-    source = Video(film)
+def test_looks_that_jitter_neither_skip_nor_repeat(video):
+    source = Video(video)
     assert numbers(source, 1, 0.0) == [0]
     waits = [0.098, 0.104, 0.097, 0.101, 0.1, 0.099, 0.103]
     assert [numbers(source, 1, wait)[0] for wait in waits] == [1, 2, 3, 4, 5, 6, 7]
 
 
-def test_a_film_loops_or_ends(film):
-    assert numbers(Video(film), 14, 0.1)[-4:] == [11, 0, 1, 2]
-    assert numbers(Video(film, loop=False), 12, 0.1) == [*range(1, 12), None]
-    # A pause far longer than the film.
-    assert numbers(Video(film, loop=False), 1, 1000.0) == [None]
-    assert numbers(Video(film), 1, 24.1) == [1]
+def test_a_video_loops_or_ends(video):
+    assert numbers(Video(video), 14, 0.1)[-4:] == [11, 0, 1, 2]
+    assert numbers(Video(video, loop=False), 12, 0.1) == [*range(1, 12), None]
+    # A pause far longer than the video.
+    assert numbers(Video(video, loop=False), 1, 1000.0) == [None]
+    assert numbers(Video(video), 1, 24.1) == [1]
 
 
-def test_a_films_frames_have_the_matrix_of_their_size(film):
-    source = Video(film, hfov_deg=60.0)
+def test_a_videos_frames_have_the_matrix_of_their_size(video):
+    source = Video(video, hfov_deg=60.0)
     frame = source.frame(0.0, None, True)
     source.close()
     assert frame.rgb.shape == (48, 64, 3)
@@ -184,12 +184,12 @@ def test_a_films_frames_have_the_matrix_of_their_size(film):
 
 
 @pytest.mark.parametrize('content', [None, b'', b'no video' * 100, 'cut', 'folder'])
-def test_what_is_no_film_is_refused_by_name(tmp_path, film, content):
+def test_what_is_no_video_is_refused_by_name(tmp_path, video, content):
     path = tmp_path / 'drive.avi'
     if content == 'folder':
         path.mkdir()
     elif content is not None:
-        path.write_bytes(film.read_bytes()[:300] if content == 'cut' else content)
+        path.write_bytes(video.read_bytes()[:300] if content == 'cut' else content)
     with pytest.raises(ValueError, match=r'path .*drive\.avi.*: give'):
         Video(path)
 

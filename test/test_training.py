@@ -345,13 +345,13 @@ def test_a_packed_corpus_is_the_same_corpus_made_small(data, tmp_path):
             assert np.abs(small.log_depth.astype(float) - sample.log_depth).max() < 0.01
 
 
-def test_packing_thins_films_and_says_when_images_do_not_fit(data, tmp_path):
+def test_packing_thins_sequences_and_says_when_images_do_not_fit(data, tmp_path):
     rng = np.random.default_rng(0)
     views = rng.integers(0, 256, (2, 64, 64, 3), np.uint8)
-    film = [corpus.Sample('', '', views[i], sequence='drive') for i in (0, 0, 0, 1, 1, 0)]
-    kept = pack.thinned(film)
-    assert [id(s) for s in kept] == [id(film[i]) for i in (0, 3, 5)]
-    assert len(pack.thinned([corpus.Sample('', '', views[0])] * 3)) == 3  # not a film
+    sequence = [corpus.Sample('', '', views[i], sequence='drive') for i in (0, 0, 0, 1, 1, 0)]
+    kept = pack.thinned(sequence)
+    assert [id(s) for s in kept] == [id(sequence[i]) for i in (0, 3, 5)]
+    assert len(pack.thinned([corpus.Sample('', '', views[0])] * 3)) == 3  # not a sequence
     with pytest.raises(ValueError, match='allow more'):
         pack.export(data, tmp_path / 'small', megabytes=0.001)
 

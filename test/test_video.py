@@ -1,4 +1,4 @@
-"""Films as they come: containers, time stamps, turned phones, damage, and the loop of each."""
+"""Videos as they come: containers, time stamps, turned phones, damage, and the loop of each."""
 
 import gc
 import os
@@ -15,7 +15,7 @@ from gsc_ros.sources.video import Video
 
 av = pytest.importorskip('av')
 
-# Kinds of films: suffix, encoder, and whether the file keeps the time stamps of its frames.
+# Kinds of videos: suffix, encoder, and whether the file keeps the time stamps of its frames.
 KINDS = [
     ('.mp4', 'libx264', True),
     ('.mp4', 'libx265', True),
@@ -44,7 +44,7 @@ def shaded(i, size):
 
 
 def write(path, codec, times, images=None, size=(64, 48), ticks=10):
-    """Write a film whose frame i has the time times[i] (s), in so many ticks a second."""
+    """Write a video whose frame i has the time times[i] (s), in so many ticks a second."""
     options = {'x265-params': 'log-level=none:info=0'} if codec == 'libx265' else {}
     with av.open(str(path), 'w') as container:
         stream = container.add_stream(codec, rate=10, options=options)
@@ -81,12 +81,12 @@ def detailed(count, size=(160, 120)):
 
 
 @every_kind
-def test_frames_come_at_the_times_of_the_film(tmp_path, suffix, codec, timed):
+def test_frames_come_at_the_times_of_the_video(tmp_path, suffix, codec, timed):
     path = tmp_path / f'drive{suffix}'
     if timed:
         times = TIMES
         write(path, codec, times, ticks=1000)
-    else:  # a rate is all that such a film states, if that; else it has 25 frames a second
+    else:  # a rate is all that such a video states, if that; else it has 25 frames a second
         times = [i / (25 if suffix == '.mjpeg' else 10) for i in range(10)]
         write(path, codec, [i / 10 for i in range(10)])
     source = Video(path, loop=False)
@@ -106,7 +106,7 @@ def test_frames_come_at_the_times_of_the_film(tmp_path, suffix, codec, timed):
 
 @every_kind
 @pytest.mark.parametrize('seconds', [0.1, 0.33])
-def test_films_of_every_kind_begin_anew(tmp_path, suffix, codec, timed, seconds):
+def test_videos_of_every_kind_begin_anew(tmp_path, suffix, codec, timed, seconds):
     path = write(tmp_path / f'drive{suffix}', codec, [i / 10 for i in range(10)])
     shown = [n for n in looks(Video(path), 30, seconds) if n is not None]
     assert len(shown) == 30
@@ -115,7 +115,7 @@ def test_films_of_every_kind_begin_anew(tmp_path, suffix, codec, timed, seconds)
     assert looks(source, 40, seconds)[-1] is None
 
 
-def test_a_film_that_begins_anew_leaves_nothing_behind(tmp_path):
+def test_a_video_that_begins_anew_leaves_nothing_behind(tmp_path):
     path = write(tmp_path / 'drive.mkv', 'libx264', [i / 10 for i in range(10)])
     source = Video(path)
     for _ in range(3):
@@ -131,7 +131,7 @@ def test_a_film_that_begins_anew_leaves_nothing_behind(tmp_path):
     assert after[0] <= before[0] + 2 and after[1] <= before[1] + 2  # threads and files
 
 
-def test_a_long_wait_costs_no_more_than_the_film(tmp_path):
+def test_a_long_wait_costs_no_more_than_the_video(tmp_path):
     path = write(tmp_path / 'drive.mkv', 'libx264', [i / 10 for i in range(10)])
     source = Video(path)
     assert looks(source, 1, 0.0) == [0]
@@ -151,7 +151,7 @@ def test_a_stream_whose_stamps_break_goes_on(tmp_path):
     assert [n for i, n in enumerate(shown) if i == 0 or n != shown[i - 1]][:11] == [*range(10), 0]
 
 
-def test_a_film_too_heavy_to_decode_in_time_runs_slower(tmp_path, monkeypatch):
+def test_a_video_too_heavy_to_decode_in_time_runs_slower(tmp_path, monkeypatch):
     path = write(tmp_path / 'drive.mkv', 'libx264', [i / 10 for i in range(10)])
     monkeypatch.setattr(video, '_PATIENCE_S', 0.0)
     messages = []
@@ -160,7 +160,7 @@ def test_a_film_too_heavy_to_decode_in_time_runs_slower(tmp_path, monkeypatch):
     assert len(messages) == 1 and 'slower' in messages[0]
 
 
-# Turned and mirrored films
+# Turned and mirrored videos
 
 
 def turned(path, matrix):
@@ -185,7 +185,7 @@ def turned(path, matrix):
         ((0, 1, 1, 0), lambda p: p.swapaxes(0, 1)),
     ],
 )
-def test_films_of_turned_phones_are_upright(tmp_path, matrix, turn):
+def test_videos_of_turned_phones_are_upright(tmp_path, matrix, turn):
     image = np.zeros((48, 64, 3), np.uint8)
     image[:16, :, 0] = 250
     image[:, :16, 1] = 250
@@ -199,7 +199,7 @@ def test_films_of_turned_phones_are_upright(tmp_path, matrix, turn):
 
 
 @pytest.mark.parametrize('matrix', [1, 5])  # BT.709 of HD, BT.601
-def test_colours_are_those_that_the_film_states(tmp_path, matrix):
+def test_colours_are_those_that_the_video_states(tmp_path, matrix):
     rgb = np.full((48, 64, 3), (200, 60, 30), np.uint8)
     with av.open(str(tmp_path / 'hd.mp4'), 'w') as container:
         stream = container.add_stream('libx264', rate=10, options={'crf': '1'})
@@ -231,7 +231,7 @@ def cut(data):
 
 @pytest.mark.parametrize('harm', [zeros, hole, cut])
 @every_kind
-def test_damage_is_counted_and_the_film_goes_on(tmp_path, suffix, codec, timed, harm):
+def test_damage_is_counted_and_the_video_goes_on(tmp_path, suffix, codec, timed, harm):
     count = 40
     path = write(
         tmp_path / f'rover{suffix}',
@@ -266,7 +266,7 @@ def test_damage_is_counted_and_the_film_goes_on(tmp_path, suffix, codec, timed, 
     assert all(again.frame(0.1, None, False) is not None for _ in range(2 * count))
 
 
-def test_a_jpeg_of_a_film_that_is_damaged_inside_is_left_out(tmp_path):
+def test_a_jpeg_of_a_video_that_is_damaged_inside_is_left_out(tmp_path):
     images = detailed(10)
     path = write(
         tmp_path / 'rover.avi', 'mjpeg', [i / 10 for i in range(10)], images, size=(160, 120)
@@ -282,17 +282,17 @@ def test_a_jpeg_of_a_film_that_is_damaged_inside_is_left_out(tmp_path):
     assert max(errors) < 40
 
 
-# What is no film
+# What is no video
 
 
-def test_a_film_without_pyav_names_the_remedy(tmp_path, monkeypatch):
+def test_a_video_without_pyav_names_the_remedy(tmp_path, monkeypatch):
     path = write(tmp_path / 'drive.mkv', 'libx264', [0.0, 0.1])
     monkeypatch.setitem(sys.modules, 'av', None)
     with pytest.raises(ValueError, match=r'gsc_ros\[video\]'):
         Video(path)
 
 
-def test_a_film_without_images_is_refused(tmp_path):
+def test_a_video_without_images_is_refused(tmp_path):
     path = tmp_path / 'sound.wav'
     with av.open(str(path), 'w') as container:
         stream = container.add_stream('pcm_s16le', rate=8000, layout='mono')
