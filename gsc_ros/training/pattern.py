@@ -64,7 +64,9 @@ def harmonics(images: Tensor) -> tuple[Tensor, Tensor]:
         h, w = x.shape[1:]
         taper = torch.outer(*(torch.hann_window(n, device=x.device) for n in (h, w)))
         energy = torch.fft.rfft2((x - x.mean((1, 2), keepdim=True)) * taper).abs().square()
-        least = _FAINT**2 * float(taper.square().sum())
+        # Over a whole image a pattern adds up, and noise does not.
+        faint = _FAINT if h == WINDOW else _FAINT / 10
+        least = faint**2 * float(taper.square().sum())
         return _over_surroundings(energy, (h // PERIOD, w // PERIOD), least)
 
     return ratios(parts.reshape(-1, WINDOW, WINDOW)), ratios(whole)
@@ -75,7 +77,7 @@ def pattern_loss(made: Tensor, true: Tensor) -> Tensor:
     Measure how far harmonics of the grid stand out in ``made`` beyond those in ``true``.
 
     Both: float (N, 3, H, W) in [-1, 1]. Returns the mean excess in nats over frequencies, of
-    windows and, at a fifth of the weight, of whole images.
+    windows and, at two fifths of the weight, of whole images.
     """
     with torch.no_grad():
         wanted = harmonics(true)
@@ -83,7 +85,7 @@ def pattern_loss(made: Tensor, true: Tensor) -> Tensor:
         ((a + _SOFT).log() - (b + _SOFT).log()).relu().mean()
         for a, b in zip(harmonics(made), wanted, strict=True)
     )
-    return local + 0.2 * whole
+    return local + 0.4 * whole
 
 
 def without_harmonics(rgb: NDArray[np.uint8], offset: int = 0) -> NDArray[np.uint8]:
