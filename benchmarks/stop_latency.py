@@ -68,7 +68,8 @@ import json, sys
 from gsc_ros import __main__ as runner
 
 with runner.stop_on_signals() as stopping:
-    processes = runner.Processes(json.loads(sys.argv[1]), sys.stdout)
+    commands = {('', name): words for name, words in json.loads(sys.argv[1]).items()}
+    processes = runner.Processes(commands, sys.stdout)
     sys.exit(runner.supervise(processes, stopping))
 """
 
