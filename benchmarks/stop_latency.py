@@ -29,7 +29,7 @@ from geometry_msgs.msg import Twist
 from rclpy.executors import SingleThreadedExecutor
 
 from gsc_ros import start
-from gsc_ros.graph import dds_environment
+from gsc_ros.dds import dds_environment
 from gsc_ros.link.datagrams import key_file
 from gsc_ros.ros import topics
 

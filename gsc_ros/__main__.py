@@ -26,7 +26,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO
 
 from gsc_ros import start
-from gsc_ros.graph import GRAPHS, Graph, Key, Node, Values, dds_environment
+from gsc_ros.dds import dds_environment
+from gsc_ros.graph import GRAPHS, Graph, Key, Node, Values
 from gsc_ros.paths import config_dir, prefixes
 from gsc_ros.respawn import Respawn, cause
 

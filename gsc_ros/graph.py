@@ -6,7 +6,6 @@ that the two cannot differ. Plain data: no ROS is imported.
 """
 
 import difflib
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +14,10 @@ import yaml
 
 from gsc_ros.codec.backend import PRESETS
 from gsc_ros.link.traffic.transports import KINDS as TRANSPORTS
-from gsc_ros.paths import config_dir, prefixes
+from gsc_ros.paths import config_dir
 from gsc_ros.sources import SOURCES
 
 PACKAGE = 'gsc_ros'
-_DDS_VARIABLES = 'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'
 TOPIC = 'topic'  # a source that is not ours: any camera or bag
 
 Values = Mapping[str, str]
@@ -332,15 +330,3 @@ GRAPHS = {
         (Node('link_ground', {**_END, 'stamped': 'stamped'}), DECODER_NODE),
     ),
 }
-
-
-def dds_profile() -> tuple[str, str]:
-    """Return the variable and the file that give Fast DDS room for whole images."""
-    # Fast DDS 2 (up to Jazzy) knows the old name alone, Fast DDS 3 warns of it.
-    is_old = any(any(prefix.glob('lib/libfastrtps.so*')) for prefix in prefixes())
-    return _DDS_VARIABLES[not is_old], str(config_dir() / 'fastdds_shm.xml')
-
-
-def dds_environment() -> dict[str, str]:
-    """Return the variables the nodes need: :func:`dds_profile`, unless one is set already."""
-    return {} if any(name in os.environ for name in _DDS_VARIABLES) else dict([dds_profile()])

@@ -19,7 +19,8 @@ from launch.events.process import ProcessExited, SignalProcess
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from gsc_ros.graph import GRAPHS, PACKAGE, Graph, dds_environment
+from gsc_ros.dds import dds_environment
+from gsc_ros.graph import GRAPHS, PACKAGE, Graph
 from gsc_ros.paths import config_dir
 from gsc_ros.respawn import Respawn, cause
 from gsc_ros.start import PARENT

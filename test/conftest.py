@@ -9,7 +9,7 @@ import pytest
 os.environ.setdefault('ROS_DOMAIN_ID', str(60 + os.getpid() % 40))
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 
-from gsc_ros.graph import dds_environment
+from gsc_ros.dds import dds_environment
 
 os.environ.update(dds_environment())
 # The key of simulated links is made at their first start: not in the home of who tests.

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from gsc_ros import __main__ as runner
 from gsc_ros import paths
-from gsc_ros.graph import CLOCK_NODE, GRAPHS, GUARD_NODE, TOPIC, Node, dds_environment
+from gsc_ros.dds import dds_environment
+from gsc_ros.graph import CLOCK_NODE, GRAPHS, GUARD_NODE, TOPIC, Node
 
 NASTY = ('2024', '1e3', '0x10', 'true', 'null', '', '~', '[1]', 'a: b', '# a', 'a "b" \'c\'',
          'C:\\d\\n', 'straße/ 写真', '%s $HOME', '- a', '😀')  # fmt: skip

@@ -58,13 +58,31 @@ def test_what_was_received_is_refused_after_a_restart(file, ring):
     for packet in packets[:4]:
         Datagram.unpack(packet, ground)
     ring.note()
-    wait(lambda: any(name.endswith('heard') for name in json.loads(counts_of(file).read_text())))
+    wait(
+        lambda: any(name.endswith('received') for name in json.loads(counts_of(file).read_text()))
+    )
     restarted = KeyRing(file)
     with pytest.raises(ReplayError):
         Datagram.unpack(packets[3], restarted.seal('up', closes=False))
     assert Datagram.unpack(packets[4], restarted.seal('up', closes=False)) == DATAGRAM
     for one in (other, restarted):
         one.close()
+
+
+def test_what_an_earlier_version_noted_as_received_is_refused(file):
+    robot, ground = KeyRing(file), KeyRing(file)
+    packet = DATAGRAM.pack(robot.seal('up'))
+    Datagram.unpack(packet, ground.seal('up', closes=False))
+    for one in (robot, ground):
+        one.close()
+    counts = counts_of(file)
+    assert ' received"' in counts.read_text()
+    counts.write_text(counts.read_text().replace(' received"', ' heard"'))
+    updated = KeyRing(file)
+    with pytest.raises(ReplayError):
+        Datagram.unpack(packet, updated.seal('up', closes=False))
+    updated.close()
+    assert ' heard"' not in counts.read_text()
 
 
 def test_what_was_received_last_is_noted_at_the_end(file):

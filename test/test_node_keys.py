@@ -134,7 +134,7 @@ def test_a_copy_of_the_other_end_s_files_is_reported(
 ):
     monkeypatch.setattr(secrets, 'randbelow', lambda _: 30_000)
     ring = keys.KeyRing(file)
-    received = f'{ring._names[0]} {direction} heard'
+    received = f'{ring._names[0]} {direction} received'
     ring.close()
     counts_of(file).write_text(json.dumps({received: 700, 'session': 40}))
     node = node_of(kind, ros, copy(file, tmp_path / 'copy'))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gsc_ros import start
-from gsc_ros.graph import dds_environment
+from gsc_ros.dds import dds_environment
 from gsc_ros.paths import config_dir
 from gsc_ros.ros import shared_memory
 

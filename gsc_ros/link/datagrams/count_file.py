@@ -2,7 +2,7 @@
 `<key file>.counts`: what was used of each key and direction, and what was received.
 
 JSON, numbers by name: `<key> <direction> used`, the counts from 0 up to which may have been given
-out; `<key> <direction> heard`, the greatest that was received; `session`, the last session that
+out; `<key> <direction> received`, the greatest that was received; `session`, the last session that
 may have been. A key is named by the beginning of its SHA-256.
 """
 
@@ -18,6 +18,7 @@ from gsc_ros.link.datagrams.trusted_files import KeyFileError
 MARGIN = 1 << 20
 SESSIONS = 256 * 255  # 1..65535 without those whose low byte is 0
 SESSION = 'session'
+_FORMERLY = ' heard'  # end of the names of what was received, in files of earlier versions
 _LOCK_S = 2.0
 
 
@@ -46,7 +47,7 @@ class CountFile:
                 'was it copied with the key? Else make a new one with `gsc key` and bring both '
                 'files to both ends'
             ) from None
-        return dict(noted)
+        return _renamed(noted)
 
     def update(self, change: Callable[[dict[str, int]], dict[str, int]]) -> dict[str, int]:
         """
@@ -72,7 +73,16 @@ def used(name: str) -> str:
 
 def received(name: str) -> str:
     """Name the greatest count received of a key and direction."""
-    return f'{name} heard'
+    return f'{name} received'
+
+
+def _renamed(noted: Mapping[str, int]) -> dict[str, int]:
+    """Return what a file holds by the names of today; of two the greater number counts."""
+    renamed: dict[str, int] = {}
+    for old, count in noted.items():
+        name = received(old.removesuffix(_FORMERLY)) if old.endswith(_FORMERLY) else old
+        renamed[name] = max(count, renamed.get(name, 0))
+    return renamed
 
 
 def beginning(noted: Mapping[str, int], name: str, ours: Iterable[str]) -> tuple[int, bool]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from gsc_ros.graph import dds_profile
+from gsc_ros.dds import dds_profile
 from gsc_ros.ros import convert, topics
 from gsc_ros.ros.diagnostics import Drops
 from gsc_ros.ros.images.camera_info import CameraInfos, Rectifier
