@@ -165,7 +165,7 @@ def of(profile: Profile, scale: float = 1.0, delay_scale: float = 1.0) -> Schedu
     Work out when a profile's link is open, and how it is then.
 
     The rate is times ``scale``, the delay times ``delay_scale``. Time zero is the beginning of a
-    pass, or of a jammer's silence, or that of the orbit or the table. In a interval of a pass or
+    pass, or of a jammer's silence, or that of the orbit or the table. In an interval of a pass or
     table all is as at its farther end.
     """
     return Schedule(

@@ -132,18 +132,18 @@ class _Stops:
     def advance(self, origin: Origin, monotonic_s: float) -> bool:
         """Take a message that is newer than those of its kind; False for one that is not."""
         sealed = origin.order is not None
-        place = sealed, origin.key if sealed else origin.session
+        key = sealed, origin.key if sealed else origin.session
         number = (origin.order if sealed else origin.number) or 0
-        before = self._newest.pop(place, None)
+        before = self._newest.pop(key, None)
         if before is not None:
             newest, at_s = before
             ahead = number - newest if sealed else (number - newest) % _NUMBERS
             may_be_round = not sealed and ahead and monotonic_s >= at_s + _NUMBERS_S
             is_newer = ahead > 0 if sealed else 0 < ahead < _NUMBERS // 2
             if not (is_newer or may_be_round):
-                self._newest[place] = before
+                self._newest[key] = before
                 return False
-        self._newest[place] = number, monotonic_s
+        self._newest[key] = number, monotonic_s
         if len(self._newest) > _RETIRED:
             del self._newest[next(iter(self._newest))]
         return True

@@ -5,7 +5,7 @@ Publishes link/image/gsc and link/camera_info, one of each per frame, with the r
 stamp; subscribes teleop/cmd_vel, teleop/stop, teleop/roi and decoded/key_missed. What is published
 is rebuilt from what crossed the link and from nothing else. Reports to the robot what was
 received, in a twentieth of the air at most, calls it until it answers, and asks for the setup of
-frames that none describes.
+frames that none describes. Over 400 lines, as both directions share the state of one side.
 """
 
 import array
