@@ -3,9 +3,9 @@ The order in which a frame's symbols are sent: what writer and reader do alike.
 
 Notes on the image if there are any, caption, plane after plane (``planes`` of the preset),
 residual: what lowers the error most for a bit comes first, all in one range-coded stream, so that
-a frame that is cut at any byte (by the budget or by the link) is a worse image and not a broken one. Of the plane
-in which the budget ends the writer may send chosen blocks first. A region may come first: its
-blocks of all planes that are sent in part precede all other blocks.
+a frame that is cut at any byte (by the budget or by the link) is a worse image and not a broken
+one. Of the plane in which the budget ends the writer may send chosen blocks first. A region may
+come first: its blocks of all planes that are sent in part precede all other blocks.
 """
 
 from abc import ABC, abstractmethod
