@@ -175,7 +175,9 @@ def test_another_process_with_the_same_file_is_no_copy(file, ring):
 @settings(deadline=None, max_examples=100)
 @given(
     st.dictionaries(
-        st.sampled_from(['k down used', 'k up used', 'k down heard', 'k up heard', 'j up used']),
+        st.sampled_from(
+            ['k down used', 'k up used', 'k down received', 'k up received', 'j up used']
+        ),
         st.integers(0, 2**31),
     ),
     st.sets(st.sampled_from(['k down', 'k up'])),
@@ -183,9 +185,9 @@ def test_another_process_with_the_same_file_is_no_copy(file, ring):
 def test_an_end_begins_beyond_all_that_its_file_knows_of(noted, ours):
     begin, moved = count_file.beginning(noted, 'k up', ours)
     assert begin >= noted.get('k up used', 0)
-    assert begin > noted.get('k up heard', -1)
+    assert begin > noted.get('k up received', -1)
     assert begin >= MARGIN or not moved
-    if 'k up heard' not in noted and noted.get('k up used'):
+    if 'k up received' not in noted and noted.get('k up used'):
         assert begin == noted['k up used'] and not moved
 
 
