@@ -8,6 +8,7 @@ it passes on.
 Run ``python -m benchmarks.field``, or with the names of tables: ``commands`` (a man in the
 middle: commands that ran twice, out of order or late), ``restarts`` (images that do not come, or
 come with another camera's calibration, after an end restarts), ``loss`` (images a second).
+The file is long because a relay, the processes and a function for each table share it.
 """
 
 import argparse

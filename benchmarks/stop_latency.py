@@ -4,6 +4,7 @@ Measure how long a robot moves on when something goes wrong while it is driven.
 Run ``python -m benchmarks.stop_latency`` (ten minutes), or with words that situations contain
 (``flood``). Real processes over real topics; the times are those of publication on cmd_vel. The
 limit is the command timeout, here 0.5 s, and 50 ms. Some situations need root.
+The file is long because each situation is a function here.
 """
 
 import argparse
