@@ -21,7 +21,7 @@ from gsc_ros.nodes.link_ground import LinkGround
 from gsc_ros.nodes.link_robot import LinkRobot
 from gsc_ros.ros import convert, topics
 
-PATIENCE_S = 40.0
+PATIENCE_S = 60.0
 STAMP = (1_600_000_000, 123_456_789)
 
 
