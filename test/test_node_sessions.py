@@ -257,13 +257,13 @@ def test_both_ends_say_when_the_other_was_last_received(field):
     field.start_ground()
     field.frames_until_shown(4)
     for name in ('robot', 'ground'):
-        field.wait(lambda name=name: getattr(field, name).node.status().peer_heard_s < 1.5)
+        field.wait(lambda name=name: getattr(field, name).node.status().peer_silence_s < 1.5)
         assert field.diagnosis(name).values['other end last received'].endswith('s ago')
     assert field.diagnosis('ground').level == OK and silent == ''
     field.end('ground')
     node = field.robot.node
     field.wait(lambda: 'nothing comes from the other end' in field.diagnosis('robot').message)
-    assert 5.0 <= node.status().peer_heard_s < 8.0
+    assert 5.0 <= node.status().peer_silence_s < 8.0
     assert field.diagnosis('robot').level == WARN
     # One trouble hides no other, and a notice is no news for ever.
     node._notice, node._notice_at = 'a notice of the keys', time.monotonic()

@@ -273,7 +273,7 @@ class LinkBase(GscNode[P]):
             frames_lost=stats.lost,
             session=self.session,
             peer_session=self.peer.session,
-            peer_heard_s=_or_inf(self.peer.silence_s(now)),
+            peer_silence_s=_or_inf(self.peer.silence_s(now)),
             packets_malformed=stats.packets_malformed + self.refused,
             packets_replayed=stats.packets_replayed,
         )
@@ -353,7 +353,7 @@ def closed(status: LinkStatus) -> str:
 
 def figures(status: LinkStatus) -> dict[str, object]:
     """Return a status as diagnostics show it."""
-    silence_s = status.peer_heard_s
+    silence_s = status.peer_silence_s
     return {
         'profile': status.profile,
         'rate kbps': status.rate_bps / 1e3,
