@@ -96,6 +96,11 @@ NETWORKS = (
     Argument(DEVICE, '', 'Device of the networks: auto (a GPU if there is one), cpu, cuda or, of '
              'several GPUs, cuda:1'),
 )  # fmt: skip
+RENDERER = (
+    Argument('renderer', '', 'What draws the image: deterministic, flow, or the folder or hub id '
+             'of a diffusers pipeline'),
+    Argument('steps', '', 'Steps of the renderer; 0: the deterministic image', kind=int),
+)  # fmt: skip
 BUDGET = (Argument('budget_bytes', '', 'Bytes of a frame on air, 40 to 2000', kind=int),)
 COMMANDS = (
     Argument('command_timeout_s', '', 'Time without a command after which the robot stops, s',
@@ -153,7 +158,7 @@ ENCODER_NODE = Node(
 )
 # Without it nothing moves, and it stops the robot at its start.
 GUARD_NODE = Node('guard', {'stamped': 'stamped'}, always=True)
-DECODER_NODE = Node('decoder', {'threads': 'threads', DEVICE: DEVICE})
+DECODER_NODE = Node('decoder', {name: name for name in ('renderer', 'steps', 'threads', DEVICE)})
 CLOCK_NODE = Node('clock', {'speed': 'clock_speed'}, lambda values: values['clock_speed'] != '0')
 _ROBOT = {'command_timeout_s': 'command_timeout_s', 'stamped': 'stamped'}
 _END = {'profile': 'link'} | {
@@ -309,7 +314,19 @@ class Graph:
 GRAPHS = {
     'teleop_link': Graph(
         'robot, simulated link and ground on one machine',
-        (*SOURCE, *LINK, *PRESET, *NETWORKS, *BUDGET, *COMMANDS, *STAMPED, *RUN, *CLOCK, *RVIZ),
+        (
+            *SOURCE,
+            *LINK,
+            *PRESET,
+            *NETWORKS,
+            *RENDERER,
+            *BUDGET,
+            *COMMANDS,
+            *STAMPED,
+            *RUN,
+            *CLOCK,
+            *RVIZ,
+        ),
         (
             CAMERA_NODE,
             ENCODER_NODE,
@@ -326,7 +343,7 @@ GRAPHS = {
     ),
     'ground': Graph(
         "the operator's end of a real link",
-        (*LINK, *TRANSPORT, *NETWORKS, *STAMPED, *RUN, *RVIZ),
+        (*LINK, *TRANSPORT, *NETWORKS, *RENDERER, *STAMPED, *RUN, *RVIZ),
         (Node('link_ground', {**_END, 'stamped': 'stamped'}), DECODER_NODE),
     ),
 }

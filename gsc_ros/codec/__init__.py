@@ -13,6 +13,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from gsc_ros.codec.bitstream import BitstreamError, FrameHeader, MissingReferenceError
+from gsc_ros.codec.renderers import RendererError, RendererOptions, RendererWarning
 from gsc_ros.codec.types import (
     DecodedFrame,
     EncodedFrame,
@@ -42,6 +43,9 @@ __all__ = [
     'ReceivedFrame',
     'Reference',
     'Region',
+    'RendererError',
+    'RendererOptions',
+    'RendererWarning',
     'Section',
     'SemanticCodec',
     'SequenceDecoder',

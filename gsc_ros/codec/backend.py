@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from gsc_ros.codec.analysis import ImageAnalysis
     from gsc_ros.codec.notes import Timing
+    from gsc_ros.codec.renderers import Renderer, RendererOptions
     from gsc_ros.codec.types import DecodedFrame, EncodedFrame, ReceivedFrame, Reference
     from gsc_ros.region import Region
 
@@ -122,8 +123,15 @@ def load_decoder(
     weights: str | Path | None = None,
     threads: int | None = None,
     device: str = 'auto',
+    renderer: 'str | RendererOptions | Renderer' = '',
 ) -> DecoderBackend:
-    """Load the ground's half of a preset; see :meth:`gsc_ros.codec.FrameDecoder.load`."""
-    options = {'weights': weights, 'threads': threads, 'device': device}
+    """
+    Load the ground's half of a preset; see :meth:`gsc_ros.codec.FrameDecoder.load`.
+
+    A preset whose ground's half renders in its own way is not given a ``renderer`` of ''.
+    """
+    options: dict[str, Any] = {'weights': weights, 'threads': threads, 'device': device}
+    if renderer:
+        options['renderer'] = renderer
     decoder: DecoderBackend = _load(find(preset).decoder, preset, options)
     return decoder

@@ -17,6 +17,7 @@ from gsc_ros.codec.networks import Networks
 from gsc_ros.codec.notes import Timing
 from gsc_ros.codec.planes import FrameSymbols
 from gsc_ros.codec.presets import find
+from gsc_ros.codec.renderers import Renderer, RendererOptions
 from gsc_ros.codec.types import DecodedFrame, EncodedFrame, ReceivedFrame, Reference
 from gsc_ros.region import Region
 
@@ -40,10 +41,15 @@ class SemanticCodec:
         self.encoder, self.decoder = encoder, decoder
 
     @classmethod
-    def of(cls, networks: Networks, preset: str = 'gsc') -> 'SemanticCodec':
+    def of(
+        cls,
+        networks: Networks,
+        preset: str = 'gsc',
+        renderer: str | RendererOptions | Renderer = '',
+    ) -> 'SemanticCodec':
         """Make this package's halves of networks that are loaded."""
         encoder = FrameEncoder(networks.robot, preset)
-        return cls(preset, encoder, FrameDecoder(networks.ground, preset), networks)
+        return cls(preset, encoder, FrameDecoder(networks.ground, preset, renderer), networks)
 
     @classmethod
     def load(
@@ -52,14 +58,19 @@ class SemanticCodec:
         weights: str | Path | None = None,
         threads: int | None = None,
         device: str = 'auto',
+        renderer: str | RendererOptions | Renderer = '',
     ) -> 'SemanticCodec':
-        """Load the preset's halves; arguments and errors as of :meth:`FrameEncoder.load`."""
+        """
+        Load the preset's halves; arguments and errors as of :meth:`FrameEncoder.load`.
+
+        ``renderer``: what draws the images; see :meth:`FrameDecoder.load`.
+        """
         if find(preset).has_own_halves:  # what both run is loaded once
             if threads:
                 torch.set_num_threads(threads)
-            return cls.of(Networks.load(weights, device), preset)
+            return cls.of(Networks.load(weights, device), preset, renderer)
         encoder = load_encoder(preset, weights, threads, device)
-        return cls(preset, encoder, load_decoder(preset, weights, threads, device))
+        return cls(preset, encoder, load_decoder(preset, weights, threads, device, renderer))
 
     @property
     def fingerprint(self) -> int:
@@ -148,9 +159,9 @@ class SemanticCodec:
         """
         Decode a packed frame.
 
-        ``truncated``: decode what is there of a frame whose end was lost. ``steps``: steps of the
-        rectified flow, 0 for the deterministic image, None for the default. ``reference``: that of
+        ``truncated``: decode what is there of a frame whose end was lost. ``steps``: of the
+        renderer, 0 for the deterministic image, None for the default. ``reference``: that of
         a delta frame. Raises :class:`BitstreamError` as :meth:`FrameReader.read` does and
-        ``ValueError`` for negative steps.
+        ``ValueError`` for steps that the renderer does not take.
         """
         return self.decoder.render([self.read(data, truncated, reference)], steps)[0]

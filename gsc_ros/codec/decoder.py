@@ -13,15 +13,15 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.nn import functional
 
-from gsc_ros.codec import bitstream, residual
-from gsc_ros.codec.caption import median_depth, token_ids
+from gsc_ros.codec import bitstream, renderers, residual
+from gsc_ros.codec.caption import median_depth
 from gsc_ros.codec.networks import GroundNetworks
 from gsc_ros.codec.notes import caption_text
 from gsc_ros.codec.planes import BY_NAME, FrameSymbols
 from gsc_ros.codec.reader import FrameReader
+from gsc_ros.codec.renderers import Renderer, RendererOptions
 from gsc_ros.codec.types import (
     GENERATED,
     PREDICTED,
@@ -31,14 +31,12 @@ from gsc_ros.codec.types import (
     Reference,
 )
 from gsc_ros.labels import SKY, UNLABELLED
-from gsc_ros.models.flow import sample
 from gsc_ros.models.perception import log_to_depth
 from gsc_ros.models.precision import autocast, fast_bfloat16
 from gsc_ros.models.tokenizer import Synthesis
 from gsc_ros.perception.areas import connected_to_top
 from gsc_ros.perception.content import FILLS
 
-DEFAULT_STEPS = 0
 _CERTAIN = 0.7  # probability of sky from which on depth is infinite
 
 
@@ -46,12 +44,18 @@ class FrameDecoder:
     """
     Decodes frames; it keeps nothing between them (see :class:`SequenceDecoder`).
 
-    ``bfloat16``: compute in it; by default on CPUs that are faster with it. Symbols never depend
-    on it, nor on the device.
+    ``renderer``: what draws the images. ``bfloat16``: compute in it; by default on CPUs that are
+    faster with it. Symbols never depend on these, nor on the device.
     """
 
-    def __init__(self, networks: GroundNetworks, preset: str = 'gsc') -> None:
+    def __init__(
+        self,
+        networks: GroundNetworks,
+        preset: str = 'gsc',
+        renderer: str | RendererOptions | Renderer = '',
+    ) -> None:
         self.networks = networks
+        self.renderer = renderers.load_or_fall_back(renderer, str(self.device))
         self.reader = FrameReader(networks.prior, networks.fingerprint, preset)
         self.preset = self.reader.preset
         self.bfloat16 = self.device.type == 'cpu' and fast_bfloat16()
@@ -63,11 +67,20 @@ class FrameDecoder:
         weights: str | Path | None = None,
         threads: int | None = None,
         device: str = 'auto',
+        renderer: str | RendererOptions | Renderer = '',
     ) -> 'FrameDecoder':
-        """Load the ground's half, without any perception network; see FrameEncoder.load."""
+        """
+        Load the ground's half, without any perception network; see FrameEncoder.load.
+
+        ``renderer``: ``deterministic``, ``flow``, or a diffusers pipeline; '' for the first at 0
+        steps and the second at more. One that cannot be used gives a :class:`RendererWarning`, and
+        images are deterministic.
+        """
         if threads:
             torch.set_num_threads(threads)
-        return cls(GroundNetworks.load(weights, device), preset)
+        networks = GroundNetworks.load(weights, device)
+        # Without a renderer as before there were any, for subclasses that take none.
+        return cls(networks, preset, renderer) if renderer else cls(networks, preset)
 
     @property
     def device(self) -> torch.device:
@@ -87,7 +100,6 @@ class FrameDecoder:
         reference: Reference | None = None,
     ) -> DecodedFrame:
         """Read and render a packed frame; see :meth:`read` and :meth:`render`."""
-        steps = _checked(steps)
         return self.render([self.read(data, truncated, reference)], steps)[0]
 
     def read(
@@ -107,11 +119,11 @@ class FrameDecoder:
         """
         Render frames, in their order; those of one working size share the networks' passes.
 
-        ``steps``: steps of the rectified flow, 0..100: 0 for the deterministic image, None for the
-        default. A frame with a residual is always deterministic. Raises ``ValueError`` for other
-        steps.
+        ``steps``: of the renderer, 0 for the deterministic image, None for the renderer's default.
+        A frame with a residual is always deterministic. Raises ``ValueError`` for steps that the
+        renderer does not take.
         """
-        steps = _checked(steps)
+        steps = renderers.steps_of(self.renderer, steps)
         groups: dict[tuple[tuple[int, int], int], list[int]] = defaultdict(list)
         for index, frame in enumerate(frames):
             own = 0 if frame.symbols.residual is not None else steps
@@ -127,44 +139,20 @@ class FrameDecoder:
         reconstructor = self.networks.reconstructor
         with autocast(self.bfloat16, self.device):
             out = reconstructor.predict(*(frame.symbols for frame in frames))
-            latent = self._generate(out, frames, steps) if steps else None
-            images = reconstructor.draw(out, latent)
+            if steps:
+                images = self.renderer.draw(self.networks, frames, out, steps)
+            else:
+                images = reconstructor.draw(out)
         maps = _Maps(out)
         return [
             _finish(frame, image, maps, index)
             for index, (frame, image) in enumerate(zip(frames, images, strict=True))
         ]
 
-    def _generate(self, out: Synthesis, frames: list[ReceivedFrame], steps: int) -> Tensor:
-        """Sample latents near the prediction; the noise is seeded by the sequence number."""
-        words = np.stack([token_ids(frame.symbols.caption) for frame in frames])
-        shape = tuple(out.latent.shape[1:])
-        noise = np.stack(
-            [
-                np.random.default_rng(frame.header.sequence).standard_normal(shape, np.float32)
-                for frame in frames
-            ]
-        )
-        return sample(
-            self.networks.flow,
-            out.latent,
-            out.features,
-            torch.from_numpy(words).to(self.device),
-            torch.from_numpy(noise).to(self.device),
-            steps,
-        )
-
 
 def _enlarge(array: NDArray, size: tuple[int, int]) -> NDArray:
     """Resize a map to (width, height) without mixing its values."""
     return cv2.resize(array, size, interpolation=cv2.INTER_NEAREST)
-
-
-def _checked(steps: int | None) -> int:
-    steps = DEFAULT_STEPS if steps is None else steps
-    if not 0 <= steps <= 100:
-        raise ValueError(f'steps {steps} is outside 0..100')
-    return steps
 
 
 class _Maps:

@@ -2,16 +2,19 @@
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gsc_ros.commands.encode import add_codec_arguments
+from gsc_ros.commands.renderer import add_renderer_arguments, note, renderer_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gsc_ros.codec import DecodedFrame
     from gsc_ros.codec.backend import DecoderBackend
+    from gsc_ros.codec.renderers import Renderer
 
 
 def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]') -> None:
@@ -23,7 +26,8 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
     parser.add_argument('--segmentation', type=Path, help='PNG of class ids, 255 unlabelled')
     parser.add_argument('--segmentation-color', type=Path, help='the same in colours')
     parser.add_argument('--trust', type=Path, help='PNG: 255 sent, 128 predicted, 0 generated')
-    parser.add_argument('--steps', type=int, help='of the rectified flow; 0: deterministic')
+    parser.add_argument('--steps', type=int, help='of the renderer; 0: deterministic')
+    add_renderer_arguments(parser)
     parser.add_argument(
         '--truncated', action='store_true', help='accept a file whose end is missing'
     )
@@ -36,7 +40,9 @@ def add_decoder_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--preset', help=argparse.SUPPRESS)
 
 
-def load(args: argparse.Namespace, data: bytes) -> 'DecoderBackend':
+def load(
+    args: argparse.Namespace, data: bytes, renderer: 'Renderer | None' = None
+) -> 'DecoderBackend':
     """Load the decoder of a frame's preset."""
     from gsc_ros.codec import bitstream
     from gsc_ros.codec.backend import load_decoder
@@ -44,7 +50,7 @@ def load(args: argparse.Namespace, data: bytes) -> 'DecoderBackend':
     if args.preset:
         print(f'gsc {args.command}: --preset has no effect: the frame has it', file=sys.stderr)
     preset = bitstream.read_header(data).preset
-    return load_decoder(preset, args.weights, device=args.device)
+    return load_decoder(preset, args.weights, device=args.device, renderer=renderer or '')
 
 
 def _map(array: 'NDArray | None', name: str, frame: 'DecodedFrame') -> 'NDArray':
@@ -55,11 +61,16 @@ def _map(array: 'NDArray | None', name: str, frame: 'DecodedFrame') -> 'NDArray'
 
 def run(args: argparse.Namespace) -> int:
     """Decode and write what was asked for."""
+    from gsc_ros.codec import renderers
     from gsc_ros.commands.images import write_depth, write_exact, write_rgb
     from gsc_ros.labels import colourise
 
-    data = args.file.read_bytes()
-    decoder = load(args, data)
+    data, wanted = args.file.read_bytes(), renderer_of(args)
+    renderer = None
+    if wanted.model:
+        tell = partial(note, args)
+        renderer = renderers.load_or_fall_back(wanted, args.device, tell, tell)
+    decoder = load(args, data, renderer)
     (frame,) = decoder.render([decoder.read(data, args.truncated)], args.steps)
     write_rgb(args.output, frame.rgb)
     if args.depth:

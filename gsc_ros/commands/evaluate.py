@@ -2,8 +2,11 @@
 
 import argparse
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from gsc_ros.commands.renderer import add_renderer_arguments, note, renderer_of
 
 if TYPE_CHECKING:
     from gsc_ros.evaluation.scores import Score
@@ -58,6 +61,7 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
         "the judge's (best for them, and slow)",
     )  # fmt: skip
     parser.add_argument('--weights', help="folder of weights; 'random' for untrained, for tests")
+    add_renderer_arguments(parser)
 
 
 def _metric(name: str, judge: Any) -> 'Metric':
@@ -92,7 +96,7 @@ def _budgets(args: argparse.Namespace) -> list[float]:
 
 def _scores(args: argparse.Namespace, judge: Any) -> 'Iterator[Score]':
     """Open the dataset, make the codecs and judge them."""
-    from gsc_ros.codec import SemanticCodec
+    from gsc_ros.codec import SemanticCodec, renderers
     from gsc_ros.evaluation.codecs import is_ours, make_codec
     from gsc_ros.evaluation.datasets import open_dataset, sequences, thin
     from gsc_ros.evaluation.run import evaluate
@@ -111,7 +115,10 @@ def _scores(args: argparse.Namespace, judge: Any) -> 'Iterator[Score]':
         budgets = [int(budget) for budget in budgets]
     else:
         shown = sequences(frames, args.fps, args.limit)
-    ours = SemanticCodec.load(weights=args.weights) if any(map(is_ours, names)) else None
+    ours = None
+    if any(map(is_ours, names)):
+        renderer = renderers.load(renderer_of(args), note=partial(note, args))
+        ours = SemanticCodec.load(weights=args.weights, renderer=renderer)
     codecs = [make_codec(name, args.weights, metric, ours) for name in names]
     return evaluate(shown, codecs, budgets, judge, args.report / 'images', args.fps)
 
@@ -123,6 +130,7 @@ def run(args: argparse.Namespace) -> int:
     from gsc_ros.evaluation.report import markdown, page, plots, write_csv
     from gsc_ros.evaluation.run import summarise
 
+    renderer = renderer_of(args)
     judge = judges.load(args.judge) if args.judge else None
     scores = list(_scores(args, judge))
     rows, summary = [score.row for score in scores], summarise(scores)
@@ -132,7 +140,8 @@ def run(args: argparse.Namespace) -> int:
     for row in summary:
         name = str(row['codec'])
         if row['frames'] and name not in peaks:
-            peaks[name] = peak_mib(given[name], original, int(float(row['budget'])), args.weights)
+            budget = int(float(row['budget']))
+            peaks[name] = peak_mib(given[name], original, budget, args.weights, renderer)
         if name in peaks:
             row['peak_mib'] = peaks[name]
     write_csv(args.report / 'rows.csv', rows)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gsc_ros.codec import SemanticCodec, SequenceDecoder, SequenceEncoder
+from gsc_ros.codec import RendererOptions, SemanticCodec, SequenceDecoder, SequenceEncoder
 from gsc_ros.evaluation.types import Codec, Metric, Outcome, RgbImage, StillCodec
 from gsc_ros.plugins import load_plugin
 
@@ -93,20 +93,23 @@ def make_codec(
     weights: str | None = None,
     metric: Metric | None = None,
     loaded: SemanticCodec | None = None,
+    renderer: RendererOptions | None = None,
 ) -> Codec:
     """
     Make a codec by name, or of a Python file (``*.py``).
 
     Names: ``gsc``, ``gsc-N``, ``gsc-key``, ``webp``, ``avif``, ``jpeg``, ``x265``, ``svtav1``.
-    ``weights``: of ours, or one that is ``loaded``; ``metric``: by which the others choose their
-    scale, PSNR by default. Raises ``ValueError`` for other names and missing libraries.
+    ``weights``, ``renderer``: of ours, or one that is ``loaded``; ``metric``: by which the others
+    choose their scale, PSNR by default. Raises ``ValueError`` for other names, and for missing
+    libraries.
     """
     from gsc_ros.evaluation.metrics import psnr
     from gsc_ros.evaluation.stills import Still
     from gsc_ros.evaluation.videos import VIDEOS, Video
 
     if is_ours(name):
-        return Gsc(loaded or SemanticCodec.load(weights=weights), name)
+        ours = loaded or SemanticCodec.load(weights=weights, renderer=renderer or '')
+        return Gsc(ours, name)
     if name.endswith('.py'):
         return Plugin(Path(name))
     if name in VIDEOS:

@@ -1,25 +1,35 @@
 """
 Peak memory of a codec: a process of its own codes one image and prints it.
 
-``python -m gsc_ros.evaluation.memory CODEC IMAGE BUDGET [WEIGHTS]`` prints MiB.
+``python -m gsc_ros.evaluation.memory CODEC IMAGE BUDGET [WEIGHTS [RENDERER]]`` prints MiB;
+``RENDERER``: the fields of :class:`RendererOptions`, as JSON.
 """
 
+import json
 import resource
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
+from gsc_ros.codec.renderers import RendererOptions
 
-def peak_mib(codec: str, image: Path, budget: int, weights: str | None = None) -> float:
+
+def peak_mib(
+    codec: str,
+    image: Path,
+    budget: int,
+    weights: str | None = None,
+    renderer: RendererOptions | None = None,
+) -> float:
     """
     Measure the peak resident memory of loading a codec and coding one image, in MiB.
 
     The interpreter and its libraries count. Raises ``RuntimeError`` with the process's error.
     """
     command = [sys.executable, '-m', 'gsc_ros.evaluation.memory', codec, str(image), str(budget)]
-    done = subprocess.run(
-        command + ([weights] if weights else []), capture_output=True, text=True, check=False
-    )
+    command += [weights or '', json.dumps(asdict(renderer or RendererOptions()))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f'measuring the memory of {codec}: {done.stderr.strip()[-400:]}')
     return float(done.stdout.split()[-1])
@@ -42,7 +52,9 @@ def main(args: list[str]) -> int:
 
     name, image, budget = args[:3]
     rgb = Frame(Path(image).stem, Path(image)).rgb()
-    codec = make_codec(name, args[3] if len(args) > 3 else None)
+    weights = args[3] if len(args) > 3 and args[3] else None
+    renderer = RendererOptions(**json.loads(args[4])) if len(args) > 4 else None
+    codec = make_codec(name, weights, renderer=renderer)
     data = codec.encode([rgb], float(budget), 1.0)
     if data is not None:
         codec.decode(data, (rgb.shape[1], rgb.shape[0]))

@@ -13,7 +13,7 @@ if __name__ == '__main__':  # first, so that a signal finds its handler before s
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from std_msgs.msg import Empty, Header, String
 
 from gsc_ros.codec.backend import PRESETS, load_decoder
 from gsc_ros.codec.bitstream import MissingReferenceError, read_header
+from gsc_ros.codec.renderers import DTYPES, OFFLOADS, RendererOptions
 from gsc_ros.labels import LABELS, UNLABELLED, colourise
 from gsc_ros.msg import DecoderStatus, LinkStatus, SemanticFrame
 from gsc_ros.ros import convert, lifecycle, topics
@@ -35,6 +36,7 @@ from gsc_ros.ros.worker import NewestWorker
 
 if TYPE_CHECKING:  # torch is imported when the node is configured
     from gsc_ros.codec import DecodedFrame, SequenceDecoder
+    from gsc_ros.codec.renderers import Renderer
 
 _DEFAULT_PRESET = next(iter(PRESETS))
 _AHEAD_S = 1.0  # that images may lie in the future
@@ -58,11 +60,59 @@ _COUNTS = (
 class DecoderParameters(NetworkParameters):
     """Parameters of the decoder."""
 
+    renderer: str = parameter(
+        '',
+        'What draws the image: deterministic, flow, or the folder or hub id of a diffusers '
+        'pipeline; empty: deterministic at 0 steps, flow at more',
+        read_only=True,
+    )
     steps: int = parameter(
-        0,
-        'Steps of the rectified flow that generates the image; 0: the deterministic image',
-        0,
-        8,
+        -1, 'Steps of the renderer; 0: the deterministic image, -1: as the renderer likes', -1, 8
+    )
+    renderer_revision: str = parameter(
+        '', 'Commit of the hub from which such a pipeline is taken', read_only=True
+    )
+    renderer_offline: bool = parameter(
+        False, 'Take it from this machine, and never ask the hub', read_only=True
+    )
+    renderer_dtype: str = parameter(
+        'auto', 'Numbers that it computes in', choices=DTYPES, read_only=True
+    )
+    renderer_offload: str = parameter(
+        'none',
+        'Keep on the GPU all of it (none), the network at work (model), or its layer (sequential)',
+        choices=OFFLOADS,
+        read_only=True,
+    )
+    renderer_compile: bool = parameter(
+        False,
+        'Compile its network: the first image takes minutes, the others less time',
+        read_only=True,
+    )
+    renderer_attention_slicing: bool = parameter(
+        False, 'Compute its attention in parts: less memory, more time', read_only=True
+    )
+    renderer_guidance: float = parameter(
+        -1.0,
+        'Its guidance by the caption; negative: as the model likes',
+        -1.0,
+        30.0,
+        read_only=True,
+    )
+    renderer_lora: str = parameter('', 'Folder or hub id of LoRA weights', read_only=True)
+    renderer_controlnet: str = parameter('', 'Folder or hub id of a ControlNet', read_only=True)
+    renderer_tiny_vae: str = parameter(
+        '', 'Folder or hub id of an AutoencoderTiny, in place of its VAE', read_only=True
+    )
+    renderer_prompt: str = parameter(
+        RendererOptions.prompt, 'Its prompt; {caption} is the caption of the frame', read_only=True
+    )
+    renderer_pull: float = parameter(
+        1.0,
+        'How strongly each of its steps is pulled back to what was sent',
+        0.0,
+        1.0,
+        read_only=True,
     )
     image_max_age_s: float = parameter(
         10.0,
@@ -77,6 +127,13 @@ class DecoderParameters(NetworkParameters):
     preset: str = parameter(
         '', 'Of no effect', read_only=True, deprecated='every frame carries its preset'
     )
+
+    def renderer_options(self) -> RendererOptions:
+        """Return which renderer is asked for; raises ``ValueError`` for one that cannot be."""
+        prefix = 'renderer_'
+        names = (f.name for f in fields(self) if f.name.startswith(prefix))
+        options = {name.removeprefix(prefix): getattr(self, name) for name in names}
+        return RendererOptions(self.renderer, **options)
 
 
 @dataclass(frozen=True)
@@ -119,10 +176,19 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         super().__init__('decoder', **options)
 
     def setup(self) -> None:
-        """Load the codec."""
+        """Load the codec; a pretrained renderer is loaded while images are drawn already."""
+        from gsc_ros.codec import renderers
         from gsc_ros.codec.device import resolve
 
         self._device = str(resolve(self.values.device))
+        self._renderer: Renderer = renderers.load_or_fall_back(
+            self.values.renderer_options(),
+            self._device,
+            self._tell,
+            self._warn,
+            background=True,
+        )
+        renderers.steps_of(self._renderer, self._steps())
         self._decoders: dict[str, SequenceDecoder] = {}
         self._decoder(_DEFAULT_PRESET)  # so that a mistake shows now
         self._images: dict[str, Publisher] = {
@@ -165,7 +231,10 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
 
     def teardown(self) -> None:
         """Free the networks."""
-        del self._decoders
+        close = getattr(self._renderer, 'close', None)
+        if close is not None:
+            close()
+        del self._decoders, self._renderer
 
     # On the executor's thread
 
@@ -209,6 +278,21 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
     def _clock_s(self) -> float:
         return 1e-9 * self.get_clock().now().nanoseconds
 
+    def _tell(self, text: str) -> None:
+        """Log what a renderer does; from any thread."""
+        if self.context.ok():
+            self.get_logger().info(text)
+
+    def _warn(self, text: str) -> None:
+        """Log why a renderer cannot draw; from any thread."""
+        if self.context.ok():
+            self.get_logger().warning(text)
+
+    def _steps(self) -> int | None:
+        """Return the steps to take, None for the renderer's own."""
+        steps = self.values.steps
+        return None if steps < 0 else steps
+
     # On the worker's thread
 
     def _decoder(self, preset: str) -> 'SequenceDecoder':
@@ -217,7 +301,9 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
 
         if preset not in self._decoders:
             v = self.values
-            decoder = load_decoder(preset, v.weights or None, v.threads, self._device)
+            decoder = load_decoder(
+                preset, v.weights or None, v.threads, self._device, self._renderer
+            )
             self._decoders[preset] = SequenceDecoder(decoder)
         return self._decoders[preset]
 
@@ -247,14 +333,14 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
             for one in self._decoders.values():
                 one.forget()
         try:
-            return decoder.decode(data, message.truncated, self.values.steps)
+            return decoder.decode(data, message.truncated, self._steps())
         except MissingReferenceError:
             # The key frame may have come without a subscriber, or while another was decoded.
             try:
                 if key is None or _began_anew(message, key):
                     raise
                 decoder.add_reference(bytes(key.data))
-                return decoder.decode(data, message.truncated, self.values.steps)
+                return decoder.decode(data, message.truncated, self._steps())
             except MissingReferenceError:
                 self._counts['keyframes_requested'] += 1
                 self._missed.publish(Empty())
@@ -289,7 +375,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
 
     def diagnose(self) -> Report:
         """Return the state; its values are the fields of DecoderStatus."""
-        now, shown = time.monotonic(), self._shown
+        now, shown, steps = time.monotonic(), self._shown, self._steps()
         level, message = self._level(now)
         decoder = self._decoders[shown.preset if shown else _DEFAULT_PRESET].decoder
         unchanged_s = shown.unchanged_s if shown else 0.0
@@ -303,7 +389,8 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
                 'preset': shown.preset if shown else '',
                 'device': self._device,
                 'model_fingerprint': decoder.fingerprint,
-                'steps': self.values.steps,
+                'renderer': self._renderer.name,
+                'steps': self._renderer.default_steps if steps is None else steps,
                 **self._counts,
                 'frames_rejected': self._drops.count,
                 'frames_skipped': self._worker.skipped if self.active else 0,
@@ -325,6 +412,9 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         if now - self._last_frame > self.values.stale_after_s:
             return STALE, 'no frames: the image on screen is old'
         messages = self._troubles.recent()
+        problem = getattr(self._renderer, 'problem', '')
+        if problem:
+            messages.append(f'{problem} (images are deterministic)')
         info = self._infos.newest
         if self._drops.recent():
             messages.append(f'frames were dropped: {self._drops.last}')
