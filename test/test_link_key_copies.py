@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import struct
+import threading
 
 import pytest
 from hypothesis import given, settings
@@ -100,15 +101,18 @@ def test_counts_that_were_set_back_are_reported_by_the_other_end(file, tmp_path)
     snapshot = counts_of(file).read_text()
     for _ in range(4):
         newest = talk(robot, ground, 'down', 5000)
-    robot.close()
+    robot.close(wait_s=60.0)
     counts_of(file).write_text(snapshot)
     robot = KeyRing(file)
     seal = robot.seal('down')
     with pytest.raises(ReplayError):
         Datagram.unpack(DATAGRAM.pack(seal), ground.seal('down', closes=False))
+    update, disk = robot._file.update, threading.Event()
+    robot._file.update = lambda change: disk.wait(60.0) and update(change)
     robot.peer_received('down', newest)
     with pytest.raises(SealError):
         number(seal)  # not before it is noted
+    disk.set()
     wait(lambda: robot.left)
     assert number(seal) > newest + MARGIN
     assert 'set back' in robot.notices[0] and str(newest) in robot.notices[0]
