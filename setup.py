@@ -20,7 +20,7 @@ from setuptools.command.develop import develop as _develop
 PACKAGE = 'gsc_ros'
 HERE = Path(os.path.realpath(__file__)).parent  # colcon --symlink-install links this file
 NODES = ('camera', 'encoder', 'link', 'link_robot', 'link_ground', 'guard', 'decoder', 'monitor',
-         'clock')  # fmt: skip
+         'clock', 'console')  # fmt: skip
 ENTRY_POINTS = {name: (f'{PACKAGE}.start', name) for name in NODES}
 ENTRY_POINTS |= {'gsc': (f'{PACKAGE}.cli', 'main')}
 
@@ -178,7 +178,7 @@ setup(
     name=PACKAGE,
     version='0.1.0',
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
-    package_data={f'{PACKAGE}.models': ['weights/*']},
+    package_data={f'{PACKAGE}.models': ['weights/*'], f'{PACKAGE}.console': ['page/*']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml']),
@@ -202,6 +202,7 @@ setup(
     extras_require={
         'ccsds': ['spacepackets>=0.24,<1'],
         'sim': ['mujoco>=3.2,<5'],
+        'console': ['starlette>=0.40,<2', 'uvicorn>=0.35,<1', 'websockets>=13'],
         'demo': ['mujoco>=3.2,<5', 'rosbags>=0.10'],
         'docs': ['mkdocs>=1.6,<2', 'mkdocs-material>=9.5,<10'],
         'evaluation': ['av>=13,<20', 'h5py>=3.8,<4', 'matplotlib>=3.7', 'pillow>=11.3'],
@@ -223,9 +224,12 @@ setup(
             'pytest-xdist>=3.5',
             'ruff>=0.8',
             'spacepackets>=0.24,<1',
+            'starlette>=0.40,<2',
             'types-PyYAML',
             'types-pyserial',
             'types-tqdm',
+            'uvicorn>=0.35,<1',
+            'websockets>=13',
         ],
     },
     zip_safe=False,

@@ -131,6 +131,13 @@ CLOCK = (
         kind=int,
     ),
 )
+CONSOLE = (
+    _switch('console', 'false', "Serve the operator's web page (extra console)"),
+    Argument('console_host', '', "Address of the operator's page; another than loopback needs "
+             'password_file'),
+    Argument('console_port', '', "Port of the operator's page", kind=int),
+    Argument('password_file', '', "File with the password of the operator's page"),
+)  # fmt: skip
 RVIZ = (_switch('rviz', 'false', 'Start RViz with config/teleop.rviz'),)
 
 CAMERA_NODE = Node(
@@ -159,6 +166,16 @@ ENCODER_NODE = Node(
 # Without it nothing moves, and it stops the robot at its start.
 GUARD_NODE = Node('guard', {'stamped': 'stamped'}, always=True)
 DECODER_NODE = Node('decoder', {name: name for name in ('renderer', 'steps', 'threads', DEVICE)})
+CONSOLE_NODE = Node(
+    'console',
+    {
+        'host': 'console_host',
+        'port': 'console_port',
+        'password_file': 'password_file',
+        'stamped': 'stamped',
+    },
+    lambda values: values['console'] == 'true',
+)
 CLOCK_NODE = Node('clock', {'speed': 'clock_speed'}, lambda values: values['clock_speed'] != '0')
 _ROBOT = {'command_timeout_s': 'command_timeout_s', 'stamped': 'stamped'}
 _END = {'profile': 'link'} | {
@@ -323,6 +340,7 @@ GRAPHS = {
             *BUDGET,
             *COMMANDS,
             *STAMPED,
+            *CONSOLE,
             *RUN,
             *CLOCK,
             *RVIZ,
@@ -333,6 +351,7 @@ GRAPHS = {
             Node('link', {'profile': 'link', **_ROBOT}),
             GUARD_NODE,
             DECODER_NODE,
+            CONSOLE_NODE,
             CLOCK_NODE,
         ),
     ),
@@ -343,7 +362,7 @@ GRAPHS = {
     ),
     'ground': Graph(
         "the operator's end of a real link",
-        (*LINK, *TRANSPORT, *NETWORKS, *RENDERER, *STAMPED, *RUN, *RVIZ),
-        (Node('link_ground', {**_END, 'stamped': 'stamped'}), DECODER_NODE),
+        (*LINK, *TRANSPORT, *NETWORKS, *RENDERER, *STAMPED, *CONSOLE, *RUN, *RVIZ),
+        (Node('link_ground', {**_END, 'stamped': 'stamped'}), DECODER_NODE, CONSOLE_NODE),
     ),
 }

@@ -14,7 +14,7 @@ from functools import partial
 from importlib import import_module
 
 NODES = ('camera', 'encoder', 'link', 'link_robot', 'link_ground', 'guard', 'decoder', 'monitor',
-         'clock')  # fmt: skip
+         'clock', 'console')  # fmt: skip
 # The process that starts the graph puts its id here: nodes end when it dies, even by SIGKILL.
 PARENT = 'GSC_ROS_PARENT'
 # Exit code of a node that cannot be configured, or not even imported.

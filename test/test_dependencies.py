@@ -42,7 +42,9 @@ LIBRARIES = {
     'rosbags': Library('rosbags', 'python3-rosbags-pip', ('demo',)),
     'serial': Library('pyserial', 'python3-serial', ('serial',)),
     'spacepackets': Library('spacepackets', '', ('ccsds',)),
+    'starlette': Library('starlette', 'python3-starlette', ('console',)),
     'transformers': Library('transformers', 'python3-transformers-pip', ('judge',)),
+    'uvicorn': Library('uvicorn', 'python3-uvicorn', ('console',)),
 }
 # For `gsc evaluate` alone: no robot needs them, so package.xml only names them.
 EVALUATION = {'h5py', 'matplotlib', 'transformers'}
@@ -52,6 +54,7 @@ NOT_IN_WHEELS = {'diagnostic_updater', 'launch', 'launch_ros', 'vision_msgs'}
 ROS = {'diagnostic_updater', 'launch', 'launch_ros', 'rclpy'}  # beside messages
 # Modules of ours that are only imported where an extra is asked for.
 LAZY_FILES = {
+    'gsc_ros/console/server.py',
     'gsc_ros/evaluation/judges/transformers.py',
     'gsc_ros/link/traffic/transports/serial.py',
 }

@@ -16,6 +16,7 @@ from gsc_ros.ros.parameters import ParameterError, check, parameter
 NODES = {
     'camera': 'Camera', 'encoder': 'Encoder', 'link': 'LinkNode', 'link_robot': 'LinkRobot',
     'link_ground': 'LinkGround', 'guard': 'Guard', 'decoder': 'Decoder', 'clock': 'ClockNode',
+    'console': 'Console',
 }  # fmt: skip
 
 

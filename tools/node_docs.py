@@ -31,7 +31,8 @@ UNITS = {
 }
 OTHER_UNITS = {
     'rate': 'Hz', 'max_rate': 'Hz', 'min_rate': 'Hz', 'width': 'pixels', 'height': 'pixels',
-    'mtu': 'B', 'baud': 'baud', 'burst': 'datagrams',
+    'mtu': 'B', 'baud': 'baud', 'burst': 'datagrams', 'max_linear': 'm/s', 'max_angular': 'rad/s',
+    'linear_ramp': 'm/s2', 'angular_ramp': 'rad/s2', 'command_rate': 'Hz',
 }  # fmt: skip
 
 

@@ -291,6 +291,37 @@ NODES = {
         ),
         (_DIAGNOSTICS,),
     ),
+    'console': Interface(
+        'gsc_ros.nodes.console:Console',
+        "The operator's web page: image and its age, link, wheel and STOP.",
+        (
+            *_DECODED,
+            _DECODED_INFO,
+            _CAPTION,
+            *_RECEIVED[:1],
+            _STATUS,
+            _ENCODER_STATUS,
+            _DECODER_STATUS,
+            Topic(
+                topics.IMAGE,
+                IMAGE,
+                topics.SENSOR,
+                'original images',
+                'somebody looks at them',
+            ),
+            dataclasses.replace(_DIAGNOSTICS, qos=topics.DIAGNOSTICS, text='what is not OK'),
+        ),
+        (
+            Topic(
+                topics.TELEOP,
+                TWIST,
+                topics.NEWEST,
+                'velocity commands, m/s and rad/s; TwistStamped where `stamped`',
+            ),
+            *_GROUND_IN[1:],
+            _DIAGNOSTICS,
+        ),
+    ),
     'clock': Interface(
         'gsc_ros.nodes.clock:ClockNode',
         'Publishes simulated time, at a multiple of real time.',

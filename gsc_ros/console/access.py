@@ -1,0 +1,159 @@
+"""
+Who may open the console: addresses, password, sessions, origin.
+
+On loopback no password is needed; elsewhere one is. A session is a random token in a cookie that
+scripts cannot read and that other sites' pages do not send (HttpOnly, SameSite=Strict). What
+changes something must come from a page of this console's own address (its Origin), which keeps
+other sites' pages out, and without a password also the Host must be a loopback name, against
+names that are made to lead here (DNS rebinding). Times are s of a monotonic clock.
+"""
+
+import hashlib
+import hmac
+import ipaddress
+import secrets
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from gsc_ros.link.datagrams import trusted_files
+
+COOKIE = 'gsc_console'
+LEAST_PASSWORD = 8
+_MOST_PASSWORD = 256
+_MOST_SESSIONS = 256
+# Failed tries: so many in so long, of everybody together.
+_TRIES, _TRIES_S = 10, 60.0
+
+
+class AccessError(ValueError):
+    """Settings with which the console would be open to others."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or address means this machine alone."""
+    name = host.strip('[]').lower()
+    if name == 'localhost':
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def read_password(path: str) -> str:
+    """Read the password of a file; raises ``OSError`` or ``ValueError`` with the remedy."""
+    text = trusted_files.read(
+        trusted_files.follow(Path(path).expanduser().absolute()), secret=True
+    )
+    password = text.split('\n', 1)[0].strip()
+    if len(password) < LEAST_PASSWORD:
+        raise AccessError(
+            f'{path}: its first line is the password and needs {LEAST_PASSWORD} characters or more'
+        )
+    return password
+
+
+@dataclass
+class _Session:
+    began_s: float
+    used_s: float
+
+
+class Access:
+    """
+    Decides about requests. ``password``: None where none is asked for (loopback only).
+
+    session_s: after which a session ends; idle_s: after which one that is not used ends.
+    """
+
+    def __init__(self, host: str, password: str | None, session_s: float, idle_s: float) -> None:
+        if password is None and not is_loopback(host):
+            raise AccessError(
+                f'host {host!r} can be reached from elsewhere, and so needs a password: write one '
+                'into a file that only you can read (chmod 600) and set password_file, or take '
+                'host 127.0.0.1'
+            )
+        self._digest = None if password is None else _digest(password)
+        self._session_s, self._idle_s = session_s, idle_s
+        self._sessions: dict[str, _Session] = {}
+        self._failed: deque[float] = deque(maxlen=_TRIES)
+        self.refused = 0
+
+    @property
+    def needs_password(self) -> bool:
+        """Whether one has to log in."""
+        return self._digest is not None
+
+    def wait_s(self, now: float) -> float:
+        """Return for how long nobody may try a password; 0 where one may."""
+        full = len(self._failed) == _TRIES
+        return max(0.0, self._failed[0] + _TRIES_S - now) if full else 0.0
+
+    def login(self, password: str, now: float) -> str | None:
+        """Return the token of a new session, or None for a wrong password."""
+        given = _digest(password[:_MOST_PASSWORD])
+        if self.wait_s(now) or self._digest is None:
+            self.refused += 1
+            return None
+        if not hmac.compare_digest(given, self._digest):
+            self.refused += 1
+            self._failed.append(now)
+            return None
+        self._forget_ended(now)
+        while len(self._sessions) >= _MOST_SESSIONS:
+            del self._sessions[next(iter(self._sessions))]
+        token = secrets.token_urlsafe(32)
+        self._sessions[token] = _Session(now, now)
+        return token
+
+    def logout(self, token: str | None) -> None:
+        """End a session."""
+        self._sessions.pop(token or '', None)
+
+    def valid(self, token: str | None, now: float, use: bool = True) -> bool:
+        """Whether a session is open; ``use``: count this as a use of it."""
+        if self._digest is None:
+            return True
+        self._forget_ended(now)
+        session = self._sessions.get(token or '')
+        if session is None:
+            return False
+        if use:
+            session.used_s = now
+        return True
+
+    def host_allowed(self, host: str | None) -> bool:
+        """Whether a request may name this Host."""
+        if self._digest is not None:
+            return True
+        name = urlsplit(f'//{host or ""}').hostname if _is_plain(host) else None
+        return name is not None and is_loopback(name)
+
+    def same_origin(self, origin: str | None, host: str | None) -> bool:
+        """Whether a request comes from a page of this address."""
+        if not (_is_plain(origin) and _is_plain(host)):
+            return False
+        parts = urlsplit(origin or '')
+        return parts.scheme in ('http', 'https') and parts.netloc.lower() == (host or '').lower()
+
+    def _forget_ended(self, now: float) -> None:
+        for token, one in list(self._sessions.items()):
+            if now - one.began_s > self._session_s or now - one.used_s > self._idle_s:
+                del self._sessions[token]
+
+
+def _digest(password: str) -> bytes:
+    return hashlib.sha256(password.encode('utf-8', 'surrogatepass')).digest()
+
+
+def _is_plain(text: str | None) -> bool:
+    """Whether a header can be taken apart: urlsplit raises for some brackets."""
+    if not text or len(text) > 300:
+        return False
+    try:
+        _ = urlsplit(text).hostname, urlsplit(f'//{text}').hostname
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,148 @@
+"""
+What the operators' words do: the wheel, the STOP, requests, recordings.
+
+Joins the rules of driving and stopping to outputs that a node gives. It is not thread-safe: the
+node holds a lock around it. Times are s of a monotonic clock.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from gsc_ros.console import words
+from gsc_ros.console.drive import Drive, Limits, Velocity
+from gsc_ros.console.stops import State, StopButton
+from gsc_ros.region import WHOLE, Region
+
+
+class Outputs(Protocol):
+    """What a node does for the desk; each returns at once."""
+
+    def velocity(self, velocity: Velocity) -> None:
+        """Command a velocity, m/s ahead and rad/s to the left."""
+
+    def give_stop(self, stop: bool) -> None:
+        """Give a STOP, or release it."""
+
+    def key_frame(self) -> None:
+        """Ask for a key frame."""
+
+    def region(self, region: Region) -> None:
+        """Ask for a part of the image to be sent first."""
+
+    def record(self, on: bool) -> str:
+        """Begin or end a recording; returns why not, empty for begun."""
+
+    def snapshot(self) -> str:
+        """Keep the image on screen; returns why not, empty for begun."""
+
+
+class Desk:
+    """
+    Follows the words of viewers, each known by a number.
+
+    ``stale``: returns why the image is not fit to drive by, empty where it is. ``state``: what the
+    link states of the stop, to be set.
+    """
+
+    def __init__(self, limits: Limits, stale: Callable[[], str], outputs: Outputs) -> None:
+        self.drive, self.button = Drive(limits), StopButton()
+        self.state = State.NONE
+        self._stale, self._outputs = stale, outputs
+
+    def locked(self) -> str:
+        """Return why nobody may drive; empty where one may."""
+        if self.button.in_force(self.state):
+            return 'the STOP is in force: release it first'
+        return self._stale()
+
+    def hear(self, viewer: int, word: words.Word, now: float) -> list[str]:
+        """Follow a viewer's word; returns the messages that answer it."""
+        if isinstance(word, words.Beat):
+            return [words.dump('beat', s=word.sent_s)]
+        if isinstance(word, words.Wish):
+            return self._hear_wish(viewer, word, now)
+        if isinstance(word, words.Confirm):
+            return self._confirm(viewer, word, now)
+        if isinstance(word, words.Box):
+            self._outputs.region(word.region)
+            whole = word.region == WHOLE
+            return [_note('whole image asked for' if whole else 'region asked for')]
+        if isinstance(word, words.Record):
+            return _notes(self._outputs.record(word.on))
+        if isinstance(word, words.Plain):
+            return self._plain(viewer, word.name, now)
+        return []
+
+    def _hear_wish(self, viewer: int, word: words.Wish, now: float) -> list[str]:
+        if word.ahead or word.left:
+            why = self.locked()
+            if why and viewer == self.drive.driver:
+                self.drive.halt()
+                self.drive.must_release = True
+                return [words.dump('refused', why=why)]
+        why = self.drive.wish(viewer, word.ahead, word.left, word.sent_s, now)
+        return [words.dump('refused', why=why)] if why else []
+
+    def _plain(self, viewer: int, name: str, now: float) -> list[str]:
+        if name == 'stop':
+            self.drive.halt()
+            self.button.stop(now)
+            self._outputs.give_stop(True)
+            return []
+        if name == 'take':
+            why = self.drive.take(viewer, now)
+            return [_note(why, bad=True)] if why else []
+        if name == 'leave':
+            self.drive.leave(viewer)
+            return []
+        if name == 'release':
+            if self.drive.driver != viewer:
+                return [_note('take the wheel first, then release the STOP', bad=True)]
+            return [words.dump('confirm', token=self.button.ask_release(viewer, now))]
+        if name == 'key':
+            self._outputs.key_frame()
+            return [_note('key frame asked for')]
+        return _notes(self._outputs.snapshot())
+
+    def _confirm(self, viewer: int, word: words.Confirm, now: float) -> list[str]:
+        if self.drive.driver != viewer:
+            return [_note('take the wheel first, then release the STOP', bad=True)]
+        why = self.button.release(word.token, viewer, now)
+        if why:
+            return [_note(why, bad=True)]
+        self._outputs.give_stop(False)
+        return [_note('the release is sent')]
+
+    def gone(self, viewer: int) -> None:
+        """Note that a viewer's browser is gone."""
+        self.drive.leave(viewer)
+
+    def step(self, now: float) -> float | None:
+        """Do what is due; returns when to step next (s), None: when something changes."""
+        if self.button.step(self.state, now):
+            self._outputs.give_stop(True)
+        velocity = self.drive.step(now, self.locked())
+        if velocity is not None:
+            self._outputs.velocity(velocity)
+        due = [self.drive.next_deadline(), self.button.next_deadline()]
+        return min((at for at in due if at is not None), default=None)
+
+    def figures(self) -> dict[str, Any]:
+        """Return what the page shows of driving and the stop."""
+        drive = self.drive
+        return {
+            'driver': drive.driver,
+            'told': list(drive.told),
+            'must_release': drive.must_release,
+            'locked': self.locked(),
+            'stop': self.state.name,
+            'stop_pressed': self.button.pressed,
+        }
+
+
+def _note(text: str, bad: bool = False) -> str:
+    return words.dump('note', text=text, bad=bad)
+
+
+def _notes(text: str) -> list[str]:
+    return [_note(text, bad=True)] if text else []

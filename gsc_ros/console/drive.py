@@ -1,0 +1,207 @@
+"""
+Who drives, how fast, and when the robot is told to stop.
+
+The driver holds a key or the stick: the browser then sends the wish many times a second. The
+robot is told zero as soon as
+
+* the driver lets go, gives the wheel back or leaves;
+* nothing came from the driver's browser for ``heartbeat_s``;
+* driving is locked: the image is stale, or a STOP is in force.
+
+After the last two the driver has to let go before anything moves again. A wish that was held up
+on its way is not followed. Growing speeds are ramped, falling ones are not.
+
+Times are s of a monotonic clock. This module decides what to publish; the link and the guard stop
+the robot as well when commands end, whatever happens here.
+"""
+
+import math
+from dataclasses import dataclass
+
+Velocity = tuple[float, float]  # m/s ahead, rad/s to the left
+ZERO: Velocity = (0.0, 0.0)
+# A zero is published so many times, as a thin link may lose some.
+_ZEROS = 5
+_LEAST_SPACE_S = 0.05
+_DRIFT = 2e-4  # of the browser's clock, s/s
+_LATE_S = 0.4
+
+
+@dataclass(frozen=True)
+class Limits:
+    """
+    What the driver may ask for: m/s, rad/s, m/s2, rad/s2, commands a second.
+
+    ``heartbeat_s``: time without a word of the driver's browser after which the robot is told to
+    stop; ``idle_s``: time without driving after which another may take the wheel.
+    """
+
+    linear: float = 0.5
+    angular: float = 0.6
+    linear_ramp: float = 0.5
+    angular_ramp: float = 1.5
+    rate: float = 5.0
+    heartbeat_s: float = 0.5
+    idle_s: float = 60.0
+
+
+class Drive:
+    """
+    Holds the wheel and the velocity. ``driver``: who has the wheel, None for nobody.
+
+    ``told``: the velocity that was published last. ``must_release``: the driver has to let go
+    first. ``timeouts``: how often the browser fell silent while it drove; ``late``: wishes that
+    were held up on their way and not followed.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.driver: int | None = None
+        self.told: Velocity = ZERO
+        self.must_release = False
+        self.timeouts = self.late = 0
+        self._wish: Velocity = ZERO
+        self._heard_s = self._drove_s = 0.0
+        self._published_s = -math.inf
+        self._stepped_s = -math.inf
+        self._zeros = 0
+        self._new = False
+        self._fastest: tuple[float, float] | None = None  # way from the browser, and when
+
+    def take(self, viewer: int, now: float) -> str:
+        """Give the wheel to a viewer; returns why not, empty for done."""
+        if self.driver == viewer:
+            return ''
+        if self.driver is not None:
+            idle_s = now - self._drove_s
+            if self._wish != ZERO or idle_s < self.limits.idle_s:
+                left_s = max(1.0, self.limits.idle_s - idle_s)
+                return (
+                    f'viewer {self.driver} drives: ask them to give the wheel back, or wait '
+                    f'{left_s:.0f} s of their not driving'
+                )
+        self._let_go()
+        self.driver = viewer
+        self._drove_s = self._heard_s = now
+        self._fastest = None
+        self.must_release = False
+        return ''
+
+    def leave(self, viewer: int) -> None:
+        """Take the wheel from a viewer who gives it back, or is gone."""
+        if self.driver == viewer:
+            self._let_go()
+            self.driver = None
+
+    def wish(self, viewer: int, ahead: float, left: float, sent_s: float, now: float) -> str:
+        """
+        Take the driver's wish: shares -1..1 of the limits; returns why not, empty for done.
+
+        ``sent_s``: when the browser sent it, by its own clock.
+        """
+        if viewer != self.driver:
+            return 'take the wheel first'
+        if self._is_late(sent_s, now):
+            self.late += 1
+            self._let_go()
+            self.must_release = True
+            return 'the way from the browser is too slow: let go, and try again'
+        self._heard_s = now
+        wish = self._velocity(ahead, left)
+        if wish == ZERO:
+            self.must_release = False
+        elif self.must_release:
+            return 'let go first'
+        if wish != ZERO or self._wish != ZERO:
+            self._drove_s = now
+        if wish != self._wish:
+            self._new = True
+            if wish == ZERO:
+                self._zeros = _ZEROS
+        self._wish = wish
+        return ''
+
+    def halt(self) -> None:
+        """Tell the robot to stop, and have the driver let go first."""
+        if self._wish != ZERO:
+            self.must_release = True
+        self._let_go()
+
+    def step(self, now: float, locked: str) -> Velocity | None:
+        """
+        Return the velocity to publish now, or None.
+
+        ``locked``: why nobody may drive, empty where one may.
+        """
+        if self._wish != ZERO:
+            if now - self._heard_s >= self.limits.heartbeat_s:
+                self.timeouts += 1
+                self.halt()
+            elif locked:
+                self.halt()
+        moving = self._wish != ZERO
+        if not moving and not self._zeros:
+            self._stepped_s = now
+            return None
+        period_s = 1 / self.limits.rate
+        # A change goes at once; a zero that stops the robot does not wait at all.
+        space_s = _LEAST_SPACE_S if self._new else period_s
+        stops = not moving and self.told != ZERO
+        if not stops and now < self._published_s + space_s:
+            return None
+        if moving:
+            passed_s = min(max(now - self._stepped_s, _LEAST_SPACE_S), 2 * period_s)
+            self.told = self._ramped(passed_s)
+        else:
+            self.told = ZERO
+            self._zeros -= 1
+        self._stepped_s = self._published_s = now
+        self._new = False
+        return self.told
+
+    def next_deadline(self) -> float | None:
+        """Return when to step next (s); None: when something changes."""
+        if self._wish == ZERO and not self._zeros:
+            return None
+        space_s = _LEAST_SPACE_S if self._new else 1 / self.limits.rate
+        at = self._published_s + space_s
+        if self._wish != ZERO:
+            at = min(at, self._heard_s + self.limits.heartbeat_s)
+        return at
+
+    def _velocity(self, ahead: float, left: float) -> Velocity:
+        """Return the velocity of a wish within the limits."""
+        linear, angular = (min(max(share, -1.0), 1.0) + 0.0 for share in (ahead, left))
+        return linear * self.limits.linear, angular * self.limits.angular
+
+    def _ramped(self, passed_s: float) -> Velocity:
+        ramps = self.limits.linear_ramp, self.limits.angular_ramp
+        parts = zip(self.told, self._wish, ramps, strict=True)
+        linear, angular = (ramp(told, wish, most * passed_s) for told, wish, most in parts)
+        return linear, angular
+
+    def _let_go(self) -> None:
+        if self._wish != ZERO or self.told != ZERO:
+            self._zeros = _ZEROS
+            self._new = True
+        self._wish = ZERO
+
+    def _is_late(self, sent_s: float, now: float) -> bool:
+        """Whether a wish took much longer than the fastest one of this driver."""
+        took_s = now - sent_s
+        if self._fastest is not None:
+            fastest_s, at_s = self._fastest
+            late_s = took_s - (fastest_s + _DRIFT * (now - at_s))
+            if late_s > 0:
+                return late_s > _LATE_S
+        self._fastest = took_s, now
+        return False
+
+
+def ramp(told: float, wish: float, most: float) -> float:
+    """Return the next velocity: a speed grows by ``most`` at most, and falls at once."""
+    if told * wish < 0:
+        told = 0.0  # it turns round through rest
+    if abs(wish) <= abs(told):
+        return wish
+    return math.copysign(min(abs(wish), abs(told) + most), wish)

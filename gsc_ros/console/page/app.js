@@ -1,0 +1,300 @@
+// The console's page: says what the operator does, shows what the nodes publish.
+
+import * as charts from './charts.js';
+import * as drive from './drive.js';
+import * as view from './view.js';
+
+const byId = (id) => document.getElementById(id);
+const seconds = () => performance.now() / 1000;
+const SILENT_S = 2;
+const AGAIN_MS = 1000;
+
+let socket = null;
+let me = null;
+let state = null;
+let stateAt = -Infinity;
+let releaseToken = '';
+let mode = '';
+let noteTimer = 0;
+const overlays = new Set();
+
+function say(t, body = {}) {
+  if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ t, ...body }));
+}
+
+function note(text, bad) {
+  if (!text) return;
+  const box = byId('note');
+  box.textContent = text;
+  box.className = bad ? 'shown bad' : 'shown';
+  clearTimeout(noteTimer);
+  noteTimer = setTimeout(() => (box.className = ''), bad ? 8000 : 3000);
+}
+
+const isLive = () => socket?.readyState === WebSocket.OPEN && seconds() - stateAt < SILENT_S;
+const isDriver = () => state !== null && me !== null && state.driver === me;
+const mayDrive = () => isLive() && isDriver() && !state.locked;
+
+function connect() {
+  const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
+  socket = new WebSocket(`${scheme}://${location.host}/ws`);
+  socket.binaryType = 'arraybuffer';
+  socket.onopen = sayView;
+  socket.onmessage = ({ data }) => (typeof data === 'string' ? hear(JSON.parse(data)) : take(data));
+  socket.onclose = async () => {
+    drive.releaseAll();
+    me = null;
+    refresh();
+    try {
+      const answer = await fetch('/files');
+      if (answer.status === 401) location.assign('/login');
+    } catch {
+      // the console is away: try again
+    }
+    setTimeout(connect, AGAIN_MS);
+  };
+}
+
+function sayView() {
+  const kinds = [...overlays].filter((kind) => kind !== 'original');
+  say('view', { overlays: kinds, original: overlays.has('original') });
+}
+
+async function take(buffer) {
+  await view.take(buffer);
+  refreshAge();
+}
+
+function hear(word) {
+  if (word.t === 'hello') {
+    me = word.viewer;
+    charts.begin(word.history, seconds());
+  } else if (word.t === 'state') {
+    state = word;
+    stateAt = seconds();
+    refresh();
+  } else if (word.t === 'note') note(word.text, word.bad);
+  else if (word.t === 'refused') note(word.why, true);
+  else if (word.t === 'confirm') askRelease(word.token);
+  else if (word.t === 'path') view.setPath(word.points);
+}
+
+function set(id, text, kind = '') {
+  const box = byId(id);
+  if (box.textContent !== text) box.textContent = text;
+  if (box.classList.contains('chip')) box.className = `chip ${kind}`;
+}
+
+function refreshAge() {
+  if (!state) return;
+  const { age } = state;
+  if (!isLive()) {
+    view.drawAge(null, 'the console does not answer', 'the console does not answer');
+    return;
+  }
+  const passed = state.simulated ? 0 : seconds() - stateAt;
+  let shown = age.age_s;
+  if (shown !== null) {
+    // An image that has come since the last state is younger by the difference of the stamps.
+    const newer = Math.max(0, Number(view.stampShown()) - state.stamp);
+    shown = shown + passed - newer;
+  }
+  const past = shown !== null && age.limit_s !== null && shown > age.limit_s;
+  const reason = age.reason || (past ? `it is ${view.format(shown)} old, the limit is ${view.format(age.limit_s)}` : '');
+  const fresh = state.stamp < Number(view.stampShown()) && !past;
+  const parts = shown === null ? age.reason
+    : `light ${view.format(age.light_s)} + queue ${view.format(age.queue_s)} + rest; limit ${view.format(age.limit_s)}`;
+  view.drawAge(shown, parts, fresh ? '' : reason);
+}
+
+function refresh() {
+  const live = isLive();
+  set('connection', live ? 'connected' : 'no connection', live ? 'good' : 'bad');
+  refreshAge();
+  if (!state) return;
+  const stop = state.stop_pressed ? 'given' : state.stop;
+  const words = { NONE: 'not in force', SENT: 'SENT, not acknowledged yet', HELD: 'HELD by the robot', given: 'given' };
+  set('stop-state', `STOP: ${live ? words[stop] : 'not known'}`, stop === 'NONE' && live ? '' : 'bad');
+  byId('release').disabled = !live || !isDriver() || stop === 'NONE' || stop === 'given';
+  if (byId('release').disabled) forgetRelease();
+  set('watching', `${state.viewers} watching`);
+  const driver = isDriver() ? 'you drive' : state.driver === null ? 'nobody drives' : `viewer ${state.driver} drives`;
+  set('driver', driver, isDriver() ? 'good' : '');
+  byId('take').firstChild.textContent = isDriver() ? 'Give the wheel back ' : 'Take the wheel ';
+  const locked = state.locked ? `Locked: ${state.locked}` : state.must_release && isDriver() ? 'Let go first' : '';
+  if (byId('lock').textContent !== locked) byId('lock').textContent = locked;
+  byId('stick').classList.toggle('ready', mayDrive());
+  const [v, w] = state.told;
+  set('told', `${v.toFixed(2)} m/s, ${w.toFixed(2)} rad/s`);
+  set('caption', state.caption || '');
+  byId('record').setAttribute('aria-pressed', String(Boolean(state.recording)));
+  byId('record').textContent = state.recording ? `Stop ${state.recording}` : 'Record';
+  view.setPath(state.path);
+  refreshLink();
+  refreshTroubles();
+}
+
+const rate = (bps) => (bps === null ? '-' : bps >= 1e4 ? `${(bps / 1e3).toFixed(1)} kbit/s` : `${Math.round(bps)} bit/s`);
+const until = (value, passed) => (typeof value === 'number' ? view.format(Math.max(0, value - passed)) : 'never');
+
+function refreshLink() {
+  const { link } = state;
+  if (!link) {
+    set('profile', 'no link yet');
+    return;
+  }
+  const passed = state.simulated ? 0 : seconds() - stateAt;
+  set('profile', link.profile);
+  set('arrives', view.format(link.delay_s));
+  const heard = typeof link.peer_silence_s === 'number' ? view.format(link.peer_silence_s + passed) : 'never';
+  const keys = link.packets_replayed || link.packets_malformed;
+  const rows = {
+    rate: rate(link.rate_bps),
+    offered: rate(link.offered_bps),
+    used: rate(link.used_bps),
+    loss: `${(100 * link.loss).toFixed(0)} %`,
+    parity: `${(100 * link.parity).toFixed(0)} %`,
+    margin: typeof link.margin_db === 'number' ? `${link.margin_db.toFixed(1)} dB` : 'not known',
+    'light time': view.format(link.delay_s),
+    queue: `${link.queue_bytes} B, ${view.format(link.queue_age_s)}`,
+    window: link.open ? `open, closes in ${until(link.closes_in_s, passed)}` : 'CLOSED',
+    'next pass in': until(link.next_window_in_s, passed),
+    frame: `${link.frame_bytes} B`,
+    budget: state.encoder ? `${state.encoder.budget_bytes} B` : '-',
+    frames: `${link.frames_delivered} came, ${link.frames_lost} lost, ${link.frames_stale} replaced`,
+    commands: `${link.commands_offered}, ${link.commands_dropped} dropped`,
+    'other end heard': `${heard} ago`,
+    keys: keys ? `! ${link.packets_malformed} forged or damaged, ${link.packets_replayed} replayed` : 'nothing forged or replayed',
+  };
+  const list = byId('link');
+  if (list.children.length !== 2 * Object.keys(rows).length) {
+    list.replaceChildren(...Object.keys(rows).flatMap((name) => {
+      const dt = document.createElement('dt');
+      dt.textContent = name;
+      return [dt, document.createElement('dd')];
+    }));
+  }
+  Object.values(rows).forEach((text, i) => {
+    const dd = list.children[2 * i + 1];
+    if (dd.textContent !== text) dd.textContent = text;
+  });
+  charts.add(stateAt, link, state.age.age_s);
+}
+
+function refreshTroubles() {
+  const lines = state.troubles.map((one) => `${one.level.toUpperCase()} ${one.node}: ${one.message}`);
+  const list = byId('troubles');
+  if (list.dataset.text === lines.join('\n')) return;
+  list.dataset.text = lines.join('\n');
+  list.replaceChildren(...(lines.length ? lines : ['all report OK']).map((text) => {
+    const li = document.createElement('li');
+    li.textContent = text;
+    return li;
+  }));
+}
+
+function stop() {
+  drive.releaseAll();
+  say('stop');
+  if (!isLive()) note('no connection: the STOP did not go; the robot stops without commands', true);
+}
+
+function askRelease(token) {
+  releaseToken = token;
+  const button = byId('release');
+  button.classList.add('asked');
+  button.textContent = 'Confirm: release the STOP';
+  button.disabled = true; // for a moment: a double click is one action
+  setTimeout(() => (button.disabled = false), 500);
+  setTimeout(() => token === releaseToken && forgetRelease(), 9500);
+}
+
+function forgetRelease() {
+  releaseToken = '';
+  byId('release').classList.remove('asked');
+  byId('release').textContent = 'Release the STOP';
+}
+
+function setMode(wanted) {
+  mode = mode === wanted ? '' : wanted;
+  byId('box').setAttribute('aria-pressed', String(mode === 'box'));
+}
+
+async function listFiles() {
+  const answer = await fetch('/files');
+  if (!answer.ok) return;
+  const files = await answer.json();
+  byId('files').replaceChildren(...files.map((file) => {
+    const li = document.createElement('li');
+    const a = document.createElement('a');
+    a.href = `/files/${encodeURIComponent(file.name)}`;
+    a.textContent = file.name;
+    a.download = file.name;
+    li.append(a, ` ${Math.ceil(file.bytes / 1024)} kB`);
+    return li;
+  }));
+  if (!files.length) note('nothing was kept yet');
+}
+
+const toggle = (kind) => {
+  const input = document.querySelector(`#overlays input[value=${kind}]`);
+  input.checked = !input.checked;
+  input.dispatchEvent(new Event('change'));
+};
+const wheel = () => say(isDriver() ? 'leave' : 'take');
+const SHORTCUTS = {
+  KeyT: wheel,
+  KeyK: () => say('key'),
+  Digit1: () => toggle('trust'),
+  Digit2: () => toggle('classes'),
+  Digit3: () => toggle('depth'),
+  Digit4: () => toggle('original'),
+};
+
+document.addEventListener('keydown', (event) => {
+  const { target } = event;
+  if (event.code === 'Escape' || (event.code === 'Space' && target === document.body)) {
+    event.preventDefault();
+    stop();
+    return;
+  }
+  const typing = target.closest?.('input:not([type=checkbox]), select, textarea');
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || typing) return;
+  SHORTCUTS[event.code]?.();
+});
+byId('stop').addEventListener('pointerdown', stop); // at once, not when the finger is lifted
+byId('stop').addEventListener('click', (event) => event.detail === 0 && stop()); // by keyboard
+byId('release').addEventListener('click', () => {
+  if (releaseToken) say('confirm', { token: releaseToken });
+  else say('release');
+  if (releaseToken) forgetRelease();
+});
+byId('take').addEventListener('click', wheel);
+byId('key').addEventListener('click', () => say('key'));
+byId('box').addEventListener('click', () => setMode('box'));
+byId('region').addEventListener('change', ({ target }) => {
+  if (target.value) say('box', { box: target.value.split(' ').map(Number) });
+});
+byId('record').addEventListener('click', () => say('record', { on: !state?.recording }));
+byId('snapshot').addEventListener('click', () => say('snapshot'));
+byId('list').addEventListener('click', listFiles);
+byId('speed').addEventListener('input', ({ target }) => (byId('speed-value').textContent = `${target.value} %`));
+for (const input of document.querySelectorAll('#overlays input')) {
+  input.addEventListener('change', () => {
+    if (input.checked) overlays.add(input.value);
+    else overlays.delete(input.value);
+    view.show(overlays);
+    sayView();
+  });
+}
+view.onPress(() => mode, (box) => {
+  say('box', { box });
+  setMode('');
+}, () => {});
+drive.start(mayDrive, (a, l) => say('drive', { a, l, s: seconds() }), stop);
+setInterval(refreshAge, 100);
+setInterval(() => {
+  say('beat', { s: seconds() });
+  if (!isLive()) refresh();
+}, 1000);
+connect();

@@ -1,0 +1,161 @@
+"""
+What the page and the console say to each other over the WebSocket.
+
+The page sends JSON objects of at most :data:`MOST_BYTES`; :func:`parse` accepts what is listed
+here and nothing else. The console sends JSON texts, and binary messages: the length of a JSON head
+(two bytes, big-endian), the head, and an image file.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from gsc_ros.region import Region
+
+MOST_BYTES = 2048
+OVERLAYS = ('trust', 'classes', 'depth')
+
+
+class BadWord(ValueError):
+    """A message of the page that is not one."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Which overlays the page shows, and whether the original image."""
+
+    overlays: frozenset[str] = frozenset()
+    original: bool = False
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the driver holds: shares -1..1 ahead and to the left, when by the browser (s)."""
+
+    ahead: float
+    left: float
+    sent_s: float
+
+
+@dataclass(frozen=True)
+class Beat:
+    """A sign of life; ``sent_s`` comes back, so that the page knows its own way."""
+
+    sent_s: float
+
+
+@dataclass(frozen=True)
+class Box:
+    """The part of the image that is to be sent first."""
+
+    region: Region
+
+
+@dataclass(frozen=True)
+class Confirm:
+    """The second step of a release."""
+
+    token: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """Begin or end a recording."""
+
+    on: bool
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A message without content, one of :data:`PLAIN`."""
+
+    name: str
+
+
+PLAIN = ('take', 'leave', 'stop', 'release', 'key', 'snapshot')
+Word = View | Wish | Beat | Box | Confirm | Record | Plain
+
+
+def parse(text: str | bytes) -> Word:
+    """Read a message of the page; raises :class:`BadWord`."""
+    if isinstance(text, bytes) or len(text) > MOST_BYTES:
+        raise BadWord('a message is a text of at most 2 kB')
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        raise BadWord('a message is JSON') from None
+    if not isinstance(found, dict) or not isinstance(found.get('t'), str):
+        raise BadWord('a message is an object with its name in "t"')
+    return _word(found.pop('t'), found)
+
+
+def _word(name: str, body: dict[str, Any]) -> Word:
+    if name in PLAIN and not body:
+        return Plain(name)
+    if name == 'drive' and body.keys() == {'a', 'l', 's'}:
+        return Wish(_share(body['a']), _share(body['l']), _number(body['s']))
+    if name == 'beat' and body.keys() == {'s'}:
+        return Beat(_number(body['s']))
+    if name == 'view' and body.keys() == {'overlays', 'original'}:
+        wanted = body['overlays']
+        if isinstance(wanted, list) and all(one in OVERLAYS for one in wanted):
+            return View(frozenset(wanted), body['original'] is True)
+    if name == 'box' and body.keys() == {'box'}:
+        return Box(_region(body['box']))
+    if name == 'confirm' and body.keys() == {'token'} and isinstance(body['token'], str):
+        return Confirm(body['token'])
+    if name == 'record' and body.keys() == {'on'} and isinstance(body['on'], bool):
+        return Record(body['on'])
+    raise BadWord(f'unknown message {name[:20]!r}')
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise BadWord('a number is missing')
+    try:
+        number = float(value)
+    except OverflowError:
+        raise BadWord('a number is too large') from None
+    if not math.isfinite(number):
+        raise BadWord('a number is not finite')
+    return number
+
+
+def _share(value: Any) -> float:
+    share = _number(value)
+    if not -1 <= share <= 1:
+        raise BadWord('a share is within -1..1')
+    return share
+
+
+def _region(value: Any) -> Region:
+    if not isinstance(value, list) or len(value) != 4:
+        raise BadWord('a box has four edges')
+    try:
+        return Region(*(_number(edge) for edge in value))
+    except ValueError as error:
+        raise BadWord(str(error)) from None
+
+
+def dump(name: str, **body: Any) -> str:
+    """Write a message to the page; numbers that are not finite become null or text."""
+    return json.dumps({'t': name, **{key: _plain(value) for key, value in body.items()}})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return round(value, 4)
+        return None if math.isnan(value) else str(value)  # 'inf', '-inf'
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value
+
+
+def pack(head: dict[str, Any], data: bytes) -> bytes:
+    """Put an image file behind its head."""
+    text = json.dumps(_plain(head)).encode()
+    return len(text).to_bytes(2, 'big') + text + data
