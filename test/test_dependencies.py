@@ -42,13 +42,13 @@ LIBRARIES = {
     'rosbags': Library('rosbags', 'python3-rosbags-pip', ('demo',)),
     'serial': Library('pyserial', 'python3-serial', ('serial',)),
     'spacepackets': Library('spacepackets', '', ('ccsds',)),
-    'starlette': Library('starlette', 'python3-starlette', ('console',)),
+    'starlette': Library('starlette', '', ('console',)),
     'transformers': Library('transformers', 'python3-transformers-pip', ('judge',)),
-    'uvicorn': Library('uvicorn', 'python3-uvicorn', ('console',)),
+    'uvicorn': Library('uvicorn', '', ('console',)),
 }
 # For `gsc evaluate` alone: no robot needs them, so package.xml only names them.
 EVALUATION = {'h5py', 'matplotlib', 'transformers'}
-TESTING = {'hypothesis', 'pytest'}
+TESTING = {'hypothesis', 'pytest', 'websockets'}
 # ROS packages that no wheel on PyPI has: the code does without.
 NOT_IN_WHEELS = {'diagnostic_updater', 'launch', 'launch_ros', 'vision_msgs'}
 ROS = {'diagnostic_updater', 'launch', 'launch_ros', 'rclpy'}  # beside messages

@@ -248,5 +248,7 @@ def test_old_names_of_arguments_work_with_a_warning():
     assert len(warnings) == 2 and 'preset is not used any more' in warnings[0]
     assert ground.current({'device': 'cuda:1'}) == ({'device': 'cuda:1'}, [])
     values = ground.resolve({'device': 'cuda:1', 'serial_device': '/dev/ttyUSB0'})
-    found = {n.executable: ground.node_parameters(n, values)['device'] for n in ground.nodes}
+    found = {
+        n.executable: ground.node_parameters(n, values)['device'] for n in ground.running(values)
+    }
     assert found == {'link_ground': '/dev/ttyUSB0', 'decoder': 'cuda:1'}

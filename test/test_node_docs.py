@@ -26,6 +26,7 @@ SETTINGS = {
     'link_robot': ENDS,
     'link_ground': ENDS,
     'decoder': {'weights': 'random'},
+    'console': {'port': 0},
 }
 
 

@@ -26,6 +26,7 @@ SETTINGS = {
     'link': ['profile:=ideal'],
     'link_robot': ['profile:=ideal', 'security:=false', 'local:="127.0.0.1:0"'],
     'link_ground': ['profile:=ideal', 'security:=false', 'local:="127.0.0.1:0"'],
+    'console': ['port:=0'],
 }
 
 

@@ -150,7 +150,8 @@ class Drive:
         if not stops and now < self._published_s + space_s:
             return None
         if moving:
-            passed_s = min(max(now - self._stepped_s, _LEAST_SPACE_S), 2 * period_s)
+            rests = self.told == ZERO  # the time before is none of growing
+            passed_s = _LEAST_SPACE_S if rests else min(now - self._stepped_s, 2 * period_s)
             self.told = self._ramped(passed_s)
         else:
             self.told = ZERO

@@ -14,8 +14,8 @@ _LINK = (
     'packets_malformed', 'packets_replayed', 'commands_offered', 'commands_dropped',
 )  # fmt: skip
 _CODER = (
-    'message', 'device', 'preset', 'renderer', 'budget_bytes', 'encode_ms', 'decode_ms', 'frame_rate_hz',
-    'rate_kbps', 'frames_rejected', 'keyframes_requested',
+    'message', 'device', 'preset', 'renderer', 'budget_bytes', 'encode_ms', 'decode_ms',
+    'frame_rate_hz', 'rate_kbps', 'frames_rejected', 'keyframes_requested',
 )  # fmt: skip
 _HISTORY_S, _STEP_S = 600.0, 1.0
 _TROUBLE_S = 5.0

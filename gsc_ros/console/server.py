@@ -58,6 +58,7 @@ _SEND_S = 15.0
 _RATE, _BURST = 60.0, 120.0  # messages of a viewer, a second and at once
 _BAD_WORDS = 20
 _ENDED, _REFUSED = 4401, 1008
+_BACKLOG = 128
 _JOIN_S = 3.0
 
 
@@ -117,12 +118,13 @@ class Server:
     """
     Serves a site. Binds its socket when it is made: raises ``OSError`` with the remedy.
 
-    ``problem``: why the server has ended by itself, empty while it runs.
+    ``problem``: why the server has ended by itself, empty while it runs. ``trouble``: the last
+    error in following a word, which costs its viewer the connection.
     """
 
     def __init__(self, settings: Settings, access: Access, site: Site, files: Files) -> None:
         self._settings, self._access, self._site, self._files = settings, access, site, files
-        self.problem = ''
+        self.problem = self.trouble = ''
         self.refused = 0
         self.views: frozenset[str] = frozenset()  # kinds that somebody looks at
         self._viewers: dict[int, _Viewer] = {}
@@ -176,7 +178,7 @@ class Server:
             ws_ping_timeout=10.0,
             ws_per_message_deflate=False,
             limit_concurrency=4 * self._settings.most_viewers + 64,
-            backlog=128,
+            backlog=_BACKLOG,
             timeout_graceful_shutdown=1,
             headers=_HEADERS,
             ssl_certfile=self._settings.certificate or None,
@@ -364,6 +366,8 @@ class Server:
             reader = asyncio.ensure_future(self._read(viewer))
             await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
             reader.cancel()
+            if reader.done() and not reader.cancelled() and reader.exception() is not None:
+                self.trouble = f'a viewer was let go: {reader.exception()!r}'
         finally:
             self._viewers.pop(viewer.number, None)
             self._site.gone(viewer.number)
@@ -447,6 +451,7 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind((host, port))
+        made.listen(_BACKLOG)  # who comes before the server runs waits
     except OSError as error:
         made.close()
         raise OSError(

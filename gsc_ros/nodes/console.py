@@ -420,6 +420,8 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
             message = 'not active'
         elif self.server.problem:
             level, message = ERROR, f'the web server has ended: {self.server.problem}'
+        elif self.server.trouble:
+            level, message = WARN, self.server.trouble
         elif self._open_elsewhere:
             level = WARN
             message += '; the password crosses the network in the clear: set tls_certificate'

@@ -1,0 +1,278 @@
+"""The console's node: what a browser says comes out on topics, and topics show in the browser."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip('starlette', reason='needs the extra console')
+pytest.importorskip('uvicorn', reason='needs the extra console')
+
+from bench import Bench
+from geometry_msgs.msg import Twist, TwistStamped
+from gsc_ros.msg import LinkStatus
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image, RegionOfInterest
+from std_msgs.msg import Bool, Empty, Header
+from websockets.sync.client import connect
+
+from gsc_ros.nodes.console import Console
+from gsc_ros.ros import convert, topics
+
+PATIENCE_S = 60.0
+SIZE = (64, 48)
+
+
+class Browser:
+    """A page's end of the WebSocket; ``state`` is the newest, ``images`` count by kind."""
+
+    def __init__(self, console):
+        port = console.server.address[1]
+        self.ws = connect(
+            f'ws://127.0.0.1:{port}/ws', origin=f'http://127.0.0.1:{port}', open_timeout=PATIENCE_S
+        ).__enter__()
+        self.state, self.images, self.said = {}, {}, []
+        self.began = time.monotonic()
+
+    def say(self, name, **body):
+        self.ws.send(json.dumps({'t': name, **body}))
+
+    def drive(self, ahead, left=0.0):
+        self.say('drive', a=ahead, l=left, s=time.monotonic() - self.began)
+
+    def wait(self, condition, every=lambda: None, why=''):
+        """Read until a condition holds; ``every``: done before each look."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition(self):
+            assert time.monotonic() < deadline, (
+                f'waited in vain: {why} {self.state} {self.said[-3:]}'
+            )
+            every()
+            try:
+                data = self.ws.recv(timeout=0.05)
+            except TimeoutError:
+                continue
+            if isinstance(data, bytes):
+                head = json.loads(data[2 : 2 + int.from_bytes(data[:2], 'big')])
+                self.images[head['kind']] = head['stamp']
+                continue
+            word = json.loads(data)
+            if word['t'] == 'state':
+                self.state = word
+            else:
+                self.said.append(word)
+
+    def take_the_wheel(self):
+        self.say('take')
+        self.wait(lambda b: b.state.get('driver') is not None)
+
+
+class Ground(Bench):
+    """A console, the topics of its neighbours, and browsers."""
+
+    def __init__(self, context, namespace, folder, **parameters):
+        super().__init__(context, namespace)
+        for kind, topic in (
+            (Twist, topics.TELEOP),
+            (Bool, topics.STOP),
+            (RegionOfInterest, topics.REGION),
+            (Empty, topics.KEY_MISSED),
+        ):
+            self.subscribe(kind, topic)
+        publish = self.peer.create_publisher
+        self.images = {
+            topic: publish(Image, topic, topics.IMAGES)
+            for topic in (topics.DECODED, topics.TRUST, topics.DECODED_DEPTH)
+        }
+        self.originals = publish(Image, topics.IMAGE, topics.SENSOR)
+        self.status = publish(LinkStatus, topics.STATUS, topics.LATCHED)
+        settings = {'port': 0, 'output': str(folder), 'stale_after_s': 30.0, **parameters}
+        self.node = self.add(Console, **settings)
+        wanted = [*self.images.values(), self.status]
+        self.wait(lambda: all(p.get_subscription_count() for p in wanted), 'the console listens')
+        for topic in (topics.TELEOP, topics.STOP, topics.REGION, topics.KEY_MISSED):
+            name = f'{namespace}/{topic}'
+            self.wait(lambda name=name: self.node.count_subscribers(name), f'{name} is found')
+        self.link()
+
+    def link(self, **fields):
+        """Publish the state of the link."""
+        self.status.publish(LinkStatus(profile='lab', rate_bps=8000.0, delay_s=0.5, **fields))
+
+    def show(self, ago=0.0):
+        """Publish a decoded frame, as old as that."""
+        now = self.peer.get_clock().now().nanoseconds - round(1e9 * ago)
+        header = Header(frame_id='camera')
+        header.stamp.sec, header.stamp.nanosec = divmod(now, 10**9)
+        rgb = np.full((*SIZE[::-1], 3), 90, np.uint8)
+        self.originals.publish(convert.to_image(rgb, 'rgb8', header))
+        self.images[topics.DECODED].publish(convert.to_image(rgb, 'rgb8', header))
+        trust, depth = np.zeros(SIZE[::-1], np.uint8), np.ones(SIZE[::-1], np.float32)
+        self.images[topics.DECODED_DEPTH].publish(convert.to_image(depth, '32FC1', header))
+        self.images[topics.TRUST].publish(convert.to_image(trust, 'mono8', header))
+
+    def browse(self):
+        return Browser(self.node)
+
+    def told(self):
+        """The last velocity, m/s ahead."""
+        return self.got[topics.TELEOP][-1].linear.x if self.got[topics.TELEOP] else None
+
+
+@pytest.fixture
+def ground(ros, tmp_path):
+    made = Ground(ros, f'/console{time.monotonic_ns()}', tmp_path / 'kept')
+    yield made
+    made.close()
+
+
+def test_image_maps_and_figures_reach_the_browser(ground):
+    page = ground.browse()
+    page.wait(lambda b: b.state.get('locked') == 'no image has come yet')
+    page.say('view', overlays=['trust', 'depth'], original=True)
+    ground.wait(ground.originals.get_subscription_count, 'original images are looked at')
+    page.wait(lambda b: b.images.keys() == {'image', 'trust', 'depth', 'original'}, ground.show)
+    page.wait(lambda b: b.state['age']['age_s'] is not None)
+    assert 0 <= page.state['age']['age_s'] < 30 and page.state['age']['light_s'] == 0.5
+    assert page.state['link']['profile'] == 'lab' and page.state['size'] == list(SIZE)
+    page.say('view', overlays=[], original=False)
+    ground.wait(lambda: not ground.originals.get_subscription_count())
+
+
+def test_a_held_key_drives_and_a_silent_browser_stops_the_robot(ground):
+    page = ground.browse()
+    page.wait(lambda b: b.state.get('locked') == '', ground.show)
+    page.take_the_wheel()
+    page.wait(lambda b: (ground.told() or 0) > 0.2, lambda: page.drive(1.0))
+    ground.wait(lambda: ground.told() == 0.0, 'nothing is said any more')
+    assert ground.node.desk.drive.timeouts == 1
+    assert ground.node.desk.drive.driver is not None  # the browser is there
+
+
+def test_a_browser_that_is_gone_stops_the_robot_at_once(ground):
+    page = ground.browse()
+    page.wait(lambda b: b.state.get('locked') == '', ground.show)
+    page.take_the_wheel()
+    page.wait(lambda b: (ground.told() or 0) > 0.1, lambda: page.drive(1.0))
+    page.ws.socket.close()
+    ground.wait(lambda: ground.told() == 0.0, 'the browser is gone')
+    ground.wait(lambda: ground.node.desk.drive.driver is None)
+
+
+def test_the_watch_stops_the_robot_while_the_web_server_hangs(ground):
+    page = ground.browse()
+    page.wait(lambda b: b.state.get('locked') == '', ground.show)
+    page.take_the_wheel()
+    page.wait(lambda b: (ground.told() or 0) > 0.1, lambda: page.drive(1.0))
+    hangs = time.monotonic() + 4.0
+    ground.node.server._call(time.sleep, 4.0)
+    ground.wait(lambda: ground.told() == 0.0, 'the watch stops it')
+    assert time.monotonic() < hangs, 'the watch has waited for the web server'
+
+
+def test_a_stale_image_locks_driving(ground):
+    page = ground.browse()
+    page.wait(
+        lambda b: 'the limit is 30.0 s' in b.state.get('locked', ''), lambda: ground.show(40.0)
+    )
+    page.take_the_wheel()
+    for _ in range(3):
+        page.drive(1.0)
+    page.wait(lambda b: any('limit' in one.get('why', '') for one in b.said))
+    assert page.state['age']['stale']
+    assert not any(t.linear.x for t in ground.got[topics.TELEOP])
+
+
+def test_stop_latches_and_a_release_takes_two_steps(ground):
+    driver, other = ground.browse(), ground.browse()
+    driver.wait(lambda b: b.state.get('locked') == '', ground.show)
+    driver.take_the_wheel()
+    other.say('stop')  # anybody may
+    ground.wait(lambda: ground.got[topics.STOP], 'the STOP goes out')
+    driver.wait(lambda b: b.state['stop_pressed'] and 'STOP' in b.state['locked'])
+    count = len(ground.got[topics.STOP])
+    ground.wait(lambda: len(ground.got[topics.STOP]) > count, 'it is repeated')
+    ground.link(stop=LinkStatus.STOP_SENT)
+    driver.wait(lambda b: b.state['stop'] == 'SENT')
+    ground.link(stop=LinkStatus.STOP_HELD)
+    driver.wait(lambda b: b.state['stop'] == 'HELD' and not b.state['stop_pressed'])
+    driver.say('release')
+    driver.wait(lambda b: any(one['t'] == 'confirm' for one in b.said))
+    assert all(one.data for one in ground.got[topics.STOP])
+    token = next(one['token'] for one in driver.said if one['t'] == 'confirm')
+    time.sleep(0.5)  # sooner is no second action
+    driver.say('confirm', token=token)
+    ground.wait(lambda: not ground.got[topics.STOP][-1].data, 'the release goes out')
+    ground.link()
+    driver.wait(lambda b: b.state['stop'] == 'NONE' and b.state['locked'] == '')
+    assert [one.data for one in ground.got[topics.STOP]].count(False) == 1
+
+
+def test_requests_go_out(ground):
+    page = ground.browse()
+    page.wait(lambda b: b.state.get('size') == list(SIZE), ground.show)
+    page.say('key')
+    ground.wait(lambda: ground.got[topics.KEY_MISSED])
+    page.say('box', box=[0.25, 0.5, 0.75, 1.0])
+    ground.wait(lambda: ground.got[topics.REGION])
+    roi = ground.got[topics.REGION][0]
+    assert (roi.x_offset, roi.y_offset, roi.width, roi.height) == (16, 24, 32, 24)
+    page.say('box', box=[0, 0, 1, 1])
+    ground.wait(lambda: len(ground.got[topics.REGION]) == 2)
+    assert ground.got[topics.REGION][1].width == 0
+
+
+def test_a_snapshot_and_a_recording_are_kept(ground, tmp_path):
+    page = ground.browse()
+    page.wait(lambda b: b.images, ground.show)
+    page.say('snapshot')
+    page.wait(lambda b: any('kept as' in one.get('text', '') for one in b.said))
+    (path,) = (tmp_path / 'kept').glob('*.png')
+    beside = json.loads(path.with_suffix('.json').read_text())
+    assert beside['frame_id'] == 'camera' and beside['link']['profile'] == 'lab'
+    pytest.importorskip('rosbags', reason='no rosbags')
+    page.say('record', on=True)
+    page.wait(lambda b: b.state['recording'])
+    ground.show()
+    time_of = page.images['image']
+    page.wait(lambda b: b.images['image'] != time_of)
+    page.say('record', on=False)
+    page.wait(lambda b: any('is recorded' in one.get('text', '') for one in b.said))
+    assert list((tmp_path / 'kept').glob('run_*/*.mcap'))
+
+
+@pytest.mark.parametrize(
+    ('settings', 'why'),
+    [
+        ({'host': '0.0.0.0'}, 'password_file'),
+        ({'tls_certificate': '/none.pem'}, 'belong together'),
+        ({'password_file': '/none'}, '/none'),
+    ],
+)
+def test_a_console_that_would_be_open_does_not_begin(ros, settings, why, capfd):
+    overrides = {'autostart': False, 'port': 0, **settings}
+    node = Console(
+        context=ros,
+        namespace='/closed',
+        parameter_overrides=[Parameter(k, value=v) for k, v in overrides.items()],
+    )
+    assert node.trigger_configure() != TransitionCallbackReturn.SUCCESS
+    node.destroy_node()
+    assert why in capfd.readouterr().err
+
+
+def test_commands_are_stamped_where_that_is_asked_for(ros, tmp_path):
+    bench = Bench(ros, f'/stamped{time.monotonic_ns()}')
+    try:
+        bench.subscribe(TwistStamped, topics.TELEOP)
+        node = bench.add(Console, port=0, output=str(tmp_path), stamped=True)
+        bench.wait(lambda: node.count_subscribers(f'{bench.namespace}/{topics.TELEOP}'))
+        bench.wait(lambda: node.active)
+        node.velocity((0.5, 0.0))
+        bench.wait(lambda: bench.got[topics.TELEOP])
+        message = bench.got[topics.TELEOP][0]
+        assert message.twist.linear.x == 0.5 and message.header.stamp.sec
+    finally:
+        bench.close()
