@@ -22,7 +22,7 @@ ENDS = {'security': False, 'profile': 'ideal', 'local': ':0'}
 SETTINGS = {
     'camera': {'source': 'images'},
     'encoder': {'weights': 'random', 'rectify': True, 'use_depth': True},
-    'link': {'security': False, 'profile': 'ideal'},
+    'link': {'security': False, 'profile': 'ideal', 'joints': 'arm'},
     'link_robot': ENDS,
     'link_ground': ENDS,
     'decoder': {'weights': 'random'},

@@ -94,12 +94,81 @@ _CMD_VEL = Topic(
     topics.NEWEST,
     'velocity, m/s and rad/s; TwistStamped where `stamped`',
 )
+TRANSFORM, ODOMETRY = 'geometry_msgs/msg/TransformStamped', 'nav_msgs/msg/Odometry'
+TF = 'tf2_msgs/msg/TFMessage'
+BATTERY, JOINTS = 'sensor_msgs/msg/BatteryState', 'sensor_msgs/msg/JointState'
+_TF2, _NO_TF2 = 'tf2_msgs is installed', 'tf2_msgs is not installed'
+_NAV = 'nav_msgs is installed'
+_CODED_MOUNT = 'where the camera is on the robot'
+_POSE_IN = (
+    Topic(topics.TF, TF, topics.TF_QOS, "the robot's transforms", f'`pose`, {_TF2}'),
+    Topic(topics.TF_STATIC, TF, topics.TF_STATIC_QOS, 'the fixed ones', f'`pose`, {_TF2}'),
+    Topic(
+        topics.ODOM,
+        ODOMETRY,
+        topics.SENSOR,
+        'where the robot is, for robots without TF, and how well it knows',
+        f'`pose`, {_NAV}',
+    ),
+    Topic(
+        topics.MOUNT,
+        TRANSFORM,
+        topics.LATCHED,
+        'where the camera is on the robot, for robots without TF',
+        '`pose`',
+    ),
+)
+_STATE_IN = (
+    Topic(topics.CODED_MOUNT, TRANSFORM, topics.LATCHED, _CODED_MOUNT, '`telemetry_period_s`'),
+    Topic(topics.BATTERY, BATTERY, topics.SENSOR, 'the battery', '`telemetry_period_s`'),
+    Topic(
+        topics.MODE,
+        STRING,
+        topics.SENSOR,
+        'what the robot does, up to 32 bytes',
+        '`telemetry_period_s`',
+    ),
+    Topic(
+        topics.JOINTS,
+        JOINTS,
+        topics.SENSOR,
+        'positions of the joints that are named',
+        '`joints`',
+    ),
+)
+_STATE_OUT = (
+    Topic(
+        topics.TF,
+        TF,
+        topics.TF_QOS,
+        "robot, camera and scan at each image's stamp",
+        f'`publish_tf`, {_TF2}',
+    ),
+    Topic(
+        topics.RECEIVED_TRANSFORMS,
+        TRANSFORM,
+        topics.TF_QOS,
+        'the same, one by one',
+        f'`publish_tf`, {_NO_TF2}',
+    ),
+    Topic(
+        topics.RECEIVED_ODOM,
+        ODOMETRY,
+        topics.IMAGES,
+        "where the robot was at each image's stamp, within 1 cm and 0.2 degrees of what it stated",
+        _NAV,
+    ),
+    Topic(topics.RECEIVED_BATTERY, BATTERY, topics.LATCHED, "the robot's battery"),
+    Topic(topics.RECEIVED_MODE, STRING, topics.LATCHED, 'what the robot does'),
+    Topic(topics.RECEIVED_JOINTS, JOINTS, topics.LATCHED, 'positions of its joints'),
+)
 # The robot's side of a link.
 _ROBOT_IN = (
     Topic(topics.CAMERA_INFO, INFO, topics.INFOS, 'camera_info of the images'),
     Topic(topics.CODED_INFO, INFO, topics.IMAGES, 'camera_info of rectified images'),
     Topic(topics.CODED, FRAME, topics.NEWEST, 'frames to send'),
     Topic(topics.GUARD_ALIVE, EMPTY, topics.SENSOR, 'heartbeat of the guard'),
+    *_STATE_IN,
 )
 _ROBOT_OUT = (
     Topic(topics.KEY_WANTED, EMPTY, topics.NEWEST, 'request for a key frame'),
@@ -156,6 +225,8 @@ NODES = {
             Topic(topics.CAMERA_INFO, INFO, topics.SENSOR, 'camera_info of each image'),
             Topic(topics.DEPTH, IMAGE, topics.SENSOR, f'32FC1, ground truth: {_DEPTH}', 'sim'),
             Topic(topics.SEGMENTATION, IMAGE, topics.SENSOR, 'mono8, true class ids', 'sim'),
+            Topic(topics.ODOM, ODOMETRY, topics.IMAGES, 'where the robot is', f'sim, {_NAV}'),
+            Topic(topics.MOUNT, TRANSFORM, topics.LATCHED, _CODED_MOUNT, 'sim'),
             _DIAGNOSTICS,
         ),
     ),
@@ -185,6 +256,7 @@ NODES = {
                 '32FC1 in metres or 16UC1 in millimetres (REP 118)',
                 '`use_depth`',
             ),
+            *_POSE_IN,
             _STATUS,
             Topic(topics.KEY_WANTED, EMPTY, topics.NEWEST, 'request for a key frame'),
             Topic(
@@ -199,6 +271,7 @@ NODES = {
                 topics.CODED, FRAME, topics.NEWEST, 'coded frames; `data` goes on air unchanged'
             ),
             Topic(topics.CODED_INFO, INFO, topics.IMAGES, 'of rectified images', '`rectify`'),
+            Topic(topics.CODED_MOUNT, TRANSFORM, topics.LATCHED, _CODED_MOUNT, '`pose`'),
             _ENCODER_STATUS,
             _DIAGNOSTICS,
         ),
@@ -207,7 +280,7 @@ NODES = {
         'gsc_ros.nodes.link:LinkNode',
         'A simulated radio between robot and ground.',
         (*_ROBOT_IN, *_GROUND_IN),
-        (*_ROBOT_OUT, *_RECEIVED, _STATUS, _DIAGNOSTICS),
+        (*_ROBOT_OUT, *_RECEIVED, *_STATE_OUT, _STATUS, _DIAGNOSTICS),
     ),
     'link_robot': Interface(
         'gsc_ros.nodes.link_robot:LinkRobot',
@@ -219,7 +292,7 @@ NODES = {
         'gsc_ros.nodes.link_ground:LinkGround',
         "The ground's end of a real link.",
         _GROUND_IN,
-        (*_RECEIVED, _STATUS, _DIAGNOSTICS),
+        (*_RECEIVED, *_STATE_OUT, _STATUS, _DIAGNOSTICS),
     ),
     'guard': Interface(
         'gsc_ros.nodes.guard:Guard',

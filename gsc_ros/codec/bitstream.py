@@ -330,3 +330,16 @@ def unpack(
     if header.sectioned:
         sections, stream = unpack_sections(stream, truncated)
     return header, sections, stream
+
+
+def read_sections(data: bytes) -> dict[int, bytes]:
+    """
+    Read the sections of a frame that came, whole or cut, without its reference.
+
+    Its CRCs are not checked: that is for data whose parts were checked on their way. Raises
+    :class:`BitstreamError` for data that are no frame.
+    """
+    header = read_header(data)
+    if not header.sectioned:
+        return {}
+    return unpack_sections(data[header.bytes :], truncated=True)[0]

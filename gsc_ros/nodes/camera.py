@@ -2,8 +2,8 @@
 A camera without hardware: simulator, folder of images, or video.
 
 Publishes camera/image and camera/camera_info; the simulator also the ground truth on
-camera/depth/image and camera/segmentation/image, while these have subscribers. Takes cmd_vel,
-stamped or not.
+camera/depth/image and camera/segmentation/image, while these have subscribers, and where the robot
+is (odom, camera/mount). Takes cmd_vel, stamped or not.
 """
 
 if __name__ == '__main__':  # first, so that a signal finds its handler before slow imports
@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-from geometry_msgs.msg import Twist
+from geometry_msgs.msg import TransformStamped, Twist
 from numpy.typing import NDArray
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image
@@ -27,9 +27,12 @@ from gsc_ros.ros import convert, lifecycle, topics
 from gsc_ros.ros.diagnostics import ERROR, OK, WARN, Rate, Report
 from gsc_ros.ros.link.velocity_input import VelocityInput
 from gsc_ros.ros.parameters import Parameters, parameter
+from gsc_ros.ros.robot_state import messages
 from gsc_ros.ros.worker import Received
 from gsc_ros.sources import SOURCES, CameraFrame, Source
+from gsc_ros.transforms import Transform
 
+_TRUTH_M, _TRUTH_RAD = 1e-3, 1e-3  # standard deviations of the simulator's odometry
 _SPACING = 0.95  # least time between two images of a video, in shares of 1 / rate
 
 
@@ -46,6 +49,8 @@ class CameraParameters(Parameters):
         read_only=True,
     )  # fmt: skip
     frame_id: str = parameter('camera_optical_frame', 'Optical frame (REP-103)', read_only=True)
+    odom_frame: str = parameter('odom', 'Frame of the odometry (sim)', read_only=True)
+    base_frame: str = parameter('base_link', "The simulated robot's own frame", read_only=True)
     scene: str = parameter(
         'street', 'World of the simulator', choices=('street', 'rover'), read_only=True
     )
@@ -99,14 +104,18 @@ class Camera(lifecycle.GscNode[CameraParameters]):
         open_source(self.values, self.get_logger().warning).close()
         self._image = self.create_publisher(Image, topics.IMAGE, topics.SENSOR)
         self._info = self.create_publisher(CameraInfo, topics.CAMERA_INFO, topics.SENSOR)
-        self._depth = self._segmentation = None
+        self._depth = self._segmentation = self._odom = self._mount = None
         if self.values.source == 'sim':
+            if messages.Odometry is not None:
+                self._odom = self.create_publisher(messages.Odometry, topics.ODOM, topics.IMAGES)
+            self._mount = self.create_publisher(TransformStamped, topics.MOUNT, topics.LATCHED)
             self._depth = self.create_publisher(Image, topics.DEPTH, topics.SENSOR)
             self._segmentation = self.create_publisher(Image, topics.SEGMENTATION, topics.SENSOR)
         self._reset()
 
     def _reset(self) -> None:
         self._command: Received[tuple[float, float]] | None = None
+        self._mounted: Transform | None = None  # as published last
         self._ended = False
         self._problem = ''
         self._skipped = 0
@@ -189,12 +198,29 @@ class Camera(lifecycle.GscNode[CameraParameters]):
         taken = Time(nanoseconds=max(0, clock_ns - round(1e9 * frame.age_s)))
         header = Header(stamp=taken.to_msg(), frame_id=self.values.frame_id)
         height, width = frame.rgb.shape[:2]
+        self._publish_place(frame, header)  # first, so that it is known when the image comes
         self._info.publish(camera_info(frame.k, width, height, header))
         self._image.publish(convert.to_image(frame.rgb, 'rgb8', header))
         if frame.depth is not None and self._depth is not None:
             self._depth.publish(convert.to_image(frame.depth, '32FC1', header))
         if frame.segmentation is not None and self._segmentation is not None:
             self._segmentation.publish(convert.to_image(frame.segmentation, 'mono8', header))
+
+    def _publish_place(self, frame: CameraFrame, header: Header) -> None:
+        """Publish where the robot is, and the camera on it."""
+        v, stamp = self.values, header.stamp
+        if frame.mount is not None and frame.mount != self._mounted and self._mount is not None:
+            self._mounted = frame.mount
+            self._mount.publish(
+                messages.from_transform(frame.mount, stamp, v.base_frame, v.frame_id)
+            )
+        if frame.base is not None and self._odom is not None:
+            odom = messages.Odometry(
+                header=Header(stamp=stamp, frame_id=v.odom_frame), child_frame_id=v.base_frame
+            )
+            odom.pose.pose = messages.to_pose(frame.base)
+            odom.pose.covariance = messages.covariance(_TRUTH_M, _TRUTH_RAD)
+            self._odom.publish(odom)
 
     def diagnose(self) -> Report:
         """Return rate and trouble."""

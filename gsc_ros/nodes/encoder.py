@@ -21,7 +21,7 @@ from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Empty
 
 from gsc_ros.codec.backend import PRESETS, load_encoder
-from gsc_ros.codec.bitstream import MIN_BUDGET
+from gsc_ros.codec.bitstream import MIN_BUDGET, Section
 from gsc_ros.link.traffic.frame_scheduler import FrameScheduler, LinkCapacity, frame_budget
 from gsc_ros.msg import EncoderStatus, LinkStatus, SemanticFrame
 from gsc_ros.region import WHOLE, Region
@@ -30,11 +30,14 @@ from gsc_ros.ros.diagnostics import OK, STALE, WARN, Drops, Rate, Report, Troubl
 from gsc_ros.ros.images.camera_input import CameraInput, CameraInputParameters, Taken
 from gsc_ros.ros.images.freshness import Arrived, Freshness, FreshnessParameters
 from gsc_ros.ros.parameters import NetworkParameters, parameter
+from gsc_ros.ros.robot_state import messages
+from gsc_ros.ros.robot_state.pose_input import LEAST_BUDGET, PoseInput, PoseInputParameters
 from gsc_ros.ros.status import status_of
 from gsc_ros.ros.worker import NewestWorker, Received
 
 if TYPE_CHECKING:  # torch is imported when the node is configured
     from gsc_ros.codec import EncodedFrame
+    from gsc_ros.codec.pose import Pose
 
 STATUS_TIMEOUT_S = 10.0
 _NAP_S = 0.002
@@ -42,7 +45,9 @@ _FORGET = 0.9  # of a slow image at each one after it
 
 
 @dataclass(frozen=True)
-class EncoderParameters(CameraInputParameters, FreshnessParameters, NetworkParameters):
+class EncoderParameters(
+    CameraInputParameters, FreshnessParameters, PoseInputParameters, NetworkParameters
+):
     """Parameters of the encoder."""
 
     preset: str = parameter(
@@ -120,6 +125,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         )
         self._drops, self._troubles = Drops(self, 'image'), Troubles(self)
         self._camera = CameraInput(self, self._drops, self._on_image)
+        self._poses = PoseInput(self)
         self._last_image = -np.inf
         self._encode_ms = float('nan')
         self._encode_s = 0.0  # expected time of coding
@@ -139,6 +145,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         self._worker = NewestWorker(self._encode, self._drops.note, self._wait_s)
         self.add_cleanup(self._worker.close)  # the frame at work is finished
         self.add_cleanup(self._stopping.set)
+        self._poses.start()
         self._camera.start()
         self.create_subscription(LinkStatus, topics.STATUS, self._on_status, topics.LATCHED)
         self.create_subscription(
@@ -239,7 +246,8 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         min_rate = min(v.min_rate, v.max_rate)
         budget_bytes = frame_budget(capacity, MIN_BUDGET, v.budget_bytes, min_rate)
         taken = self._camera.take(image.message)
-        frame = self._code(image, taken, budget_bytes, begun)
+        pose = self._poses.of(image.message.header) if budget_bytes >= LEAST_BUDGET else None
+        frame = self._code(image, taken, budget_bytes, begun, pose)
         encoded = self._now()
         self._drops.right()
         self._encode_ms = 1000 * (time.monotonic() - start)
@@ -249,11 +257,19 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         while 0 < self._scheduler.free_at - self._now() <= self._encode_s:
             if self._stopping.wait(_NAP_S):
                 return
-        self._publish(image, taken, frame)
+        self._publish(image, taken, frame, pose)
         self._scheduler.on_sent(self._now(), len(frame.data))
         self._budget_bytes = budget_bytes
 
-    def _code(self, image: Arrived, taken: Taken, budget_bytes: int, now: float) -> 'EncodedFrame':
+    def _code(
+        self,
+        image: Arrived,
+        taken: Taken,
+        budget_bytes: int,
+        now: float,
+        pose: 'Pose | None',
+    ) -> 'EncodedFrame':
+        sections: dict[int, bytes] = {} if pose is None else {Section.POSE: pose.pack()}
         self._encoder.keyframe_interval = self.values.keyframe_interval
         height, width = taken.rgb.shape[:2]
         frame = self._encoder.encode(
@@ -263,6 +279,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
             self._sequence,
             self._interest(now, (width, height)),
             self._freshness.timing(image),
+            sections,
         )
         loss = frame.notes.loss if frame.notes else None
         if loss is not None:
@@ -271,10 +288,13 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         self._troubles.note('loss', '' if loss is None else message)
         return frame
 
-    def _publish(self, image: Arrived, taken: Taken, frame: 'EncodedFrame') -> None:
+    def _publish(
+        self, image: Arrived, taken: Taken, frame: 'EncodedFrame', pose: 'Pose | None'
+    ) -> None:
         self._camera.describe(taken)
         self._publisher.publish(
             SemanticFrame(
+                **messages.pose_fields(pose),
                 header=image.message.header,
                 sequence=self._sequence,
                 frame_type=frame.header.frame_type,
@@ -304,7 +324,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
             messages.append(f'images were dropped: {self._drops.last}')
         if self._link_closed(now):
             messages.append('the link is closed: images are held back')
-        return messages + self._troubles.recent() + self._camera.trouble()
+        return messages + self._troubles.recent() + self._camera.trouble() + self._poses.trouble()
 
     def diagnose(self) -> Report:
         """Return the state; its values are the fields of EncoderStatus."""

@@ -23,11 +23,24 @@ COMMAND_TIMEOUT = 'link/command_timeout'
 GUARD_ALIVE = 'guard/alive'
 KEY_WANTED = 'camera/key_wanted'
 REGION_WANTED = 'camera/roi_wanted'
+TF = '/tf'  # absolute, as tf2_ros has them
+TF_STATIC = '/tf_static'
+ODOM = 'odom'
+MOUNT = 'camera/mount'  # where the camera is on the robot, for robots without TF
+CODED_MOUNT = 'camera/image/gsc/mount'
+BATTERY = 'battery_state'
+MODE = 'mode'
+JOINTS = 'joint_states'
 
 # Ground
 RECEIVED = 'link/image/gsc'
 RECEIVED_INFO = 'link/camera_info'
 STATUS = 'link/status'
+RECEIVED_ODOM = 'link/odom'
+RECEIVED_TRANSFORMS = 'link/transforms'
+RECEIVED_BATTERY = 'link/battery_state'
+RECEIVED_MODE = 'link/mode'
+RECEIVED_JOINTS = 'link/joint_states'
 TELEOP = 'teleop/cmd_vel'
 STOP = 'teleop/stop'
 REGION = 'teleop/roi'
@@ -68,6 +81,16 @@ LATCHED = QoSProfile(
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
     history=HistoryPolicy.KEEP_LAST,
     depth=1,
+)
+# As tf2_ros subscribes and publishes them.
+TF_QOS = QoSProfile(
+    reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_LAST, depth=100
+)
+TF_STATIC_QOS = QoSProfile(
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+    history=HistoryPolicy.KEEP_LAST,
+    depth=100,
 )
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gsc_ros.labels import SKY
 from gsc_ros.sim import rover, street
+from gsc_ros.transforms import OPTICAL, Transform, from_euler
 
 SCENES = ('street', 'rover')
 ROBOT_RADIUS = 0.5
@@ -173,18 +174,37 @@ class World:
                 return float(distance)
         return reach
 
+    @property
+    def base(self) -> Transform:
+        """Where the robot is in the world: on the ground, x ahead, z up."""
+        return from_euler((self.x, self.y, self._height()), 0.0, 0.0, self.yaw)
+
+    @property
+    def mount(self) -> Transform:
+        """Where the camera's optical frame (REP 103) is on the robot."""
+        pitch = float(np.radians(_PITCH[self.scene]))
+        return from_euler((0.0, 0.0, CAMERA_HEIGHT[self.scene]), 0.0, pitch, 0.0) @ OPTICAL
+
+    @property
+    def obstacles(self) -> NDArray[np.float64]:
+        """What the robot does not enter: discs (N, 3) of x, y and radius, m."""
+        return self._obstacles.T
+
+    def _height(self) -> float:
+        """Height of the ground below the robot, m."""
+        ground = self._built.ground
+        return 0.0 if ground is None else rover.height_at(ground, self.x, self.y)
+
     def _place(self) -> None:
         """Put the bodies where they are now."""
-        ground = self._built.ground
         data = self._data
         for mover in self._built.movers:
             x, y, yaw = mover.at(self.time) if mover.speed else (*mover.start, 0.0)
             index = self._mocap[mover.name]
             data.mocap_pos[index] = (x, y, 0)
             data.mocap_quat[index] = (np.cos(yaw / 2), 0, 0, np.sin(yaw / 2))
-        height = 0.0 if ground is None else rover.height_at(ground, self.x, self.y)
         index = self._mocap['robot']
-        data.mocap_pos[index] = (self.x, self.y, height + CAMERA_HEIGHT[self.scene])
+        data.mocap_pos[index] = (self.x, self.y, self._height() + CAMERA_HEIGHT[self.scene])
         a, b = self.yaw / 2, np.radians(_PITCH[self.scene]) / 2
         # yaw about z, then pitch about y (nose down)
         data.mocap_quat[index] = (

@@ -21,10 +21,12 @@ class Sim:
         while left > 0:
             self.world.step(min(_STEP_S, left), command)
             left -= _STEP_S
-        view = self.world.look(truth)
-        if not truth:
-            return CameraFrame(view.rgb, self.world.k)
-        return CameraFrame(view.rgb, self.world.k, view.depth, view.segmentation)
+        world = self.world
+        view = world.look(truth)
+        depth, segmentation = (view.depth, view.segmentation) if truth else (None, None)
+        return CameraFrame(
+            view.rgb, world.k, depth, segmentation, base=world.base, mount=world.mount
+        )
 
     def close(self) -> None:
         """Free the renderer."""

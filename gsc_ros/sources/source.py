@@ -7,6 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gsc_ros.transforms import Transform
+
 
 @dataclass(frozen=True)
 class CameraFrame:
@@ -17,7 +19,8 @@ class CameraFrame:
     +inf for nothing in range, and ``segmentation`` uint8 (H, W) where the source knows the truth.
     ``age_s``: how long ago it was taken, by the source's own time stamps; ``fresh``: whether it is
     another image than the last time; ``next_s``: when the next one comes, of a source that has
-    times of its own.
+    times of its own. ``base``: where the robot is in its odometry frame; ``mount``: where the
+    optical frame is on the robot; None where the source does not know.
     """
 
     rgb: NDArray[np.uint8]
@@ -27,6 +30,8 @@ class CameraFrame:
     age_s: float = 0.0
     fresh: bool = True
     next_s: float | None = None
+    base: Transform | None = None
+    mount: Transform | None = None
 
 
 class Source(Protocol):

@@ -22,9 +22,10 @@ includes that, so the rule stays. A frame that is held up on its way loses its p
 the end.
 
 What goes first: a stop before everything, then commands, between the fragments of other payloads
-too; what has begun is finished before anything else begins. Requests and reports come last, but
-while one of them waits up to half of the air is theirs, by turns, so that no stream of commands or
-frames starves them. They are small, and who sends them keeps them to a twentieth of the air each.
+too; what has begun is finished before anything else begins. Requests, reports and telemetry come
+last, but while one of them waits up to half of the air is theirs, by turns, so that no stream of
+commands or frames starves them. They are small, and who sends them keeps them to a twentieth of
+the air each.
 
 While the link is closed nothing goes and one payload a class waits. When it opens, a frame of
 which less than that quarter would come in time is stale, and so is the rest of one that had
@@ -51,7 +52,7 @@ from gsc_ros.link.traffic.statistics import Count
 MIN_SHARE = 0.25
 # Share of a frame time that a frame which waited may take: the rest is for late wake-ups.
 SLOT = 0.98
-BACKGROUND = (TrafficClass.REQUEST, TrafficClass.REPORT)
+BACKGROUND = (TrafficClass.REQUEST, TrafficClass.REPORT, TrafficClass.TELEMETRY)
 
 
 @dataclass(frozen=True)

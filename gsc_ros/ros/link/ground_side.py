@@ -18,6 +18,8 @@ from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Bool, Empty, Header
 
 from gsc_ros.codec import backend, bitstream
+from gsc_ros.codec.bitstream import Section
+from gsc_ros.codec.pose import Pose
 from gsc_ros.link.datagrams.frames import Frame, FrameReceiver
 from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.datagrams.payloads import (
@@ -28,6 +30,7 @@ from gsc_ros.link.datagrams.payloads import (
     Velocity,
 )
 from gsc_ros.link.datagrams.reassembly import Received
+from gsc_ros.link.datagrams.telemetry import Telemetry
 from gsc_ros.link.traffic.clock_check import ClockCheck
 from gsc_ros.link.traffic.command_times import Lateness
 from gsc_ros.link.traffic.end import End
@@ -48,13 +51,15 @@ from gsc_ros.ros import convert, topics
 from gsc_ros.ros.link.node import LOG_PERIOD_S, NO_FRAMES_S, LinkBase, nanoseconds, time_of
 from gsc_ros.ros.link.side import Side
 from gsc_ros.ros.link.velocity_input import VelocityInput
-from gsc_ros.ros.parameters import Parameters, parameter
+from gsc_ros.ros.parameters import parameter
+from gsc_ros.ros.robot_state import messages
+from gsc_ros.ros.robot_state.output import RobotState, RobotStateParameters
 
 _LEAST_WAIT_S = 0.5  # for what was requested: the robot takes time to answer
 
 
 @dataclass(frozen=True)
-class GroundSideParameters(Parameters):
+class GroundSideParameters(RobotStateParameters):
     """Parameters of the ground's side."""
 
     stamped: bool = parameter(
@@ -81,6 +86,7 @@ class GroundSide(Side):
         super().__init__(node)
         self._frames = node.create_publisher(SemanticFrame, topics.RECEIVED, topics.NEWEST)
         self._cameras = node.create_publisher(CameraInfo, topics.RECEIVED_INFO, topics.NEWEST)
+        self._robot = RobotState(node)
         self._stopped = False  # by the operator, whatever is reset
 
     def reset(self, down: LinkPort, up: LinkPort) -> None:
@@ -95,6 +101,7 @@ class GroundSide(Side):
         self.key_requests, self.setup_requests = Backoff(), Backoff()
         self._setup_missing = True  # until the robot has answered
         self._robot_session = 0
+        self._robot.reset()
         self.robot_report: RobotReport | None = None  # the last
         self.commands = CommandSender(up)
         self.stops = StopSender(up, lambda: up.turn_s + down.turn_s, self._node.session & 0xFF)
@@ -188,6 +195,7 @@ class GroundSide(Side):
             TrafficClass.FRAME: self._on_frame,
             TrafficClass.SETUP: self._on_setup,
             TrafficClass.REPORT: self._on_report,
+            TrafficClass.TELEMETRY: self._on_telemetry,
         }
         handle = handlers.get(received.traffic_class)
         if handle is None:
@@ -234,9 +242,13 @@ class GroundSide(Side):
 
     def _publish(self, received: Received, frame: Frame, header: bitstream.FrameHeader) -> None:
         stamp = Header(stamp=time_of(frame.stamp_ns), frame_id=frame.camera.frame_id)
+        pose = self._pose(frame.data)
+        if pose is not None:
+            self._robot.on_pose(pose, stamp)  # so that it is known when the image is decoded
         self._cameras.publish(convert.from_camera(frame.camera, stamp))
         self._frames.publish(
             SemanticFrame(
+                **messages.pose_fields(pose),
                 header=stamp,
                 sequence=frame.sequence,
                 session=received.session,
@@ -252,6 +264,22 @@ class GroundSide(Side):
                 divisible=_is_divisible(header),
             )
         )
+
+    def _pose(self, data: bytes) -> Pose | None:
+        """Return the pose that a frame carries, or None."""
+        content = bitstream.read_sections(data).get(Section.POSE)
+        try:
+            return None if content is None else Pose.unpack(content)
+        except ValueError as error:
+            self._node.refuse(f'pose refused: {error}')
+            return None
+
+    def _on_telemetry(self, received: Received, now: float) -> None:
+        if received.truncated:
+            return
+        sent_ns = self._node.time_ns - round(1e9 * self._down.delay_s)
+        telemetry = Telemetry.unpack(received.payload)
+        self._robot.on_telemetry(telemetry, time_of(max(0, sent_ns)))
 
     def statistics(self, end: End, now: float) -> Statistics:
         """Return the counters of frames that came down."""
@@ -324,6 +352,7 @@ class GroundSide(Side):
         self.stops.on_robot_session(now)
         self._report_timer.send_early()
         self.clocks.clear()
+        self._robot.reset()
         self._node.get_logger().info(f'the robot is there (session {session})')
 
     def _on_report(self, received: Received, now: float) -> None:

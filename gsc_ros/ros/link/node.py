@@ -254,11 +254,11 @@ class LinkBase(GscNode[P]):
         status = LinkStatus(
             profile=self.budget.profile.name,
             rate_bps=rate,
-            changes_in_s=_or_inf(changes) - now,
-            closes_in_s=_or_inf(closes) - now,
-            next_window_in_s=_or_inf(opens) - now,
+            changes_in_s=or_inf(changes) - now,
+            closes_in_s=or_inf(closes) - now,
+            next_window_in_s=or_inf(opens) - now,
             delay_s=self.delay_s,
-            margin_db=_or_inf(self.margin_db),
+            margin_db=or_inf(self.margin_db),
             loss=self.loss(stats, old),
             queue_age_s=stats.queue_age_s,
             queue_bytes=stats.queue_bytes,
@@ -273,7 +273,7 @@ class LinkBase(GscNode[P]):
             frames_lost=stats.lost,
             session=self.session,
             peer_session=self.peer.session,
-            peer_silence_s=_or_inf(self.peer.silence_s(now)),
+            peer_silence_s=or_inf(self.peer.silence_s(now)),
             packets_malformed=stats.packets_malformed + self.refused,
             packets_replayed=stats.packets_replayed,
         )
@@ -376,7 +376,7 @@ def figures(status: LinkStatus) -> dict[str, object]:
     }
 
 
-def _or_inf(value: float | None) -> float:
+def or_inf(value: float | None) -> float:
     """Return a value as LinkStatus has it: +Inf for what never comes, or is not known."""
     return math.inf if value is None else value
 

@@ -42,17 +42,18 @@ from gsc_ros.msg import LinkStatus, SemanticFrame
 from gsc_ros.ros import convert, topics
 from gsc_ros.ros.diagnostics import OK, WARN, Report
 from gsc_ros.ros.images.camera_info import CameraInfos
-from gsc_ros.ros.link.node import NO_FRAMES_S, LinkBase, nanoseconds, report_of
+from gsc_ros.ros.link.node import NO_FRAMES_S, LinkBase, nanoseconds, or_inf, report_of
 from gsc_ros.ros.link.robot_commands import RobotCommands
 from gsc_ros.ros.link.side import Side
-from gsc_ros.ros.parameters import Parameters, parameter
+from gsc_ros.ros.parameters import parameter
+from gsc_ros.ros.robot_state.telemetry_input import TelemetryInput, TelemetryParameters
 
 PROTECTIONS = ('auto', 'off')
 _RARELY_S = 60.0
 
 
 @dataclass(frozen=True)
-class RobotSideParameters(Parameters):
+class RobotSideParameters(TelemetryParameters):
     """Parameters of the robot's side."""
 
     max_age_s: float = parameter(
@@ -94,6 +95,7 @@ class RobotSide(Side):
     def __init__(self, node: LinkBase) -> None:
         super().__init__(node)
         self.commands = RobotCommands(node)
+        self._telemetry = TelemetryInput(node)
         self._wanted = node.create_publisher(Empty, topics.KEY_WANTED, topics.NEWEST)
         self._regions = node.create_publisher(
             RegionOfInterest, topics.REGION_WANTED, topics.NEWEST
@@ -119,6 +121,7 @@ class RobotSide(Side):
         self.commands.reset()
         self._command_loss = CommandLoss()
         self._report_timer = RobotReportTimer()
+        self._telemetry.reset()
         self._ground_session = 0
 
     def start(self) -> None:
@@ -137,6 +140,7 @@ class RobotSide(Side):
             topics.IMAGES,
         )
         self._coded_topic = coded.topic_name
+        self._telemetry.start()
         node.create_subscription(SemanticFrame, topics.CODED, self._on_frame, topics.NEWEST)
 
     def stop(self) -> None:
@@ -154,7 +158,8 @@ class RobotSide(Side):
     @property
     def next_deadline(self) -> float | None:
         """When there is a report to be sent (s)."""
-        return self._report_timer.next_deadline(self._report(), self._pause_s)
+        report_at = self._report_timer.next_deadline(self._report(), self._pause_s)
+        return min(report_at, or_inf(self._telemetry.next_deadline))
 
     def step(self, now: float) -> None:
         """Log stops; report to the ground when it is time."""
@@ -165,10 +170,12 @@ class RobotSide(Side):
             self._ground_session = self._up.receiver.session
             self._report_timer.on_ground_session()
             self._sender.repeat_setup()
+            self._telemetry.repeat()
         report = self._report()
         if now >= self._report_timer.next_deadline(report, self._pause_s):
             self._down.offer(report.pack(), now, TrafficClass.REPORT)
             self._report_timer.on_sent(report, now)
+        self._telemetry.step(now, self._down, self._up)
 
     def _report(self) -> RobotReport:
         """Return the report to the ground on what came."""
@@ -204,6 +211,7 @@ class RobotSide(Side):
             'stops': self.commands.stops,
             'STOP held': gate.held,
             'camera_info unmatched': self.unmatched,
+            'telemetry sent': self._telemetry.sent,
         }
 
     def complete(self, report: Report) -> Report:
@@ -344,6 +352,7 @@ class RobotSide(Side):
             return
         if request.setup:
             self._sender.repeat_setup()
+            self._telemetry.repeat()
         if request.key_frame:
             self._wanted.publish(Empty())
         if request.region:
