@@ -16,6 +16,7 @@ LABELS: tuple[str, ...] = (
 )  # fmt: skip
 NUM_CLASSES = len(LABELS)
 SKY = LABELS.index('sky')
+GROUND = tuple(LABELS.index(name) for name in ('road', 'sidewalk', 'terrain'))
 OTHER = LABELS.index('other')
 UNLABELLED = 255
 

@@ -203,6 +203,7 @@ def test_the_bytes_are_those_of_the_document():
     assert Datagram.unpack(made.pack()) == made
     assert [(traffic_class.name, traffic_class.value) for traffic_class in TrafficClass] == [
         ('STOP', 0), ('COMMAND', 1), ('SETUP', 2), ('FRAME', 3), ('REQUEST', 6), ('REPORT', 7),
+        ('TELEMETRY', 10),
     ]  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Telemetry: what a payload holds, and how little of the air it takes."""
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -106,7 +107,7 @@ def run(timer, states, pause=1.0, step=0.1):
 def test_what_seldom_changes_goes_on_change_and_now_and_then():
     moving = [(i / 2, Telemetry(mount=MOUNT, positions=(i / 100,))) for i in range(400)]
     sent = run(TelemetryTimer(), moving)
-    gaps = [b - a for (a, _), (b, _) in zip(sent, sent[1:], strict=False)]
+    gaps = [b - a for (a, _), (b, _) in pairwise(sent)]
     assert min(gaps) >= 1.0 - 1e-9
     with_mount = [i for i, (_, one) in enumerate(sent) if one.mount is not None]
     assert with_mount[:3] == [0, 1, 2]

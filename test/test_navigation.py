@@ -1,11 +1,16 @@
 """The ground's outputs as a navigation stack takes them: depth and camera_info to a cloud."""
 
+import math
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from sensor_msgs.msg import CameraInfo, Image
+from geometry_msgs.msg import TransformStamped
+from gsc_ros.msg import SemanticFrame
+from nav_msgs.msg import Odometry
+from sensor_msgs.msg import BatteryState, CameraInfo, Image, JointState, LaserScan, PointCloud2
+from std_msgs.msg import String
 
 from gsc_ros.codec import prior
 from gsc_ros.codec.networks import FILES
@@ -18,6 +23,8 @@ from gsc_ros.nodes.encoder import Encoder
 from gsc_ros.nodes.link import LinkNode
 from gsc_ros.perception.model import WEIGHTS
 from gsc_ros.ros import convert, topics
+from gsc_ros.ros.robot_state import messages
+from gsc_ros.transforms import scan_frame
 
 pytestmark = pytest.mark.skipif(find_spec('mujoco') is None, reason='MuJoCo is not installed')
 
@@ -153,6 +160,37 @@ def test_what_was_not_sent_is_unknown_and_leaves_the_cloud(drive):
     assert not unknown[pixels[:, 1], pixels[:, 0]].any()
 
 
+def test_points_and_scan_come_with_the_robots_stamp(drive, bench):
+    navigation = drive()
+    navigation.wait(1)
+    decoder = bench.nodes[-1]
+    assert decoder._clouds._rays is None  # nobody has subscribed
+    bench.subscribe(PointCloud2, topics.POINTS, topics.SENSOR)
+    bench.subscribe(LaserScan, topics.SCAN, topics.SENSOR)
+
+    def whole():
+        found = [{stamp(m): m for m in list(bench.got[t])} for t in (topics.POINTS, topics.SCAN)]
+        sets = {stamp(parts[topics.DEPTH]): parts for parts in navigation.whole()}
+        return [(sets[s], *(one[s] for one in found)) for s in sets if all(s in f for f in found)]
+
+    bench.wait(lambda: len(whole()) >= 2, 'points and scan of two frames')
+    for parts, points, scan in whole()[:2]:
+        depth, k, _ = check_set(parts)
+        stride = decoder.values.points_stride
+        xyz = np.frombuffer(bytes(points.data), np.float32).reshape(-1, 4)[:, :3]
+        expected, _ = cloud(depth, k)
+        assert points.header == parts[topics.DECODED_DEPTH].header
+        assert (points.height, points.width) == depth[::stride, ::stride].shape
+        z = depth[::stride, ::stride].ravel()
+        assert (np.isfinite(xyz[:, 2]) == np.isfinite(z)).all()
+        known = np.isfinite(z)
+        assert xyz[known, 2] == pytest.approx(z[known])
+        assert {tuple(p) for p in xyz[known].round(3)} <= {tuple(p) for p in expected.round(3)}
+        assert scan.header.stamp == points.header.stamp
+        assert scan.header.frame_id == scan_frame(FRAME)
+        assert len(scan.ranges) > 50
+
+
 @pytest.mark.skipif(bool(MISSING), reason=f'trained weights are not there: {", ".join(MISSING)}')
 def test_the_cloud_is_where_the_simulators_truth_is(drive):
     errors, heights = [], []
@@ -167,6 +205,122 @@ def test_the_cloud_is_where_the_simulators_truth_is(drive):
         heights.append(np.median(found[0][near, 1]) / np.median(expected[0][near, 1]))
     assert np.median(errors) < 0.5, errors
     assert 0.5 < np.median(heights) < 2.0, heights
+
+
+@pytest.fixture
+def placed(bench):
+    """Camera, encoder and link; what the robot states of its place, and what comes."""
+    for kind, topic in (
+        (Odometry, topics.ODOM),
+        (Odometry, topics.RECEIVED_ODOM),
+        (SemanticFrame, topics.RECEIVED),
+        (BatteryState, topics.RECEIVED_BATTERY),
+        (String, topics.RECEIVED_MODE),
+        (JointState, topics.RECEIVED_JOINTS),
+    ):
+        latched = topic in LATCHED
+        bench.subscribe(kind, topic, topics.LATCHED if latched else topics.IMAGES)
+    bench.subscribe(TransformStamped, topics.MOUNT, topics.LATCHED)
+    if messages.TFMessage is None:
+        bench.subscribe(TransformStamped, topics.RECEIVED_TRANSFORMS, topics.TF_QOS)
+    else:
+        bench.subscribe(messages.TFMessage, topics.TF, topics.TF_QOS)
+
+    def begin(budget=300, **link):
+        bench.add(Camera, source='sim', rate=4.0, width=160, height=120, frame_id=FRAME)
+        bench.add(Encoder, weights='random', budget_bytes=budget)
+        return bench.add(LinkNode, profile='ideal', **link)
+
+    yield begin
+
+
+LATCHED = {topics.RECEIVED_BATTERY, topics.RECEIVED_MODE, topics.RECEIVED_JOINTS}
+
+
+def transforms(bench):
+    """What came of transforms: by child and stamp, parent and transform."""
+    if messages.TFMessage is None:
+        found = list(bench.got[topics.RECEIVED_TRANSFORMS])
+    else:
+        found = [t for message in list(bench.got[topics.TF]) for t in message.transforms]
+    return {
+        (t.child_frame_id, *stamp(t)): (t.header.frame_id, messages.to_transform(t)) for t in found
+    }
+
+
+def test_the_ground_knows_where_the_robot_was_at_an_images_stamp(bench, placed):
+    placed()
+
+    def whole():
+        """Stamps of frames of which robot and camera are known, in one tree."""
+        found = transforms(bench)
+        return [
+            s
+            for s in (stamp(m) for m in list(bench.got[topics.RECEIVED]))
+            if ('base_link', *s) in found and (FRAME, *s) in found
+        ]
+
+    bench.wait(lambda: len(whole()) >= 3, 'three frames with a place')
+    truth = {
+        stamp(m): messages.pose_to_transform(m.pose.pose) for m in list(bench.got[topics.ODOM])
+    }
+    mount = messages.to_transform(bench.got[topics.MOUNT][-1])
+    found = transforms(bench)
+    for s in whole():
+        parent, base = found[('base_link', *s)]
+        assert parent == 'odom'
+        parent, camera = found[(FRAME, *s)]
+        assert parent == 'base_link'
+        # The camera is where it was, to the bounds of a pose; what it stands on is the robot.
+        placed_at = base @ camera
+        expected = truth[s] @ mount
+        for a, b in zip(placed_at.position, expected.position, strict=True):
+            assert abs(a - b) < 0.0101
+        assert math.degrees(placed_at.angle_to(expected)) < 0.2
+        assert base.distance_to(truth[s]) < 0.03
+        parent, ahead = found[(scan_frame(FRAME), *s)]
+        assert parent == FRAME
+        assert (camera @ ahead).apply(np.array([1.0, 0, 0]))[0] > 0.9  # x is ahead
+    odoms = {stamp(m): m for m in list(bench.got[topics.RECEIVED_ODOM])}
+    for s in whole():
+        assert odoms[s].child_frame_id == 'base_link'
+        assert odoms[s].pose.covariance[0] > 0
+    frames = {stamp(m): m for m in list(bench.got[topics.RECEIVED])}
+    s = whole()[0]
+    assert frames[s].has_pose
+    assert len(frames[s].data) <= 300
+
+
+def test_a_small_frame_has_no_pose(bench, placed):
+    placed(budget=90)
+    bench.wait(lambda: len(bench.got[topics.RECEIVED]) >= 2, 'frames')
+    assert not any(m.has_pose for m in list(bench.got[topics.RECEIVED]))
+    assert not transforms(bench)
+
+
+def test_telemetry_comes_to_the_ground(bench, placed):
+    link = placed(joints='pan, tilt', telemetry_period_s=0.2)
+    publish = bench.peer.create_publisher
+    battery = publish(BatteryState, topics.BATTERY, topics.IMAGES)
+    mode = publish(String, topics.MODE, topics.IMAGES)
+    joints = publish(JointState, topics.JOINTS, topics.IMAGES)
+    bench.wait(lambda: all(p.get_subscription_count() for p in (battery, mode, joints)))
+
+    def came():
+        battery.publish(BatteryState(percentage=0.25, voltage=24.0, current=math.nan))
+        mode.publish(String(data='AUTO'))
+        joints.publish(JointState(name=['x', 'tilt'], position=[9.0, 0.5]))
+        return all(bench.got[topic] for topic in LATCHED)
+
+    bench.wait(came, 'telemetry')
+    state = bench.got[topics.RECEIVED_BATTERY][-1]
+    assert state.percentage == pytest.approx(0.25, abs=0.003)
+    assert state.voltage == pytest.approx(24.0, abs=0.011)
+    assert math.isnan(state.current)
+    assert bench.got[topics.RECEIVED_MODE][-1].data == 'AUTO'
+    assert list(bench.got[topics.RECEIVED_JOINTS][-1].name) == ['tilt']
+    assert bench.got[topics.RECEIVED_JOINTS][-1].position[0] == pytest.approx(0.5)
+    assert not link.refused
 
 
 def test_depth_of_an_uncalibrated_camera_is_announced(bench):

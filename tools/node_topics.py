@@ -324,6 +324,18 @@ NODES = {
             Topic(
                 topics.DECODED_COLOUR, IMAGE, topics.IMAGES, 'rgb8, the classes in their colours'
             ),
+            Topic(
+                topics.POINTS,
+                'sensor_msgs/msg/PointCloud2',
+                topics.IMAGES,
+                'points with colours, organised as the image; NaN where not trusted',
+            ),
+            Topic(
+                topics.SCAN,
+                'sensor_msgs/msg/LaserScan',
+                topics.IMAGES,
+                'nearest obstacle by direction; +Inf only ground or sky, NaN unknown (REP 117)',
+            ),
             _DECODED_INFO,
             Topic(topics.DECODED_DEPTH_INFO, INFO, topics.IMAGES, 'camera_info of the depth'),
             _CAPTION,

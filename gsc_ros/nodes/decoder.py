@@ -30,6 +30,7 @@ from gsc_ros.msg import DecoderStatus, LinkStatus, SemanticFrame
 from gsc_ros.ros import convert, lifecycle, topics
 from gsc_ros.ros.diagnostics import OK, STALE, WARN, Drops, Rate, Report, Troubles
 from gsc_ros.ros.images.camera_info import CameraInfos, calibrated, scaled_info
+from gsc_ros.ros.images.clouds import CloudParameters, Clouds
 from gsc_ros.ros.parameters import NetworkParameters, parameter
 from gsc_ros.ros.status import status_of
 from gsc_ros.ros.worker import NewestWorker
@@ -57,7 +58,7 @@ _COUNTS = (
 
 
 @dataclass(frozen=True)
-class DecoderParameters(NetworkParameters):
+class DecoderParameters(CloudParameters, NetworkParameters):
     """Parameters of the decoder."""
 
     renderer: str = parameter(
@@ -201,6 +202,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
                 (topics.DECODED_DEPTH, topics.DECODED_DEPTH_INFO),
             )
         }
+        self._clouds = Clouds(self)
         self._caption = self.create_publisher(String, topics.CAPTION, topics.IMAGES)
         self._missed = self.create_publisher(Empty, topics.KEY_MISSED, topics.NEWEST)
         self._status = self.create_publisher(DecoderStatus, topics.DECODER_STATUS, topics.LATCHED)
@@ -250,7 +252,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         if message.frame_type == SemanticFrame.KEY and not message.truncated:
             self._key = message
         outputs = [*self._images.values(), *self._infos_out.values(), self._caption]
-        if any(p.get_subscription_count() for p in outputs):
+        if self._clouds.wanted or any(p.get_subscription_count() for p in outputs):
             self._worker.offer(message)
         else:
             self._counts['frames_without_subscriber'] += 1
@@ -370,6 +372,11 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
             publisher = self._images[topic]
             if pixels is not None and publisher.get_subscription_count():
                 publisher.publish(convert.to_image(pixels, _ENCODINGS[topic], header))
+        try:
+            self._clouds.publish(frame, info, header)
+            self._troubles.note('clouds', '')
+        except ValueError as error:
+            self._troubles.note('clouds', f'no points and no scan: {error}')
 
     # State
 

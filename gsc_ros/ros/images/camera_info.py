@@ -110,6 +110,37 @@ def scaled_info(info: CameraInfo, width: int, height: int) -> CameraInfo:
     return out
 
 
+def rays_of(info: CameraInfo) -> NDArray[np.float32]:
+    """
+    Return where the pixels of an image look: float32 (H, W, 2), x and y of the optical frame
+    over z.
+
+    ``info``: in the pixels of its image (:func:`scaled_info`); the lens' distortion is taken out.
+    Raises ``ValueError`` for models of distortion that are not known.
+    """
+    k, d = _matrices(info)[0], np.asarray(info.d, float)
+    u, v = np.meshgrid(np.arange(info.width), np.arange(info.height))
+    if not d.any():
+        x, y = (u - k[0, 2]) / k[0, 0], (v - k[1, 2]) / k[1, 1]
+        return np.dstack([x, y]).astype(np.float32)
+    _check_distortion(info.distortion_model, d)
+    pixels = np.stack([u, v], axis=-1).reshape(-1, 1, 2).astype(np.float64)
+    undistort = (
+        cv2.fisheye.undistortPoints if info.distortion_model == _FISHEYE else cv2.undistortPoints
+    )
+    rays = np.asarray(undistort(pixels, k, d), np.float32)
+    return rays.reshape(info.height, info.width, 2)
+
+
+def _check_distortion(model: str, d: NDArray[np.float64]) -> None:
+    """Raise ``ValueError`` for a model of distortion that OpenCV does not have."""
+    if d.any() and d.size not in _COEFFICIENTS.get(model, ()):
+        known = ', '.join(_COEFFICIENTS)
+        raise ValueError(
+            f'distortion model {model!r} with {d.size} numbers is not known: there are {known}'
+        )
+
+
 def _matrices(info: CameraInfo) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return copies of K (3, 3) and P (3, 4)."""
     return np.array(info.k).reshape(3, 3), np.array(info.p).reshape(3, 4)
@@ -175,12 +206,7 @@ def _maps(
     """Return where the pixels of the rectified image are in the raw one; None: where they are."""
     if not d.any() and np.array_equal(r, np.eye(3)) and np.array_equal(k, new):
         return None
-    sizes = _COEFFICIENTS.get(model, ())
-    if d.any() and d.size not in sizes:
-        known = ', '.join(_COEFFICIENTS)
-        raise ValueError(
-            f'distortion model {model!r} with {d.size} numbers is not known: there are {known}'
-        )
+    _check_distortion(model, d)
     make = (
         cv2.fisheye.initUndistortRectifyMap if model == _FISHEYE else cv2.initUndistortRectifyMap
     )
