@@ -37,7 +37,7 @@ $(VENV)/.wheels: $(VENV)/.system $(WHEELS) requirements/constraints.txt
 $(VENV)/.installed: $(VENV)/.wheels $(SOURCES)
 	rm -rf build
 	PATH="$(abspath $(BIN)):$$PATH" $(PIP) install --no-build-isolation \
-		-c requirements/constraints.txt '.[console,demo,docs,evaluation,judge,test]'
+		-c requirements/constraints.txt '.[console,demo,docs,evaluation,foundation,judge,test]'
 	touch $@
 
 demo: setup

@@ -206,6 +206,7 @@ setup(
         'demo': ['mujoco>=3.2,<5', 'rosbags>=0.10'],
         'docs': ['mkdocs>=1.6,<2', 'mkdocs-material>=9.5,<10'],
         'evaluation': ['av>=13,<20', 'h5py>=3.8,<4', 'matplotlib>=3.7', 'pillow>=11.3'],
+        'foundation': ['transformers>=4.56,<6'],
         'judge': ['transformers>=4.46,<6'],
         'serial': ['cobs>=1.2,<2', 'pyserial>=3.5,<4'],
         'video': ['av>=13,<20'],

@@ -43,10 +43,10 @@ LIBRARIES = {
     'serial': Library('pyserial', 'python3-serial', ('serial',)),
     'spacepackets': Library('spacepackets', '', ('ccsds',)),
     'starlette': Library('starlette', '', ('console',)),
-    'transformers': Library('transformers', 'python3-transformers-pip', ('judge',)),
+    'transformers': Library('transformers', 'python3-transformers-pip', ('foundation', 'judge')),
     'uvicorn': Library('uvicorn', '', ('console',)),
 }
-# For `gsc evaluate` alone: no robot needs them, so package.xml only names them.
+# For `gsc evaluate` and foundation models: no robot needs them, so package.xml only names them.
 EVALUATION = {'h5py', 'matplotlib', 'transformers'}
 TESTING = {'hypothesis', 'pytest', 'websockets'}
 # ROS packages that no wheel on PyPI has: the code does without.

@@ -17,11 +17,11 @@ from gsc_ros.codec.grid import coding_size
 from gsc_ros.codec.layout import WEIGHTS, coarse_of, fine_of
 from gsc_ros.codec.notes import Notes, Timing
 from gsc_ros.codec.planes import BLOCK, BY_NAME, TOKENS, FrameSymbols, blocks_of
-from gsc_ros.labels import UNLABELLED
+from gsc_ros.labels import OTHER, UNLABELLED
 from gsc_ros.models.layers import to_tensor
 from gsc_ros.models.tokenizer import LEVELS, Tokenizer, to_symbols
 from gsc_ros.perception.content import find_loss
-from gsc_ros.perception.model import PerceptionModel
+from gsc_ros.perception.interface import Perception
 from gsc_ros.region import Region
 
 _REGION_WEIGHT = 16.0  # an error in a region, in errors elsewhere
@@ -93,7 +93,7 @@ class ImageAnalysis:
 class Analyser:
     """The networks that the robot alone runs: perception, encoder and the tokenizer's analysis."""
 
-    perception: PerceptionModel
+    perception: Perception
     encoder: nn.Module
     tokenizer: Tokenizer
 
@@ -129,7 +129,7 @@ class Analyser:
             metres[lost] = np.nan
         latent = self.encoder(to_tensor(torch.from_numpy(small)[None].to(self.device)))
         symbols = FrameSymbols(
-            Caption() if notes.blind else describe(shown, metres),
+            Caption() if notes.blind else describe(shown, metres, view.objects),
             self._planes(view.classes, metres, latent),
             notes=notes or None,
         )
@@ -160,7 +160,7 @@ class Analyser:
     ) -> dict[str, NDArray[np.int8]]:
         """Compute the symbols of all planes."""
         class_map = torch.from_numpy(classes)[None]
-        fine = fine_of(class_map)
+        fine = fine_of(torch.where(class_map == UNLABELLED, OTHER, class_map))
         planes = {
             'coarse': coarse_of(fine),
             'coarse_depth': coarse_depth_of(torch.from_numpy(metres)[None], class_map),

@@ -6,11 +6,14 @@ Importing this needs no torch: the classes of a preset are imported when they ar
 
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gsc_ros.codec.presets import PRESETS, Preset, find, find_code, register
+
+EMBEDDED = 'embedded'  # as in gsc_ros.perception.interface, which imports torch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from gsc_ros.codec.notes import Timing
     from gsc_ros.codec.renderers import Renderer, RendererOptions
     from gsc_ros.codec.types import DecodedFrame, EncodedFrame, ReceivedFrame, Reference
+    from gsc_ros.perception.foundation.loading import Options
     from gsc_ros.region import Region
 
 __all__ = [
@@ -101,9 +105,9 @@ class DecoderBackend(ReaderBackend, RendererBackend, Protocol):
         ...
 
 
-def _load(path: str, preset: str, options: Mapping[str, Any]) -> Any:
+def _class(path: str) -> Any:
     module, name = path.split(':')
-    return getattr(import_module(module), name).load(preset, **options)
+    return getattr(import_module(module), name)
 
 
 def load_encoder(
@@ -111,10 +115,25 @@ def load_encoder(
     weights: str | Path | None = None,
     threads: int | None = None,
     device: str = 'auto',
+    perception: str = EMBEDDED,
+    models: 'Options | None' = None,
 ) -> EncoderBackend:
-    """Load the robot's half of a preset; see :meth:`gsc_ros.codec.FrameEncoder.load`."""
+    """
+    Load the robot's half of a preset; see :meth:`gsc_ros.codec.FrameEncoder.load`.
+
+    ``perception``: who sees, as in :mod:`gsc_ros.perception.choice`; ``models``: how foundation
+    models are loaded, None for float32 on the device. Raises ``ValueError`` also where a model
+    cannot be loaded and for a preset whose robot does not see.
+    """
     options = {'weights': weights, 'threads': threads, 'device': device}
-    encoder: EncoderBackend = _load(find(preset).encoder, preset, options)
+    encoder: EncoderBackend = _class(find(preset).encoder).load(preset, **options)
+    if perception not in ('', EMBEDDED):
+        choose = getattr(encoder, 'choose_perception', None)
+        if choose is None:
+            raise ValueError(
+                f'preset {preset!r} takes no perception at the robot: set it at the decoder'
+            )
+        choose(perception, models)
     return encoder
 
 
@@ -124,14 +143,26 @@ def load_decoder(
     threads: int | None = None,
     device: str = 'auto',
     renderer: 'str | RendererOptions | Renderer' = '',
+    perception: str = EMBEDDED,
+    models: 'Options | None' = None,
 ) -> DecoderBackend:
     """
     Load the ground's half of a preset; see :meth:`gsc_ros.codec.FrameDecoder.load`.
 
-    A preset whose ground's half renders in its own way is not given a ``renderer`` of ''.
+    A preset whose ground's half renders in its own way is given no ``renderer``. ``perception``:
+    who sees on the decoded image, as in :mod:`gsc_ros.perception.choice`. ``embedded``: only for
+    presets without maps; a model that is named replaces the map of its task. ``models``: how
+    foundation models are loaded, None for float32 on the device. Raises ``ValueError`` also where
+    a model cannot be loaded.
     """
+    found = find(preset)
+    kind = _class(found.decoder)
     options: dict[str, Any] = {'weights': weights, 'threads': threads, 'device': device}
-    if renderer:
+    if renderer and 'renderer' in signature(kind.load).parameters:
         options['renderer'] = renderer
-    decoder: DecoderBackend = _load(find(preset).decoder, preset, options)
-    return decoder
+    decoder: DecoderBackend = kind.load(preset, **options)
+    if found.maps and perception in ('', EMBEDDED):
+        return decoder
+    from gsc_ros.codec.ground_perception import SeeingDecoder
+
+    return SeeingDecoder.load(decoder, perception, weights, device, models)

@@ -5,6 +5,7 @@ In the stream it is a few symbols of a closed vocabulary; people read it as an E
 the generator takes it as words (``token_ids``).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsc_ros.labels import LABELS, SKY
+from gsc_ros.perception.objects import Detection
 
 SCENES = ('unknown scene', 'street', 'open road', 'off-road', 'vegetation')
 OBJECT_KINDS = (
@@ -72,16 +74,53 @@ def _scene(share: NDArray[np.float64]) -> int:
     return SCENES.index('vegetation' if shares['vegetation'] > 0.3 else 'unknown scene')
 
 
-def describe(classes: NDArray[np.uint8], depth: NDArray[np.float32]) -> Caption:
+def _place(metres: NDArray[np.float32], centre: float) -> tuple[float, int, int] | None:
+    """
+    Return distance in metres, bearing and distance bin of an object of these depths.
+
+    ``centre``: 0 (left) to 1 (right) of the image. None where no depth is known.
+    """
+    metres = metres[np.isfinite(metres)]
+    if metres.size == 0:
+        return None
+    distance = float(np.median(metres))
+    bearing = min(len(BEARINGS) - 1, int(centre * len(BEARINGS)))
+    return distance, bearing, int(np.searchsorted(DISTANCE_EDGES, distance))
+
+
+def _from_boxes(
+    objects: Iterable[Detection], depth: NDArray[np.float32]
+) -> Iterable[tuple[float, SceneObject]]:
+    """Place the objects of a detector, each with its rank; the middle of a box has its depth."""
+    height, width = depth.shape
+    for item in objects:
+        kind = _KIND_OF_LABEL.get(item.class_id)
+        if kind is None:
+            continue
+        left, top, right, bottom = item.box
+        centre = (left + right) / 2
+        x0, x1 = (int(width * (v + centre) / 2) for v in (left, right))
+        y0, y1 = (int(height * (v + (top + bottom) / 2) / 2) for v in (top, bottom))
+        place = _place(depth[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)], centre)
+        if place is not None:
+            yield place[0] / (1 + 20 * item.area), SceneObject(kind, place[1], place[2])
+
+
+def describe(
+    classes: NDArray[np.uint8],
+    depth: NDArray[np.float32],
+    objects: Iterable[Detection] | None = None,
+) -> Caption:
     """
     Describe a class map uint8 (h, w) with its depth float32 (h, w) in metres.
 
-    Objects are connected regions of a class; nearer and larger ones come first.
+    ``objects``: those of a detector; None to take connected regions of a class. Nearer and larger
+    ones come first.
     """
     _height, width = classes.shape
     share = np.bincount(classes.ravel(), minlength=256)[: len(LABELS)] / classes.size
-    found = []
-    for label, kind in _KIND_OF_LABEL.items():
+    found = [] if objects is None else list(_from_boxes(objects, depth))
+    for label, kind in _KIND_OF_LABEL.items() if objects is None else ():
         if share[label] < _MIN_AREA:
             continue
         count, regions, stats, centres = cv2.connectedComponentsWithStats(
@@ -93,14 +132,10 @@ def describe(classes: NDArray[np.uint8], depth: NDArray[np.float32]) -> Caption:
                 kind == OBJECT_KINDS.index('obstacle') and area < _MIN_SHOWN / 8
             ):
                 continue
-            metres = depth[regions == i]
-            metres = metres[np.isfinite(metres)]
-            if metres.size == 0:
-                continue
-            distance = float(np.median(metres))
-            bearing = min(len(BEARINGS) - 1, int(centres[i][0] / width * len(BEARINGS)))
-            bin_ = int(np.searchsorted(DISTANCE_EDGES, distance))
-            found.append((distance / (1 + 20 * area), SceneObject(kind, bearing, bin_)))
+            place = _place(depth[regions == i], centres[i][0] / width)
+            if place is not None:
+                rank = place[0] / (1 + 20 * area)
+                found.append((rank, SceneObject(kind, place[1], place[2])))
     found.sort(key=lambda item: item[0])
     return Caption(_scene(share), tuple(item for _, item in found[:MAX_OBJECTS]))
 

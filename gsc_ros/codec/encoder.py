@@ -16,6 +16,8 @@ from gsc_ros.codec.rate_control import RateControl
 from gsc_ros.codec.reader import FrameReader
 from gsc_ros.codec.types import EncodedFrame, Reference
 from gsc_ros.models.precision import autocast, fast_bfloat16
+from gsc_ros.perception.choice import load as load_perception
+from gsc_ros.perception.foundation.loading import Options
 from gsc_ros.region import Region
 
 
@@ -55,6 +57,17 @@ class FrameEncoder:
         if threads:
             torch.set_num_threads(threads)
         return cls(RobotNetworks.load(weights, device), preset)
+
+    def choose_perception(self, choice: str, models: Options | None = None) -> None:
+        """
+        Replace who sees, by a choice as in :mod:`gsc_ros.perception.choice`.
+
+        ``models``: how foundation models are loaded, None for float32 on the device. Raises
+        ``ValueError`` for what is no choice and for a model that cannot be loaded.
+        """
+        analyser = self.networks.analyser
+        options = models or Options(device=str(self.device))
+        analyser.perception = load_perception(choice, lambda: analyser.perception, options)
 
     @property
     def device(self) -> torch.device:

@@ -18,7 +18,8 @@ class Preset:
 
     ``code``: its number on air, 0..3; ``planes``: the stream layout, names of ``codec.planes`` in
     the order on air; ``progressive``: whether any prefix of a frame decodes, so that a sender may
-    cut it; ``encoder``, ``decoder``: the classes of the two halves, as ``module:class``.
+    cut it; ``encoder``, ``decoder``: the classes of the two halves, as ``module:class``; ``maps``:
+    whether frames say what depth and classes are, so that the ground's perception need not see.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Preset:
     progressive: bool = True
     encoder: str = 'gsc_ros.codec.encoder:FrameEncoder'
     decoder: str = 'gsc_ros.codec.decoder:FrameDecoder'
+    maps: bool = True
 
     @property
     def has_own_halves(self) -> bool:

@@ -4,9 +4,30 @@ from gsc_ros.codec import bitstream, presets
 from gsc_ros.codec.bitstream import BitstreamError, FrameHeader
 from gsc_ros.codec.grid import coding_size
 from gsc_ros.codec.planes import layout
+from gsc_ros.codec.presets import Preset
 from gsc_ros.codec.prior import Prior
 from gsc_ros.codec.streams import StreamReader
 from gsc_ros.codec.types import ReceivedFrame, Reference
+
+
+def check_header(
+    header: FrameHeader, preset: Preset, fingerprint: int, truncated: bool = False
+) -> None:
+    """Refuse a frame of another preset or of other weights, and a cut one that may not be."""
+    if header.preset != preset.name:
+        raise BitstreamError(
+            f'frame of preset {header.preset!r}, this decoder reads {preset.name!r}: '
+            f'load a decoder of preset {header.preset!r}'
+        )
+    if header.fingerprint != fingerprint:
+        raise BitstreamError(
+            f'frame was coded with weights {header.fingerprint:04x}, these are '
+            f'{fingerprint:04x}: install the same weights on both ends'
+        )
+    if truncated and not preset.progressive:
+        raise BitstreamError(
+            f'preset {header.preset!r} is not progressive: a frame that is cut is lost'
+        )
 
 
 class FrameReader:
@@ -34,7 +55,9 @@ class FrameReader:
         of this preset and these weights (or, with ``truncated``, the beginning of one).
         """
         header = bitstream.read_header(data)
-        self._check(header, truncated)  # first: a key frame would not help
+        check_header(
+            header, self.preset, self.fingerprint, truncated
+        )  # first: a key frame would not help
         seeds = {} if reference is None else {reference.sequence: reference.crc}
         header, sections, stream = bitstream.unpack(data, truncated, seeds)
         try:
@@ -57,23 +80,6 @@ class FrameReader:
             noted=header.noted,
         ).read()
         return ReceivedFrame(header, symbols, sections, truncated)
-
-    def _check(self, header: FrameHeader, truncated: bool) -> None:
-        """Refuse a frame of another preset or of other weights, and a cut one that may not be."""
-        if header.preset != self.preset.name:
-            raise BitstreamError(
-                f'frame of preset {header.preset!r}, this decoder reads {self.preset.name!r}: '
-                f'load a decoder of preset {header.preset!r}'
-            )
-        if header.fingerprint != self.fingerprint:
-            raise BitstreamError(
-                f'frame was coded with weights {header.fingerprint:04x}, these are '
-                f'{self.fingerprint:04x}: install the same weights on both ends'
-            )
-        if truncated and not self.preset.progressive:
-            raise BitstreamError(
-                f'preset {header.preset!r} is not progressive: a frame that is cut is lost'
-            )
 
     def reference(self, data: bytes, reference: Reference | None = None) -> Reference:
         """

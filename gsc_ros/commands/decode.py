@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gsc_ros.commands.encode import add_codec_arguments
+from gsc_ros.commands.encode import add_codec_arguments, models_of
 from gsc_ros.commands.renderer import add_renderer_arguments, note, renderer_of
 
 if TYPE_CHECKING:
@@ -50,7 +50,14 @@ def load(
     if args.preset:
         print(f'gsc {args.command}: --preset has no effect: the frame has it', file=sys.stderr)
     preset = bitstream.read_header(data).preset
-    return load_decoder(preset, args.weights, device=args.device, renderer=renderer or '')
+    return load_decoder(
+        preset,
+        args.weights,
+        device=args.device,
+        renderer=renderer or '',
+        perception=args.perception,
+        models=models_of(args),
+    )
 
 
 def _map(array: 'NDArray | None', name: str, frame: 'DecodedFrame') -> 'NDArray':

@@ -3,6 +3,10 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gsc_ros.perception.foundation.loading import Options
 
 
 def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]') -> None:
@@ -31,6 +35,24 @@ def add_codec_arguments(parser: argparse.ArgumentParser) -> None:
         default='auto',
         help='of the networks: auto (a GPU if there is one), cpu, cuda:1',
     )
+    parser.add_argument(
+        '--perception',
+        default='embedded',
+        help='who sees: embedded, or depth=FOLDER,classes=owner/name@revision,objects=FOLDER',
+    )
+    parser.add_argument(
+        '--perception-offline',
+        action='store_true',
+        help='take models of perception from this machine, and never ask the hub',
+    )
+
+
+def models_of(args: argparse.Namespace) -> 'Options':
+    """Return how foundation models are loaded."""
+    from gsc_ros.codec.device import resolve
+    from gsc_ros.perception.foundation.loading import Options
+
+    return Options(str(resolve(args.device)), offline=args.perception_offline)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -41,7 +63,13 @@ def run(args: argparse.Namespace) -> int:
 
     rgb = read_rgb(args.image, lambda text: print(f'gsc encode: {text}', file=sys.stderr))
     depth = read_depth(args.depth) if args.depth else None
-    encoder = load_encoder(args.preset, args.weights, device=args.device)
+    encoder = load_encoder(
+        args.preset,
+        args.weights,
+        device=args.device,
+        perception=args.perception,
+        models=models_of(args),
+    )
     frame = encoder.pack(encoder.analyse(rgb, depth), args.budget, args.sequence)
     args.output.write_bytes(frame.data)
     height, width = rgb.shape[:2]

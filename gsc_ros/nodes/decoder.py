@@ -180,10 +180,15 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         """Load the codec; a pretrained renderer is loaded while images are drawn already."""
         from gsc_ros.codec import renderers
         from gsc_ros.codec.device import resolve
+        from gsc_ros.perception.foundation.loading import Options
 
-        self._device = str(resolve(self.values.device))
+        v = self.values
+        self._device = str(resolve(v.device))
+        self._models = Options(
+            self._device, v.perception_dtype, v.perception_offline, self.get_logger().warning
+        )
         self._renderer: Renderer = renderers.load_or_fall_back(
-            self.values.renderer_options(),
+            v.renderer_options(),
             self._device,
             self._tell,
             self._warn,
@@ -304,7 +309,13 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         if preset not in self._decoders:
             v = self.values
             decoder = load_decoder(
-                preset, v.weights or None, v.threads, self._device, self._renderer
+                preset,
+                v.weights or None,
+                v.threads,
+                self._device,
+                self._renderer,
+                v.perception,
+                self._models,
             )
             self._decoders[preset] = SequenceDecoder(decoder)
         return self._decoders[preset]

@@ -98,10 +98,16 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         """Load the codec."""
         from gsc_ros.codec import SequenceEncoder
         from gsc_ros.codec.device import resolve
+        from gsc_ros.perception.foundation.loading import Options
 
         v = self.values
         device = str(resolve(v.device))
-        encoder = load_encoder(v.preset, v.weights or None, v.threads, device)
+        models = Options(
+            device, v.perception_dtype, v.perception_offline, self.get_logger().warning
+        )
+        encoder = load_encoder(
+            v.preset, v.weights or None, v.threads, device, v.perception, models
+        )
         self._model = {
             'preset': v.preset,
             'device': device,

@@ -6,14 +6,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from gsc_ros.labels import NUM_CLASSES, SKY
 from gsc_ros.models.layers import fold_batch_norms, to_tensor
 from gsc_ros.models.perception import PerceptionNet, log_to_depth
 from gsc_ros.models.weights import FOLDER, frozen, restore
 from gsc_ros.perception.areas import connected_to_top
+from gsc_ros.perception.objects import Detection
 
 WEIGHTS = 'perception.safetensors'
+_STRIDE = 8  # of the network's maps
 
 # The network was trained on streets and takes pale walls and ceilings for sky. Evidence for the
 # sky: the probability of its class, that of the classes in the lower third of the image, and the
@@ -25,25 +28,28 @@ _SKY_WEIGHTS, _SKY_CERTAIN = (1.25, 2.7, 8.0), 32.7
 @dataclass(frozen=True)
 class Prediction:
     """
-    Classes and depth of an image (H, W).
+    Classes, depth and objects of an image (H, W), its maps in cells of ``stride`` pixels.
 
-    ``classes``: ids uint8 (H/8, W/8); ``metres``: depth float32 (H/8, W/8), +inf where the class
-    is sky; ``sky_doubtful``: what is classed as sky may be something else.
+    ``classes``: ids uint8 (H/stride, W/stride), 255 where there is none; ``metres``: depth float32
+    (H/stride, W/stride), NaN where unknown, +inf where the class is sky; ``sky_doubtful``: what is
+    classed as sky may be something else; ``objects``: those that a detector found, None where
+    there is no detector.
     """
 
     classes: NDArray[np.uint8]
     metres: NDArray[np.float32]
     sky_doubtful: bool
+    objects: tuple[Detection, ...] | None = None
 
 
-def _sky_doubtful(
+def sky_doubtful(
     classes: NDArray[np.uint8], probabilities: NDArray[np.float32], metres: NDArray[np.float32]
 ) -> bool:
     """
     Return whether what is classed as sky may be something else.
 
     ``classes``: ids (h, w); ``probabilities``: of the classes, (classes, h, w); ``metres``: depth
-    (h, w).
+    (h, w), NaN where unknown.
     """
     sky = classes == SKY
     if not sky.any():
@@ -58,7 +64,10 @@ def _sky_doubtful(
         return True
     lower = probabilities[:, -(len(classes) // 3) :].max(0)
     confidence = np.clip([np.median(probabilities[SKY][above]), lower.mean()], 0.01, 0.995)
-    evidence = [*np.log(confidence / (1 - confidence)), np.log1p(np.median(metres[below]))]
+    known = metres[below & ~np.isnan(metres)]
+    if not known.size:
+        return True
+    evidence = [*np.log(confidence / (1 - confidence)), np.log1p(np.median(known))]
     return bool(np.dot(_SKY_WEIGHTS, evidence) < _SKY_CERTAIN)
 
 
@@ -84,11 +93,21 @@ class PerceptionModel:
         return next(self.net.parameters()).device
 
     @torch.inference_mode()
-    def predict(self, rgb: NDArray[np.uint8]) -> Prediction:
-        """Predict classes and depth of an image uint8 (H, W, 3), sides multiples of 32."""
+    def predict(self, rgb: NDArray[np.uint8], stride: int = 8) -> Prediction:
+        """
+        Predict classes and depth of an image uint8 (H, W, 3), sides multiples of 32.
+
+        ``stride``: pixels a side of a cell of the maps, a divisor of 32.
+        """
         image = torch.from_numpy(np.ascontiguousarray(rgb))[None].to(self.device)
         logits, code = self.net(to_tensor(image))
+        if stride != _STRIDE:
+            size = rgb.shape[0] // stride, rgb.shape[1] // stride
+            logits, code = (
+                functional.interpolate(x.float(), size, mode='bilinear', align_corners=False)
+                for x in (logits, code)
+            )
         classes = logits[0].argmax(0).cpu().numpy().astype(np.uint8)
         depth = log_to_depth(code.float())[0, 0].cpu().numpy()
-        doubtful = _sky_doubtful(classes, logits[0].float().softmax(0).cpu().numpy(), depth)
+        doubtful = sky_doubtful(classes, logits[0].float().softmax(0).cpu().numpy(), depth)
         return Prediction(classes, np.where(classes == SKY, np.float32(np.inf), depth), doubtful)

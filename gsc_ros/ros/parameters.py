@@ -88,6 +88,25 @@ class NetworkParameters(Parameters):
         "Folder of weights; empty for the shipped ones, 'random' for untrained ones (tests)",
         read_only=True,
     )
+    perception: str = parameter(
+        'embedded',
+        'Who sees: embedded, or a folder or a model of the hub for each task: '
+        'depth=FOLDER,classes=owner/name@revision,objects=FOLDER (perception_models.md). At the '
+        'encoder it sees the image, at the decoder the decoded image',
+        read_only=True,
+    )
+    perception_dtype: str = parameter(
+        'auto',
+        'Numbers that foundation models of perception compute with; auto: bfloat16 on a GPU, '
+        'float32 on a CPU',
+        choices=('auto', 'float32', 'bfloat16', 'float16'),
+        read_only=True,
+    )
+    perception_offline: bool = parameter(
+        False,
+        'Take models of perception from this machine, and never ask the hub',
+        read_only=True,
+    )
 
 
 P = TypeVar('P', bound=Schema)
