@@ -184,9 +184,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
 
         v = self.values
         self._device = str(resolve(v.device))
-        self._models = Options(
-            self._device, v.perception_dtype, v.perception_offline, self.get_logger().warning
-        )
+        self._models = Options(self._device, v.perception_dtype, v.perception_offline, self._warn)
         self._renderer: Renderer = renderers.load_or_fall_back(
             v.renderer_options(),
             self._device,

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    import transformers
     from torch import nn
 
 INSTALL = 'pip install "gsc_ros[foundation]"'
@@ -133,7 +132,7 @@ class Loader:
             remedy = 'check name and internet, or download it elsewhere and name its folder'
         return ValueError(f'{self.source}: cannot be loaded; {remedy} ({reason})')
 
-    def config(self) -> 'transformers.PretrainedConfig':
+    def config(self) -> Any:
         """Load the configuration; raises ``ValueError`` with the remedy."""
         transformers = import_transformers()
         if not self.source.is_folder and not self.source.revision:
