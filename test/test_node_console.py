@@ -3,122 +3,20 @@
 import json
 import time
 
-import numpy as np
 import pytest
 
 pytest.importorskip('starlette', reason='needs the extra console')
 pytest.importorskip('uvicorn', reason='needs the extra console')
 
 from bench import Bench
-from geometry_msgs.msg import Twist, TwistStamped
+from console_bench import SIZE, Ground
+from geometry_msgs.msg import TwistStamped
 from gsc_ros.msg import LinkStatus
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import Image, RegionOfInterest
-from std_msgs.msg import Bool, Empty, Header
-from websockets.sync.client import connect
 
 from gsc_ros.nodes.console import Console
-from gsc_ros.ros import convert, topics
-
-PATIENCE_S = 60.0
-SIZE = (64, 48)
-
-
-class Browser:
-    """A page's end of the WebSocket; ``state`` is the newest, ``images`` count by kind."""
-
-    def __init__(self, console):
-        port = console.server.address[1]
-        self.ws = connect(
-            f'ws://127.0.0.1:{port}/ws', origin=f'http://127.0.0.1:{port}', open_timeout=PATIENCE_S
-        ).__enter__()
-        self.state, self.images, self.said = {}, {}, []
-        self.began = time.monotonic()
-
-    def say(self, name, **body):
-        self.ws.send(json.dumps({'t': name, **body}))
-
-    def drive(self, ahead, left=0.0):
-        self.say('drive', a=ahead, l=left, s=time.monotonic() - self.began)
-
-    def wait(self, condition, every=lambda: None, why=''):
-        """Read until a condition holds; ``every``: done before each look."""
-        deadline = time.monotonic() + PATIENCE_S
-        while not condition(self):
-            assert time.monotonic() < deadline, (
-                f'waited in vain: {why} {self.state} {self.said[-3:]}'
-            )
-            every()
-            try:
-                data = self.ws.recv(timeout=0.05)
-            except TimeoutError:
-                continue
-            if isinstance(data, bytes):
-                head = json.loads(data[2 : 2 + int.from_bytes(data[:2], 'big')])
-                self.images[head['kind']] = head['stamp']
-                continue
-            word = json.loads(data)
-            if word['t'] == 'state':
-                self.state = word
-            else:
-                self.said.append(word)
-
-    def take_the_wheel(self):
-        self.say('take')
-        self.wait(lambda b: b.state.get('driver') is not None)
-
-
-class Ground(Bench):
-    """A console, the topics of its neighbours, and browsers."""
-
-    def __init__(self, context, namespace, folder, **parameters):
-        super().__init__(context, namespace)
-        for kind, topic in (
-            (Twist, topics.TELEOP),
-            (Bool, topics.STOP),
-            (RegionOfInterest, topics.REGION),
-            (Empty, topics.KEY_MISSED),
-        ):
-            self.subscribe(kind, topic)
-        publish = self.peer.create_publisher
-        self.images = {
-            topic: publish(Image, topic, topics.IMAGES)
-            for topic in (topics.DECODED, topics.TRUST, topics.DECODED_DEPTH)
-        }
-        self.originals = publish(Image, topics.IMAGE, topics.SENSOR)
-        self.status = publish(LinkStatus, topics.STATUS, topics.LATCHED)
-        settings = {'port': 0, 'output': str(folder), 'stale_after_s': 30.0, **parameters}
-        self.node = self.add(Console, **settings)
-        wanted = [*self.images.values(), self.status]
-        self.wait(lambda: all(p.get_subscription_count() for p in wanted), 'the console listens')
-        for topic in (topics.TELEOP, topics.STOP, topics.REGION, topics.KEY_MISSED):
-            name = f'{namespace}/{topic}'
-            self.wait(lambda name=name: self.node.count_subscribers(name), f'{name} is found')
-        self.link()
-
-    def link(self, **fields):
-        """Publish the state of the link."""
-        self.status.publish(LinkStatus(profile='lab', rate_bps=8000.0, delay_s=0.5, **fields))
-
-    def show(self, ago=0.0):
-        """Publish a decoded frame, as old as that."""
-        now = self.peer.get_clock().now().nanoseconds - round(1e9 * ago)
-        header = Header(frame_id='camera')
-        header.stamp.sec, header.stamp.nanosec = divmod(now, 10**9)
-        rgb = np.full((*SIZE[::-1], 3), 90, np.uint8)
-        self.originals.publish(convert.to_image(rgb, 'rgb8', header))
-        self.images[topics.DECODED].publish(convert.to_image(rgb, 'rgb8', header))
-        trust, depth = np.zeros(SIZE[::-1], np.uint8), np.ones(SIZE[::-1], np.float32)
-        self.images[topics.DECODED_DEPTH].publish(convert.to_image(depth, '32FC1', header))
-        self.images[topics.TRUST].publish(convert.to_image(trust, 'mono8', header))
-
-    def browse(self):
-        return Browser(self.node)
-
-    def told(self):
-        """The last velocity, m/s ahead."""
-        return self.got[topics.TELEOP][-1].linear.x if self.got[topics.TELEOP] else None
+from gsc_ros.ros import topics
 
 
 @pytest.fixture

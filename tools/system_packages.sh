@@ -1,6 +1,7 @@
 #!/bin/sh
 # Make sure of the few system packages that pip cannot bring: a compiler for the messages, and a
-# software renderer for the simulator. Installs what is missing where it may, else names the command.
+# software renderer for the simulator; with the argument `browser` also Chromium, in which tests open
+# the console. Installs what is missing where it may, else names the command.
 set -eu
 
 missing=''
@@ -21,6 +22,9 @@ need libegl1 have_library libEGL.so.1
 need libegl-mesa0 have_library libEGL_mesa.so.0
 need libgl1-mesa-dri sh -c 'ls /usr/lib/*/dri/swrast_dri.so /usr/lib/*/dri/libdril_dri.so /usr/lib/*/libgallium*.so'
 need libgl1 have_library libGL.so.1
+if [ "${1:-}" = browser ]; then
+    need chromium sh -c 'command -v chromium || command -v chromium-browser || command -v google-chrome'
+fi
 
 [ -z "$missing" ] && exit 0
 

@@ -47,7 +47,7 @@ _HEADERS = [
     ),
     ('x-content-type-options', 'nosniff'),
     ('x-frame-options', 'DENY'),
-    ('referrer-policy', 'no-referrer'),
+    ('referrer-policy', 'same-origin'),  # under no-referrer a form's Origin is null
     ('cache-control', 'no-store'),
     ('cross-origin-opener-policy', 'same-origin'),
     ('cross-origin-resource-policy', 'same-origin'),

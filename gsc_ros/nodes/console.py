@@ -155,7 +155,8 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
         self._disk = threading.Lock()
         self.server: Server = Server(settings, access, self, Files(folder))
         self.add_cleanup(self.server.close)
-        self._open_elsewhere = access.needs_password and not v.tls_certificate
+        self._login = access.needs_password
+        self._open_elsewhere = self._login and not v.tls_certificate
 
     def _reset(self) -> None:
         self._freshness = Freshness(self.values.stale_after_s)
@@ -234,6 +235,8 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
                     convert.seconds(message.header.stamp), self._steady_s(), unchanged_s
                 )
             self._size = message.width, message.height
+            if self.server.viewers:
+                self._tell()
         self._screen.take(topic, message)
         self._recording.write(topic, message)
 
@@ -320,7 +323,7 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
         limits = {'linear': self.values.max_linear, 'angular': self.values.max_angular}
         greeting = words.dump(
             'hello', viewer=viewer, limits=limits, heartbeat=self.values.heartbeat_s,
-            history=self._history.rows(),
+            history=self._history.rows(), login=self._login,
         )  # fmt: skip
         return [greeting, self._state()]
 

@@ -14,6 +14,7 @@ let me = null;
 let state = null;
 let stateAt = -Infinity;
 let releaseToken = '';
+let confirmFrom = 0; // a double click is one action, not two
 let mode = '';
 let noteTimer = 0;
 const overlays = new Set();
@@ -68,6 +69,7 @@ async function take(buffer) {
 function hear(word) {
   if (word.t === 'hello') {
     me = word.viewer;
+    byId('logout').hidden = !word.login;
     charts.begin(word.history, seconds());
   } else if (word.t === 'state') {
     state = word;
@@ -95,13 +97,13 @@ function refreshAge() {
   const passed = state.simulated ? 0 : seconds() - stateAt;
   let shown = age.age_s;
   if (shown !== null) {
-    // An image that has come since the last state is younger by the difference of the stamps.
-    const newer = Math.max(0, Number(view.stampShown()) - state.stamp);
+    // The state may be of another image than the one that is shown.
+    const newer = Number(view.stampShown()) - state.stamp;
     shown = shown + passed - newer;
   }
   const past = shown !== null && age.limit_s !== null && shown > age.limit_s;
   const reason = age.reason || (past ? `it is ${view.format(shown)} old, the limit is ${view.format(age.limit_s)}` : '');
-  const fresh = state.stamp < Number(view.stampShown()) && !past;
+  const fresh = shown !== null && state.stamp < Number(view.stampShown()) && !past;
   const parts = shown === null ? age.reason
     : `light ${view.format(age.light_s)} + queue ${view.format(age.queue_s)} + rest; limit ${view.format(age.limit_s)}`;
   view.drawAge(shown, parts, fresh ? '' : reason);
@@ -115,8 +117,9 @@ function refresh() {
   const stop = state.stop_pressed ? 'given' : state.stop;
   const words = { NONE: 'not in force', SENT: 'SENT, not acknowledged yet', HELD: 'HELD by the robot', given: 'given' };
   set('stop-state', `STOP: ${live ? words[stop] : 'not known'}`, stop === 'NONE' && live ? '' : 'bad');
-  byId('release').disabled = !live || !isDriver() || stop === 'NONE' || stop === 'given';
-  if (byId('release').disabled) forgetRelease();
+  const kept = !live || !isDriver() || stop === 'NONE' || stop === 'given';
+  if (kept && releaseToken) forgetRelease();
+  byId('release').disabled = kept || seconds() < confirmFrom;
   set('watching', `${state.viewers} watching`);
   const driver = isDriver() ? 'you drive' : state.driver === null ? 'nobody drives' : `viewer ${state.driver} drives`;
   set('driver', driver, isDriver() ? 'good' : '');
@@ -135,7 +138,7 @@ function refresh() {
 }
 
 const rate = (bps) => (bps === null ? '-' : bps >= 1e4 ? `${(bps / 1e3).toFixed(1)} kbit/s` : `${Math.round(bps)} bit/s`);
-const until = (value, passed) => (typeof value === 'number' ? view.format(Math.max(0, value - passed)) : 'never');
+const until = (value, passed) => (typeof value === 'number' ? view.format(Math.max(0, value - passed)) : 'none');
 
 function refreshLink() {
   const { link } = state;
@@ -157,7 +160,7 @@ function refreshLink() {
     margin: typeof link.margin_db === 'number' ? `${link.margin_db.toFixed(1)} dB` : 'not known',
     'light time': view.format(link.delay_s),
     queue: `${link.queue_bytes} B, ${view.format(link.queue_age_s)}`,
-    window: link.open ? `open, closes in ${until(link.closes_in_s, passed)}` : 'CLOSED',
+    window: link.open ? (typeof link.closes_in_s === 'number' ? `open, closes in ${until(link.closes_in_s, passed)}` : 'always open') : 'CLOSED',
     'next pass in': until(link.next_window_in_s, passed),
     frame: `${link.frame_bytes} B`,
     budget: state.encoder ? `${state.encoder.budget_bytes} B` : '-',
@@ -204,8 +207,9 @@ function askRelease(token) {
   const button = byId('release');
   button.classList.add('asked');
   button.textContent = 'Confirm: release the STOP';
-  button.disabled = true; // for a moment: a double click is one action
-  setTimeout(() => (button.disabled = false), 500);
+  confirmFrom = seconds() + 0.5;
+  button.disabled = true;
+  setTimeout(refresh, 550);
   setTimeout(() => token === releaseToken && forgetRelease(), 9500);
 }
 

@@ -31,6 +31,7 @@ function paint(canvas, bitmap) {
   if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
     canvas.width = bitmap.width;
     canvas.height = bitmap.height;
+    if (canvas === image) byId('stage').style.setProperty('--ratio', bitmap.width / bitmap.height);
   }
   canvas.getContext('2d').drawImage(bitmap, 0, 0);
 }

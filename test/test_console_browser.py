@@ -1,0 +1,192 @@
+"""The console's page in a real browser: headless Chromium, where there is one."""
+
+import importlib.util
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip('starlette', reason='needs the extra console')
+pytest.importorskip('uvicorn', reason='needs the extra console')
+
+import browser
+from console_bench import SIZE, Ground
+from geometry_msgs.msg import Twist
+from gsc_ros.msg import LinkStatus
+from sensor_msgs.msg import Image
+
+from gsc_ros.nodes.camera import Camera
+from gsc_ros.nodes.console import Console
+from gsc_ros.nodes.guard import Guard
+from gsc_ros.nodes.link import LinkNode
+from gsc_ros.ros import convert, topics
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        browser.find() is None,
+        reason='no Chromium: `sh tools/system_packages.sh browser` installs it',
+    ),
+]
+PASSWORD = 'correct horse'
+CONNECTED = 'document.getElementById("connection").textContent === "connected"'
+
+
+@pytest.fixture
+def page(tmp_path):
+    made = browser.Chromium(tmp_path / 'browser')
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def ground(ros, tmp_path):
+    made = Ground(ros, f'/page{time.monotonic_ns()}', tmp_path / 'kept', stale_after_s=20.0)
+    yield made
+    made.close()
+
+
+def is_grey(page):
+    return page.run('document.getElementById("stage").classList.contains("stale")')
+
+
+def age(page):
+    return float(page.text('age-value').removesuffix(' s'))
+
+
+def test_the_image_comes_its_age_counts_and_stale_locks(page, ground):
+    began = time.monotonic()
+    page.go(ground.node.server.url)
+    page.wait(CONNECTED)
+    ready_s = time.monotonic() - began
+    print(f'page ready after {ready_s:.2f} s')
+    assert is_grey(page) and 'no image' in page.text('banner')
+    page.wait('document.getElementById("image").dataset.stamp', ground.show)
+    page.wait('!document.getElementById("stage").classList.contains("stale")', ground.show)
+    assert page.run('document.getElementById("image").width') == SIZE[0]
+    pixel = (
+        'Array.from(document.getElementById("image").getContext("2d").getImageData(9,9,1,1).data)'
+    )
+    assert np.allclose(page.run(pixel), [90, 90, 90, 255], atol=3)
+    page.wait('document.getElementById("age-value").textContent !== "-"')
+    first = age(page)
+    browser.wait(lambda: age(page) > first + 1.0, 'the age counts')
+    page.tap('1')
+    shown = 'document.getElementById("overlay").getContext("2d").getImageData(0,0,64,48).data'
+    page.wait(f'{shown}.some((value) => value)', ground.show)
+    page.tap('t')
+    page.wait('document.getElementById("driver").textContent === "you drive"')
+    page.wait('document.getElementById("stick").classList.contains("ready")', ground.show)
+    page.wait(
+        'document.getElementById("stage").classList.contains("stale")', lambda: ground.show(25.0)
+    )
+    assert 'limit' in page.text('banner')
+    page.wait('document.getElementById("lock").textContent.includes("limit is 20.0 s")')
+    page.key('w')
+    time.sleep(0.5)
+    page.key('w', down=False)
+    assert not any(t.linear.x for t in ground.got[topics.TELEOP])
+    assert not page.errors
+
+
+def test_a_held_key_drives_letting_go_and_a_lost_focus_stop(page, ground):
+    page.go(ground.node.server.url)
+    page.wait(CONNECTED)
+    page.tap('t')
+    page.wait('document.getElementById("stick").classList.contains("ready")', ground.show)
+    page.key('w')
+    browser.wait(lambda: (ground.told() or 0) > 0.1, 'the key drives')
+    page.key('w', down=False)
+    browser.wait(lambda: ground.told() == 0.0, 'letting go stops')
+    x, y = page.place('stick')
+    page.mouse('Pressed', x, y - 40)
+    browser.wait(lambda: ground.told() > 0.1, 'the stick drives')
+    page.run('window.dispatchEvent(new Event("blur"))')
+    browser.wait(lambda: ground.told() == 0.0, 'a page without focus stops')
+    page.mouse('Released', x, y)
+    page.key('w')
+    browser.wait(lambda: ground.told() > 0.1, 'it drives again')
+    page.call('Page.navigate', url='about:blank')
+    browser.wait(lambda: ground.told() == 0.0, 'a page that is left stops')
+    assert not page.errors
+
+
+def test_stop_latches_and_is_released_by_keyboard_in_two_steps(page, ground):
+    page.go(ground.node.server.url)
+    page.wait(CONNECTED)
+    page.tap('t')
+    page.wait('document.getElementById("driver").textContent === "you drive"', ground.show)
+    page.tap('Escape')
+    browser.wait(lambda: ground.got[topics.STOP], 'the STOP goes')
+    assert ground.got[topics.STOP][0].data
+    ground.link(stop=LinkStatus.STOP_HELD)
+    page.wait('document.getElementById("stop-state").textContent.includes("HELD")', ground.show)
+    page.run('document.getElementById("release").focus()')
+    page.tap('Enter')
+    page.wait('document.getElementById("release").textContent.startsWith("Confirm")')
+    assert all(one.data for one in ground.got[topics.STOP])
+    page.wait('!document.getElementById("release").disabled')
+    page.run('document.getElementById("release").focus()')
+    page.tap('Enter')
+    browser.wait(lambda: not ground.got[topics.STOP][-1].data, 'the release goes')
+    ground.link()
+    page.wait('document.getElementById("stop-state").textContent.includes("not in force")')
+    assert not page.errors
+
+
+def test_a_wrong_password_is_refused_and_the_right_one_opens(page, ros, tmp_path):
+    file = tmp_path / 'password'
+    file.write_text(PASSWORD)
+    file.chmod(0o600)
+    made = Ground(ros, f'/login{time.monotonic_ns()}', tmp_path / 'kept', password_file=str(file))
+    try:
+        page.go(made.node.server.url)
+        page.wait('location.pathname === "/login"')
+        for text, end in (('wrong password', '/login'), (PASSWORD, '/')):
+            page.run(f'document.getElementById("password").value = {text!r}')
+            page.run('document.forms[0].requestSubmit()')
+            page.wait('document.readyState === "complete"')
+            page.wait(f'location.pathname === "{end}" && (location.search || "{end}" === "/")')
+        page.wait(CONNECTED)
+        page.run('document.getElementById("logout").requestSubmit()')
+        page.wait('location.pathname === "/login"')
+        browser.wait(lambda: not made.node.server.viewers, 'the socket ends with the session')
+    finally:
+        made.close()
+
+
+def test_a_key_moves_the_simulated_robot_through_link_and_guard(page, bench, tmp_path):
+    """Page, console, link, guard and simulator; the test passes images on as the decoder does."""
+    if importlib.util.find_spec('mujoco') is None:  # to import it here would choose its renderer
+        pytest.skip('needs the extra sim')
+    bench.subscribe(Twist, topics.CMD_VEL)
+    console = bench.add(Console, port=0, output=str(tmp_path / 'kept'), stale_after_s=20.0)
+    bench.add(LinkNode, profile='ideal', security=False)
+    bench.add(Guard)
+    decoded = bench.peer.create_publisher(Image, topics.DECODED, topics.IMAGES)
+    images = []
+
+    def pass_on(message):
+        images.append(message)
+        decoded.publish(message)
+
+    bench.peer.create_subscription(Image, topics.IMAGE, pass_on, topics.SENSOR)
+    bench.add(Camera, width=96, height=64, rate=4.0, auto_drive=False)
+    page.go(console.server.url)
+    page.wait(CONNECTED)
+    page.wait('document.getElementById("image").dataset.stamp')
+    page.tap('t')
+    page.wait('document.getElementById("stick").classList.contains("ready")')
+    before = convert.to_rgb(images[-1]).astype(int)
+    page.key('w')
+    bench.wait(lambda: any(t.linear.x > 0.1 for t in bench.got[topics.CMD_VEL]), 'it drives')
+    bench.wait(lambda: abs(convert.to_rgb(images[-1]).astype(int) - before).mean() > 1, 'it moves')
+    page.tap('Escape')
+    page.wait('document.getElementById("stop-state").textContent.includes("HELD")')
+    bench.wait(lambda: not bench.got[topics.CMD_VEL][-1].linear.x, 'the robot stands')
+    page.key('w', down=False)
+    page.key('w')  # nothing moves under a STOP
+    count = len(bench.got[topics.CMD_VEL])
+    bench.wait(lambda: len(bench.got[topics.CMD_VEL]) > count + 3)
+    assert not any(t.linear.x for t in bench.got[topics.CMD_VEL][count:])
+    assert not page.errors
