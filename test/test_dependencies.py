@@ -50,8 +50,10 @@ LIBRARIES = {
 EVALUATION = {'h5py', 'matplotlib', 'transformers'}
 TESTING = {'hypothesis', 'pytest', 'websockets'}
 # ROS packages that no wheel on PyPI has: the code does without.
-NOT_IN_WHEELS = {'diagnostic_updater', 'launch', 'launch_ros', 'tf2_msgs', 'vision_msgs'}
-ROS = {'diagnostic_updater', 'launch', 'launch_ros', 'rclpy'}  # beside messages
+NOT_IN_WHEELS = {
+    'cv_bridge', 'diagnostic_updater', 'launch', 'launch_ros', 'tf2_msgs', 'vision_msgs',
+}  # fmt: skip
+ROS = {'cv_bridge', 'diagnostic_updater', 'launch', 'launch_ros', 'rclpy'}  # beside messages
 # Modules of ours that are only imported where an extra is asked for.
 LAZY_FILES = {
     'gsc_ros/console/server.py',

@@ -1,8 +1,8 @@
 """
 Messages <-> what the core works on: images and numpy, camera_info and cameras, velocities.
 
-Ours because cv_bridge is not at hand everywhere: it is a package of a ROS install, and its
-namesake on PyPI reads 16UC1 back wrong.
+cv_bridge converts colours where a ROS install has it (images/bridge.py), encodings.py everything
+else, with the same results.
 """
 
 import array
@@ -18,7 +18,7 @@ from std_msgs.msg import Header
 
 from gsc_ros.link.datagrams.frames import Camera
 from gsc_ros.region import WHOLE, Region
-from gsc_ros.ros.images import encodings
+from gsc_ros.ros.images import bridge, encodings
 from gsc_ros.ros.images.encodings import Levels, full_range
 
 
@@ -39,7 +39,8 @@ def to_rgb(message: Image, levels: Levels = full_range) -> NDArray[np.uint8]:
     Takes all of sensor_msgs/image_encodings.hpp that have a colour. Raises ``ValueError`` as
     :func:`to_array`, and for NaN or Inf.
     """
-    return encodings.to_rgb(*_form(message), levels)
+    found = bridge.to_rgb(message)
+    return found if found is not None else encodings.to_rgb(*_form(message), levels)
 
 
 def _form(message: Image) -> tuple[bytes, str, int, int, int, bool]:
