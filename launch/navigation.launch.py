@@ -17,6 +17,7 @@ ARGUMENTS = {
     'params_file': ('', 'Parameters of nav2; empty for config/nav2_costmap.yaml'),
     'namespace': ('', 'Namespace of the decoded topics, as of ground.launch.py'),
     'use_sim_time': ('false', 'Take the time from /clock'),
+    'rviz': ('false', 'Start RViz with config/navigation.rviz'),
     'autostart': ('true', 'Configure and activate; false leaves it to a lifecycle manager'),
 }
 
@@ -39,6 +40,17 @@ def start(context: LaunchContext) -> list[Node]:
             output='screen',
         )
     ]
+    if given['rviz'] == 'true':
+        nodes.append(
+            Node(
+                package='rviz2',
+                executable='rviz2',
+                namespace=given['namespace'],
+                arguments=['-d', str(config_dir() / 'navigation.rviz')],
+                parameters=[clock],
+                output='screen',
+            )
+        )
     if given['autostart'] == 'true':
         nodes.append(
             Node(

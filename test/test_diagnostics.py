@@ -2,8 +2,10 @@
 
 import sys
 import threading
+from pathlib import Path
 
 import pytest
+import yaml
 from diagnostic_msgs.msg import DiagnosticStatus
 from gsc_ros.msg import DecoderStatus, EncoderStatus
 from rclpy.lifecycle import TransitionCallbackReturn
@@ -11,7 +13,12 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from gsc_ros.nodes.clock import ClockNode
 from gsc_ros.nodes.decoder import Decoder
 from gsc_ros.nodes.encoder import Encoder
+from gsc_ros.paths import config_dir
 from gsc_ros.ros import diagnostics, topics
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tools.node_topics import NODES
 
 
 @pytest.fixture(params=[False, True], ids=['our publisher', 'diagnostic_updater'])
@@ -93,3 +100,25 @@ def test_the_state_is_published_as_a_message_of_the_same_fields(
     _, _, values = bench.report(node.get_name())
     fields = set(message.get_fields_and_field_types()) - {'header', 'level', 'message'}
     assert set(values) == fields
+
+
+def test_each_node_is_in_one_group_of_the_aggregator():
+    """As GenericAnalyzer of diagnostic_aggregator matches names: any of `contains` is in it."""
+    file = yaml.safe_load((config_dir() / 'diagnostics.yaml').read_text())
+    analysers = {
+        name: one
+        for name, one in file['analyzers']['ros__parameters'].items()
+        if isinstance(one, dict)
+    }
+    reporting = {n for n, i in NODES.items() if any(t.name == '/diagnostics' for t in i.publishes)}
+    found = {}
+    for node in reporting:
+        for prefix in ('', 'field/rover/'):
+            name = f'{prefix}{node}: {diagnostics.NAME}'
+            groups = [g for g, a in analysers.items() if any(c in name for c in a['contains'])]
+            assert len(groups) == 1, name
+            found[node] = groups[0]
+    assert set(found.values()) == set(analysers)
+    assert found['encoder'] == found['link_robot'] == 'robot'
+    assert found['decoder'] == found['link_ground'] == 'ground'
+    assert all(a['type'].startswith('diagnostic_aggregator/') for a in analysers.values())

@@ -325,6 +325,24 @@ def test_there_is_a_launch_file_for_every_graph():
         assert {'describe', 'generate_launch_description'} <= set(names)
 
 
+def test_rviz_shows_the_topics_of_navigation():
+    topics = pytest.importorskip('gsc_ros.ros.topics')
+    config = yaml.safe_load((paths.config_dir() / 'navigation.rviz').read_text())
+    manager = config['Visualization Manager']
+    costmap = yaml.safe_load((paths.config_dir() / 'nav2_costmap.yaml').read_text())
+    parameters = costmap['local_costmap']['local_costmap']['ros__parameters']
+    assert manager['Global Options']['Fixed Frame'] == parameters['global_frame']
+    assert manager['Views']['Current']['Target Frame'] == parameters['robot_base_frame']
+    shown = {d['Topic']['Value'] for d in manager['Displays'] if 'Topic' in d}
+    assert shown == {
+        topics.DECODED, topics.TRUST, topics.POINTS, topics.SCAN, topics.RECEIVED_ODOM,
+        '/costmap/costmap', 'plan',
+    }  # fmt: skip
+    assert {d['Class'].split('/')[1] for d in manager['Displays']} >= {
+        'Image', 'PointCloud2', 'LaserScan', 'Path', 'Map', 'TF',
+    }  # fmt: skip
+
+
 def test_rviz_shows_topics_that_are_published_in_the_frame_of_the_camera():
     topics = pytest.importorskip('gsc_ros.ros.topics')
     config = yaml.safe_load((paths.config_dir() / 'teleop.rviz').read_text())
