@@ -14,6 +14,7 @@ COMMANDS = (
     'train',
     'evaluate',
     'manifest',
+    'export_pipeline',
     'link_budget',
     'key',
     'demo',

@@ -9,7 +9,8 @@ A renderer changes no symbol, and no depth, class or trust.
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -171,7 +172,25 @@ def load(
         return Deterministic()
     if options.embedded:
         return Flow(1 if options.model == FLOW else 0)
-    raise RendererError(f'renderer {options.model!r}: give deterministic or flow.')
+    found: Renderer = load_foundation('loading').load(options, device, note)
+    return found
+
+
+def load_foundation(module: str) -> Any:
+    """
+    Import a module of :mod:`gsc_ros.codec.foundation`.
+
+    Raises :class:`RendererError` where the extra is not installed.
+    """
+    try:
+        for name in ('diffusers', 'transformers', 'accelerate'):
+            import_module(name)
+    except ImportError as error:
+        raise RendererError(
+            f'a pretrained renderer needs the extra foundation ({error}). Install it: '
+            'pip install "gsc_ros[foundation]".'
+        ) from error
+    return import_module(f'gsc_ros.codec.foundation.{module}')
 
 
 def load_or_fall_back(
