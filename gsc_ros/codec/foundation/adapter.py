@@ -169,15 +169,14 @@ class PipelineRenderer:
         return velocity
 
     def _pulled(self, clean: Tensor, target: Tensor, scene: Scene, known: list[Tensor]) -> Tensor:
-        """Pull an estimate of the clean latents to what was sent, first there, then in pixels."""
+        """Pull an estimate of the clean latents to what was sent, in pixels and then there."""
         strength, cell = self.options.pull, self.family.cell
-        held = pull.pulled(clean, target, pull.in_cells(known, cell, strength))
-        # The means of pixels: what has to change in the image, as a change of the latents.
-        image = self.family.decode(self.pipe, self._vae, held, scene)
+        image = self.family.decode(self.pipe, self._vae, clean, scene)
         wanted = pull.pulled(image, scene.base, pull.in_cells(known, 1, strength))
+        # What has to change in the image, as a change of the latents.
         both = torch.cat([wanted, image]).clamp(-1, 1)
         there, here = self.family.encode(self.pipe, self._vae, both).chunk(2)
-        return held + (there - here)
+        return pull.pulled(clean + there - here, target, pull.in_cells(known, cell, strength))
 
 
 def flow_scheduler(scheduler: Any, pipeline: str) -> Any:
