@@ -7,18 +7,19 @@ import pytest
 import torch
 
 from gsc_ros.cli import main
-from gsc_ros.codec import FrameDecoder, RendererError, RendererOptions, SemanticCodec, renderers
-from gsc_ros.evaluation.metrics import psnr
-
-pytest.importorskip('diffusers', reason='needs the extra foundation')
-
-from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
-from diffusers.utils import dynamic_modules_utils
-
-from gsc_ros.codec import conditions
+from gsc_ros.codec import (
+    FrameDecoder,
+    RendererError,
+    RendererOptions,
+    SemanticCodec,
+    conditions,
+    renderers,
+)
 from gsc_ros.codec.foundation import pull
 from gsc_ros.codec.foundation.adapter import PipelineRenderer
-from gsc_ros.codec.foundation.own_pipeline import OWN
+from gsc_ros.evaluation.metrics import psnr
+
+diffusers = pytest.importorskip('diffusers', reason='needs the extra foundation')
 
 SIZE = 192, 128  # width, height
 
@@ -104,7 +105,7 @@ def test_the_pull_acts_in_every_step(codec, frames, folder):
     seen = []
 
     def trace(step, clean, held, target):
-        known = pull.in_cells(pull.weights(frames, clean.device), OWN.cell, 1.0)
+        known = pull.in_cells(pull.weights(frames, clean.device), 16, 1.0)
         cells, weight = known[0]
 
         def distance(z):
@@ -114,7 +115,7 @@ def test_the_pull_acts_in_every_step(codec, frames, folder):
         seen.append((step, distance(clean), distance(held)))
 
     renderer = load(folder)
-    renderer = PipelineRenderer(renderer.pipe, OWN, renderer.options, trace=trace)
+    renderer = PipelineRenderer(renderer.pipe, renderer.family, renderer.options, trace=trace)
     decoder(codec, renderer).render(frames, 4)
     assert [step for step, *_ in seen] == [0, 1, 2, 3]
     for _, before, after in seen:
@@ -132,9 +133,10 @@ def test_a_batch_is_drawn_as_single_frames_are_and_by_the_seed_of_each(codec, fr
 
 
 def test_diffusers_loads_the_folder_and_draws(codec, frames, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(dynamic_modules_utils, 'HF_MODULES_CACHE', str(tmp_path))
-    pipe = DiffusionPipeline.from_pretrained(folder, trust_remote_code=True)
-    assert isinstance(pipe.scheduler, FlowMatchEulerDiscreteScheduler)
+    cache = 'diffusers.utils.dynamic_modules_utils.HF_MODULES_CACHE'
+    monkeypatch.setattr(cache, str(tmp_path))
+    pipe = diffusers.DiffusionPipeline.from_pretrained(folder, trust_remote_code=True)
+    assert isinstance(pipe.scheduler, diffusers.FlowMatchEulerDiscreteScheduler)
     assert pipe.config.fingerprint == codec.fingerprint
     with torch.inference_mode():
         out = codec.networks.ground.reconstructor.predict(*(f.symbols for f in frames))

@@ -1,9 +1,11 @@
 """Pipelines of every family with tiny, random networks."""
 
-import diffusers
+import pytest
 import torch
-import transformers
-from tokenizers import Tokenizer, models, pre_tokenizers
+
+tokenizers = pytest.importorskip('tokenizers', reason='needs the extra foundation')
+transformers = pytest.importorskip('transformers', reason='needs the extra foundation')
+diffusers = pytest.importorskip('diffusers', reason='needs the extra foundation')
 
 WORDS = (
     'a photo robot camera street person rider car truck traffic light sign left ahead right at m'
@@ -13,8 +15,9 @@ WORDS = (
 def tokenizer():
     """A tokenizer that knows a few words."""
     words = ['<pad>', '<s>', '</s>', '<unk>', *WORDS.split()]
-    made = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token='<unk>'))
-    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    numbers = {word: number for number, word in enumerate(words)}
+    made = tokenizers.Tokenizer(tokenizers.models.WordLevel(numbers, unk_token='<unk>'))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     fast = transformers.PreTrainedTokenizerFast(
         tokenizer_object=made, pad_token='<pad>', bos_token='<s>', eos_token='</s>',
         unk_token='<unk>', model_max_length=77,
