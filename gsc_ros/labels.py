@@ -1,5 +1,5 @@
 """
-Semantic classes: the 19 Cityscapes train ids and one for everything else.
+Semantic classes: the 19 Cityscapes train ids and one for everything else; kinds of scene.
 
 Source of ids, names and colours: Cityscapes (Cordts et al., CVPR 2016), as its train ids are
 commonly listed. Id 19 stands for any thing outside those classes (a rock, furniture, the robot's
@@ -31,6 +31,23 @@ COLOURS: NDArray[np.uint8] = np.array(
 # Ids of CamVid's eleven classes as SegNet numbers them (0 sky .. 10 bicyclist); more: unlabelled.
 CAMVID11: NDArray[np.uint8] = np.full(256, UNLABELLED, np.uint8)
 CAMVID11[:11] = (10, 2, 5, 0, 1, 8, 7, 4, 13, 11, 12)
+
+# Kinds of scene. Never reorder: frames name them by number.
+KINDS: tuple[str, ...] = (
+    'street', 'off-road', 'planetary', 'indoor', 'aerial', 'water', 'other',
+)  # fmt: skip
+STREET = KINDS.index('street')
+# Classes that mean something there; elsewhere the network was never shown what is there.
+_APPLICABLE: dict[str, tuple[str, ...]] = {
+    'street': LABELS,
+    'off-road': ('vegetation', 'terrain', 'sky', 'other'),
+    'planetary': ('terrain', 'sky', 'other'),
+}
+
+
+def applicable(kind: int) -> NDArray[np.bool_]:
+    """Return which classes apply in a kind of scene: bool (NUM_CLASSES)."""
+    return np.isin(LABELS, _APPLICABLE.get(KINDS[kind], ()))
 
 
 def colourise(ids: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -14,14 +14,32 @@ from gsc_ros.codec.bitstream import depth_code
 from gsc_ros.codec.caption import Caption, describe, median_depth
 from gsc_ros.codec.coarse_depth import coarse_depth_of
 from gsc_ros.codec.grid import coding_size
+from gsc_ros.codec.kind import SENSOR
 from gsc_ros.codec.layout import WEIGHTS, coarse_of, fine_of
 from gsc_ros.codec.notes import Notes, Timing
-from gsc_ros.codec.planes import BLOCK, BY_NAME, TOKENS, FrameSymbols, blocks_of
-from gsc_ros.labels import OTHER, UNLABELLED
+from gsc_ros.codec.planes import (
+    BLOCK,
+    BY_NAME,
+    TOKENS,
+    UNKNOWN,
+    FrameSymbols,
+    blocks_of,
+)
+from gsc_ros.labels import OTHER, SKY, STREET, UNLABELLED
 from gsc_ros.models.layers import to_tensor
 from gsc_ros.models.tokenizer import LEVELS, Tokenizer, to_symbols
 from gsc_ros.perception.content import find_loss
 from gsc_ros.perception.interface import Perception
+from gsc_ros.perception.kinds import (
+    SceneKind,
+    depth_scale,
+    has_layout,
+    has_sky,
+    judged,
+    restrict,
+)
+from gsc_ros.perception.model import Prediction
+from gsc_ros.perception.scene import SceneModel
 from gsc_ros.region import Region
 
 _REGION_WEIGHT = 16.0  # an error in a region, in errors elsewhere
@@ -54,6 +72,27 @@ def importance_of(region: Region, shape: tuple[int, ...]) -> NDArray[np.float64]
     )
     weights[inside] = _REGION_WEIGHT
     return weights
+
+
+def _stated(view: Prediction, kind: SceneKind | None) -> Prediction:
+    """Leave of a prediction what may be stated in a kind of scene."""
+    metres, doubtful = view.metres, view.sky_doubtful
+    if not has_sky(kind):
+        sky = view.classes == SKY
+        metres = metres.copy()
+        metres[sky] = np.nan if view.depth_in_sky is None else view.depth_in_sky[sky]
+        doubtful = False
+    if view.depth_in_sky is not None:  # of the network that was taught on streets
+        metres = metres * np.float32(depth_scale(kind))
+    classes = restrict(view.classes, kind)
+    return replace(view, classes=classes, metres=metres, sky_doubtful=doubtful)
+
+
+def _caption(found: Caption, view: Prediction, kind: SceneKind | None) -> Caption:
+    """Name no objects outside streets, but for those of a detector."""
+    if kind is None or view.objects is not None or (kind.sure and kind.index == STREET):
+        return found
+    return Caption()
 
 
 @dataclass(frozen=True)
@@ -91,11 +130,16 @@ class ImageAnalysis:
 
 @dataclass
 class Analyser:
-    """The networks that the robot alone runs: perception, encoder and the tokenizer's analysis."""
+    """
+    The networks that the robot alone runs: perception, encoder and the tokenizer's analysis.
+
+    ``scene``: tells the kind of scene, None where nothing does.
+    """
 
     perception: Perception
     encoder: nn.Module
     tokenizer: Tokenizer
+    scene: SceneModel | None = None
 
     @property
     def device(self) -> torch.device:
@@ -119,7 +163,11 @@ class Analyser:
         check_image(rgb)
         size = coding_size(rgb.shape[1], rgb.shape[0])
         small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+        kind = self.scene.predict(small) if self.scene else None
         view = self.perception.predict(small)
+        if kind is not None:
+            kind = judged(kind, view.classes)
+        view = _stated(view, kind)
         metres = view.metres
         notes = Notes(find_loss(small), timing or Timing(), view.sky_doubtful)
         shown = view.classes
@@ -129,15 +177,18 @@ class Analyser:
             metres[lost] = np.nan
         latent = self.encoder(to_tensor(torch.from_numpy(small)[None].to(self.device)))
         symbols = FrameSymbols(
-            Caption() if notes.blind else describe(shown, metres, view.objects),
-            self._planes(view.classes, metres, latent),
+            Caption()
+            if notes.blind
+            else _caption(describe(shown, metres, view.objects), view, kind),
+            self._planes(view.classes, metres, latent, kind),
             notes=notes or None,
+            kind=kind,
         )
         scale = median_depth(metres, view.classes)
-        if depth is not None:
-            measured = median_depth(depth)
-            scale = scale if np.isnan(measured) else measured
-        importance = WEIGHTS[symbols.planes['fine'][0]].astype(np.float64)
+        if depth is not None and np.isfinite(measured := median_depth(depth)):
+            scale, symbols.scale = measured, SENSOR
+        fine = symbols.planes['fine'][0]
+        importance = np.where(fine < 0, 2, WEIGHTS[fine]).astype(np.float64)
         importance[symbols.lost('fine')] = 0
         blocks = None
         if region is not None:
@@ -156,7 +207,11 @@ class Analyser:
         )
 
     def _planes(
-        self, classes: NDArray[np.uint8], metres: NDArray[np.float32], latent: Tensor
+        self,
+        classes: NDArray[np.uint8],
+        metres: NDArray[np.float32],
+        latent: Tensor,
+        kind: SceneKind | None,
     ) -> dict[str, NDArray[np.int8]]:
         """Compute the symbols of all planes."""
         class_map = torch.from_numpy(classes)[None]
@@ -170,4 +225,7 @@ class Analyser:
             TOKENS, self.tokenizer.analyse(latent), LEVELS, strict=True
         ):
             planes[name] = to_symbols(tokens, levels)[0].cpu()
+        if not has_layout(kind):
+            for name in ('coarse', 'fine'):
+                planes[name] = torch.full_like(planes[name], UNKNOWN, dtype=torch.int8)
         return {name: plane.numpy().astype(np.int8) for name, plane in planes.items()}

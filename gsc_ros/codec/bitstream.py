@@ -1,7 +1,7 @@
 """
 The packed frame: a header of nine bytes or a little more, typed sections if any, and one stream.
 
-Layout of version 4, big-endian::
+Layout of version 5, big-endian::
 
     1 byte   version (4 bits), frame type (1 bit), a region comes first (1 bit), notes on the image
              come before all (1 bit), sections follow the header (1 bit)
@@ -34,7 +34,7 @@ from types import MappingProxyType
 
 from gsc_ros.codec import presets
 
-VERSION = 4
+VERSION = 5
 KEY, DELTA = 0, 1
 HEADER_BYTES = 9  # of a key frame of a common size
 MIN_BUDGET = 40  # bytes of a frame

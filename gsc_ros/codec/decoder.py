@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional
 
 from gsc_ros.codec import bitstream, renderers, residual
@@ -36,6 +37,7 @@ from gsc_ros.models.precision import autocast, fast_bfloat16
 from gsc_ros.models.tokenizer import Synthesis
 from gsc_ros.perception.areas import connected_to_top
 from gsc_ros.perception.content import FILLS
+from gsc_ros.perception.kinds import SceneKind, classes_of
 
 _CERTAIN = 0.7  # probability of sky from which on depth is infinite
 
@@ -143,7 +145,7 @@ class FrameDecoder:
                 images = self.renderer.draw(self.networks, frames, out, steps)
             else:
                 images = reconstructor.draw(out)
-        maps = _Maps(out)
+        maps = _Maps(out, [frame.symbols.kind for frame in frames])
         return [
             _finish(frame, image, maps, index)
             for index, (frame, image) in enumerate(zip(frames, images, strict=True))
@@ -155,17 +157,25 @@ def _enlarge(array: NDArray, size: tuple[int, int]) -> NDArray:
     return cv2.resize(array, size, interpolation=cv2.INTER_NEAREST)
 
 
+def _stated(logits: Tensor, kinds: Sequence[SceneKind | None]) -> NDArray[np.uint8]:
+    """Return the classes (N, h, w) of logits, 255 for one that does not apply in its scene."""
+    classes = logits.argmax(1).byte().cpu().numpy()
+    for found, kind in zip(classes, kinds, strict=True):
+        found[~classes_of(kind)[found]] = UNLABELLED
+    return classes
+
+
 class _Maps:
     """The predicted maps of a batch, on the CPU."""
 
-    def __init__(self, out: Synthesis) -> None:
+    def __init__(self, out: Synthesis, kinds: Sequence[SceneKind | None]) -> None:
         logits = out.segmentation
         # Logits are enlarged, not labels, for edges without stairs.
         large = functional.interpolate(
             logits, scale_factor=2, mode='bilinear', align_corners=False
         )
-        self.large_classes: NDArray[np.uint8] = large.argmax(1).byte().cpu().numpy()
-        self.classes: NDArray[np.int64] = logits.argmax(1).cpu().numpy()
+        self.large_classes = _stated(large, kinds)
+        self.classes = _stated(logits, kinds)
         self.sky: NDArray[np.float32] = logits.softmax(1)[:, SKY].float().cpu().numpy()
         self.metres: NDArray[np.float32] = log_to_depth(out.depth.float())[:, 0].cpu().numpy()
 
@@ -196,7 +206,7 @@ def _finish(
         depth,
         segmentation,
         trust,
-        caption_text(symbols.caption, notes),
+        caption_text(symbols.caption, notes, symbols.kind),
         header,
         frame.reference,
         notes,

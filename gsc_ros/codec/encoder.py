@@ -168,7 +168,7 @@ class FrameEncoder:
             best.header, best.stream, reference.crc if reference else 0, sections
         )
         notes = best.coded.notes
-        caption = caption_text(analysis.symbols.caption, notes)
+        caption = caption_text(analysis.symbols.caption, notes, analysis.symbols.kind)
         return EncodedFrame(
             data, header, caption, best.coded.bits, notes, self.preset.progressive, dict(sections)
         )

@@ -23,6 +23,8 @@ from gsc_ros.models.tokenizer import Predictor, Tokenizer
 from gsc_ros.models.weights import FOLDER, frozen, load, restore
 from gsc_ros.perception.model import WEIGHTS as PERCEPTION
 from gsc_ros.perception.model import PerceptionModel
+from gsc_ros.perception.scene import WEIGHTS as SCENE
+from gsc_ros.perception.scene import SceneModel
 
 RANDOM = 'random'
 FILES = {
@@ -50,8 +52,9 @@ class RobotNetworks:
         if weights == RANDOM:
             return Networks.random(device=device).robot
         folder, torch_device = _folder(weights), devices.resolve(device)
-        manifest.check(folder, (*SHARED, PERCEPTION))
+        manifest.check(folder, (*SHARED, PERCEPTION, SCENE))
         analyser = load_analyser(folder, device)
+        analyser.scene = SceneModel.load(folder, torch_device)
         return cls(
             analyser,
             Reconstructor(
@@ -125,7 +128,11 @@ class Networks:
 
 
 def load_analyser(weights: Weights = None, device: str = 'auto') -> Analyser:
-    """Load what the robot alone runs; training needs no more."""
+    """
+    Load what the robot alone runs, but for the kind of scene; training needs no more.
+
+    Without a kind every image has a class layout.
+    """
     folder, torch_device = _folder(weights), devices.resolve(device)
     return Analyser(
         _moved(PerceptionModel.load(folder), torch_device),

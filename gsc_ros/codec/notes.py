@@ -14,7 +14,9 @@ import numpy as np
 from gsc_ros.codec.caption import SCENES, Caption
 from gsc_ros.codec.maps import read_map, write_map
 from gsc_ros.codec.rangecoder import RangeDecoder, RangeEncoder
+from gsc_ros.labels import STREET
 from gsc_ros.perception.content import KINDS, Loss
+from gsc_ros.perception.kinds import SceneKind
 
 _KINDS = range(17)  # room for kinds to come; 0: nothing is lost
 _RIGHT, _OLD, _AHEAD = range(3)
@@ -88,15 +90,20 @@ class Notes:
 _SKY_ONLY = Notes(sky_doubtful=True)
 
 
-def caption_text(caption: Caption | None, notes: Notes | None) -> str:
-    """Return the caption as text, with what is wrong with the image."""
+def caption_text(
+    caption: Caption | None, notes: Notes | None, kind: SceneKind | None = None
+) -> str:
+    """Return kind of scene and caption as text, with what is wrong with the image."""
     warning = notes.warning if notes else ''
     if caption is None or (notes and notes.blind):
         return warning
+    text = str(caption)
     if notes and notes.loss is not None and not caption.objects:
         # The lost part may hide objects.
-        return f'{SCENES[caption.scene]}: no objects in what is left; {warning}'
-    return f'{caption}; {warning}' if warning else str(caption)
+        text = f'{SCENES[caption.scene]}: no objects in what is left'
+    if kind is not None and not (kind.sure and kind.index == STREET):
+        text = f'{kind}: objects are not named here'
+    return f'{text}; {warning}' if warning else text
 
 
 def _symbol_of(seconds: float) -> int:

@@ -17,6 +17,7 @@ from gsc_ros.codec.notes import Notes
 from gsc_ros.codec.residual import Residual
 from gsc_ros.labels import NUM_CLASSES
 from gsc_ros.models.tokenizer import DEPTH_LEVELS, LEVELS, LOG2_STRIDES
+from gsc_ros.perception.kinds import SceneKind, has_layout
 
 LATENT_CELL = 16  # pixels of the working size a side, on the finest grid
 BLOCK = 4  # cells of the finest grid a side of a block, the unit of selection
@@ -86,7 +87,9 @@ class FrameSymbols:
     -1 where not received. ``residual``: what the tokens leave, where there was room.
     ``skip_mask`` and ``sent``: bool (rows, columns) by name, the cells of a delta frame that were
     taken from its reference, and those that came with it. ``bits``: by part of the stream.
-    ``notes``: on the image; of lost cells no symbol is sent.
+    ``notes``: on the image; of lost cells no symbol is sent. ``kind``: of scene, None where
+    nothing is told of it; where no class applies, there is no class layout. ``scale``: where depth
+    has its scale, index into ``kind.SCALES``.
     """
 
     caption: Caption | None
@@ -96,6 +99,8 @@ class FrameSymbols:
     sent: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
     bits: dict[str, float] = field(default_factory=dict)
     notes: Notes | None = None
+    kind: SceneKind | None = None
+    scale: int = 0
 
     def received(self, name: str) -> NDArray[np.bool_]:
         """Which cells of a plane are known in all channels: bool (rows, columns)."""
@@ -109,6 +114,10 @@ class FrameSymbols:
         cells = self.notes.loss.cells
         factor = len(cells) // rows
         return np.asarray(cells.reshape(rows, factor, columns, factor).all((1, 3)))
+
+    def applies(self, plane: Plane) -> bool:
+        """Whether a plane has symbols: the class layout has none where no class applies."""
+        return not plane.classes or has_layout(self.kind)
 
     @property
     def size(self) -> tuple[int, int]:

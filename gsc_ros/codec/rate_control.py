@@ -71,7 +71,9 @@ def choose_blocks(
         skipped = coded.skip_mask[name]
         without[name][:, skipped] = coded.planes[name][:, skipped]
         whole[name] = np.where(skipped, coded.planes[name], whole[name])
-    before, after = (FrameSymbols(coded.caption, planes) for planes in (without, whole))
+    before, after = (
+        FrameSymbols(coded.caption, planes, kind=coded.kind) for planes in (without, whole)
+    )
     if reference is not None:
         before = completed(before, reference)
         after = completed(after, reference)
@@ -98,10 +100,10 @@ def skip_masks(
     changed = int((~skipped).sum())
     if changed <= _FEW * skipped.size:
         return [skipped]
-    nothing = FrameSymbols.unknown(reference.size)
+    nothing, kind = FrameSymbols.unknown(reference.size), analysis.symbols.kind
     sent = {n: g for n, g in analysis.symbols.planes.items() if n not in TOKENS[1:]}
     stale, fresh = (
-        completed(FrameSymbols(None, {**nothing.planes, **planes}), reference)
+        completed(FrameSymbols(None, {**nothing.planes, **planes}, kind=kind), reference)
         for planes in ({}, sent)
     )
     before, after = errors(analysis, reconstructor, stale, fresh)

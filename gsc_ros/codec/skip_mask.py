@@ -27,7 +27,9 @@ def find_skip_mask(symbols: FrameSymbols, reference: FrameSymbols) -> NDArray[np
     count = np.maximum(blocks_of(known, middle), 1)
     skip_mask &= blocks_of(change, middle) / count <= _FINER
     coarse = BY_NAME['coarse']
-    return np.asarray(skip_mask & blocks_of(reference.received('coarse'), coarse).astype(bool))
+    if symbols.applies(coarse):
+        skip_mask &= blocks_of(reference.received('coarse'), coarse).astype(bool)
+    return np.asarray(skip_mask)
 
 
 def apply_skip_mask(
@@ -36,6 +38,9 @@ def apply_skip_mask(
     """Replace the symbols of skipped blocks by the reference's, where those are known."""
     planes = {}
     for name, grid in symbols.planes.items():
+        if not symbols.applies(BY_NAME[name]):
+            planes[name] = grid
+            continue
         keep = blocks_to(skip_mask, BY_NAME[name]) & reference.received(name)
         planes[name] = np.where(keep, reference.planes[name], grid)
-    return FrameSymbols(symbols.caption, planes)
+    return FrameSymbols(symbols.caption, planes, kind=symbols.kind, scale=symbols.scale)

@@ -1,11 +1,11 @@
 """
 The order in which a frame's symbols are sent: what writer and reader do alike.
 
-Notes on the image if there are any, caption, plane after plane (``planes`` of the preset),
-residual: what lowers the error most for a bit comes first, all in one range-coded stream, so that
-a frame that is cut at any byte (by the budget or by the link) is a worse image and not a broken
-one. Of the plane in which the budget ends the writer may send chosen blocks first. A region may
-come first: its blocks of all planes that are sent in part precede all other blocks.
+Notes on the image if there are any, kind of scene, caption, plane after plane (``planes`` of the
+preset), residual: what lowers the error most for a bit comes first, all in one range-coded stream,
+so that a frame that is cut at any byte (by the budget or by the link) is a worse image and not a
+broken one. Of the plane in which the budget ends the writer may send chosen blocks first. A region
+may come first: its blocks of all planes that are sent in part precede all other blocks.
 """
 
 from abc import ABC, abstractmethod
@@ -65,6 +65,7 @@ class StreamWalk(ABC):
         """Name the parts in order, each with what codes it."""
         if noted:
             yield 'notes', self._notes
+        yield 'kind', self._kind
         yield 'caption', self._caption
         if self.reference is not None:
             yield 'skip_mask', self._skip_mask
@@ -107,13 +108,16 @@ class StreamWalk(ABC):
         """Take the symbols of blocks from the reference, as far as they are known there."""
         assert self.reference is not None
         for name, grid in self.symbols.planes.items():
+            if not self.symbols.applies(BY_NAME[name]):
+                continue
             skipped = blocks_to(mask, BY_NAME[name]) & self.reference.received(name)
             self.symbols.skip_mask[name] = skipped
             grid[:, skipped] = self.reference.planes[name][:, skipped]
 
     def _missing(self, plane: Plane) -> NDArray[np.bool_]:
         """Find the cells of a plane that are still to be coded."""
-        return ~(self.symbols.received(plane.name) | self.symbols.lost(plane.name))
+        missing = ~(self.symbols.received(plane.name) | self.symbols.lost(plane.name))
+        return missing & self.symbols.applies(plane)
 
     def _whole_plane(self, plane: Plane) -> None:
         self._tiers(plane, [np.ones(self._grid, bool)])
@@ -145,6 +149,9 @@ class StreamWalk(ABC):
 
     @abstractmethod
     def _notes(self) -> None: ...
+
+    @abstractmethod
+    def _kind(self) -> None: ...
 
     @abstractmethod
     def _caption(self) -> None: ...

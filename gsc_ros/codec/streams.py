@@ -11,10 +11,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gsc_ros.codec import notes, residual, words
+from gsc_ros.codec import kind, notes, residual, words
 from gsc_ros.codec.caption import Caption
 from gsc_ros.codec.maps import read_map, write_map
-from gsc_ros.codec.planes import PLANES, TOKENS, FrameSymbols, Plane
+from gsc_ros.codec.planes import BY_NAME, PLANES, TOKENS, FrameSymbols, Plane
 from gsc_ros.codec.prior import Prior
 from gsc_ros.codec.rangecoder import EndOfStream, RangeDecoder, RangeEncoder
 from gsc_ros.codec.residual import Residual
@@ -87,6 +87,10 @@ class StreamWriter(StreamWalk):
     def _notes(self) -> None:
         assert self.source.notes is not None
         self.symbols.notes = notes.write(self.encoder, self.source.notes)
+
+    def _kind(self) -> None:
+        kind.write(self.encoder, self.source.kind, self.source.scale)
+        self.symbols.kind, self.symbols.scale = self.source.kind, self.source.scale
 
     def _caption(self) -> None:
         caption = self.source.caption or Caption()
@@ -195,6 +199,9 @@ class StreamReader(StreamWalk):
         rows, columns = self.symbols.planes['fine'].shape[1:]
         self.symbols.notes = notes.read(self.decoder, (rows, columns))
 
+    def _kind(self) -> None:
+        self.symbols.kind, self.symbols.scale = kind.read(self.decoder)
+
     def _caption(self) -> None:
         before = self.reference.caption if self.reference else None
         self.symbols.caption = words.read(self.decoder, before, self.prior.words)
@@ -246,7 +253,7 @@ def completed(symbols: FrameSymbols, reference: FrameSymbols) -> FrameSymbols:
     """
     planes = {name: grid.copy() for name, grid in symbols.planes.items()}
     for name, grid in symbols.planes.items():
-        if name not in TOKENS[1:]:
+        if name not in TOKENS[1:] and symbols.applies(BY_NAME[name]):
             planes[name] = np.where(symbols.received(name), grid, reference.planes[name])
     sent = {
         name: symbols.received(name) & ~symbols.skip_mask.get(name, np.zeros(1, bool))

@@ -19,6 +19,7 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
 def run(args: argparse.Namespace) -> int:
     """Print header, caption and streams."""
     from gsc_ros.codec import bitstream
+    from gsc_ros.codec.kind import SCALES
     from gsc_ros.codec.notes import caption_text
 
     data = args.file.read_bytes()
@@ -29,7 +30,10 @@ def run(args: argparse.Namespace) -> int:
     print(f'preset       {header.preset}, weights {header.fingerprint:04x}')
     print(f'sequence     {header.sequence} ({"delta" if header.frame_type else "key"} frame)')
     print(f'median depth {bitstream.depth_of_code(header.depth_code):.1f} m')
-    print(f'caption      {caption_text(symbols.caption, symbols.notes) or "not received"}')
+    caption = caption_text(symbols.caption, symbols.notes, symbols.kind)
+    print(f'caption      {caption or "not received"}')
+    print(f'kind         {symbols.kind or "not told"}')
+    print(f'depth scale  {SCALES[symbols.scale]}')
     if symbols.notes and symbols.notes.sky_doubtful:
         print('sky          not certain: no depth of +Inf')
     print(f'header       {8 * header.bytes} bits')

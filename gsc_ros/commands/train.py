@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-STAGES = ('simulated', 'pack', 'perception', 'autoencoder', 'tokens', 'flow', 'prior')
+STAGES = ('simulated', 'pack', 'kinds', 'perception', 'autoencoder', 'tokens', 'flow', 'prior')
 
 
 def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]') -> None:
@@ -28,6 +28,15 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
         '--critics', type=Path,
         help='Python file with the networks that judge images (autoencoder, tokens, flow); see '
         'gsc_ros/training/critics.py',
+    )  # fmt: skip
+    parser.add_argument(
+        '--kinds', type=Path,
+        help='CSV of columns file and kind: the kinds of scene of images in --data (kinds)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--backbone', type=Path,
+        help='published weights of EfficientNet-Lite0, .pth or .safetensors (kinds; default: the '
+        'shipped ones)',
     )  # fmt: skip
     parser.add_argument(
         '--weights', type=Path, help='folder of the earlier stages (default: the shipped weights)'
@@ -100,6 +109,13 @@ def run(args: argparse.Namespace) -> int:
         from gsc_ros.training.pack import export as pack
 
         print(pack(args.data, args.output / 'pack', args.simulated, args.megabytes))
+        return 0
+    if args.stage == 'kinds':
+        from gsc_ros.training.kinds import train
+
+        if args.kinds is None:
+            raise ValueError('stage kinds needs --kinds <CSV of file and kind>')
+        print(train(args.data, args.output / 'kinds', args.kinds, args.backbone, args.seed))
         return 0
     settings = Settings(
         output=args.output / args.stage,

@@ -33,13 +33,15 @@ class Prediction:
     ``classes``: ids uint8 (H/stride, W/stride), 255 where there is none; ``metres``: depth float32
     (H/stride, W/stride), NaN where unknown, +inf where the class is sky; ``sky_doubtful``: what is
     classed as sky may be something else; ``objects``: those that a detector found, None where
-    there is no detector.
+    there is no detector; ``depth_in_sky``: of the embedded network, depth everywhere, as if there
+    were no sky.
     """
 
     classes: NDArray[np.uint8]
     metres: NDArray[np.float32]
     sky_doubtful: bool
     objects: tuple[Detection, ...] | None = None
+    depth_in_sky: NDArray[np.float32] | None = None
 
 
 def sky_doubtful(
@@ -110,4 +112,5 @@ class PerceptionModel:
         classes = logits[0].argmax(0).cpu().numpy().astype(np.uint8)
         depth = log_to_depth(code.float())[0, 0].cpu().numpy()
         doubtful = sky_doubtful(classes, logits[0].float().softmax(0).cpu().numpy(), depth)
-        return Prediction(classes, np.where(classes == SKY, np.float32(np.inf), depth), doubtful)
+        metres = np.where(classes == SKY, np.float32(np.inf), depth)
+        return Prediction(classes, metres, doubtful, depth_in_sky=depth)

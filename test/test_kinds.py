@@ -1,0 +1,154 @@
+"""The kind of scene: what it is, that it goes on air, and what is not stated because of it."""
+
+import numpy as np
+import pytest
+import torch
+from frames import decode, encode, random_symbols, uneven_prior
+
+from gsc_ros.codec.caption import Caption
+from gsc_ros.codec.notes import caption_text
+from gsc_ros.codec.planes import UNKNOWN
+from gsc_ros.labels import KINDS, LABELS, OTHER, SKY, UNLABELLED
+from gsc_ros.models.lite0 import CHANNELS, FEATURES, Lite0, adopt
+from gsc_ros.models.scene import SceneNet
+from gsc_ros.perception.kinds import (
+    PROBABILITIES,
+    SceneKind,
+    classes_of,
+    depth_scale,
+    has_layout,
+    judged,
+    restrict,
+)
+from gsc_ros.perception.scene import SceneModel
+from gsc_ros.training import kinds as training
+
+SIZE = (256, 192)
+STREET, OFF_ROAD, PLANETARY, INDOOR = range(4)
+
+
+def test_a_probability_is_rounded_down_to_one_that_can_be_sent():
+    for true in (0.3, 0.69, 0.7, 0.95, 0.999):
+        rest = (1 - true) / (len(KINDS) - 1)
+        told = SceneKind.of(np.array([rest, rest, rest, true, rest, rest, rest]))
+        assert told.probability in PROBABILITIES
+        assert told.index == (INDOOR if true > rest else 0)
+        assert true - 0.31 < told.probability <= true
+
+
+def test_street_classes_are_stated_on_streets_only():
+    car = LABELS.index('car')
+    assert classes_of(SceneKind(STREET, 0.9)).all()
+    assert classes_of(None).all()  # nothing was told
+    for kind in range(1, len(KINDS)):
+        assert not classes_of(SceneKind(kind, 0.98))[car]
+    assert not has_layout(SceneKind(STREET, 0.4))  # not sure
+    assert not has_layout(SceneKind(INDOOR, 0.98))
+    ids = np.array([[car, SKY, OTHER, UNLABELLED]], np.uint8)
+    off = restrict(ids, SceneKind(OFF_ROAD, 0.9))
+    assert off.tolist() == [[OTHER, SKY, OTHER, UNLABELLED]]
+    assert (restrict(ids, SceneKind(INDOOR, 0.9)) == UNLABELLED).all()
+    assert depth_scale(SceneKind(INDOOR, 0.9)) < 0.5 < depth_scale(SceneKind(INDOOR, 0.4)) == 1
+
+
+def test_off_the_street_classes_are_stated_only_where_they_can_be():
+    mars = SceneKind(PLANETARY, 0.9)
+    ground, road = LABELS.index('terrain'), LABELS.index('road')
+    likely = np.full((12, 16), ground, np.uint8)
+    likely[:4] = SKY
+    assert judged(mars, likely).classed
+    assert not judged(mars, np.full_like(likely, SKY)).classed  # sky at the bottom
+    assert not judged(mars, np.where(likely == SKY, SKY, road).astype(np.uint8)).classed
+    assert judged(SceneKind(STREET, 0.9), np.full_like(likely, road)).classed
+
+
+@pytest.mark.parametrize(
+    'kind', [None, SceneKind(0, 0.98), SceneKind(2, 0.8, False), SceneKind(3, 0.0)]
+)
+@pytest.mark.parametrize('scale', [0, 1, 2])
+def test_kind_and_scale_go_on_air(kind, scale):
+    symbols, prior = random_symbols(5, SIZE), uneven_prior()
+    symbols.kind, symbols.scale = kind, scale
+    if not has_layout(kind):
+        for name in ('coarse', 'fine'):
+            symbols.planes[name][:] = UNKNOWN
+    data, coded = encode(symbols, prior, 100_000)
+    found = decode(data, SIZE, prior)
+    assert (found.kind, found.scale) == (kind, scale)
+    for name, grid in symbols.planes.items():
+        np.testing.assert_array_equal(found.planes[name], grid)
+    assert coded.bits['kind'] < 13
+    assert (coded.bits['coarse'] + coded.bits['fine'] == 0) == (not has_layout(kind))
+
+
+def test_a_delta_frame_takes_no_layout_from_a_reference_of_another_kind():
+    prior, before, after = uneven_prior(), random_symbols(6, SIZE), random_symbols(7, SIZE)
+    after.kind = SceneKind(INDOOR, 0.9)
+    for name in ('coarse', 'fine'):
+        after.planes[name][:] = UNKNOWN
+    data, _ = encode(after, prior, 100_000, before)
+    found = decode(data, SIZE, prior, before)
+    for name, grid in after.planes.items():
+        np.testing.assert_array_equal(found.planes[name], grid)
+    # And back: all of the layout is sent.
+    data, _ = encode(before, prior, 100_000, after)
+    np.testing.assert_array_equal(
+        decode(data, SIZE, prior, after).planes['fine'], before.planes['fine']
+    )
+
+
+def test_captions_say_when_they_are_not_sure():
+    assert caption_text(Caption(1), None, SceneKind(STREET, 0.9)).startswith('street: ')
+    assert caption_text(Caption(), None, SceneKind(INDOOR, 0.9)).startswith('indoor: ')
+    assert caption_text(Caption(), None, SceneKind(3, 0.4)).startswith('not sure, perhaps indoor')
+
+
+def test_the_backbone_has_the_published_shape():
+    torch.manual_seed(0)
+    net = Lite0().eval()
+    with torch.inference_mode():
+        maps = net.maps(torch.zeros(1, 3, 64, 96))
+        assert [tuple(m.shape[1:]) for m in maps] == [
+            (c, 64 // s, 96 // s) for c, s in zip(CHANNELS, (4, 8, 16, 32), strict=True)
+        ]
+        assert net.pooled(maps[-1]).shape == (1, FEATURES)
+    published = {f'x{i}': v.half() for i, v in enumerate(net.state_dict().values())}
+    other = adopt(Lite0(), {**published, 'fc.weight': torch.zeros(1000, FEATURES)})
+    assert torch.allclose(other.stem[0].weight, net.stem[0].weight, atol=1e-3)
+    with pytest.raises(ValueError, match='EfficientNet-Lite0'):
+        adopt(Lite0(), {'x': torch.zeros(3)})
+
+
+def test_the_layer_learns_kinds_and_its_weights_load(tmp_path):
+    rng = torch.Generator().manual_seed(0)
+    kinds = torch.arange(60) % 3
+    features = torch.randn(60, FEATURES, generator=rng) + 3 * torch.nn.functional.one_hot(
+        kinds, FEATURES
+    )
+    weight, bias = training.fit(features, kinds)
+    logits = features @ weight.T + bias
+    assert set(training.recall(logits, kinds).values()) == {1.0}
+    assert (
+        training.fit_temperature(logits, kinds) < 1 < training.fit_temperature(logits, kinds % 2)
+    )
+    training.write(Lite0(), weight, bias, tmp_path / 'scene.safetensors')
+    model = SceneModel.load(tmp_path)
+    assert model is not None
+    assert isinstance(model.net, SceneNet)
+    assert model.predict(np.zeros((64, 64, 3), np.uint8)).probability in PROBABILITIES
+    assert SceneModel.load(tmp_path / 'none') is None
+
+
+def test_a_list_of_kinds_is_read(tmp_path):
+    for name in ('a.png', 'b.png'):
+        (tmp_path / name).touch()
+    table = tmp_path / 'kinds.csv'
+    table.write_text('file,kind\na.png,indoor\nb.png,water\nc.png,street\n')
+    found = training.read_list(table, tmp_path)
+    assert [(s.path.name, KINDS[s.kind]) for s in found] == [
+        ('a.png', 'indoor'),
+        ('b.png', 'water'),
+    ]
+    table.write_text('file,kind\na.png,kitchen\n')
+    with pytest.raises(ValueError, match='kitchen'):
+        training.read_list(table, tmp_path)
