@@ -90,7 +90,8 @@ def jittered(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uin
     rows, columns = int(height * share), int(width * share)
     y, x = rng.integers(0, height - rows + 1), rng.integers(0, width - columns + 1)
     part = rgb[y : y + rows, x : x + columns].astype(np.float32)
-    part = part * rng.uniform(0.6, 1.3) * (1 + rng.normal(0, 0.05, 3)) + rng.normal(0, 12)
+    light = (rng.uniform(0.6, 1.3) * (1 + rng.normal(0, 0.05, 3))).astype(np.float32)
+    part = part * light + np.float32(rng.normal(0, 12))
     if rng.random() < 0.3:
         part = cv2.GaussianBlur(part, (0, 0), rng.uniform(0.5, 2))
     if rng.random() < 0.2:
