@@ -38,6 +38,10 @@ $(VENV)/.installed: $(VENV)/.wheels $(SOURCES)
 	rm -rf build
 	PATH="$(abspath $(BIN)):$$PATH" $(PIP) install --no-build-isolation \
 		-c requirements/constraints.txt '.[console,demo,docs,evaluation,foundation,judge,test]'
+# CompressAI asks for numpy < 2, which its entropy models do not need, and has no wheel for 3.13.
+	if $(BIN)/python -c 'import sys; sys.exit(sys.version_info >= (3, 13))'; then \
+		$(PIP) install --no-deps --only-binary :all: 'compressai>=1.2.6,<2' || \
+		echo 'no CompressAI: training entropy tables will be refused'; fi
 	touch $@
 
 demo: setup

@@ -212,6 +212,7 @@ setup(
             'huggingface_hub>=0.34',
             'peft>=0.17,<1',
             'protobuf>=4',
+            'scipy>=1.10',
             'sentencepiece>=0.2,<1',
             'transformers>=4.56,<6',
         ],

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsc_ros.codec.caption import Caption
-from gsc_ros.codec.notes import Notes
+from gsc_ros.codec.notes import Notes, caption_text
 from gsc_ros.codec.residual import Residual
 from gsc_ros.labels import NUM_CLASSES
 from gsc_ros.models.tokenizer import DEPTH_LEVELS, LEVELS, LOG2_STRIDES
@@ -118,6 +118,11 @@ class FrameSymbols:
     def applies(self, plane: Plane) -> bool:
         """Whether a plane has symbols: the class layout has none where no class applies."""
         return not plane.classes or has_layout(self.kind)
+
+    @property
+    def description(self) -> str:
+        """The caption as text, with what is wrong with the image; '' where neither came."""
+        return caption_text(self.caption, self.notes, self.kind)
 
     @property
     def size(self) -> tuple[int, int]:

@@ -71,3 +71,13 @@ register(
         'gsc', 0, ('coarse', 'coarse_depth', 'tokens0', 'fine', 'tokens1', 'tokens2', 'tokens3')
     )
 )
+# Latents of a pretrained autoencoder, for robots with a GPU; both ends need a folder (`weights`).
+register(
+    Preset(
+        'foundation',
+        1,
+        (),
+        encoder='gsc_ros.codec.foundation.vae_encoder:FoundationEncoder',
+        decoder='gsc_ros.codec.foundation.vae_decoder:FoundationDecoder',
+    )
+)

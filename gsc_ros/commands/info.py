@@ -20,7 +20,6 @@ def run(args: argparse.Namespace) -> int:
     """Print header, caption and streams."""
     from gsc_ros.codec import bitstream
     from gsc_ros.codec.kind import SCALES
-    from gsc_ros.codec.notes import caption_text
 
     data = args.file.read_bytes()
     frame = load(args, data).read(data, args.truncated)
@@ -30,8 +29,7 @@ def run(args: argparse.Namespace) -> int:
     print(f'preset       {header.preset}, weights {header.fingerprint:04x}')
     print(f'sequence     {header.sequence} ({"delta" if header.frame_type else "key"} frame)')
     print(f'median depth {bitstream.depth_of_code(header.depth_code):.1f} m')
-    caption = caption_text(symbols.caption, symbols.notes, symbols.kind)
-    print(f'caption      {caption or "not received"}')
+    print(f'caption      {symbols.description or "not received"}')
     print(f'kind         {symbols.kind or "not told"}')
     print(f'depth scale  {SCALES[symbols.scale]}')
     if symbols.notes and symbols.notes.sky_doubtful:

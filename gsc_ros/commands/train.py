@@ -3,7 +3,10 @@
 import argparse
 from pathlib import Path
 
-STAGES = ('simulated', 'pack', 'kinds', 'perception', 'autoencoder', 'tokens', 'flow', 'prior')
+STAGES = (
+    'simulated', 'pack', 'kinds', 'perception', 'autoencoder', 'tokens', 'flow', 'prior',
+    'captions', 'entropy',
+)  # fmt: skip
 
 
 def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]') -> None:
@@ -18,7 +21,7 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
     parser.add_argument(
         '--data', type=Path,
         help='folder with train/manifest.csv (images and labels), or any folder of images '
-        '(all stages but `simulated`)',
+        '(all stages but `simulated`); of `captions`, a text file with a caption a line',
     )  # fmt: skip
     parser.add_argument(
         '--simulated', type=Path,
@@ -38,6 +41,11 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
         help='published weights of EfficientNet-Lite0, .pth or .safetensors (kinds; default: the '
         'shipped ones)',
     )  # fmt: skip
+    parser.add_argument(
+        '--vae',
+        help='pretrained autoencoder (entropy): folder or hub id of diffusers, or a Python file '
+        'with load_vae(device); of the hub also owner/name@revision',
+    )
     parser.add_argument(
         '--weights', type=Path, help='folder of the earlier stages (default: the shipped weights)'
     )
@@ -83,7 +91,8 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--seed', type=int, default=0)
 
 
-_RATES = {'perception': 2e-3, 'autoencoder': 5e-4, 'tokens': 6e-4, 'flow': 6e-4, 'prior': 3e-3}
+_RATES = {'perception': 2e-3, 'autoencoder': 5e-4, 'tokens': 6e-4, 'flow': 6e-4, 'prior': 3e-3,
+          'entropy': 0.02}  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -103,6 +112,8 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f'stage {args.stage} has no --receiver-only: tokens has')
     if args.pattern and args.stage != 'tokens':
         raise ValueError(f'stage {args.stage} has no --pattern: tokens has')
+    if args.vae and args.stage != 'entropy':
+        raise ValueError(f'stage {args.stage} has no --vae: entropy has')
     if args.data is None:
         raise ValueError(f'stage {args.stage} needs --data <folder of images>')
     if args.stage == 'pack':
@@ -116,6 +127,11 @@ def run(args: argparse.Namespace) -> int:
         if args.kinds is None:
             raise ValueError('stage kinds needs --kinds <CSV of file and kind>')
         print(train(args.data, args.output / 'kinds', args.kinds, args.backbone, args.seed))
+        return 0
+    if args.stage == 'captions':
+        from gsc_ros.training.captions import train as count
+
+        print(count(args.data, args.output / 'captions'))
         return 0
     settings = Settings(
         output=args.output / args.stage,
@@ -131,6 +147,10 @@ def run(args: argparse.Namespace) -> int:
     # Each of several processes draws images of its own.
     seed = args.seed + processes.join()
     options: dict[str, object] = {'simulated': args.simulated, 'seed': seed}
+    if args.stage == 'entropy':
+        from gsc_ros.codec.foundation.vae_source import VaeSource
+
+        options = {'vae': VaeSource.parse(args.vae or ''), 'seed': args.seed}
     if args.pattern:
         options['pattern'] = args.pattern
     if args.receiver_only:

@@ -107,6 +107,11 @@ def fingerprint(folder: Path, names: Iterable[str]) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:2], 'big')
 
 
+def hash_of(path: Path) -> str:
+    """Return the SHA-256 of a file, remembered as all are; raises ``FileNotFoundError``."""
+    return _checked(path).sha256
+
+
 def _remedy(folder: Path) -> str:
     return (
         'Reinstall gsc_ros, or copy the folder of weights again; if you changed it on purpose, '

@@ -1,0 +1,202 @@
+"""
+The ground's half of preset ``foundation``: a frame to an image and its trust map.
+
+Reading gives exact symbols. Rendering turns them into latents, which the autoencoder draws: it is
+pure and takes frames of any number of robots as a batch. Depth and classes are not sent.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gsc_ros.codec import bitstream
+from gsc_ros.codec.bitstream import BitstreamError, FrameHeader
+from gsc_ros.codec.foundation import vae_stream
+from gsc_ros.codec.foundation.vae_model import FoundationModel
+from gsc_ros.codec.foundation.vae_stream import LatentSymbols
+from gsc_ros.codec.presets import find
+from gsc_ros.codec.types import (
+    GENERATED,
+    PREDICTED,
+    SENT,
+    DecodedFrame,
+    ReceivedFrame,
+    Reference,
+)
+from gsc_ros.perception.content import FILLS
+
+
+class FoundationReader:
+    """Reads the symbols of frames of one autoencoder and its tables."""
+
+    def __init__(self, model: FoundationModel) -> None:
+        self.model = model
+
+    def read(
+        self, data: bytes, truncated: bool = False, reference: Reference | None = None
+    ) -> ReceivedFrame:
+        """
+        Read a packed frame; ``truncated``: accept one whose end was lost.
+
+        Raises :class:`BitstreamError` for anything but a frame of this preset and these weights.
+        """
+        header = bitstream.read_header(data)
+        self._check(header)
+        header, sections, stream = bitstream.unpack(data, truncated)
+        size = header.width, header.height
+        try:
+            symbols = vae_stream.read(stream, size, self.model.layout, header.noted, header.region)
+        except ValueError as error:
+            raise BitstreamError(f'frame cannot be read ({error}): drop it') from error
+        return ReceivedFrame(header, symbols, sections, truncated)
+
+    def _check(self, header: FrameHeader) -> None:
+        if header.preset != 'foundation':
+            raise BitstreamError(
+                f"frame of preset {header.preset!r}, this decoder reads 'foundation': load a "
+                f'decoder of preset {header.preset!r}'
+            )
+        if header.fingerprint != self.model.fingerprint:
+            raise BitstreamError(
+                f'frame was coded with weights {header.fingerprint:04x}, these are '
+                f'{self.model.fingerprint:04x}: use the same autoencoder, revision and folder of '
+                'tables on both ends'
+            )
+        if header.reference is not None:
+            raise BitstreamError('preset foundation has no delta frames: the sender is broken')
+
+    def reference(self, data: bytes) -> Reference:
+        """Read a whole frame as a reference; raises as :meth:`read`."""
+        found = self.read(data).reference
+        if found is None:
+            raise BitstreamError('part of the image of this frame is lost: it is no reference')
+        return found
+
+
+class FoundationDecoder:
+    """Decodes frames; it keeps nothing between them."""
+
+    def __init__(self, model: FoundationModel) -> None:
+        self.model = model
+        self.preset = find('foundation')
+        self.reader = FoundationReader(model)
+
+    @classmethod
+    def load(
+        cls,
+        preset: str = 'foundation',
+        weights: str | Path | None = None,
+        threads: int | None = None,
+        device: str = 'auto',
+        renderer: Any = '',
+    ) -> 'FoundationDecoder':
+        """
+        Load the ground's half; ``weights``: the folder that the robot has too.
+
+        ``renderer``: has no effect, the autoencoder itself draws. Raises as
+        :meth:`FoundationModel.load`.
+        """
+        if threads:
+            torch.set_num_threads(threads)
+        return cls(FoundationModel.load(weights, device))
+
+    @property
+    def fingerprint(self) -> int:
+        """Sixteen bits of the weights that both ends must share."""
+        return self.model.fingerprint
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the autoencoder."""
+        return self.model.vae.device
+
+    def read(
+        self, data: bytes, truncated: bool = False, reference: Reference | None = None
+    ) -> ReceivedFrame:
+        """Read a packed frame's symbols; see :meth:`FoundationReader.read`."""
+        return self.reader.read(data, truncated, reference)
+
+    def reference(self, data: bytes, reference: Reference | None = None) -> Reference:
+        """Read a whole frame as a reference, without rendering it."""
+        return self.reader.reference(data)
+
+    def decode(
+        self,
+        data: bytes,
+        truncated: bool = False,
+        steps: int | None = None,
+        reference: Reference | None = None,
+    ) -> DecodedFrame:
+        """Read and render a packed frame."""
+        return self.render([self.read(data, truncated)], steps)[0]
+
+    def render(
+        self, frames: Sequence[ReceivedFrame], steps: int | None = None
+    ) -> list[DecodedFrame]:
+        """
+        Render frames, in their order; those of one working size share the autoencoder's passes.
+
+        ``steps``: has no effect, the image is deterministic. A batch gives the images of single
+        frames, to rounding.
+        """
+        groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        for index, frame in enumerate(frames):
+            groups[_symbols(frame).complete.shape].append(index)
+        rendered: dict[int, DecodedFrame] = {}
+        for shape, indices in groups.items():
+            images: list[NDArray[np.uint8] | None] = [None] * len(indices)
+            if shape[0]:
+                latents = [self.latent(_symbols(frames[index])) for index in indices]
+                drawn = self.model.vae.decode(torch.from_numpy(np.stack(latents)))
+                array = (255 * drawn.permute(0, 2, 3, 1)).round().byte().numpy()
+                images = list(array)
+            for index, image in zip(indices, images, strict=True):
+                rendered[index] = _finish(frames[index], image)
+        return [rendered[index] for index in range(len(frames))]
+
+    def latent(self, symbols: LatentSymbols) -> NDArray[np.float32]:
+        """Return the latents of a frame, float32 (C, h, w); what did not come is concealed."""
+        step = self.model.layout.rungs[symbols.rung].step
+        rows, columns = symbols.complete.shape
+        blocks = np.zeros((rows, columns, self.model.layout.channels, 16))
+        known = symbols.known_means
+        count = known.sum((1, 2), keepdims=True)
+        # A mean that did not come: that of the blocks that did.
+        filler = (symbols.means * known).sum((1, 2), keepdims=True) / np.maximum(count, 1)
+        blocks[..., 0] = np.where(known, symbols.means, filler).transpose(1, 2, 0)
+        blocks[..., 1:] = symbols.details.reshape(*blocks.shape[:3], 15)
+        return self.model.transform.latent(step * blocks)
+
+
+def _symbols(frame: ReceivedFrame) -> LatentSymbols:
+    assert isinstance(frame.symbols, LatentSymbols), 'a frame of another preset'
+    return frame.symbols
+
+
+def _finish(frame: ReceivedFrame, image: NDArray[np.uint8] | None) -> DecodedFrame:
+    """Make the decoded frame; ``image``: at the working size, None where nothing came of it."""
+    symbols, header = _symbols(frame), frame.header
+    size, notes = (header.width, header.height), symbols.notes
+    if image is None:
+        rgb = np.full((header.height, header.width, 3), 128, np.uint8)
+        trust = np.full((header.height, header.width), GENERATED, np.uint8)
+    else:
+        rgb = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
+        blocks = np.where(symbols.known_means.all(0), np.uint8(PREDICTED), np.uint8(GENERATED))
+        blocks[symbols.complete] = SENT
+        trust = cv2.resize(blocks, size, interpolation=cv2.INTER_NEAREST)
+    if notes is not None and notes.loss is not None:
+        cells = notes.loss.cells.astype(np.uint8)
+        lost = cv2.resize(cells, size, interpolation=cv2.INTER_NEAREST).astype(bool)
+        rgb[lost], trust[lost] = FILLS[notes.loss.kind], GENERATED
+    if header.noted and (notes is None or notes.blind):
+        trust[:] = GENERATED  # it is not known yet what is wrong with the image
+    return DecodedFrame(
+        rgb, None, None, trust, symbols.description, header, frame.reference, notes, frame.sections
+    )
