@@ -26,6 +26,8 @@ from gsc_ros.codec.backend import load_decoder, load_encoder
 from gsc_ros.codec.foundation import entropy_bottleneck, vae_model, vae_stream
 from gsc_ros.codec.foundation.caption_model import CaptionModel
 from gsc_ros.codec.foundation.entropy_tables import COSTED, Tables
+from gsc_ros.codec.foundation.vae_decoder import FoundationDecoder
+from gsc_ros.codec.foundation.vae_encoder import FoundationEncoder
 from gsc_ros.codec.foundation.vae_source import VaeSource
 from gsc_ros.codec.foundation.vae_stream import Layout
 from gsc_ros.codec.notes import Timing
@@ -43,7 +45,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def codec(folder):
-    return SemanticCodec.load('foundation', weights=folder, threads=1, device='cpu')
+    model = vae_model.FoundationModel.load(folder, 'cpu')
+    return SemanticCodec('foundation', FoundationEncoder(model), FoundationDecoder(model))
 
 
 @pytest.fixture(scope='module')
@@ -203,6 +206,16 @@ def test_a_batch_gives_the_images_of_single_frames(codec):
         alone = codec.render([frame])[0]
         assert np.abs(one.rgb.astype(int) - alone.rgb).max() <= 1
         np.testing.assert_array_equal(one.trust, alone.trust)
+
+
+def test_the_ground_sees_depth_and_classes(folder, codec):
+    loaded = SemanticCodec.load('foundation', weights=folder, device='cpu')
+    frame = loaded.encode(RGB, 200, depth=np.full((8, 8), 7.0, np.float32))
+    decoded = loaded.decode(frame.data)
+    assert decoded.depth.shape == decoded.segmentation.shape == RGB.shape[:2]
+    known = decoded.depth[np.isfinite(decoded.depth)]
+    assert known.size == 0 or abs(np.median(known) - 7) < 1.5
+    np.testing.assert_array_equal(decoded.rgb, codec.decode(frame.data).rgb)
 
 
 def test_sequences_are_key_frames(codec):

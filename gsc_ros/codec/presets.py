@@ -79,5 +79,6 @@ register(
         (),
         encoder='gsc_ros.codec.foundation.vae_encoder:FoundationEncoder',
         decoder='gsc_ros.codec.foundation.vae_decoder:FoundationDecoder',
+        maps=False,
     )
 )

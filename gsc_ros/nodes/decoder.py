@@ -308,7 +308,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
             v = self.values
             decoder = load_decoder(
                 preset,
-                v.weights or None,
+                v.weights_of(preset),
                 v.threads,
                 self._device,
                 self._renderer,

@@ -53,6 +53,15 @@ class EncoderParameters(
     preset: str = parameter(
         'gsc', 'Which streams a frame has', choices=tuple(PRESETS), read_only=True
     )
+    captioner: str = parameter(
+        '',
+        'Folder or owner/name@revision of the hub of a model that describes images in words '
+        '(preset foundation); empty: none',
+        read_only=True,
+    )
+    caption_bytes: int = parameter(
+        24, 'Bytes of such a caption in a frame at most', 0, 200, read_only=True
+    )
     budget_bytes: int = parameter(300, 'Bytes of a frame on air, never exceeded', 40, 2000)
     keyframe_interval: int = parameter(
         1,
@@ -106,8 +115,13 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
             device, v.perception_dtype, v.perception_offline, self.get_logger().warning
         )
         encoder = load_encoder(
-            v.preset, v.weights or None, v.threads, device, v.perception, models
+            v.preset, v.weights_of(v.preset), v.threads, device, v.perception, models
         )
+        if v.captioner:
+            choose = getattr(encoder, 'choose_captioner', None)
+            if choose is None:
+                raise ValueError(f'preset {v.preset} has no free text: leave captioner empty')
+            choose(v.captioner, models, v.caption_bytes)
         self._model = {
             'preset': v.preset,
             'device': device,

@@ -88,6 +88,17 @@ class NetworkParameters(Parameters):
         "Folder of weights; empty for the shipped ones, 'random' for untrained ones (tests)",
         read_only=True,
     )
+    foundation: str = parameter(
+        '',
+        'Folder of preset foundation, which `gsc train entropy` writes: an autoencoder and its '
+        'tables, the same at both ends',
+        read_only=True,
+    )
+
+    def weights_of(self, preset: str) -> str | None:
+        """Return the folder of weights of a preset, None for the shipped ones."""
+        return (self.foundation if preset == 'foundation' else self.weights) or None
+
     perception: str = parameter(
         'embedded',
         'Who sees: embedded, or a folder or a model of the hub for each task: '

@@ -8,7 +8,6 @@ pure and takes frames of any number of robots as a batch. Depth and classes are 
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -94,13 +93,11 @@ class FoundationDecoder:
         weights: str | Path | None = None,
         threads: int | None = None,
         device: str = 'auto',
-        renderer: Any = '',
     ) -> 'FoundationDecoder':
         """
         Load the ground's half; ``weights``: the folder that the robot has too.
 
-        ``renderer``: has no effect, the autoencoder itself draws. Raises as
-        :meth:`FoundationModel.load`.
+        Raises as :meth:`FoundationModel.load`.
         """
         if threads:
             torch.set_num_threads(threads)

@@ -11,7 +11,7 @@ more than those at its border: this is the dynamic selection of latents.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import cv2
 import numpy as np
@@ -37,6 +37,9 @@ from gsc_ros.codec.rangecoder import RangeEncoder
 from gsc_ros.codec.types import EncodedFrame, Reference
 from gsc_ros.perception.content import find_loss
 from gsc_ros.region import Region
+
+if TYPE_CHECKING:
+    from gsc_ros.perception.foundation.loading import Options
 
 DEFAULT_CAPTION_BYTES = 24
 _NATURAL = 0.12  # squares of the step a bit: where an error costs as much as a finer step saves
@@ -134,6 +137,20 @@ class FoundationEncoder:
         if threads:
             torch.set_num_threads(threads)
         return cls(FoundationModel.load(weights, device))
+
+    def choose_captioner(
+        self, name: str, models: 'Options', caption_bytes: int = DEFAULT_CAPTION_BYTES
+    ) -> None:
+        """
+        Let a model describe each image.
+
+        ``name``: its folder or ``owner/name@revision`` of the hub; ``models``: how it is loaded.
+        Raises ``ValueError`` where it cannot be loaded.
+        """
+        from gsc_ros.perception.foundation.captioner import TransformersCaptioner
+
+        self.captioner = TransformersCaptioner.load(name, models)
+        self.caption_bytes = caption_bytes
 
     @property
     def fingerprint(self) -> int:
