@@ -40,22 +40,19 @@ def save_blip(folder):
 def save_llava(folder):
     """An image-text-to-text model that follows instructions: LLaVA."""
     import transformers as t
-    from tokenizers import Tokenizer, models, pre_tokenizers
 
-    vocabulary = {word: i for i, word in enumerate(['<end>', '<image>', *WORDS])}
-    plain = Tokenizer(models.WordLevel(vocabulary, '[UNK]'))
-    plain.pre_tokenizer = pre_tokenizers.Whitespace()
-    words = t.PreTrainedTokenizerFast(
-        tokenizer_object=plain, eos_token='<end>', pad_token='<end>', unk_token='[UNK]',
-        additional_special_tokens=['<image>'],
-    )  # fmt: skip
+    folder.mkdir()
+    (folder / 'vocab.txt').write_text('\n'.join(WORDS))
+    words = t.BertTokenizer(
+        str(folder / 'vocab.txt'), additional_special_tokens=['<image>'], eos_token='[SEP]'
+    )
     small = {'hidden_size': 16, 'intermediate_size': 16, 'num_hidden_layers': 2,
              'num_attention_heads': 2}  # fmt: skip
-    ids = {'bos_token_id': 0, 'eos_token_id': 0, 'pad_token_id': 0}
+    ids = {'bos_token_id': 2, 'eos_token_id': 3, 'pad_token_id': 0}
     config = t.LlavaConfig(
         vision_config=t.CLIPVisionConfig(**small, image_size=32, patch_size=16),
-        text_config=t.LlamaConfig(**small, **ids, vocab_size=len(vocabulary)),
-        image_token_index=1,
+        text_config=t.LlamaConfig(**small, **ids, vocab_size=len(words)),
+        image_token_index=words.convert_tokens_to_ids('<image>'),
         **ids,
     )
     images = t.CLIPImageProcessor(
