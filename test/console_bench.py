@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 from bench import Bench
-from geometry_msgs.msg import Twist
+from geometry_msgs.msg import PoseStamped, Twist
 from gsc_ros.msg import LinkStatus
 from sensor_msgs.msg import Image, RegionOfInterest
 from std_msgs.msg import Bool, Empty, Header
@@ -72,6 +72,8 @@ class Ground(Bench):
             (Bool, topics.STOP),
             (RegionOfInterest, topics.REGION),
             (Empty, topics.KEY_MISSED),
+            (PoseStamped, topics.GOAL),
+            (Empty, topics.GOAL_END),
         ):
             self.subscribe(kind, topic)
         publish = self.peer.create_publisher
@@ -85,7 +87,7 @@ class Ground(Bench):
         self.node = self.add(Console, **settings)
         wanted = [*self.images.values(), self.status]
         self.wait(lambda: all(p.get_subscription_count() for p in wanted), 'the console listens')
-        for topic in (topics.TELEOP, topics.STOP, topics.REGION, topics.KEY_MISSED):
+        for topic in (topics.TELEOP, topics.STOP, topics.REGION, topics.KEY_MISSED, topics.GOAL):
             name = f'{namespace}/{topic}'
             self.wait(lambda name=name: self.node.count_subscribers(name), f'{name} is found')
         self.link()

@@ -3,6 +3,7 @@
 import json
 import time
 
+import numpy as np
 import pytest
 
 pytest.importorskip('starlette', reason='needs the extra console')
@@ -14,9 +15,13 @@ from geometry_msgs.msg import TwistStamped
 from gsc_ros.msg import LinkStatus
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header, String
+from test_console_ground import K, scene
 
+from gsc_ros.console.ground import drawn
 from gsc_ros.nodes.console import Console
-from gsc_ros.ros import topics
+from gsc_ros.ros import convert, topics
 
 
 @pytest.fixture
@@ -139,6 +144,67 @@ def test_a_snapshot_and_a_recording_are_kept(ground, tmp_path):
     page.say('record', on=False)
     page.wait(lambda b: any('is recorded' in one.get('text', '') for one in b.said))
     assert list((tmp_path / 'kept').glob('run_*/*.mcap'))
+
+
+def show_ground(ground, doubtful=False):
+    """Publish a frame of flat ground seen from 1.2 m, with classes, trust and camera_info."""
+    depth, classes, plane = scene()
+    now = ground.peer.get_clock().now().to_msg()
+    header = Header(frame_id='camera', stamp=now)
+    trust = np.full(classes.shape, 0 if doubtful else 255, np.uint8)
+    info = CameraInfo(header=header, width=classes.shape[1], height=classes.shape[0])
+    info.k = K.ravel().tolist()
+    ground.infos.publish(info)
+    rgb = np.dstack([classes] * 3)
+    ground.images[topics.DECODED].publish(convert.to_image(rgb, 'rgb8', header))
+    ground.images[topics.DECODED_DEPTH].publish(convert.to_image(depth, '32FC1', header))
+    ground.classes.publish(convert.to_image(classes, 'mono8', header))
+    ground.images[topics.TRUST].publish(convert.to_image(trust, 'mono8', header))
+    return plane
+
+
+def test_a_click_on_the_ground_becomes_a_goal_and_a_doubtful_one_does_not(ground):
+    publish = ground.peer.create_publisher
+    ground.infos = publish(CameraInfo, topics.DECODED_INFO, topics.IMAGES)
+    ground.classes = publish(Image, topics.DECODED_SEGMENTATION, topics.IMAGES)
+    states = publish(String, topics.GOAL_STATE, topics.LATCHED)
+    for one in (ground.infos, ground.classes, states):
+        ground.wait(one.get_subscription_count)
+    plane = show_ground(ground)
+    page = ground.browse()
+    page.say('view', overlays=['trust', 'depth', 'classes'], original=False)
+    page.take_the_wheel()
+
+    def whole(b):
+        stamps = [b.images.get(kind) for kind in ('image', 'trust', 'depth', 'classes')]
+        return stamps[0] and len(set(stamps)) == 1 and b.state.get('locked') == ''
+
+    page.wait(whole)
+    (place,) = drawn([(3.0, 0.5)], plane, K, (240, 180))
+    page.say('go', x=place[0], y=place[1], stamp=page.images['image'])
+    ground.wait(lambda: ground.got[topics.GOAL], 'the goal goes out')
+    goal = ground.got[topics.GOAL][0]
+    assert goal.header.frame_id == 'base_link'
+    stamp = goal.header.stamp
+    assert f'{stamp.sec}.{stamp.nanosec:09d}' == page.images['image']
+    assert goal.pose.position.x == pytest.approx(3.0, abs=0.1)
+    assert goal.pose.position.y == pytest.approx(0.5, abs=0.1)
+    states.publish(String(data='active'))
+    page.wait(lambda b: b.state['goal'] == 'active')
+    page.wait(lambda b: len(b.state['path']) > 2, lambda: page.drive(1.0), 'the way is drawn')
+    assert all(0 <= x <= 1 for x, _ in page.state['path'])
+    page.drive(0.0)
+    page.say('cancel')
+    ground.wait(lambda: ground.got[topics.GOAL_END])
+
+    before = page.images['image']
+    show_ground(ground, doubtful=True)
+    page.wait(lambda b: whole(b) and b.images['image'] != before)
+    page.say('go', x=place[0], y=place[1], stamp=page.images['image'])
+    page.wait(lambda b: any('not to be trusted' in one.get('text', '') for one in b.said))
+    page.say('go', x=place[0], y=place[1], stamp='1.000000000')
+    page.wait(lambda b: any('try the next' in one.get('text', '') for one in b.said))
+    assert len(ground.got[topics.GOAL]) == 1
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ UNITS = {
     '_deg': 'degrees',
     '_percent': '%',
     '_db': 'dB',
+    '_m': 'm',
 }
 OTHER_UNITS = {
     'rate': 'Hz', 'max_rate': 'Hz', 'min_rate': 'Hz', 'width': 'pixels', 'height': 'pixels',

@@ -168,6 +168,12 @@ _ROBOT_IN = (
     Topic(topics.CODED_INFO, INFO, topics.IMAGES, 'camera_info of rectified images'),
     Topic(topics.CODED, FRAME, topics.NEWEST, 'frames to send'),
     Topic(topics.GUARD_ALIVE, EMPTY, topics.SENSOR, 'heartbeat of the guard'),
+    Topic(
+        f'{topics.GOAL_ACTION}/status',
+        'action_msgs/msg/GoalStatusArray',
+        topics.LATCHED,
+        "goals of nav2's action; the service that cancels them is called, too",
+    ),
     *_STATE_IN,
 )
 _ROBOT_OUT = (
@@ -183,6 +189,15 @@ _ROBOT_OUT = (
     dataclasses.replace(
         _CMD_VEL, text='a velocity of zero where the guard is gone; TwistStamped where `stamped`'
     ),
+)
+_ROBOT_OUT += (
+    Topic(
+        topics.GOAL_POSE,
+        'geometry_msgs/msg/PoseStamped',
+        topics.NEWEST,
+        'goal of the operator, in `frame_id` at the stamp of an image',
+    ),
+    Topic(topics.GOAL_CANCEL, EMPTY, topics.NEWEST, 'end of all goals'),
 )
 # The ground's side of a link.
 _GROUND_IN = (
@@ -205,7 +220,15 @@ _GROUND_IN = (
         'region of the image that is sent first, in its pixels; an empty one cancels it',
     ),
     Topic(topics.KEY_MISSED, EMPTY, topics.NEWEST, 'request for a key frame'),
+    Topic(
+        topics.GOAL,
+        'geometry_msgs/msg/PoseStamped',
+        topics.NEWEST,
+        "where the robot shall go: x, y, heading in its frame at an image's stamp",
+    ),
+    Topic(topics.GOAL_END, EMPTY, topics.NEWEST, 'end of all goals'),
 )
+_GOAL_STATE = Topic(topics.GOAL_STATE, STRING, topics.LATCHED, 'what is known of the goal')
 
 NODES = {
     'camera': Interface(
@@ -280,7 +303,7 @@ NODES = {
         'gsc_ros.nodes.link:LinkNode',
         'A simulated radio between robot and ground.',
         (*_ROBOT_IN, *_GROUND_IN),
-        (*_ROBOT_OUT, *_RECEIVED, *_STATE_OUT, _STATUS, _DIAGNOSTICS),
+        (*_ROBOT_OUT, *_RECEIVED, *_STATE_OUT, _GOAL_STATE, _STATUS, _DIAGNOSTICS),
     ),
     'link_robot': Interface(
         'gsc_ros.nodes.link_robot:LinkRobot',
@@ -292,7 +315,7 @@ NODES = {
         'gsc_ros.nodes.link_ground:LinkGround',
         "The ground's end of a real link.",
         _GROUND_IN,
-        (*_RECEIVED, *_STATE_OUT, _STATUS, _DIAGNOSTICS),
+        (*_RECEIVED, *_STATE_OUT, _GOAL_STATE, _STATUS, _DIAGNOSTICS),
     ),
     'guard': Interface(
         'gsc_ros.nodes.guard:Guard',
@@ -394,6 +417,7 @@ NODES = {
                 'original images',
                 'somebody looks at them',
             ),
+            _GOAL_STATE,
             dataclasses.replace(_DIAGNOSTICS, qos=topics.DIAGNOSTICS, text='what is not OK'),
         ),
         (

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from gsc_ros.console import words
 from gsc_ros.console.drive import Drive, Limits, Velocity
+from gsc_ros.console.ground import NoGround
 from gsc_ros.console.stops import State, StopButton
 from gsc_ros.region import WHOLE, Region
 
@@ -28,6 +29,12 @@ class Outputs(Protocol):
 
     def region(self, region: Region) -> None:
         """Ask for a part of the image to be sent first."""
+
+    def go(self, x: float, y: float, stamp: str) -> str:
+        """Send the robot to what the image of a stamp shows there; returns what was done."""
+
+    def end_goal(self) -> None:
+        """Have the robot give up its goal."""
 
     def record(self, on: bool) -> str:
         """Begin or end a recording; returns why not, empty for begun."""
@@ -67,6 +74,8 @@ class Desk:
             self._outputs.region(word.region)
             whole = word.region == WHOLE
             return [_note('whole image asked for' if whole else 'region asked for')]
+        if isinstance(word, words.Go):
+            return self._go(viewer, word)
         if isinstance(word, words.Record):
             return _notes(self._outputs.record(word.on))
         if isinstance(word, words.Plain):
@@ -82,6 +91,17 @@ class Desk:
                 return [words.dump('refused', why=why)]
         why = self.drive.wish(viewer, word.ahead, word.left, word.sent_s, now)
         return [words.dump('refused', why=why)] if why else []
+
+    def _go(self, viewer: int, word: words.Go) -> list[str]:
+        if viewer != self.drive.driver:
+            return [_note('take the wheel first', bad=True)]
+        why = self.locked()
+        if why:
+            return [_note(f'no goal: {why}', bad=True)]
+        try:
+            return [_note(self._outputs.go(word.x, word.y, word.stamp))]
+        except NoGround as error:
+            return [_note(f'no goal: {error}', bad=True)]
 
     def _plain(self, viewer: int, name: str, now: float) -> list[str]:
         if name == 'stop':
@@ -99,6 +119,9 @@ class Desk:
             if self.drive.driver != viewer:
                 return [_note('take the wheel first, then release the STOP', bad=True)]
             return [words.dump('confirm', token=self.button.ask_release(viewer, now))]
+        if name == 'cancel':  # by anybody: it only stops
+            self._outputs.end_goal()
+            return [_note('the end of the goal is sent')]
         if name == 'key':
             self._outputs.key_frame()
             return [_note('key frame asked for')]

@@ -67,14 +67,23 @@ class Record:
 
 
 @dataclass(frozen=True)
+class Go:
+    """A click on the ground: shares of the image's width and height, and the image's stamp."""
+
+    x: float
+    y: float
+    stamp: str
+
+
+@dataclass(frozen=True)
 class Plain:
     """A message without content, one of :data:`PLAIN`."""
 
     name: str
 
 
-PLAIN = ('take', 'leave', 'stop', 'release', 'key', 'snapshot')
-Word = View | Wish | Beat | Box | Confirm | Record | Plain
+PLAIN = ('take', 'leave', 'stop', 'release', 'key', 'snapshot', 'cancel')
+Word = View | Wish | Beat | Box | Confirm | Record | Go | Plain
 
 
 def parse(text: str | bytes) -> Word:
@@ -103,6 +112,8 @@ def _word(name: str, body: dict[str, Any]) -> Word:
             return View(frozenset(wanted), body['original'] is True)
     if name == 'box' and body.keys() == {'box'}:
         return Box(_region(body['box']))
+    if name == 'go' and body.keys() == {'x', 'y', 'stamp'} and isinstance(body['stamp'], str):
+        return Go(abs(_share(body['x'])), abs(_share(body['y'])), body['stamp'])
     if name == 'confirm' and body.keys() == {'token'} and isinstance(body['token'], str):
         return Confirm(body['token'])
     if name == 'record' and body.keys() == {'on'} and isinstance(body['on'], bool):

@@ -17,7 +17,6 @@ if __name__ == '__main__':  # first, so that a signal finds its handler before s
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,11 +38,12 @@ from gsc_ros.console.stops import State
 from gsc_ros.msg import DecoderStatus, EncoderStatus, LinkStatus, SemanticFrame
 from gsc_ros.region import WHOLE, Region
 from gsc_ros.ros import convert, lifecycle, topics
-from gsc_ros.ros.console_screen import Screen
+from gsc_ros.ros.console.parameters import ConsoleParameters
+from gsc_ros.ros.console.path import GroundPath
+from gsc_ros.ros.console.recording import Recording
+from gsc_ros.ros.console.screen import Screen
 from gsc_ros.ros.diagnostics import ERROR, OK, WARN, Report
 from gsc_ros.ros.monotonic import Alarm, locked
-from gsc_ros.ros.parameters import Parameters, parameter
-from gsc_ros.ros.recording import Recording
 
 if TYPE_CHECKING:  # the web libraries are imported when the node is configured
     pass
@@ -53,66 +53,6 @@ _STATE_S = 0.5
 _LOCK_S = 0.05
 _JOIN_S = 1.0
 _EXTRA = "the console needs starlette, uvicorn and websockets: pip install 'gsc_ros[console]'"
-
-
-@dataclass(frozen=True)
-class ConsoleParameters(Parameters):
-    """Parameters of the console."""
-
-    host: str = parameter(
-        '127.0.0.1',
-        'Address to listen on; another than loopback needs password_file',
-        read_only=True,
-    )
-    port: int = parameter(
-        8080, 'Port to listen on; 0: any free one, which the log names', 0, 65535, read_only=True
-    )
-    password_file: str = parameter(
-        '',
-        'File whose first line is the password of the page; only its owner may read it',
-        read_only=True,
-    )
-    tls_certificate: str = parameter(
-        '', 'Certificate (PEM) for HTTPS; empty: HTTP', read_only=True
-    )
-    tls_key: str = parameter('', 'Key (PEM) of the certificate', read_only=True)
-    session_s: float = parameter(
-        43200.0, 'Time after which one has to log in again', 60.0, 1e7, read_only=True
-    )
-    session_idle_s: float = parameter(
-        3600.0, 'Time without an action after which one has to log in again', 10.0, 1e7,
-        read_only=True,
-    )  # fmt: skip
-    max_viewers: int = parameter(32, 'Browsers at once', 1, 1000, read_only=True)
-    output: str = parameter(
-        '~/.ros/gsc_ros/console', 'Folder for recordings and snapshots', read_only=True
-    )
-    stale_after_s: float = parameter(
-        0.0,
-        'Age from which the image is stale and nobody may drive; 0: half as much again as delay, '
-        'two times of a frame and coding',
-        0.0,
-        1e6,
-    )
-    max_linear: float = parameter(0.5, 'Greatest speed, m/s', 0.0, 30.0)
-    max_angular: float = parameter(0.6, 'Greatest turn, rad/s', 0.0, 10.0)
-    linear_ramp: float = parameter(0.5, 'Growth of the speed, m/s2', 0.01, 100.0)
-    angular_ramp: float = parameter(1.5, 'Growth of the turn, rad/s2', 0.01, 100.0)
-    command_rate: float = parameter(5.0, 'Commands a second while driving', 1.0, 20.0)
-    heartbeat_s: float = parameter(
-        0.5,
-        "Time without a word of the driver's browser after which the robot is stopped",
-        0.2,
-        5.0,
-    )
-    driver_idle_s: float = parameter(
-        60.0, 'Time without driving after which another may take the wheel', 1.0, 1e5
-    )
-    stamped: bool = parameter(
-        False, 'Publish teleop/cmd_vel as TwistStamped, and not as Twist', read_only=True
-    )
-    frame_id: str = parameter('base_link', 'Frame of teleop/cmd_vel, where it is stamped',
-                              read_only=True)  # fmt: skip
 
 
 class Console(lifecycle.GscNode[ConsoleParameters]):
@@ -148,6 +88,7 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
         self._stops = self.create_publisher(Bool, topics.STOP, topics.NEWEST)
         self._regions = self.create_publisher(RegionOfInterest, topics.REGION, topics.NEWEST)
         self._keys = self.create_publisher(Empty, topics.KEY_MISSED, topics.NEWEST)
+        self._path = GroundPath(self, lambda: self._screen)
         settings = Settings(v.host, v.port, v.tls_certificate, v.tls_key, v.max_viewers)
         self._reset()
         self._lock = threading.Lock()
@@ -191,6 +132,7 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
             (topics.DECODER_STATUS, DecoderStatus, topics.LATCHED),
             (topics.DECODED_INFO, CameraInfo, topics.IMAGES),
             (topics.CAPTION, String, topics.IMAGES),
+            (topics.GOAL_STATE, String, topics.LATCHED),
             (topics.RECEIVED, SemanticFrame, topics.NEWEST),
             ('/diagnostics', DiagnosticArray, topics.DIAGNOSTICS),
         ):
@@ -249,6 +191,8 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
         self._statuses[topic] = message
         if topic == topics.CAPTION:
             self._caption = message.data
+        elif topic == topics.DECODED_INFO:
+            self._path.on_info(message)
         elif topic == topics.RECEIVED:
             self._frame_bytes = len(message.data)
             self._freshness.on_frame(self._frame_bytes)
@@ -292,6 +236,7 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
         age, link = self.age(), self._statuses.get(topics.STATUS)
         encoder = self._statuses.get(topics.ENCODER_STATUS)
         decoder = self._statuses.get(topics.DECODER_STATUS)
+        goal, way_s = self._statuses.get(topics.GOAL_STATE), link.delay_s if link else 0.0
         with locked(self._lock, _LOCK_S):
             desk = self.desk.figures()
         figures = panel.link_figures(link, self._frame_bytes)
@@ -304,6 +249,8 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
             encoder=panel.coder_figures(encoder),
             decoder=panel.coder_figures(decoder),
             caption=self._caption,
+            goal=goal.data if goal is not None else '',
+            path=self._path.drawn(way_s),
             size=list(self._size),
             troubles=self._troubles.listed(now),
             viewers=self.server.viewers,
@@ -351,6 +298,7 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
         """Publish a velocity."""
         twist = Twist()
         twist.linear.x, twist.angular.z = map(float, velocity)
+        self._path.on_told(1e-9 * self.get_clock().now().nanoseconds, velocity)
         if not self.values.stamped:
             self._velocity.publish(twist)
             return
@@ -371,6 +319,14 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
         """Ask for a region; the whole image cancels it."""
         empty = region == WHOLE or not all(self._size)
         self._regions.publish(RegionOfInterest() if empty else convert.to_roi(region, self._size))
+
+    def go(self, x: float, y: float, stamp: str) -> str:
+        """Send the robot to what the image of a stamp shows there; raises ``NoGround``."""
+        return self._path.go(x, y, stamp)
+
+    def end_goal(self) -> None:
+        """Have the robot give up its goal."""
+        self._path.end()
 
     def record(self, on: bool) -> str:
         """Begin or end a recording; the disk may take its time."""

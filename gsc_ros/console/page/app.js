@@ -15,7 +15,8 @@ let state = null;
 let stateAt = -Infinity;
 let releaseToken = '';
 let confirmFrom = 0; // a double click is one action, not two
-let mode = '';
+let mode = ''; // what a press on the image means: 'box', 'go' or nothing
+let cross = [0.5, 0.75];
 let noteTimer = 0;
 const overlays = new Set();
 
@@ -34,7 +35,7 @@ function note(text, bad) {
 
 const isLive = () => socket?.readyState === WebSocket.OPEN && seconds() - stateAt < SILENT_S;
 const isDriver = () => state !== null && me !== null && state.driver === me;
-const mayDrive = () => isLive() && isDriver() && !state.locked;
+const mayDrive = () => isLive() && isDriver() && !state.locked && mode !== 'go';
 
 function connect() {
   const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
@@ -78,7 +79,6 @@ function hear(word) {
   } else if (word.t === 'note') note(word.text, word.bad);
   else if (word.t === 'refused') note(word.why, true);
   else if (word.t === 'confirm') askRelease(word.token);
-  else if (word.t === 'path') view.setPath(word.points);
 }
 
 function set(id, text, kind = '') {
@@ -130,6 +130,7 @@ function refresh() {
   const [v, w] = state.told;
   set('told', `${v.toFixed(2)} m/s, ${w.toFixed(2)} rad/s`);
   set('caption', state.caption || '');
+  set('goal', state.goal || 'none');
   byId('record').setAttribute('aria-pressed', String(Boolean(state.recording)));
   byId('record').textContent = state.recording ? `Stop ${state.recording}` : 'Record';
   view.setPath(state.path);
@@ -222,6 +223,32 @@ function forgetRelease() {
 function setMode(wanted) {
   mode = mode === wanted ? '' : wanted;
   byId('box').setAttribute('aria-pressed', String(mode === 'box'));
+  byId('go').setAttribute('aria-pressed', String(mode === 'go'));
+  cross = [0.5, 0.75];
+  view.setGoal(mode === 'go' ? cross : null);
+  drive.releaseAll();
+}
+
+function go(point) {
+  view.setGoal(point);
+  say('go', { x: point[0], y: point[1], stamp: view.stampShown() });
+  mode = '';
+  byId('go').setAttribute('aria-pressed', 'false');
+}
+
+const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+// Without a mouse: arrows move the cross, Enter chooses.
+function moveCross(event) {
+  if (mode !== 'go' || event.ctrlKey || event.metaKey || event.altKey) return false;
+  if (event.code === 'Enter') go(cross);
+  else if (STEPS[event.code]) {
+    const step = event.shiftKey ? 0.05 : 0.01;
+    cross = cross.map((v, i) => Math.min(0.999, Math.max(0, v + step * STEPS[event.code][i])));
+    view.setGoal(cross);
+  } else return false;
+  event.preventDefault();
+  return true;
 }
 
 async function listFiles() {
@@ -249,6 +276,7 @@ const wheel = () => say(isDriver() ? 'leave' : 'take');
 const SHORTCUTS = {
   KeyT: wheel,
   KeyK: () => say('key'),
+  KeyG: () => setMode('go'),
   Digit1: () => toggle('trust'),
   Digit2: () => toggle('classes'),
   Digit3: () => toggle('depth'),
@@ -263,6 +291,7 @@ document.addEventListener('keydown', (event) => {
     return;
   }
   const typing = target.closest?.('input:not([type=checkbox]), select, textarea');
+  if (!typing && moveCross(event)) return;
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || typing) return;
   SHORTCUTS[event.code]?.();
 });
@@ -276,6 +305,11 @@ byId('release').addEventListener('click', () => {
 byId('take').addEventListener('click', wheel);
 byId('key').addEventListener('click', () => say('key'));
 byId('box').addEventListener('click', () => setMode('box'));
+byId('go').addEventListener('click', () => setMode('go'));
+byId('cancel').addEventListener('click', () => {
+  say('cancel');
+  view.setGoal(null);
+});
 byId('region').addEventListener('change', ({ target }) => {
   if (target.value) say('box', { box: target.value.split(' ').map(Number) });
 });
@@ -294,7 +328,7 @@ for (const input of document.querySelectorAll('#overlays input')) {
 view.onPress(() => mode, (box) => {
   say('box', { box });
   setMode('');
-}, () => {});
+}, go);
 drive.start(mayDrive, (a, l) => say('drive', { a, l, s: seconds() }), stop);
 setInterval(refreshAge, 100);
 setInterval(() => {

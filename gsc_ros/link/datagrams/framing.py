@@ -71,11 +71,12 @@ class TrafficClass(IntEnum):
     FRAME = 3
     REQUEST = 6
     REPORT = 7
+    GOAL = 8
     TELEMETRY = 10
 
 
 # Traffic classes that later releases will use.
-RESERVED = {8: 'GOAL', 9: 'POSE', 11: 'STILL'}
+RESERVED = {9: 'POSE', 11: 'STILL'}
 
 
 def random_session() -> int:

@@ -18,10 +18,11 @@ _REPORT = struct.Struct('>BHHBB')
 _ROBOT_REPORT = struct.Struct('>BBB')
 _COUNT = struct.Struct('>I')
 _LATENESS = struct.Struct('>h')
+_GOAL = struct.Struct('>BB')
 # With everything that they may hold.
 REPORT_BYTES = _REPORT.size + _COUNT.size
-ROBOT_REPORT_BYTES = _ROBOT_REPORT.size + _LATENESS.size + _COUNT.size
-_LATCHED, _LATE, _HELD_UP = 1, 2, 4
+ROBOT_REPORT_BYTES = _ROBOT_REPORT.size + _LATENESS.size + _GOAL.size + _COUNT.size
+_LATCHED, _LATE, _HELD_UP, _HAS_GOAL = 1, 2, 4, 8
 _LATE_STEPS = 10  # in a second
 _BURST_STEPS = 8
 NO_FRAME = 0xFFFF  # number of the last frame, before there was one
@@ -208,13 +209,15 @@ class Report:
 @dataclass(frozen=True)
 class RobotReport:
     """
-    What the robot has received: 3 bytes, 2 more where it refuses commands, 4 more with a count.
+    What the robot has received: 3 bytes, 2 more where it refuses commands, 2 more once a goal
+    came, 4 more with a count.
 
     stop: number of the last stop or release that it obeyed, 0 for none; latched: whether it holds
     a stop. loss: share of the commands lost recently, 0..1, in steps of 1/255. count: the greatest
     count that came under the robot's first key, None where datagrams have none. late_s: by how
     much most commands are too late, so that it refuses them (below 0: ahead), in steps of 0.1 s
-    and within 3,276 s; None where it does not; held_up: by its monotonic clock.
+    and within 3,276 s; None where it does not; held_up: by its monotonic clock. goal: number of
+    the last goal, 0 for none yet; goal_state: 0 to 255, what became of it.
     """
 
     stop: int = 0
@@ -223,33 +226,43 @@ class RobotReport:
     count: int | None = None
     late_s: float | None = None
     held_up: bool = False
+    goal: int = 0
+    goal_state: int = 0
 
     def pack(self) -> bytes:
         """Return the bytes."""
-        flags, lateness = _LATCHED * self.latched, b''
+        flags, lateness, goal = _LATCHED * self.latched, b'', b''
         if self.late_s is not None:
             flags |= _LATE | _HELD_UP * self.held_up
             steps = round(_LATE_STEPS * self.late_s)
             lateness = _LATENESS.pack(max(-0x7FFF, min(steps, 0x7FFF)))
+        if self.goal:
+            flags |= _HAS_GOAL
+            goal = _GOAL.pack(self.goal, self.goal_state)
         body = _ROBOT_REPORT.pack(self.stop, flags, round(self.loss * 255))
-        return body + lateness + _pack_count(self.count)
+        return body + lateness + goal + _pack_count(self.count)
 
     @classmethod
     def unpack(cls, payload: bytes) -> 'RobotReport':
         """Read a report of the robot; raises PayloadError for anything else."""
         try:
             stop, flags, loss = _ROBOT_REPORT.unpack(payload[: _ROBOT_REPORT.size])
-            if flags & ~(_LATCHED | _LATE | _HELD_UP):
+            if flags & ~(_LATCHED | _LATE | _HELD_UP | _HAS_GOAL):
                 raise PayloadError(f'not a report of the robot: unknown flags {flags:#x}')
             rest, late_s = payload[_ROBOT_REPORT.size :], None
             if flags & _LATE:
                 late_s = _LATENESS.unpack(rest[: _LATENESS.size])[0] / _LATE_STEPS
                 rest = rest[_LATENESS.size :]
+            goal, goal_state = 0, 0
+            if flags & _HAS_GOAL:
+                goal, goal_state = _GOAL.unpack(rest[: _GOAL.size])
+                rest = rest[_GOAL.size :]
             count = _unpack_count(rest)
         except struct.error as error:
             raise PayloadError(f'not a report of the robot: {error}') from None
         held_up = bool(flags & _HELD_UP)
-        return cls(stop, bool(flags & _LATCHED), loss / 255, count, late_s, held_up)
+        latched = bool(flags & _LATCHED)
+        return cls(stop, latched, loss / 255, count, late_s, held_up, goal, goal_state)
 
 
 def _pack_count(count: int | None) -> bytes:

@@ -271,6 +271,25 @@ class CommandGate:
             self.acknowledged = number
         return refusal
 
+    def goal(self, origin: Origin, robot: int, stamp_us: int, now: Now) -> Refusal | None:
+        """
+        Judge a goal; None: the robot may go there. It has to pass what a command has to pass, and
+        so one that was given before the last command does not.
+        """
+        # Without a seal its number is not comparable with those of commands.
+        among = origin if origin.order is not None else origin._replace(number=None)
+        refusal = self._judge(among, robot, stamp_us, now)
+        if refusal is None and self.held:
+            refusal = Refusal.STOP
+        if refusal is None:
+            self._stamp_us = stamp_us
+        return refusal
+
+    def end_goals(self, origin: Origin, now: Now) -> None:
+        """Note the end of all goals: with a seal, none that was sent before it is accepted."""
+        if origin.order is not None:
+            self._commands.advance(origin, now.monotonic_s)
+
     def _lateness(self, refusal: Refusal | None, stamp_us: int, now: Now) -> Lateness | None:
         """Return by how much a command is refused for its time; None where it is not."""
         late_s = (now.wall_us - stamp_us) * 1e-6 - now.idle_s

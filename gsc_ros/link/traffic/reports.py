@@ -270,6 +270,8 @@ class RobotReportTimer:
         last, sent_at = self._sent
         if (last.stop, last.latched) != (report.stop, report.latched):
             return 0.0
+        if (last.goal, last.goal_state) != (report.goal, report.goal_state):
+            return sent_at + pause_s / 5
         if self._stop_repeated:
             return sent_at + pause_s / 5
         often = self._command_received or not self._ground_received

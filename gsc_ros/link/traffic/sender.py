@@ -52,7 +52,12 @@ from gsc_ros.link.traffic.statistics import Count
 MIN_SHARE = 0.25
 # Share of a frame time that a frame which waited may take: the rest is for late wake-ups.
 SLOT = 0.98
-BACKGROUND = (TrafficClass.REQUEST, TrafficClass.REPORT, TrafficClass.TELEMETRY)
+BACKGROUND = (
+    TrafficClass.REQUEST,
+    TrafficClass.REPORT,
+    TrafficClass.GOAL,
+    TrafficClass.TELEMETRY,
+)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from rclpy.clock import ROSClock
 from rclpy.duration import Duration
 from std_msgs.msg import Empty, Float32
 
+from gsc_ros.link.datagrams.goals import Goal
 from gsc_ros.link.datagrams.payloads import Command, Stop
 from gsc_ros.link.datagrams.reassembly import Received
 from gsc_ros.link.traffic.command_gate import CommandGate, Now, Origin, Refusal
@@ -149,11 +150,7 @@ class RobotCommands:
 
     def on_received(self, received: Received, message: Command | Stop, idle_s: float) -> None:
         """Execute a command, STOP or release; idle_s: what it takes over an idle link."""
-        node = self._node
-        clock = node.get_clock()
-        steady = not (isinstance(clock, ROSClock) and clock.ros_time_is_active)
-        now = Now(node.time_ns // 1000, time.monotonic(), idle_s, steady)
-        origin = Origin(received.session, received.number, received.key, received.order)
+        origin, now = self._origin(received, idle_s)
         if isinstance(message, Command):
             self._command(origin, message, now)
         elif message.stop:
@@ -162,6 +159,24 @@ class RobotCommands:
                 self.halt('STOP by the operator')
         else:
             self._release(origin, message, now)
+
+    def judge_goal(self, received: Received, goal: Goal, idle_s: float) -> str:
+        """Return why the robot may not go to a goal; empty where it may, or for an end."""
+        origin, now = self._origin(received, idle_s)
+        with self._locked():
+            if goal.place is None:
+                self.gate.end_goals(origin, now)
+                return ''
+            refusal = self.gate.goal(origin, goal.robot, goal.stamp_us, now)
+        return refusal.value if refusal is not None else ''
+
+    def _origin(self, received: Received, idle_s: float) -> tuple[Origin, Now]:
+        """Return where what came is from, and when that is."""
+        node = self._node
+        clock = node.get_clock()
+        steady = not (isinstance(clock, ROSClock) and clock.ros_time_is_active)
+        now = Now(node.time_ns // 1000, time.monotonic(), idle_s, steady)
+        return Origin(received.session, received.number, received.key, received.order), now
 
     def _command(self, origin: Origin, command: Command, now: Now) -> None:
         twist = convert.to_twist(command.velocity)

@@ -17,6 +17,7 @@ from gsc_ros.codec import bitstream
 from gsc_ros.link.datagrams import payloads
 from gsc_ros.link.datagrams.frames import FRAME_OVERHEAD, Camera, Frame, FrameSender
 from gsc_ros.link.datagrams.framing import TrafficClass
+from gsc_ros.link.datagrams.goals import Goal
 from gsc_ros.link.datagrams.payloads import (
     REPORT_BYTES,
     ROBOT_REPORT_BYTES,
@@ -44,6 +45,7 @@ from gsc_ros.ros.diagnostics import OK, WARN, Report
 from gsc_ros.ros.images.camera_info import CameraInfos
 from gsc_ros.ros.link.node import NO_FRAMES_S, LinkBase, nanoseconds, or_inf, report_of
 from gsc_ros.ros.link.robot_commands import RobotCommands
+from gsc_ros.ros.link.robot_goals import RobotGoals
 from gsc_ros.ros.link.side import Side
 from gsc_ros.ros.parameters import parameter
 from gsc_ros.ros.robot_state.telemetry_input import TelemetryInput, TelemetryParameters
@@ -95,6 +97,7 @@ class RobotSide(Side):
     def __init__(self, node: LinkBase) -> None:
         super().__init__(node)
         self.commands = RobotCommands(node)
+        self.goals = RobotGoals(node, node.values.frame_id)
         self._telemetry = TelemetryInput(node)
         self._wanted = node.create_publisher(Empty, topics.KEY_WANTED, topics.NEWEST)
         self._regions = node.create_publisher(
@@ -141,6 +144,7 @@ class RobotSide(Side):
         )
         self._coded_topic = coded.topic_name
         self._telemetry.start()
+        self.goals.start()
         node.create_subscription(SemanticFrame, topics.CODED, self._on_frame, topics.NEWEST)
 
     def stop(self) -> None:
@@ -182,8 +186,10 @@ class RobotSide(Side):
         gate, count = self.commands.gate, self._node.received_count('up')
         refused = gate.times.refused(time.monotonic())
         late_s, held_up = refused[2] if refused else (None, False)
-        loss = self._command_loss.loss
-        return RobotReport(gate.acknowledged, gate.held, loss, count, late_s, held_up)
+        loss, goal = self._command_loss.loss, self.goals.keeper
+        return RobotReport(
+            gate.acknowledged, gate.held, loss, count, late_s, held_up, goal.number, goal.state
+        )
 
     @property
     def _pause_s(self) -> float:
@@ -198,6 +204,8 @@ class RobotSide(Side):
             self._on_command(received)
         elif received.traffic_class is TrafficClass.REPORT:
             self._on_report(received)
+        elif received.traffic_class is TrafficClass.GOAL:
+            self._on_goal(received)
         else:
             self._node.refuse(f'{received.traffic_class.name} does not go up the link')
 
@@ -336,13 +344,31 @@ class RobotSide(Side):
         except PayloadError as error:
             self._node.refuse(f'command refused: {error}')
             return
-        idle_s = self._up.turn_s + self._up.delay_s + self._up.frame_s(len(received.payload))
-        self.commands.on_received(received, message, idle_s)
+        self.commands.on_received(received, message, self._idle_s(received))
+        # After what stops or moves the robot. Who drives by hand follows no goal.
+        if isinstance(message, Stop) and message.stop:
+            self.goals.cancel('STOP by the operator', surely=True)
+        elif self.commands.gate.moving:
+            self.goals.cancel('the robot is driven by hand')
         if kind is Stop:
             self._report_timer.on_stop()
         else:
             self._command_loss.on_command(received.number, received.session)
             self._report_timer.on_command()
+
+    def _idle_s(self, received: Received) -> float:
+        """Return how long what came takes over an idle link, s."""
+        return self._up.turn_s + self._up.delay_s + self._up.frame_s(len(received.payload))
+
+    def _on_goal(self, received: Received) -> None:
+        try:
+            goal = Goal.unpack(received.payload, self._node.time_ns // 1000)
+        except PayloadError as error:
+            self._node.refuse(f'goal refused: {error}')
+            return
+        refusal = self.commands.judge_goal(received, goal, self._idle_s(received))
+        self.goals.take(goal, refusal)
+        self._report_timer.on_command()
 
     def _on_request(self, received: Received) -> None:
         try:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image
@@ -95,7 +96,7 @@ class Screen:
             if self._shown.get(kind) == stamp:
                 continue
             self._shown[kind] = stamp
-            head = {'kind': kind, 'stamp': f'{stamp[0]}.{stamp[1]:09d}'}
+            head = {'kind': kind, 'stamp': text(stamp)}
             self._show(kind, words.pack(head, _file(kind, message)))
 
     def _failed(self, error: Exception) -> None:
@@ -105,6 +106,15 @@ class Screen:
             )
 
     # On any thread
+
+    def maps(self, stamp: str) -> dict[str, NDArray]:
+        """Return the maps of the image of a stamp that have come, by kind."""
+        newest = dict(self.newest)
+        return {
+            kind: convert.to_array(newest[kind])
+            for kind in words.OVERLAYS
+            if kind in newest and text(_stamp(newest[kind])) == stamp
+        }
 
     def keep(self, folder: Path, state: str) -> str:
         """Write the image as PNG, and its stamp and the state as JSON; returns what was done."""
@@ -126,6 +136,11 @@ class Screen:
         except (OSError, ValueError, cv2.error) as error:
             return f'no snapshot: {error}'
         return f'kept as {path.name}'
+
+
+def text(stamp: Stamp) -> str:
+    """Write a stamp as the page knows it: s since 1970, exactly."""
+    return f'{stamp[0]}.{stamp[1]:09d}'
 
 
 def _stamp(message: Image) -> Stamp:

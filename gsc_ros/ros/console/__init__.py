@@ -1,0 +1,1 @@
+"""What the console's node is made of: parameters, images, goals, recordings."""

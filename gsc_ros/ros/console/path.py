@@ -1,0 +1,108 @@
+"""The console's goals and the robot's way on the ground, from the decoded maps of the image."""
+
+import math
+import threading
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+from geometry_msgs.msg import PoseStamped
+from numpy.typing import NDArray
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Empty
+
+from gsc_ros.console import ground
+from gsc_ros.console.ground import NoGround, Plane
+from gsc_ros.ros import topics
+from gsc_ros.ros.console.screen import Screen, text
+from gsc_ros.ros.lifecycle import GscNode
+
+_TOLD = 400  # commands that are remembered: what a light time of minutes holds is not drawn
+_AHEAD_S = 1.0  # that the way goes on beyond what has been told
+_MOST_POINTS = 60
+
+
+class GroundPath:
+    """Publishes goals, and draws where the robot will be when what it was told now arrives."""
+
+    def __init__(self, node: GscNode, screen: Callable[[], Screen]) -> None:
+        self._node, self._screen = node, screen
+        self._goals = node.create_publisher(PoseStamped, topics.GOAL, topics.NEWEST)
+        self._ends = node.create_publisher(Empty, topics.GOAL_END, topics.NEWEST)
+        self._info: CameraInfo | None = None
+        self._told: deque[ground.Told] = deque(maxlen=_TOLD)
+        self._lock = threading.Lock()
+        self._fitted: tuple[tuple[str, bool], Plane | None] = ('', False), None
+
+    def on_info(self, message: CameraInfo) -> None:
+        """Take the camera_info of the image."""
+        self._info = message
+
+    def on_told(self, clock_s: float, velocity: tuple[float, float]) -> None:
+        """Note what the robot was told, and when."""
+        self._told.append((clock_s, *velocity))
+
+    def _camera(self, size: tuple[int, int]) -> NDArray[np.float64]:
+        """Return the camera matrix for images of a size (W, H); raises :class:`NoGround`."""
+        info = self._info
+        if info is None or not info.k[0] or (info.width, info.height) != size:
+            raise NoGround('the camera is not calibrated')
+        return np.array(info.k, np.float64).reshape(3, 3)
+
+    def _plane(self, stamp: str) -> tuple[dict[str, NDArray], NDArray[np.float64], Plane | None]:
+        """Return maps, camera matrix and ground of the image of a stamp."""
+        maps = self._screen().maps(stamp)
+        if 'depth' not in maps:
+            raise NoGround('the depth of this image has not come: try the next')
+        height, width = maps['depth'].shape
+        k = self._camera((width, height))
+        with self._lock:
+            key = stamp, 'classes' in maps  # which may come after the depth
+            if self._fitted[0] != key:
+                self._fitted = key, ground.fit(maps['depth'], maps.get('classes'), k)
+            return maps, k, self._fitted[1]
+
+    def go(self, x: float, y: float, stamp: str) -> str:
+        """Publish what is clicked on as a goal; raises :class:`NoGround`."""
+        maps, k, plane = self._plane(stamp)
+        ahead, left = ground.point(
+            (x, y), maps['depth'], maps.get('trust'), maps.get('classes'), k, plane
+        )
+        far, most = math.hypot(ahead, left), self._node.values.max_goal_m
+        if far > most:
+            raise NoGround(f'it is {far:.1f} m away, max_goal_m is {most:g}')
+        message = PoseStamped()
+        message.header.frame_id = self._node.values.frame_id
+        seconds, nanoseconds = stamp.split('.')
+        message.header.stamp.sec, message.header.stamp.nanosec = int(seconds), int(nanoseconds)
+        yaw = math.atan2(left, ahead)
+        message.pose.position.x = ahead + self._node.values.camera_ahead_m
+        message.pose.position.y = left
+        message.pose.orientation.z = math.sin(yaw / 2)
+        message.pose.orientation.w = math.cos(yaw / 2)
+        self._goals.publish(message)
+        side = 'left' if left >= 0 else 'right'
+        return f'goal sent: {ahead:.1f} m ahead, {abs(left):.1f} m {side}'
+
+    def end(self) -> None:
+        """Publish the end of all goals."""
+        self._ends.publish(Empty())
+
+    def drawn(self, delay_s: float) -> list[tuple[float, float]]:
+        """Return the way on the image, in shares of it; empty where the robot stands."""
+        image = self._screen().newest.get('image')
+        told = list(self._told)
+        if image is None or not told or not any(told[-1][1:]):
+            return []
+        stamp = image.header.stamp
+        try:
+            _, k, plane = self._plane(text((stamp.sec, stamp.nanosec)))
+        except (NoGround, ValueError):
+            return []
+        if plane is None:
+            return []
+        begin = stamp.sec + 1e-9 * stamp.nanosec
+        end = 1e-9 * self._node.get_clock().now().nanoseconds + delay_s + _AHEAD_S
+        way = ground.predict(told, begin, end, delay_s)
+        way = way[:: max(1, len(way) // _MOST_POINTS)] + way[-1:]
+        return ground.drawn(way, plane, k, (image.width, image.height))

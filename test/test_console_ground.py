@@ -1,0 +1,111 @@
+"""Clicks and ways on the ground, against planes whose truth is known."""
+
+import math
+
+import numpy as np
+import pytest
+
+from gsc_ros.console import ground
+from gsc_ros.console.ground import NoGround, Plane
+from gsc_ros.labels import LABELS, SKY
+
+K = np.array([[300.0, 0, 119.5], [0, 300.0, 89.5], [0, 0, 1]])
+SIZE = 240, 180
+ROAD, CAR = LABELS.index('road'), LABELS.index('car')
+
+
+def scene(height=1.2, pitch=0.1, roll=0.0, noise=0.0):
+    """Depth and classes of a plane seen from a height (m), looking down by a pitch (rad)."""
+    normal = np.array([math.sin(roll), math.cos(roll) * math.cos(pitch), math.sin(pitch)])
+    normal /= np.linalg.norm(normal)
+    v, u = np.mgrid[: SIZE[1], : SIZE[0]]
+    rays = np.stack([u, v, np.ones_like(u)], axis=2) @ np.linalg.inv(K).T
+    down = rays @ normal
+    depth = np.where(down > 0.02, height / np.maximum(down, 1e-9), np.inf)
+    depth *= np.exp(noise * np.random.default_rng(1).standard_normal(depth.shape))
+    classes = np.where(np.isfinite(depth), ROAD, SKY).astype(np.uint8)
+    return depth.astype(np.float32), classes, Plane(normal, height)
+
+
+def trusted():
+    return np.full(SIZE[::-1], 255, np.uint8)
+
+
+@pytest.mark.parametrize('pitch', [0.0, 0.1, 0.5])
+@pytest.mark.parametrize('roll', [0.0, -0.2])
+def test_a_plane_is_found_through_noise_and_what_stands_on_it(pitch, roll):
+    depth, classes, truth = scene(pitch=pitch, roll=roll, noise=0.05)
+    depth[120:160, 40:90] = 2.0  # a thing that is classed as road
+    plane = ground.fit(depth, classes, K)
+    assert plane.height == pytest.approx(1.2, rel=0.08)
+    assert plane.normal @ truth.normal > math.cos(math.radians(3))
+
+
+def test_where_no_ground_is_none_is_found():
+    depth, classes, _ = scene()
+    assert ground.fit(depth, np.full_like(classes, CAR), K) is None
+    assert ground.fit(np.full_like(depth, 3.0), classes, K) is None  # a wall
+    assert ground.fit(np.full_like(depth, np.nan), None, K) is None
+
+
+@pytest.mark.parametrize('place', [(3.0, 0.0), (4.0, 1.0), (6.0, -1.5)])
+def test_a_click_leads_to_the_place_that_it_shows(place):
+    depth, classes, truth = scene()
+    plane = ground.fit(depth, classes, K)
+    (share,) = ground.drawn([place], truth, K, SIZE)
+    assert 0 < share[0] < 1 and 0 < share[1] < 1
+    found = ground.point(share, depth, trusted(), classes, K, plane)
+    assert found == pytest.approx(place, abs=0.12)
+
+
+def test_clicks_that_lead_nowhere_are_refused():
+    depth, classes, plane = scene()
+    place = 0.5, 0.9
+
+    sure = trusted()
+
+    def click(share=place, depth=depth, trust=sure, classes=classes, plane=plane):
+        return ground.point(share, depth, trust, classes, K, plane)
+
+    assert click()[0] > 0
+    doubtful = trusted()
+    doubtful[160:164, 118:123] = 0
+    with pytest.raises(NoGround, match='not to be trusted'):
+        click(trust=doubtful)
+    with pytest.raises(NoGround, match='not to be trusted'):
+        click(trust=None)
+    with pytest.raises(NoGround, match='class is sky'):
+        click((0.5, 0.05))
+    with pytest.raises(NoGround, match='not known'):
+        click(depth=np.full_like(depth, np.nan))
+    with pytest.raises(NoGround, match='no ground is found'):
+        click(plane=None)
+    near = depth.copy()
+    near[150:175, 100:140] = 1.0  # a box that is classed as road
+    with pytest.raises(NoGround, match='above the ground'):
+        click(depth=near)
+    assert click((1.0, 1.0))[0] > 0  # the corner is within
+
+
+def test_a_straight_way_and_an_arc():
+    way = ground.predict([(0.0, 1.0, 0.0)], 0.0, 1.0, 0.0)
+    assert way[-1] == pytest.approx((1.0, 0.0))
+    radius = 1.0 / 0.5
+    way = ground.predict([(0.0, 1.0, 0.5)], 0.0, 1.0, 0.0)
+    assert way[-1] == pytest.approx(
+        (radius * math.sin(0.5), radius * (1 - math.cos(0.5))), abs=1e-3
+    )
+
+
+def test_what_was_told_acts_after_the_delay_and_not_for_ever():
+    told = [(0.0, 1.0, 0.0), (0.5, 1.0, 0.0), (1.0, 0.0, 0.0)]
+    assert ground.predict(told, 0.0, 1.0, 2.0) == [(0.0, 0.0)]  # it has yet to arrive
+    assert ground.predict(told, 0.0, 10.0, 2.0)[-1] == pytest.approx((1.0, 0.0))
+    assert ground.predict(told, 2.5, 10.0, 2.0)[-1] == pytest.approx((0.5, 0.0))
+    assert ground.predict(told[:1], 0.0, 10.0, 2.0, hold_s=0.7)[-1] == pytest.approx((0.7, 0.0))
+
+
+def test_a_way_behind_the_camera_is_not_drawn():
+    _, _, plane = scene()
+    points = ground.drawn([(-1.0, 0.0), (0.0, 0.0), (5.0, 0.0)], plane, K, SIZE)
+    assert points[-1][0] == pytest.approx(0.5, abs=0.01) and len(points) <= 2

@@ -1,0 +1,123 @@
+"""Goals through running links: up to the robot's navigation, and its state back."""
+
+import math
+import time
+
+import pytest
+from action_msgs.msg import GoalStatus, GoalStatusArray
+from bench import drive
+from geometry_msgs.msg import PoseStamped, Twist
+from gsc_ros.msg import LinkStatus
+from std_msgs.msg import Bool, Empty, String
+
+from gsc_ros.nodes.guard import Guard
+from gsc_ros.nodes.link import LinkNode
+from gsc_ros.ros import topics
+
+STAMP = int(time.time()) - 5, 123_456_789  # of an image of a while ago
+
+
+def pose(x=4.0, y=-1.0, yaw=0.5):
+    message = PoseStamped()
+    message.header.stamp.sec, message.header.stamp.nanosec = STAMP
+    message.pose.position.x, message.pose.position.y = x, y
+    message.pose.orientation.z, message.pose.orientation.w = math.sin(yaw / 2), math.cos(yaw / 2)
+    return message
+
+
+@pytest.fixture
+def goals(bench):
+    """A simulated link with a guard; ``bench.say`` gives goals, `bench.nav` is nav2's status."""
+    for kind, topic, quality in (
+        (PoseStamped, topics.GOAL_POSE, topics.IMAGES),
+        (Empty, topics.GOAL_CANCEL, topics.IMAGES),
+        (String, topics.GOAL_STATE, topics.LATCHED),
+        (LinkStatus, topics.STATUS, topics.LATCHED),
+        (Twist, topics.CMD_VEL, topics.IMAGES),
+    ):
+        bench.subscribe(kind, topic, quality)
+    publish = bench.peer.create_publisher
+    bench.goal = publish(PoseStamped, topics.GOAL, topics.NEWEST)
+    bench.end = publish(Empty, topics.GOAL_END, topics.NEWEST)
+    bench.halt = publish(Bool, topics.STOP, topics.NEWEST)
+    bench.teleop = publish(Twist, topics.TELEOP, topics.NEWEST)
+    bench.nav = publish(GoalStatusArray, f'{topics.GOAL_ACTION}/status', topics.LATCHED)
+    bench.add(Guard)
+    bench.link = bench.add(LinkNode, profile='ideal', security=False)
+    for one in (bench.goal, bench.end, bench.halt, bench.teleop, bench.nav):
+        bench.wait(one.get_subscription_count, 'the link listens')
+    for topic in (topics.GOAL_POSE, topics.GOAL_CANCEL, topics.GOAL_STATE):
+        name = f'{bench.namespace}/{topic}'
+        bench.wait(lambda name=name: bench.link.count_subscribers(name))
+    bench.wait(lambda: bench.link.down.receiver.session, 'the ground knows the robot')
+    bench.wait(lambda: not bench.link.robot.commands.guard_missing)
+    return bench
+
+
+def state(bench):
+    return bench.got[topics.GOAL_STATE][-1].data if bench.got[topics.GOAL_STATE] else ''
+
+
+def give(bench):
+    """Give a goal until the robot has it."""
+    count = len(bench.got[topics.GOAL_POSE])
+    bench.goal.publish(pose())
+    bench.wait(lambda: len(bench.got[topics.GOAL_POSE]) > count, 'the goal arrives')
+    bench.wait(lambda: state(bench) == 'given', 'its state comes back')
+
+
+def status(number, value):
+    one = GoalStatus(status=value)
+    one.goal_info.goal_id.uuid = [number] * 16
+    one.goal_info.stamp.sec = number
+    return one
+
+
+def test_a_goal_arrives_as_it_was_given_and_its_state_comes_back(goals):
+    goals.nav.publish(GoalStatusArray(status_list=[status(1, GoalStatus.STATUS_SUCCEEDED)]))
+    goals.wait(lambda: goals.link.robot.goals._listed)  # another's, from before
+    give(goals)
+    (message,) = goals.got[topics.GOAL_POSE]
+    assert message.header.frame_id == 'base_link'
+    stamp = message.header.stamp
+    assert (stamp.sec, stamp.nanosec) == STAMP  # exactly
+    at, turn = message.pose.position, message.pose.orientation
+    assert (at.x, at.y) == (4.0, -1.0)
+    assert 2 * math.atan2(turn.z, turn.w) == pytest.approx(0.5, abs=math.pi / 256)
+    for value, text in (
+        (GoalStatus.STATUS_EXECUTING, 'active'),
+        (GoalStatus.STATUS_SUCCEEDED, 'reached'),
+    ):
+        listed = [status(1, GoalStatus.STATUS_SUCCEEDED), status(2, value)]
+        goals.nav.publish(GoalStatusArray(status_list=listed))
+        goals.wait(lambda text=text: state(goals) == text, text)
+
+
+def test_the_end_of_goals_arrives(goals):
+    give(goals)
+    goals.end.publish(Empty())
+    goals.wait(lambda: goals.got[topics.GOAL_CANCEL], 'the end arrives')
+    goals.wait(lambda: state(goals) == 'cancelled')
+
+
+def test_a_stop_ends_goals_and_none_is_taken_under_it(goals):
+    give(goals)
+    goals.halt.publish(Bool(data=True))
+    goals.wait(lambda: goals.got[topics.GOAL_CANCEL], 'the STOP ends the goal')
+    goals.wait(lambda: goals.got[topics.STATUS][-1].stop == LinkStatus.STOP_HELD)
+    goals.goal.publish(pose())
+    goals.wait(lambda: goals.link.refused, 'the ground refuses it')
+    assert len(goals.got[topics.GOAL_POSE]) == 1
+
+
+def test_driving_by_hand_ends_a_goal(goals):
+    give(goals)
+    goals.teleop.publish(drive(0.5))
+    goals.wait(lambda: goals.got[topics.GOAL_CANCEL], 'it is driven by hand')
+    goals.wait(lambda: state(goals) == 'cancelled')
+
+
+def test_a_place_that_cannot_be_sent_is_refused(goals):
+    goals.goal.publish(pose(x=1e6))
+    goals.wait(lambda: goals.link.refused)
+    assert not goals.got[topics.GOAL_POSE]
