@@ -85,7 +85,7 @@ def test_arguments_set_parameters_that_the_nodes_have(graph):
     for node in graph.nodes:
         module = importlib.import_module(f'gsc_ros.nodes.{node.executable}')
         known = next(
-            kind for name, kind in vars(module).items() if name.endswith('Parameters')
+            kind.Parameters for kind in vars(module).values() if hasattr(kind, 'Parameters')
             and kind.__module__ == module.__name__
         ).__dataclass_fields__  # fmt: skip
         for name, by in node.parameters.items():
