@@ -85,9 +85,9 @@ def test_arguments_set_parameters_that_the_nodes_have(graph):
     for node in graph.nodes:
         module = importlib.import_module(f'gsc_ros.nodes.{node.executable}')
         known = next(
-            kind.Parameters for kind in vars(module).values() if hasattr(kind, 'Parameters')
-            and kind.__module__ == module.__name__
-        ).__dataclass_fields__  # fmt: skip
+            kind.Parameters.__dataclass_fields__ for kind in vars(module).values()
+            if getattr(kind, '__module__', '') == module.__name__ and hasattr(kind, 'Parameters')
+        )  # fmt: skip
         for name, by in node.parameters.items():
             argument = arguments[by]
             assert argument.kind is type(known[name].default)
