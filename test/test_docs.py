@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 
 from gsc_ros.cli import build_parser
-from gsc_ros.codec import FrameEncoder
+from gsc_ros.codec import FrameDecoder, FrameEncoder
 from gsc_ros.codec.rangecoder import RangeDecoder, RangeEncoder
 from gsc_ros.graph import GRAPHS
 from gsc_ros.link.radio import budget, profiles
@@ -187,14 +187,16 @@ def test_the_stream_of_contributing_works():
 
 
 def test_the_renderer_of_contributing_works():
-    ground = recipe('Add a renderer')['LayoutDecoder'].load(weights='random')
+    renderer = recipe('Add a renderer')['Layout']()
+    ground = FrameDecoder.load(weights='random', renderer=renderer)
     robot = FrameEncoder.load(weights='random')
     images = gradient(128, 96), gradient(128, 96)[::-1]
-    frames = [ground.read(robot.encode(rgb, 400).data) for rgb in images]
+    frames = [ground.read(robot.encode(rgb, 60).data) for rgb in images]
     batch = ground.render(frames)
     for frame, decoded in zip(frames, batch, strict=True):
         assert decoded.rgb.shape == (96, 128, 3) and decoded.rgb.any()
-        assert decoded.depth is None and (ground.render([frame])[0].rgb == decoded.rgb).all()
+        assert (ground.render([frame])[0].rgb == decoded.rgb).all()
+        assert (ground.render([frame], 0)[0].rgb != decoded.rgb).any()
 
 
 def test_changelog_has_one_line_an_entry():

@@ -26,8 +26,8 @@ class FallbackRenderer:
     Draws by the renderer that ``load`` returns, and deterministically while there is none.
 
     ``name``: of the renderer; ``warn``: is told once why it cannot draw. It is loaded again
-    ``retry_s`` s after a failure, for memory may be free by then. ``background``: load in a thread
-    of its own, so that images are shown meanwhile. ``clock``: in s.
+    ``retry_s`` (30) s after a failure, for memory may be free by then. ``background``: load in a
+    thread of its own, so that images are shown meanwhile. ``clock``: in s.
     """
 
     def __init__(
@@ -36,11 +36,12 @@ class FallbackRenderer:
         load: Callable[[], Renderer],
         warn: Callable[[str], None],
         background: bool = False,
-        retry_s: float = RETRY_S,
+        retry_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._wanted, self._load, self._warn = name, load, warn
-        self._background, self._retry_s, self._clock = background, retry_s, clock
+        self._background, self._clock = background, clock
+        self._retry_s = RETRY_S if retry_s is None else retry_s
         self._lock = threading.Lock()
         self._renderer: Renderer | None = None
         self._loading = self._closed = False
@@ -83,10 +84,8 @@ class FallbackRenderer:
         self, networks: GroundNetworks, frames: Sequence[ReceivedFrame], out: Synthesis, steps: int
     ) -> NDArray[np.float32]:
         """Draw; see :meth:`Renderer.draw`."""
+        self.retry()
         renderer = self._renderer
-        if renderer is None and self._due():
-            self._begin()
-            renderer = self._renderer
         if renderer is not None:
             try:
                 return renderer.draw(networks, frames, out, min(steps, renderer.max_steps))
@@ -94,14 +93,20 @@ class FallbackRenderer:
                 self._fail(error)
         return networks.reconstructor.draw(out)
 
-    def _due(self) -> bool:
+    def retry(self) -> None:
+        """Load again where the last failure is long enough ago."""
         failed_at = self._failed_at
-        waited = failed_at is not None and self._clock() - failed_at >= self._retry_s
-        return waited and not (self._loading or self._closed)
+        if self._renderer is not None or self._closed or failed_at is None:
+            return
+        if self._clock() - failed_at >= self._retry_s:
+            self._begin()
 
     def _begin(self) -> None:
-        """Load, here or in a thread."""
-        self._loading, self._began_at = True, self._clock()
+        """Load, here or in a thread, where it is not being loaded."""
+        with self._lock:
+            if self._loading:
+                return
+            self._loading, self._began_at = True, self._clock()
         if self._background:
             threading.Thread(target=self._run, name='renderer', daemon=True).start()
         else:

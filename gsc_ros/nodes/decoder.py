@@ -392,6 +392,9 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
     def diagnose(self) -> Report:
         """Return the state; its values are the fields of DecoderStatus."""
         now, shown, steps = time.monotonic(), self._shown, self._steps()
+        retry = getattr(self._renderer, 'retry', None)
+        if retry is not None:
+            retry()
         level, message = self._level(now)
         decoder = self._decoders[shown.preset if shown else _DEFAULT_PRESET].decoder
         unchanged_s = shown.unchanged_s if shown else 0.0
