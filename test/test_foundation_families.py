@@ -40,9 +40,9 @@ def frames(codec):
     """Frames of which part of the tokens came, none with a residual."""
     rng = np.random.default_rng(0)
     read = []
-    for number, budget in enumerate((70, 110)):
-        small = rng.integers(0, 256, (4, 6, 3), np.uint8)
-        rgb = np.kron(small, np.ones((32, 32, 1), np.uint8))
+    for number, budget in enumerate((40, 52)):
+        small = rng.integers(0, 256, (2, 4, 3), np.uint8)
+        rgb = np.kron(small, np.ones((30, 30, 1), np.uint8))  # drawn at 128x64, and resized
         read.append(codec.read(codec.encode(rgb, budget, sequence=number).data))
     assert all(frame.symbols.residual is None for frame in read)
     return read
@@ -65,7 +65,8 @@ def decoder(codec, renderer):
 
 
 def means(rgb):
-    height, width = rgb.shape[:2]
+    height, width = (side // 16 * 16 for side in rgb.shape[:2])
+    rgb = rgb[:height, :width]
     return rgb.reshape(height // 16, 16, width // 16, 16, 3).astype(float).mean((1, 3))
 
 
@@ -85,6 +86,21 @@ def test_means_are_those_of_what_was_sent_and_a_batch_is_drawn_as_single_frames(
             np.testing.assert_array_equal(getattr(one, field), getattr(drawn, field))
         (single,) = ground.render([frame], 2)
         assert np.abs(single.rgb.astype(int) - drawn.rgb).max() <= 1
+
+
+@pytest.mark.slow
+@every
+def test_means_are_those_of_what_was_sent_in_300_bytes(folders, name):
+    codec = SemanticCodec.load(device='cpu', threads=1)
+    rng = np.random.default_rng(1)
+    small = rng.integers(0, 256, (9, 12, 3), np.uint8)
+    rgb = np.kron(small, np.ones((40, 40, 1), np.uint8))
+    frame = codec.read(codec.encode(rgb, 300).data)
+    assert frame.symbols.residual is None and rgb.shape == (360, 480, 3)
+    (plain,) = decoder(codec, 'deterministic').render([frame])
+    for steps in (1, 4):
+        (drawn,) = decoder(codec, load(folders[name])).render([frame], steps)
+        assert np.abs(means(drawn.rgb) - means(plain.rgb)).mean() <= 2
 
 
 @every
@@ -152,7 +168,7 @@ def test_without_the_pull_it_draws_what_the_pipeline_of_diffusers_draws(
         pipe.scheduler = renderer._scheduler
     noise = conditions.noise(frames[:1], ended[0])
     start = families.tokens(families.pack(noise)) if name == 'FLUX.1' else noise
-    given = {'prompt': renderer._text(frames[0]), 'height': 128, 'width': 192, 'latents': start}
+    given = {'prompt': renderer._text(frames[0]), 'height': 64, 'width': 128, 'latents': start}
     given |= {'guidance_scale': renderer._guidance, 'max_sequence_length': 128}
     if name == 'Z-Image':
         given['guidance_scale'] = 0.0  # its formula counts from 0
@@ -223,7 +239,7 @@ def test_less_received_is_more_noise(codec, frames, folders):
     known = pull.weights(frames, torch.device('cpu'))
     share = pull.received(known)
     assert 0 < share[0] < share[1] < 1
-    sigmas = renderer._sigmas(renderer.family.level(share), torch.zeros(2, 3, 128, 192), 4)
+    sigmas = renderer._sigmas(renderer.family.level(share), torch.zeros(2, 3, 64, 128), 4)
     assert sigmas.shape == (2, 5) and sigmas[0, 0] > sigmas[1, 0]
     assert (sigmas[:, -1] == 0).all() and (sigmas.diff() < 0).all()
 

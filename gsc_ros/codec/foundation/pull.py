@@ -18,7 +18,7 @@ from gsc_ros.codec.types import ReceivedFrame
 
 BLOCKS = (64, 32, 16)  # pixels a side of the cells, coarse first
 _PLANES = ('tokens0', 'tokens1', 'tokens2')
-_ROUNDS = 12
+_ROUNDS, _SMOOTH_ROUNDS = 12, 4
 
 
 def weights(frames: Sequence[ReceivedFrame], device: torch.device) -> list[Tensor]:
@@ -86,12 +86,27 @@ def hold_means(images: Tensor, base: Tensor, known: Sequence[Tensor]) -> Tensor:
     """
     Hold the means over 16x16 pixels of drawn images, (N, 3, H, W) in 0..255, to those of ``base``.
 
-    Where no token came the images stay as they are. Clipping to 0..255 moves means again, so this
-    is repeated.
+    Where no token came the images stay as they are. First about every pixel, for an image that is
+    resized later has other cells; then over the cells. Clipping to 0..255 moves means again, so
+    both are repeated.
     """
     block = BLOCKS[-1]
-    weight = known[0].repeat_interleave(4, 2).repeat_interleave(4, 3)
+    cells = known[0].repeat_interleave(4, 2).repeat_interleave(4, 3)
+    pixels = cells.repeat_interleave(block, 2).repeat_interleave(block, 3)
+    for _ in range(_SMOOTH_ROUNDS):
+        images = (images + smooth(base - images) * pixels).clamp(0, 255)
     for _ in range(_ROUNDS):
         means = functional.avg_pool2d(base - images, block)
-        images = (images + spread(means * weight, block)).clamp(0, 255)
+        images = (images + spread(means * cells, block)).clamp(0, 255)
     return images
+
+
+def smooth(images: Tensor, deviation: float = 6.0) -> Tensor:
+    """Filter images (N, C, H, W) by a Gaussian of so many pixels' standard deviation."""
+    reach, channels = round(3 * deviation), images.shape[1]
+    x = torch.arange(-reach, reach + 1, device=images.device)
+    weights = torch.exp(-(x**2) / (2 * deviation**2)).to(images)
+    kernel = (weights / weights.sum()).expand(channels, 1, 1, -1)
+    padded = functional.pad(images, (reach,) * 4, mode='reflect')
+    rows = functional.conv2d(padded, kernel, groups=channels)
+    return functional.conv2d(rows, kernel.transpose(2, 3), groups=channels)
