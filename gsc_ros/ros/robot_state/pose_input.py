@@ -147,8 +147,9 @@ class PoseInput:
             return None
         values = self._node.values
         try:
-            pose = self._find(values.odom_frame, header)
-        except LookupError as error:
+            pose = Pose(self._find(values.odom_frame, header), self._accuracy)
+            pose.pack()
+        except (LookupError, ValueError) as error:
             self._missing = f'the pose is not sent: {error}'
             return None
         try:
@@ -156,7 +157,7 @@ class PoseInput:
             self._missing = ''
         except LookupError as error:
             self._missing = f'where the camera is on the robot is not sent: {error}'
-        return Pose(pose, self._accuracy)
+        return pose
 
     def _find(self, target: str, header: Header) -> Transform:
         """Return where the camera of an image is in a frame; raises ``LookupError``."""
