@@ -15,7 +15,7 @@ from gsc_ros.nodes.encoder import Encoder
 from gsc_ros.ros import topics
 from gsc_ros.ros.robot_state import messages
 from gsc_ros.ros.robot_state.pose_input import PoseInput
-from gsc_ros.transforms import OPTICAL, Transform, from_euler
+from gsc_ros.transforms import OPTICAL, Transform, from_euler, scan_frame
 
 CAMERA = 'camera_optical_frame'
 MOUNT = from_euler((0.3, 0.0, 1.0), 0, math.radians(10), 0) @ OPTICAL
@@ -93,6 +93,20 @@ def test_tf_goes_before_odometry(poses):
     bad.transform.translation.x = math.nan
     poses._on_tf(Transforms(bad))
     assert poses.of(header(1.0, CAMERA)).transform.position[0] == pytest.approx(1.0)
+
+
+def test_transforms_of_the_ground_are_not_the_robots(poses):
+    poses._on_odom(odom(1.0, 3.0))
+    poses._on_mount(stamped(MOUNT, 0, 'base_link', CAMERA))
+    late = [
+        stamped(Transform((-9.0, 0, 0)), 0.5, 'odom', 'base_link'),
+        stamped(MOUNT, 0.5, 'base_link', CAMERA),
+        stamped(OPTICAL.inverse, 0.5, CAMERA, scan_frame(CAMERA)),
+    ]
+    poses._on_tf(Transforms(*late))
+    poses._on_odom(odom(2.0, 5.0))
+    assert poses.of(header(2.0, CAMERA)).transform.position[0] == pytest.approx(5.3)
+    assert not poses.trouble()
 
 
 def test_a_mast_that_turns_is_said_anew(poses):

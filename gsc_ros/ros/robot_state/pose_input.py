@@ -18,7 +18,7 @@ from gsc_ros.ros import topics
 from gsc_ros.ros.lifecycle import GscNode
 from gsc_ros.ros.parameters import Parameters, parameter
 from gsc_ros.ros.robot_state import messages
-from gsc_ros.transforms import Transform, TransformBuffer
+from gsc_ros.transforms import Transform, TransformBuffer, scan_frame
 
 LEAST_BUDGET = 100  # bytes of a frame, from which it has a pose
 # Less is no other place of the camera on the robot.
@@ -92,7 +92,8 @@ class PoseInput:
     # On the executor's thread
 
     def _on_tf(self, message: Any) -> None:
-        self._add(message.transforms, fixed=False)
+        if not any(_is_of_ground(one) for one in message.transforms):
+            self._add(message.transforms, fixed=False)
 
     def _on_tf_static(self, message: Any) -> None:
         self._add(message.transforms, fixed=True)
@@ -189,3 +190,12 @@ class PoseInput:
 
 def _ns(header: Header) -> int:
     return header.stamp.sec * 10**9 + header.stamp.nanosec
+
+
+def _is_of_ground(message: TransformStamped) -> bool:
+    """
+    Whether a message with this transform is of the ground's end of a link in the same graph.
+
+    It states what the robot has sent, late: to take it for the robot's own would be a loop.
+    """
+    return bool(message.child_frame_id == scan_frame(message.header.frame_id))
