@@ -87,6 +87,32 @@ def test_a_hub_id_that_is_not_here_is_refused_offline(monkeypatch, tmp_path):
     )  # fmt: skip
 
 
+def test_a_model_of_the_hub_is_fetched_once_and_pinned(source, monkeypatch):
+    from diffusers import DiffusionPipeline
+
+    calls, told = [], []
+
+    def download(model, local_files_only=False, **given):
+        calls.append((local_files_only, given['revision']))
+        if local_files_only:
+            raise OSError('not in the cache')
+        return str(source)
+
+    monkeypatch.setattr(DiffusionPipeline, 'download', download)
+    assert load('owner/model', told.append).name == 'owner/model'
+    assert calls == [(True, None), (False, None)]
+    assert f'renderer owner/model: pin it with revision {source.name}' in told
+    calls.clear()
+    load('owner/model', revision='abc')
+    assert calls == [(True, 'abc'), (False, 'abc')]
+
+    def fails(model, **given):
+        raise OSError('no route to host\nmore')
+
+    monkeypatch.setattr(DiffusionPipeline, 'download', fails)
+    refused(r'cannot be fetched \(no route to host\)\. On a machine with internet', 'owner/model')
+
+
 def test_memory_is_counted_before_weights_are_loaded(folder, monkeypatch):
     pipe = load(folder, dtype='float32').pipe
     parts = (pipe.transformer, pipe.vae, pipe.text_encoder)

@@ -86,25 +86,20 @@ def find(options: RendererOptions, tell: Note) -> Path:
 
 
 def _from_hub(options: RendererOptions, tell: Note) -> Path:
+    """Return the folder of a model of the hub: what is on this machine, or fetched."""
     from diffusers import DiffusionPipeline
-    from huggingface_hub.errors import LocalEntryNotFoundError
 
-    revision = options.revision or None
+    wanted = {'revision': options.revision or None, 'use_safetensors': True}
     try:
-        found = DiffusionPipeline.download(
-            options.model, revision=revision, local_files_only=True, use_safetensors=True
-        )
-        return Path(found)
+        return Path(DiffusionPipeline.download(options.model, local_files_only=True, **wanted))
     except Exception as error:  # the hub's and the file system's errors have no common class
-        missing = isinstance(error, LocalEntryNotFoundError | OSError | ValueError)
-        if options.offline or not missing:
+        if options.offline:
             raise RendererError(_absent(options, 'is not on this machine')) from error
     tell(f'renderer {options.model}: fetching it from the hub')
     try:
-        found = DiffusionPipeline.download(options.model, revision=revision, use_safetensors=True)
+        folder = Path(DiffusionPipeline.download(options.model, **wanted))
     except Exception as error:
         raise RendererError(_absent(options, f'cannot be fetched ({_reason(error)})')) from error
-    folder = Path(found)
     if not options.revision:
         tell(f'renderer {options.model}: pin it with revision {folder.name}')
     return folder
