@@ -101,12 +101,12 @@ _TF2, _NO_TF2 = 'tf2_msgs is installed', 'tf2_msgs is not installed'
 _NAV = 'nav_msgs is installed'
 _CODED_MOUNT = 'where the camera is on the robot'
 _POSE_IN = (
-    Topic(topics.TF, TF, topics.TF_QOS, "the robot's transforms", f'`pose`, {_TF2}'),
+    Topic(topics.TF, TF, topics.TF_IN, "the robot's transforms", f'`pose`, {_TF2}'),
     Topic(topics.TF_STATIC, TF, topics.TF_STATIC_QOS, 'the fixed ones', f'`pose`, {_TF2}'),
     Topic(
         topics.ODOM,
         ODOMETRY,
-        topics.SENSOR,
+        topics.ODOM_IN,
         'where the robot is, for robots without TF, and how well it knows',
         f'`pose`, {_NAV}',
     ),

@@ -17,6 +17,7 @@ from gsc_ros.codec.pose import Accuracy, Pose, accuracy_of
 from gsc_ros.ros import topics
 from gsc_ros.ros.lifecycle import GscNode
 from gsc_ros.ros.parameters import Parameters, parameter
+from gsc_ros.ros.polled import Polled
 from gsc_ros.ros.robot_state import messages
 from gsc_ros.transforms import Transform, TransformBuffer, scan_frame
 
@@ -71,6 +72,7 @@ class PoseInput:
         self._of_tf: set[str] = set()  # frames that TF has
         self._accuracy = Accuracy.UNKNOWN
         self._mount: tuple[str, str, Transform] | None = None
+        self._polled: Polled | None = None
         self._moves = False  # whether anything moves in the frame of odometry
         self._missing = ''  # why the last image has no pose, or no mount
 
@@ -80,16 +82,17 @@ class PoseInput:
         if not self.on:
             return
         node = self._node
+        self._polled = polled = Polled(node)
         if messages.TFMessage is not None:
-            node.create_subscription(messages.TFMessage, topics.TF, self._on_tf, topics.TF_QOS)
+            polled.subscribe(messages.TFMessage, topics.TF, self._on_tf, topics.TF_IN)
             node.create_subscription(
                 messages.TFMessage, topics.TF_STATIC, self._on_tf_static, topics.TF_STATIC_QOS
             )
         if messages.Odometry is not None:
-            node.create_subscription(messages.Odometry, topics.ODOM, self._on_odom, topics.SENSOR)
+            polled.subscribe(messages.Odometry, topics.ODOM, self._on_odom, topics.ODOM_IN)
         node.create_subscription(TransformStamped, topics.MOUNT, self._on_mount, topics.LATCHED)
 
-    # On the executor's thread
+    # On any thread
 
     def _on_tf(self, message: Any) -> None:
         if not any(_is_of_ground(one) for one in message.transforms):
@@ -146,6 +149,8 @@ class PoseInput:
         """Return the pose of the camera of an image, or None where it is not known."""
         if not self.on:
             return None
+        if self._polled is not None:
+            self._polled.read()
         values = self._node.values
         try:
             pose = Pose(self._find(values.odom_frame, header), self._accuracy)
