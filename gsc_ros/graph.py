@@ -89,12 +89,17 @@ SOURCE = (
              'frames only, 0: as few as the scenes need', kind=int, formerly='key_every'),
 )  # fmt: skip
 LINK = (Argument('link', '', 'Link profile, see `gsc link-budget --list`'),)
-PRESET = (Argument('preset', '', 'Kind of frame', tuple(PRESETS)),)
+PRESET = (
+    Argument('preset', '', 'Kind of frame', tuple(PRESETS)),
+    Argument('captioner', '', 'Folder or owner/name@revision of the hub of a model that captions '
+             'images (preset foundation)'),
+)  # fmt: skip
 DEVICE = 'device'
 NETWORKS = (
     Argument('threads', '', 'CPU threads of the networks, of encoder and decoder each', kind=int),
     Argument(DEVICE, '', 'Device of the networks: auto (a GPU if there is one), cpu, cuda or, of '
              'several GPUs, cuda:1'),
+    Argument('foundation', '', 'Folder of preset foundation, the same at both ends'),
 )  # fmt: skip
 RENDERER = (
     Argument('renderer', '', 'What draws the image: deterministic, flow, or the folder or hub id '
@@ -151,6 +156,8 @@ ENCODER_NODE = Node(
         name: name
         for name in (
             'preset',
+            'captioner',
+            'foundation',
             'budget_bytes',
             'image_transport',
             'image_qos',
@@ -165,7 +172,9 @@ ENCODER_NODE = Node(
 )
 # Without it nothing moves, and it stops the robot at its start.
 GUARD_NODE = Node('guard', {'stamped': 'stamped'}, always=True)
-DECODER_NODE = Node('decoder', {name: name for name in ('renderer', 'steps', 'threads', DEVICE)})
+DECODER_NODE = Node(
+    'decoder', {name: name for name in ('renderer', 'steps', 'foundation', 'threads', DEVICE)}
+)
 CONSOLE_NODE = Node(
     'console',
     {

@@ -190,7 +190,7 @@ def test_what_is_in_an_extra_is_not_imported_at_once():
             if str(path.relative_to(ROOT)) in LAZY_FILES:
                 continue
             for name, at_once in imports(path):
-                optional = name in LIBRARIES and LIBRARIES[name].extras
+                optional = name in APART or (name in LIBRARIES and LIBRARIES[name].extras)
                 assert not (optional and at_once), f'{path}: {name}'
 
 

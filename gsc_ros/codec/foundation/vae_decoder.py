@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gsc_ros.codec import bitstream
+from gsc_ros.codec import bitstream, renderers
 from gsc_ros.codec.bitstream import BitstreamError, FrameHeader
-from gsc_ros.codec.foundation import vae_stream
+from gsc_ros.codec.foundation import vae_renderer, vae_stream
 from gsc_ros.codec.foundation.vae_model import FoundationModel
 from gsc_ros.codec.foundation.vae_stream import LatentSymbols
 from gsc_ros.codec.presets import find
+from gsc_ros.codec.renderers import Renderer, RendererOptions
 from gsc_ros.codec.types import (
     GENERATED,
     PREDICTED,
@@ -79,10 +80,19 @@ class FoundationReader:
 
 
 class FoundationDecoder:
-    """Decodes frames; it keeps nothing between them."""
+    """
+    Decodes frames; it keeps nothing between them.
 
-    def __init__(self, model: FoundationModel) -> None:
+    ``renderer``: a pretrained one that draws on the autoencoder's image; that of preset ``gsc``
+    (``deterministic``, ``flow``, '') leaves the image as it is.
+    """
+
+    def __init__(
+        self, model: FoundationModel, renderer: str | RendererOptions | Renderer = ''
+    ) -> None:
         self.model = model
+        loaded = renderers.load_or_fall_back(renderer, str(self.device))
+        self.renderer = vae_renderer.pretrained(loaded)
         self.preset = find('foundation')
         self.reader = FoundationReader(model)
 
@@ -93,15 +103,16 @@ class FoundationDecoder:
         weights: str | Path | None = None,
         threads: int | None = None,
         device: str = 'auto',
+        renderer: str | RendererOptions | Renderer = '',
     ) -> 'FoundationDecoder':
         """
         Load the ground's half; ``weights``: the folder that the robot has too.
 
-        Raises as :meth:`FoundationModel.load`.
+        ``renderer``: see :class:`FrameDecoder`. Raises as :meth:`FoundationModel.load`.
         """
         if threads:
             torch.set_num_threads(threads)
-        return cls(FoundationModel.load(weights, device))
+        return cls(FoundationModel.load(weights, device), renderer)
 
     @property
     def fingerprint(self) -> int:
@@ -137,25 +148,34 @@ class FoundationDecoder:
         self, frames: Sequence[ReceivedFrame], steps: int | None = None
     ) -> list[DecodedFrame]:
         """
-        Render frames, in their order; those of one working size share the autoencoder's passes.
+        Render frames, in their order; those of one size share the networks' passes.
 
-        ``steps``: has no effect, the image is deterministic. A batch gives the images of single
-        frames, to rounding.
+        ``steps``: of a pretrained renderer, 0 for the autoencoder's image, None for the renderer's
+        default; without such a renderer it has no effect. A batch gives the images of single
+        frames, to rounding. Raises ``ValueError`` for steps that the renderer does not take.
         """
+        if self.renderer is not None:
+            steps = renderers.steps_of(self.renderer, steps)
         groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for index, frame in enumerate(frames):
-            groups[_symbols(frame).complete.shape].append(index)
+            size = frame.header.width, frame.header.height
+            groups[_symbols(frame).complete.shape + size].append(index)
         rendered: dict[int, DecodedFrame] = {}
-        for shape, indices in groups.items():
-            images: list[NDArray[np.uint8] | None] = [None] * len(indices)
-            if shape[0]:
-                latents = [self.latent(_symbols(frames[index])) for index in indices]
-                drawn = self.model.vae.decode(torch.from_numpy(np.stack(latents)))
-                array = (255 * drawn.permute(0, 2, 3, 1)).round().byte().numpy()
-                images = list(array)
+        for (rows, *_), indices in groups.items():
+            own = [frames[index] for index in indices]
+            images = self._images(own, steps or 0) if rows else [None] * len(own)
             for index, image in zip(indices, images, strict=True):
                 rendered[index] = _finish(frames[index], image)
         return [rendered[index] for index in range(len(frames))]
+
+    def _images(self, frames: list[ReceivedFrame], steps: int) -> list[NDArray[np.uint8] | None]:
+        """Draw frames of one size and working size."""
+        latents = [self.latent(_symbols(frame)) for frame in frames]
+        drawn = self.model.vae.decode(torch.from_numpy(np.stack(latents)))
+        images = list((255 * drawn.permute(0, 2, 3, 1)).round().byte().numpy())
+        if self.renderer is None or not steps:
+            return images
+        return [*vae_renderer.draw(self.renderer, frames, images, steps)]
 
     def latent(self, symbols: LatentSymbols) -> NDArray[np.float32]:
         """Return the latents of a frame, float32 (C, h, w); what did not come is concealed."""
