@@ -250,7 +250,7 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
             decoder=panel.coder_figures(decoder),
             caption=self._caption,
             goal=goal.data if goal is not None else '',
-            path=self._path.drawn(way_s),
+            ways=self._path.drawn(way_s),
             size=list(self._size),
             troubles=self._troubles.listed(now),
             viewers=self.server.viewers,

@@ -133,7 +133,7 @@ function refresh() {
   set('goal', state.goal || 'none');
   byId('record').setAttribute('aria-pressed', String(Boolean(state.recording)));
   byId('record').textContent = state.recording ? `Stop ${state.recording}` : 'Record';
-  view.setPath(state.path);
+  view.setWays(state.ways);
   refreshLink();
   refreshTroubles();
 }

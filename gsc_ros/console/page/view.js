@@ -13,7 +13,7 @@ const LEGENDS = {
 let stamp = '';
 let shown = new Set();
 let box = null; // in shares of the image, while it is drawn
-let path = []; // of points in shares of the image
+let ways = []; // until what is told arrives, and on: points in shares of the image
 let goal = null;
 
 export function stampShown() {
@@ -70,7 +70,7 @@ export function draw() {
     // A map of another image would lie.
     if (shown.has(kind) && map && map.stamp === stamp) g.drawImage(map.bitmap, 0, 0, width, height);
   }
-  if (path.length > 1) drawPath(g, width, height);
+  ways.forEach((way, i) => way.length > 1 && drawWay(g, width, height, way, i ? [10, 8] : []));
   if (goal) {
     g.lineWidth = 3;
     for (const [colour, r] of [['#000', 11], ['#fff', 8]]) {
@@ -90,18 +90,20 @@ export function draw() {
   }
 }
 
-function drawPath(g, width, height) {
+function drawWay(g, width, height, way, dash) {
+  g.setLineDash(dash);
   for (const [colour, line] of [['#000', 7], ['#f0e442', 3]]) {
     g.strokeStyle = colour;
     g.lineWidth = line;
     g.beginPath();
-    path.forEach(([x, y], i) => (i ? g.lineTo(x * width, y * height) : g.moveTo(x * width, y * height)));
+    way.forEach(([x, y], i) => (i ? g.lineTo(x * width, y * height) : g.moveTo(x * width, y * height)));
     g.stroke();
   }
+  g.setLineDash([]);
 }
 
-export function setPath(points) {
-  path = points || [];
+export function setWays(found) {
+  ways = found || [];
   draw();
 }
 

@@ -18,7 +18,7 @@ from gsc_ros.ros.console.screen import Screen, text
 from gsc_ros.ros.lifecycle import GscNode
 
 _TOLD = 400  # commands that are remembered: what a light time of minutes holds is not drawn
-_AHEAD_S = 1.0  # that the way goes on beyond what has been told
+_ON_S = 5.0  # that the way goes on as it is told now
 _MOST_POINTS = 60
 
 
@@ -88,8 +88,12 @@ class GroundPath:
         """Publish the end of all goals."""
         self._ends.publish(Empty())
 
-    def drawn(self, delay_s: float) -> list[tuple[float, float]]:
-        """Return the way on the image, in shares of it; empty where the robot stands."""
+    def drawn(self, delay_s: float) -> list[list[tuple[float, float]]]:
+        """
+        Return the way on the image, in shares of it: until what is told now arrives, and on.
+
+        Empty where the robot stands, or no ground is found.
+        """
         image = self._screen().newest.get('image')
         told = list(self._told)
         if image is None or not told or not any(told[-1][1:]):
@@ -102,7 +106,14 @@ class GroundPath:
         if plane is None:
             return []
         begin = stamp.sec + 1e-9 * stamp.nanosec
-        end = 1e-9 * self._node.get_clock().now().nanoseconds + delay_s + _AHEAD_S
-        way = ground.predict(told, begin, end, delay_s)
-        way = way[:: max(1, len(way) // _MOST_POINTS)] + way[-1:]
-        return ground.drawn(way, plane, k, (image.width, image.height))
+        now = 1e-9 * self._node.get_clock().now().nanoseconds
+        size = image.width, image.height
+        there = ground.predict(told, begin, now + delay_s, delay_s)
+        held = [*told, (now, *told[-1][1:])]
+        on = ground.predict(held, begin, now + delay_s + _ON_S, delay_s, hold_s=_ON_S)
+        return [ground.drawn(_thin(way), plane, k, size) for way in (there, on[len(there) - 1 :])]
+
+
+def _thin(way: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Leave points out where there are many."""
+    return [*way[:: max(1, len(way) // _MOST_POINTS)], way[-1]]
