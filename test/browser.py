@@ -13,7 +13,7 @@ from websockets.sync.client import connect
 
 PATIENCE_S = 60.0
 NAMES = 'chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'
-KEYS = {'2': ('Digit2', 50), 'w': ('KeyW', 87), 't': ('KeyT', 84), '1': ('Digit1', 49), 'Escape': ('Escape', 27),
+KEYS = {'w': ('KeyW', 87), 't': ('KeyT', 84), '1': ('Digit1', 49), 'Escape': ('Escape', 27),
         'Tab': ('Tab', 9), 'Enter': ('Enter', 13), '3': ('Digit3', 51)}  # fmt: skip
 
 

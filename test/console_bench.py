@@ -8,7 +8,7 @@ from bench import Bench
 from geometry_msgs.msg import PoseStamped, Twist
 from gsc_ros.msg import LinkStatus
 from sensor_msgs.msg import Image, RegionOfInterest
-from std_msgs.msg import Bool, Empty, Header
+from std_msgs.msg import Bool, Empty, Float32, Header, UInt16
 from websockets.sync.client import connect
 
 from gsc_ros.nodes.console import Console
@@ -74,6 +74,8 @@ class Ground(Bench):
             (Empty, topics.KEY_MISSED),
             (PoseStamped, topics.GOAL),
             (Empty, topics.GOAL_END),
+            (UInt16, topics.BUDGET),
+            (Float32, topics.RATE),
         ):
             self.subscribe(kind, topic)
         publish = self.peer.create_publisher

@@ -1,5 +1,6 @@
 """Requests up the link: a few bytes, and never a storm of them."""
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -70,6 +71,37 @@ def test_two_requests_are_one():
     assert part.also(Request(setup=True)) == Request(False, Region(0, 0, 0.5, 0.5), True)
     with pytest.raises(ValueError, match='something'):
         Request()
+
+
+@given(
+    st.none() | regions,
+    st.none() | st.integers(1, 65535),
+    st.none() | st.floats(0.01, 600),
+)
+def test_budgets_and_rates_are_read_as_they_were_asked_for(region, budget, rate):
+    made = Request(True, region, False, budget, rate)
+    read = Request.unpack(made.pack())
+    sizes = 4 * (region is not None), 2 * (budget is not None), 2 * (rate is not None)
+    assert len(made.pack()) == 1 + sum(sizes)
+    assert read.budget == budget and (read.region is None) == (region is None)
+    assert read.rate is None if rate is None else abs(read.rate - rate) <= 0.00501
+    assert Request.unpack(read.pack()) == read
+
+
+@pytest.mark.parametrize(
+    'values',
+    [{'budget': 0}, {'budget': 65536}, {'rate': 0.0}, {'rate': 601.0}, {'rate': math.nan}],
+)
+def test_what_no_frame_can_be_is_refused(values):
+    with pytest.raises(ValueError, match=r'budget|rate'):
+        Request(**values)
+    with pytest.raises(PayloadError):
+        Request.unpack(b'\x18\0\0\0\0')
+
+
+def test_the_newest_budget_and_rate_hold():
+    first, second = Request(budget=100, rate=1.0), Request(budget=200)
+    assert first.also(second) == Request(budget=200, rate=1.0)
 
 
 def test_waits_double_until_an_answer_comes():

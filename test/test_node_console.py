@@ -125,6 +125,10 @@ def test_requests_go_out(ground):
     page.say('box', box=[0, 0, 1, 1])
     ground.wait(lambda: len(ground.got[topics.REGION]) == 2)
     assert ground.got[topics.REGION][1].width == 0
+    page.say('budget', bytes=150)
+    page.say('rate', hz=0.5)
+    ground.wait(lambda: ground.got[topics.BUDGET] and ground.got[topics.RATE])
+    assert (ground.got[topics.BUDGET][0].data, ground.got[topics.RATE][0].data) == (150, 0.5)
 
 
 def test_a_snapshot_and_a_recording_are_kept(ground, tmp_path):

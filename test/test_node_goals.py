@@ -1,4 +1,4 @@
-"""Goals through running links: up to the robot's navigation, and its state back."""
+"""Goals and wishes through running links: up to the robot's nodes, and what comes of them."""
 
 import math
 import time
@@ -8,8 +8,9 @@ from action_msgs.msg import GoalStatus, GoalStatusArray
 from bench import drive
 from geometry_msgs.msg import PoseStamped, Twist
 from gsc_ros.msg import LinkStatus
-from std_msgs.msg import Bool, Empty, String
+from std_msgs.msg import Bool, Empty, Float32, String, UInt16
 
+from gsc_ros.nodes.encoder import Encoder
 from gsc_ros.nodes.guard import Guard
 from gsc_ros.nodes.link import LinkNode
 from gsc_ros.ros import topics
@@ -121,3 +122,22 @@ def test_a_place_that_cannot_be_sent_is_refused(goals):
     goals.goal.publish(pose(x=1e6))
     goals.wait(lambda: goals.link.refused)
     assert not goals.got[topics.GOAL_POSE]
+
+
+def test_budget_and_rate_reach_the_encoder(goals):
+    budgets = goals.peer.create_publisher(UInt16, topics.BUDGET, topics.NEWEST)
+    rates = goals.peer.create_publisher(Float32, topics.RATE, topics.NEWEST)
+    encoder = goals.add(Encoder, weights='random')
+    goals.wait(lambda: budgets.get_subscription_count() and rates.get_subscription_count())
+    goals.wait(lambda: goals.link.count_subscribers(f'{goals.namespace}/{topics.RATE_WANTED}'))
+    goals.wait(lambda: goals.link.count_subscribers(f'{goals.namespace}/{topics.BUDGET_WANTED}'))
+    rates.publish(Float32(data=0.5))
+    goals.wait(lambda: encoder.values.max_rate == 0.5, 'the rate arrives')
+    budgets.publish(UInt16(data=60_000))
+    goals.wait(
+        lambda: encoder.values.budget_bytes == 2000, 'the budget arrives, within its limits'
+    )
+    refused = goals.link.refused
+    rates.publish(Float32(data=math.nan))
+    budgets.publish(UInt16(data=0))
+    goals.wait(lambda: goals.link.refused == refused + 2)

@@ -190,7 +190,22 @@ _ROBOT_OUT = (
         _CMD_VEL, text='a velocity of zero where the guard is gone; TwistStamped where `stamped`'
     ),
 )
+_WANTED = (
+    Topic(
+        topics.BUDGET_WANTED,
+        'std_msgs/msg/UInt16',
+        topics.NEWEST,
+        'bytes of a frame that the ground asks for',
+    ),
+    Topic(
+        topics.RATE_WANTED,
+        'std_msgs/msg/Float32',
+        topics.NEWEST,
+        'frames a second at most that the ground asks for',
+    ),
+)
 _ROBOT_OUT += (
+    *_WANTED,
     Topic(
         topics.GOAL_POSE,
         'geometry_msgs/msg/PoseStamped',
@@ -220,6 +235,13 @@ _GROUND_IN = (
         'region of the image that is sent first, in its pixels; an empty one cancels it',
     ),
     Topic(topics.KEY_MISSED, EMPTY, topics.NEWEST, 'request for a key frame'),
+    Topic(topics.BUDGET, 'std_msgs/msg/UInt16', topics.NEWEST, 'bytes of a frame from now on'),
+    Topic(
+        topics.RATE,
+        'std_msgs/msg/Float32',
+        topics.NEWEST,
+        'frames a second at most from now on',
+    ),
     Topic(
         topics.GOAL,
         'geometry_msgs/msg/PoseStamped',
@@ -288,6 +310,7 @@ NODES = {
                 topics.NEWEST,
                 'region of interest, in pixels of the image',
             ),
+            *_WANTED,
         ),
         (
             Topic(

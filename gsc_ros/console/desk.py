@@ -30,6 +30,9 @@ class Outputs(Protocol):
     def region(self, region: Region) -> None:
         """Ask for a part of the image to be sent first."""
 
+    def ask(self, budget: int | None, rate: float | None) -> None:
+        """Ask for frames of so many bytes, or so many a second at most."""
+
     def go(self, x: float, y: float, stamp: str) -> str:
         """Send the robot to what the image of a stamp shows there; returns what was done."""
 
@@ -74,6 +77,9 @@ class Desk:
             self._outputs.region(word.region)
             whole = word.region == WHOLE
             return [_note('whole image asked for' if whole else 'region asked for')]
+        if isinstance(word, words.Ask):
+            self._outputs.ask(word.budget, word.rate)
+            return [_note('asked for')]
         if isinstance(word, words.Go):
             return self._go(viewer, word)
         if isinstance(word, words.Record):

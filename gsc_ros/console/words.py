@@ -67,6 +67,14 @@ class Record:
 
 
 @dataclass(frozen=True)
+class Ask:
+    """What frames shall be from now on: bytes, or frames a second at most; None: as before."""
+
+    budget: int | None = None
+    rate: float | None = None
+
+
+@dataclass(frozen=True)
 class Go:
     """A click on the ground: shares of the image's width and height, and the image's stamp."""
 
@@ -83,7 +91,7 @@ class Plain:
 
 
 PLAIN = ('take', 'leave', 'stop', 'release', 'key', 'snapshot', 'cancel')
-Word = View | Wish | Beat | Box | Confirm | Record | Go | Plain
+Word = View | Wish | Beat | Box | Confirm | Record | Ask | Go | Plain
 
 
 def parse(text: str | bytes) -> Word:
@@ -112,6 +120,10 @@ def _word(name: str, body: dict[str, Any]) -> Word:
             return View(frozenset(wanted), body['original'] is True)
     if name == 'box' and body.keys() == {'box'}:
         return Box(_region(body['box']))
+    if name == 'budget' and body.keys() == {'bytes'}:
+        return Ask(budget=round(_within(body['bytes'], 40, 2000)))
+    if name == 'rate' and body.keys() == {'hz'}:
+        return Ask(rate=_within(body['hz'], 0.01, 60))
     if name == 'go' and body.keys() == {'x', 'y', 'stamp'} and isinstance(body['stamp'], str):
         return Go(abs(_share(body['x'])), abs(_share(body['y'])), body['stamp'])
     if name == 'confirm' and body.keys() == {'token'} and isinstance(body['token'], str):
@@ -130,6 +142,13 @@ def _number(value: Any) -> float:
         raise BadWord('a number is too large') from None
     if not math.isfinite(number):
         raise BadWord('a number is not finite')
+    return number
+
+
+def _within(value: Any, low: float, high: float) -> float:
+    number = _number(value)
+    if not low <= number <= high:
+        raise BadWord(f'give {low:g} to {high:g}')
     return number
 
 

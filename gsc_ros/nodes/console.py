@@ -2,7 +2,7 @@
 The operator's console: a web page with the image, its age, the link, the wheel and the STOP.
 
 Subscribes the decoded topics, the status of link, encoder and decoder, and /diagnostics; publishes
-teleop/cmd_vel, teleop/stop, teleop/roi and decoded/key_missed. What it decides is in
+teleop/* and decoded/key_missed. What it decides is in
 gsc_ros/console. A thread on the monotonic clock publishes velocities, and zero when the driver's
 browser falls silent or the image is stale; it waits neither for the web server nor for the
 executor. Link and guard stop the robot too when commands end.
@@ -25,7 +25,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist, TwistStamped
 from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
-from std_msgs.msg import Bool, Empty, String
+from std_msgs.msg import Bool, Empty, Float32, String, UInt16
 
 from gsc_ros.console import panel, words
 from gsc_ros.console.access import Access, read_password
@@ -88,6 +88,8 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
         self._stops = self.create_publisher(Bool, topics.STOP, topics.NEWEST)
         self._regions = self.create_publisher(RegionOfInterest, topics.REGION, topics.NEWEST)
         self._keys = self.create_publisher(Empty, topics.KEY_MISSED, topics.NEWEST)
+        self._budgets = self.create_publisher(UInt16, topics.BUDGET, topics.NEWEST)
+        self._rates = self.create_publisher(Float32, topics.RATE, topics.NEWEST)
         self._path = GroundPath(self, lambda: self._screen)
         settings = Settings(v.host, v.port, v.tls_certificate, v.tls_key, v.max_viewers)
         self._reset()
@@ -319,6 +321,13 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
         """Ask for a region; the whole image cancels it."""
         empty = region == WHOLE or not all(self._size)
         self._regions.publish(RegionOfInterest() if empty else convert.to_roi(region, self._size))
+
+    def ask(self, budget: int | None, rate: float | None) -> None:
+        """Ask for frames of so many bytes, or so many a second at most."""
+        if budget is not None:
+            self._budgets.publish(UInt16(data=budget))
+        if rate is not None:
+            self._rates.publish(Float32(data=rate))
 
     def go(self, x: float, y: float, stamp: str) -> str:
         """Send the robot to what the image of a stamp shows there; raises ``NoGround``."""

@@ -1,8 +1,9 @@
 """
 The encoder on the robot: images in, semantic frames out, as many as the link can take.
 
-Takes a camera's topics (see camera_input.py), link/status, camera/key_wanted and
-camera/roi_wanted; publishes camera/image/gsc and its status.
+Takes a camera's topics (see camera_input.py), link/status, and what the ground asks for
+(camera/key_wanted, roi_wanted, budget_wanted, rate_wanted); publishes camera/image/gsc and its
+status.
 """
 
 if __name__ == '__main__':  # first, so that a signal finds its handler before slow imports
@@ -13,12 +14,14 @@ if __name__ == '__main__':  # first, so that a signal finds its handler before s
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
-from std_msgs.msg import Empty
+from std_msgs.msg import Empty, Float32, UInt16
 
 from gsc_ros.codec.backend import PRESETS, load_encoder
 from gsc_ros.codec.bitstream import MIN_BUDGET, Section
@@ -174,6 +177,11 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         self.create_subscription(
             RegionOfInterest, topics.REGION_WANTED, self._on_region, topics.NEWEST
         )
+        for kind, topic, name in (
+            (UInt16, topics.BUDGET_WANTED, 'budget_bytes'),
+            (Float32, topics.RATE_WANTED, 'max_rate'),
+        ):
+            self.create_subscription(kind, topic, partial(self._on_wanted, name), topics.NEWEST)
 
     def teardown(self) -> None:
         """Free the networks."""
@@ -187,6 +195,14 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
     def _on_keyframe_request(self, _message: Empty) -> None:
         self._counts['keyframes_requested'] += 1
         self._encoder.force_keyframe()  # from any thread
+
+    def _on_wanted(self, name: str, message: UInt16 | Float32) -> None:
+        """Set a parameter that the operator asks for, within its limits."""
+        field = next(one for one in fields(EncoderParameters) if one.name == name)
+        low, high = field.metadata['low'], field.metadata['high']
+        value = min(max(message.data, low), high)
+        self.set_parameters([Parameter(name, value=value)])
+        self.get_logger().info(f'the operator asks for {name} {value:g}')
 
     def _on_region(self, message: RegionOfInterest) -> None:
         self._region = Received(message, self._clock_s())

@@ -313,6 +313,12 @@ byId('cancel').addEventListener('click', () => {
 byId('region').addEventListener('change', ({ target }) => {
   if (target.value) say('box', { box: target.value.split(' ').map(Number) });
 });
+for (const [name, field] of [['budget', 'bytes'], ['rate', 'hz']]) {
+  byId(name).addEventListener('submit', (event) => {
+    event.preventDefault();
+    say(name, { [field]: Number(event.target.elements.value.value) });
+  });
+}
 byId('record').addEventListener('click', () => say('record', { on: !state?.recording }));
 byId('snapshot').addEventListener('click', () => say('snapshot'));
 byId('list').addEventListener('click', listFiles);

@@ -26,7 +26,11 @@ _LATCHED, _LATE, _HELD_UP, _HAS_GOAL = 1, 2, 4, 8
 _LATE_STEPS = 10  # in a second
 _BURST_STEPS = 8
 NO_FRAME = 0xFFFF  # number of the last frame, before there was one
-_ASKS_KEY, _ASKS_REGION, _ASKS_SETUP = 1, 2, 4
+_ASKS_KEY, _ASKS_REGION, _ASKS_SETUP, _ASKS_BUDGET, _ASKS_RATE = 1, 2, 4, 8, 16
+_REQUEST_FLAGS = _ASKS_KEY | _ASKS_REGION | _ASKS_SETUP | _ASKS_BUDGET | _ASKS_RATE
+_WORD = struct.Struct('>H')
+_RATE_STEPS = 100  # in a frame a second
+MOST_RATE = 600.0  # frames a second
 
 
 class PayloadError(ValueError):
@@ -119,52 +123,77 @@ class Stop:
 @dataclass(frozen=True)
 class Request:
     """
-    What the ground asks of the robot: one byte, and four for a region in steps of 1/255.
+    What the ground asks of the robot: one byte, four for a region in steps of 1/255, and two each
+    for a budget and a rate.
 
     ``key_frame``: send one that stands alone; ``region``: of interest from now on, the whole image
-    for none; None: as before; ``setup``: send the setup before the next frame.
+    for none; None: as before; ``setup``: send the setup before the next frame; ``budget``: bytes
+    of a frame from now on, 1 to 65535; ``rate``: frames a second at most from now on, 0.01 to 600
+    in steps of 0.01; None: as before.
     """
 
     key_frame: bool = False
     region: Region | None = None
     setup: bool = False
+    budget: int | None = None
+    rate: float | None = None
 
     def __post_init__(self) -> None:
-        if not (self.key_frame or self.region or self.setup):
+        values = self.region, self.budget, self.rate
+        if not (self.key_frame or self.setup or any(one is not None for one in values)):
             raise ValueError('a request asks for something')
+        if self.budget is not None and not 0 < self.budget <= 0xFFFF:
+            raise ValueError(f'a budget has 1 to 65535 bytes, got {self.budget}')
+        if self.rate is not None and not 1 / _RATE_STEPS <= self.rate <= MOST_RATE:  # nor NaN
+            raise ValueError(f'a rate is 0.01 to {MOST_RATE:g} frames a second, got {self.rate}')
 
     def also(self, other: 'Request') -> 'Request':
-        """Return both as one; the region is the other's, if it has one."""
+        """Return both as one; region, budget and rate are the other's, if it has them."""
         return Request(
             self.key_frame or other.key_frame,
             other.region or self.region,
             self.setup or other.setup,
+            self.budget if other.budget is None else other.budget,
+            self.rate if other.rate is None else other.rate,
         )
 
     def pack(self) -> bytes:
         """Return the bytes. A region grows to the next step."""
         flags = _ASKS_KEY * self.key_frame | _ASKS_REGION * (self.region is not None)
         flags |= _ASKS_SETUP * self.setup
-        if self.region is None:
-            return bytes([flags])
-        edges = [round(255 * share, 6) for share in self.region]
-        left, top = (min(math.floor(edge), 254) for edge in edges[:2])
-        right, bottom = map(math.ceil, edges[2:])
-        return bytes([flags, left, top, max(right, left + 1), max(bottom, top + 1)])
+        rest = b''
+        if self.region is not None:
+            edges = [round(255 * share, 6) for share in self.region]
+            left, top = (min(math.floor(edge), 254) for edge in edges[:2])
+            right, bottom = map(math.ceil, edges[2:])
+            rest += bytes([left, top, max(right, left + 1), max(bottom, top + 1)])
+        if self.budget is not None:
+            flags |= _ASKS_BUDGET
+            rest += _WORD.pack(self.budget)
+        if self.rate is not None:
+            flags |= _ASKS_RATE
+            rest += _WORD.pack(round(self.rate * _RATE_STEPS))
+        return bytes([flags]) + rest
 
     @classmethod
     def unpack(cls, payload: bytes) -> 'Request':
         """Read a request; raises PayloadError for anything else."""
         try:
-            flags, *edges = payload
-            unknown = flags & ~(_ASKS_KEY | _ASKS_REGION | _ASKS_SETUP)
-            if unknown or len(edges) != 4 * bool(flags & _ASKS_REGION):
+            flags, rest = payload[0], payload[1:]
+            sizes = (_ASKS_REGION, 4), (_ASKS_BUDGET, _WORD.size), (_ASKS_RATE, _WORD.size)
+            size = sum(size for flag, size in sizes if flags & flag)
+            if flags & ~_REQUEST_FLAGS or len(rest) != size:
                 raise ValueError('unknown flags or another length')
-            region = None
-            if edges:
-                region = Region(*(edge / 255 for edge in edges))
-            return cls(bool(flags & _ASKS_KEY), region, bool(flags & _ASKS_SETUP))
-        except ValueError as error:
+            region = budget = rate = None
+            if flags & _ASKS_REGION:
+                region, rest = Region(*(edge / 255 for edge in rest[:4])), rest[4:]
+            if flags & _ASKS_BUDGET:
+                budget, rest = _WORD.unpack(rest[: _WORD.size])[0], rest[_WORD.size :]
+            if flags & _ASKS_RATE:
+                rate = _WORD.unpack(rest)[0] / _RATE_STEPS
+            key_frame, setup = bool(flags & _ASKS_KEY), bool(flags & _ASKS_SETUP)
+            return cls(key_frame, region, setup, budget, rate)
+        except (ValueError, IndexError) as error:
             raise PayloadError(f'not a request: {payload[:8].hex()} ({error})') from None
 
 

@@ -2,7 +2,7 @@
 The ground's side of a link: frames come down, commands and requests go up.
 
 Publishes link/image/gsc and link/camera_info, one of each per frame, with the robot's acquisition
-stamp; subscribes teleop/cmd_vel, teleop/stop, teleop/roi and decoded/key_missed. What is published
+stamp; subscribes teleop/* and decoded/key_missed. What is published
 is rebuilt from what crossed the link and from nothing else. Reports to the robot what was
 received, in a twentieth of the air at most, calls it until it answers, and asks for the setup of
 frames that none describes. Over 400 lines, as both directions share the state of one side.
@@ -10,12 +10,13 @@ frames that none describes. Over 400 lines, as both directions share the state o
 
 import array
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped, Twist
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
-from std_msgs.msg import Bool, Empty, Header, String
+from std_msgs.msg import Bool, Empty, Float32, Header, String, UInt16
 
 from gsc_ros.codec import backend, bitstream
 from gsc_ros.codec.bitstream import Section
@@ -48,7 +49,6 @@ from gsc_ros.link.traffic.requests import Backoff
 from gsc_ros.link.traffic.statistics import Statistics
 from gsc_ros.link.traffic.teleop import CommandSender, StopSender, StopState
 from gsc_ros.msg import LinkStatus, SemanticFrame
-from gsc_ros.region import Region
 from gsc_ros.ros import convert, topics
 from gsc_ros.ros.link.node import LOG_PERIOD_S, NO_FRAMES_S, LinkBase, nanoseconds, time_of
 from gsc_ros.ros.link.side import Side
@@ -98,8 +98,8 @@ class GroundSide(Side):
         self._receiver = FrameReceiver()
         self.receiver_stats = ReceiverStats(down.receiver)
         self._report_timer = GroundReportTimer()
-        self._region_at = 0.0
-        self._region: Region | None = None  # to be requested
+        self._wanted_at = 0.0
+        self._wanted: Request | None = None  # region, budget and rate, to be requested
         self._size = (0, 0)  # of the last image
         self.key_requests, self.setup_requests = Backoff(), Backoff()
         self._setup_missing = True  # until the robot has answered
@@ -125,6 +125,8 @@ class GroundSide(Side):
             (Bool, topics.STOP, self._on_stop),
             (Empty, topics.KEY_MISSED, self._on_missed),
             (RegionOfInterest, topics.REGION, self._on_region),
+            (UInt16, topics.BUDGET, self._on_budget),
+            (Float32, topics.RATE, self._on_rate),
             (PoseStamped, topics.GOAL, self._on_goal),
             (Empty, topics.GOAL_END, self._on_goal_end),
         ):
@@ -150,10 +152,10 @@ class GroundSide(Side):
         self._report(now)
         if self._setup_missing:
             self._ask_setup(now)
-        if self._region is not None and now >= self._region_at:
-            payload = self._request(Request(region=self._region), now)
-            self._region_at = now + max(LEAST_PAUSE_S, self._pause_s(payload))
-            self._region = None
+        if self._wanted is not None and now >= self._wanted_at:
+            payload = self._request(self._wanted, now)
+            self._wanted_at = now + max(LEAST_PAUSE_S, self._pause_s(payload))
+            self._wanted = None
 
     @property
     def next_deadline(self) -> float | None:
@@ -163,7 +165,7 @@ class GroundSide(Side):
             self.commands.next_deadline,
             self.stops.next_deadline,
             self.goals.next_deadline,
-            None if self._region is None else self._region_at,
+            None if self._wanted is None else self._wanted_at,
             self.setup_requests.next_at if self._setup_missing else None,
         ]
         return min(at for at in times if at is not None)
@@ -468,11 +470,24 @@ class GroundSide(Side):
 
     def _on_region(self, message: RegionOfInterest) -> None:
         """Ask for a part of the image, the newest one requested."""
+        self._want('region', lambda: Request(region=convert.to_region(message, self._size)))
+
+    def _on_budget(self, message: UInt16) -> None:
+        """Ask for frames of so many bytes."""
+        self._want('budget', lambda: Request(budget=message.data))
+
+    def _on_rate(self, message: Float32) -> None:
+        """Ask for so many frames a second at most."""
+        self._want('rate', lambda: Request(rate=message.data))
+
+    def _want(self, name: str, make: Callable[[], Request]) -> None:
+        """Ask for what is made, when the air allows, with what waits already."""
         try:
-            self._region = convert.to_region(message, self._size)
+            request = make()
         except ValueError as error:
-            self._node.refuse(f'region refused: {error}')
+            self._node.refuse(f'{name} refused: {error}')
             return
+        self._wanted = self._wanted.also(request) if self._wanted else request
         self._node.wake()
 
     def _request(self, request: Request, now: float) -> bytes:

@@ -2,7 +2,8 @@
 The robot's side of a link: frames go down, commands, requests and reports come up.
 
 Subscribes camera/image/gsc, camera/camera_info and, where the encoder rectifies,
-camera/image/gsc/camera_info; publishes camera/key_wanted and camera/roi_wanted. `robot_commands`
+camera/image/gsc/camera_info; publishes what the ground asks for
+(camera/key_wanted, roi_wanted, budget_wanted, rate_wanted). `robot_commands`
 executes commands.
 """
 
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
-from std_msgs.msg import Empty
+from std_msgs.msg import Empty, Float32, UInt16
 
 from gsc_ros.codec import bitstream
 from gsc_ros.link.datagrams import payloads
@@ -103,6 +104,8 @@ class RobotSide(Side):
         self._regions = node.create_publisher(
             RegionOfInterest, topics.REGION_WANTED, topics.NEWEST
         )
+        self._budgets = node.create_publisher(UInt16, topics.BUDGET_WANTED, topics.NEWEST)
+        self._rates = node.create_publisher(Float32, topics.RATE_WANTED, topics.NEWEST)
         self._infos, self._coded_infos = CameraInfos(), CameraInfos()
         self._size = (0, 0)  # of the last image
 
@@ -383,6 +386,10 @@ class RobotSide(Side):
             self._wanted.publish(Empty())
         if request.region:
             self._regions.publish(convert.to_roi(request.region, self._size))
+        if request.budget is not None:
+            self._budgets.publish(UInt16(data=request.budget))
+        if request.rate is not None:
+            self._rates.publish(Float32(data=request.rate))
 
     def _on_report(self, received: Received) -> None:
         try:
