@@ -7,8 +7,9 @@ import numpy as np
 from bench import Bench
 from geometry_msgs.msg import PoseStamped, Twist
 from gsc_ros.msg import LinkStatus
-from sensor_msgs.msg import Image, RegionOfInterest
+from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
 from std_msgs.msg import Bool, Empty, Float32, Header, UInt16
+from test_console_ground import K, scene
 from websockets.sync.client import connect
 
 from gsc_ros.nodes.console import Console
@@ -84,10 +85,12 @@ class Ground(Bench):
             for topic in (topics.DECODED, topics.TRUST, topics.DECODED_DEPTH)
         }
         self.originals = publish(Image, topics.IMAGE, topics.SENSOR)
+        self.infos = publish(CameraInfo, topics.DECODED_INFO, topics.IMAGES)
+        self.classes = publish(Image, topics.DECODED_SEGMENTATION, topics.IMAGES)
         self.status = publish(LinkStatus, topics.STATUS, topics.LATCHED)
         settings = {'port': 0, 'output': str(folder), 'stale_after_s': 30.0, **parameters}
         self.node = self.add(Console, **settings)
-        wanted = [*self.images.values(), self.status]
+        wanted = [*self.images.values(), self.infos, self.classes, self.status]
         self.wait(lambda: all(p.get_subscription_count() for p in wanted), 'the console listens')
         for topic in (topics.TELEOP, topics.STOP, topics.REGION, topics.KEY_MISSED, topics.GOAL):
             name = f'{namespace}/{topic}'
@@ -109,6 +112,22 @@ class Ground(Bench):
         trust, depth = np.zeros(SIZE[::-1], np.uint8), np.ones(SIZE[::-1], np.float32)
         self.images[topics.DECODED_DEPTH].publish(convert.to_image(depth, '32FC1', header))
         self.images[topics.TRUST].publish(convert.to_image(trust, 'mono8', header))
+
+    def show_ground(self, doubtful=False):
+        """Publish a frame of flat ground seen from 1.2 m, with classes, trust and camera_info."""
+        depth, classes, plane = scene()
+        now = self.peer.get_clock().now().to_msg()
+        header = Header(frame_id='camera', stamp=now)
+        trust = np.full(classes.shape, 0 if doubtful else 255, np.uint8)
+        info = CameraInfo(header=header, width=classes.shape[1], height=classes.shape[0])
+        info.k = K.ravel().tolist()
+        self.infos.publish(info)
+        rgb = np.dstack([classes] * 3)
+        self.images[topics.DECODED].publish(convert.to_image(rgb, 'rgb8', header))
+        self.images[topics.DECODED_DEPTH].publish(convert.to_image(depth, '32FC1', header))
+        self.classes.publish(convert.to_image(classes, 'mono8', header))
+        self.images[topics.TRUST].publish(convert.to_image(trust, 'mono8', header))
+        return plane
 
     def browse(self):
         return Browser(self.node)

@@ -14,7 +14,9 @@ from console_bench import SIZE, Ground
 from geometry_msgs.msg import Twist
 from gsc_ros.msg import LinkStatus
 from sensor_msgs.msg import Image
+from test_console_ground import K
 
+from gsc_ros.console.ground import drawn
 from gsc_ros.nodes.camera import Camera
 from gsc_ros.nodes.console import Console
 from gsc_ros.nodes.guard import Guard
@@ -108,6 +110,34 @@ def test_a_held_key_drives_letting_go_and_a_lost_focus_stop(page, ground):
     browser.wait(lambda: ground.told() > 0.1, 'it drives again')
     page.call('Page.navigate', url='about:blank')
     browser.wait(lambda: ground.told() == 0.0, 'a page that is left stops')
+    assert not page.errors
+
+
+def test_a_click_on_the_ground_and_a_cross_moved_by_keys_become_goals(page, ground):
+    page.go(ground.node.server.url)
+    page.wait(CONNECTED)
+    plane = ground.show_ground()
+    page.wait('document.getElementById("image").width === 240')
+    page.tap('t')
+    page.wait('document.getElementById("stick").classList.contains("ready")')
+    page.tap('g')
+    page.wait('document.getElementById("go").getAttribute("aria-pressed") === "true"')
+    (share,) = drawn([(3.0, 0.4)], plane, K, (240, 180))
+    x, y = page.place('overlay', *share)
+    page.mouse('Pressed', x, y)
+    page.mouse('Released', x, y)
+    browser.wait(lambda: ground.got[topics.GOAL], 'the goal goes')
+    at = ground.got[topics.GOAL][0].pose.position
+    assert (at.x, at.y) == pytest.approx((3.0, 0.4), abs=0.15)
+    page.tap('g')
+    page.tap('ArrowDown')
+    page.tap('Enter')
+    browser.wait(lambda: len(ground.got[topics.GOAL]) > 1, 'the other goal goes')
+    at = ground.got[topics.GOAL][1].pose.position
+    assert at.x > 0 and at.y == pytest.approx(0.0, abs=0.05)
+    assert not any(t.linear.x for t in ground.got[topics.TELEOP])  # arrows do not drive then
+    page.click('cancel')
+    browser.wait(lambda: ground.got[topics.GOAL_END], 'the end goes')
     assert not page.errors
 
 

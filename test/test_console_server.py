@@ -1,9 +1,11 @@
 """The console's web server: pages, log-in, files, WebSockets, and clients that mean no good."""
 
+import datetime
 import http.client
 import json
 import random
 import socket
+import ssl
 import threading
 import time
 import urllib.parse
@@ -13,6 +15,9 @@ import pytest
 pytest.importorskip('starlette', reason='needs the extra console')
 pytest.importorskip('uvicorn', reason='needs the extra console')
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -245,6 +250,59 @@ def test_a_port_that_is_taken_is_said_with_the_remedy(serve):
     server, _ = serve()
     with pytest.raises(OSError, match='set another port'):
         serve(port=server.address[1])
+
+
+def certificate(folder):
+    """Make a certificate of this machine, signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, 'localhost')])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName('localhost')]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / 'cert.pem').write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    text = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    (folder / 'key.pem').write_bytes(text)
+    return {'certificate': str(folder / 'cert.pem'), 'key': str(folder / 'key.pem')}
+
+
+def test_with_a_certificate_all_is_encrypted(serve, tmp_path):
+    files = certificate(tmp_path)
+    server, _ = serve(PASSWORD, **files)
+    assert server.url.startswith('https://')
+    port, context = server.address[1], ssl.create_default_context(cafile=files['certificate'])
+    http_client = http.client.HTTPSConnection('localhost', port, context=context)
+    body = urllib.parse.urlencode({'password': PASSWORD})
+    http_client.request('POST', '/login', body, {'Origin': f'https://localhost:{port}'})
+    answer = http_client.getresponse()
+    assert answer.status == 303 and 'Secure' in answer.headers['set-cookie']
+    cookie = cookie_of({'set-cookie': answer.headers['set-cookie']})
+    http_client.close()
+    with connect(
+        f'wss://localhost:{port}/ws', ssl=context, origin=f'https://localhost:{port}',
+        additional_headers={'Cookie': f'{COOKIE}={cookie}'}, open_timeout=PATIENCE_S,
+    ) as ws:  # fmt: skip
+        assert 'hello' in ws.recv(timeout=PATIENCE_S)
+    with pytest.raises(OSError):
+        ask(server, 'GET', '/login')  # in the clear
+
+
+def test_a_certificate_that_cannot_be_used_is_named(serve, tmp_path):
+    (tmp_path / 'bad.pem').write_text('no certificate')
+    with pytest.raises(ValueError, match=r'bad\.pem'):
+        serve(certificate=str(tmp_path / 'bad.pem'), key=str(tmp_path / 'none.pem'))
 
 
 def noise(rng):

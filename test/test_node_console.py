@@ -3,7 +3,6 @@
 import json
 import time
 
-import numpy as np
 import pytest
 
 pytest.importorskip('starlette', reason='needs the extra console')
@@ -15,13 +14,12 @@ from geometry_msgs.msg import TwistStamped
 from gsc_ros.msg import LinkStatus
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import CameraInfo, Image
-from std_msgs.msg import Header, String
-from test_console_ground import K, scene
+from std_msgs.msg import String
+from test_console_ground import K
 
 from gsc_ros.console.ground import drawn
 from gsc_ros.nodes.console import Console
-from gsc_ros.ros import convert, topics
+from gsc_ros.ros import topics
 
 
 @pytest.fixture
@@ -150,31 +148,10 @@ def test_a_snapshot_and_a_recording_are_kept(ground, tmp_path):
     assert list((tmp_path / 'kept').glob('run_*/*.mcap'))
 
 
-def show_ground(ground, doubtful=False):
-    """Publish a frame of flat ground seen from 1.2 m, with classes, trust and camera_info."""
-    depth, classes, plane = scene()
-    now = ground.peer.get_clock().now().to_msg()
-    header = Header(frame_id='camera', stamp=now)
-    trust = np.full(classes.shape, 0 if doubtful else 255, np.uint8)
-    info = CameraInfo(header=header, width=classes.shape[1], height=classes.shape[0])
-    info.k = K.ravel().tolist()
-    ground.infos.publish(info)
-    rgb = np.dstack([classes] * 3)
-    ground.images[topics.DECODED].publish(convert.to_image(rgb, 'rgb8', header))
-    ground.images[topics.DECODED_DEPTH].publish(convert.to_image(depth, '32FC1', header))
-    ground.classes.publish(convert.to_image(classes, 'mono8', header))
-    ground.images[topics.TRUST].publish(convert.to_image(trust, 'mono8', header))
-    return plane
-
-
 def test_a_click_on_the_ground_becomes_a_goal_and_a_doubtful_one_does_not(ground):
-    publish = ground.peer.create_publisher
-    ground.infos = publish(CameraInfo, topics.DECODED_INFO, topics.IMAGES)
-    ground.classes = publish(Image, topics.DECODED_SEGMENTATION, topics.IMAGES)
-    states = publish(String, topics.GOAL_STATE, topics.LATCHED)
-    for one in (ground.infos, ground.classes, states):
-        ground.wait(one.get_subscription_count)
-    plane = show_ground(ground)
+    states = ground.peer.create_publisher(String, topics.GOAL_STATE, topics.LATCHED)
+    ground.wait(states.get_subscription_count)
+    plane = ground.show_ground()
     page = ground.browse()
     page.say('view', overlays=['trust', 'depth', 'classes'], original=False)
     page.take_the_wheel()
@@ -206,7 +183,7 @@ def test_a_click_on_the_ground_becomes_a_goal_and_a_doubtful_one_does_not(ground
     ground.wait(lambda: ground.got[topics.GOAL_END])
 
     before = page.images['image']
-    show_ground(ground, doubtful=True)
+    ground.show_ground(doubtful=True)
     page.wait(lambda b: whole(b) and b.images['image'] != before)
     page.say('go', x=place[0], y=place[1], stamp=page.images['image'])
     page.wait(lambda b: any('not to be trusted' in one.get('text', '') for one in b.said))

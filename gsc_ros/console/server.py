@@ -116,7 +116,8 @@ class Settings:
 
 class Server:
     """
-    Serves a site. Binds its socket when it is made: raises ``OSError`` with the remedy.
+    Serves a site. Binds its socket when it is made: raises ``OSError``, or ``ValueError`` for its
+    certificate, with the remedy.
 
     ``problem``: why the server has ended by itself, empty while it runs. ``trouble``: the last
     error in following a word, which costs its viewer the connection.
@@ -184,7 +185,14 @@ class Server:
             ssl_certfile=self._settings.certificate or None,
             ssl_keyfile=self._settings.key or None,
         )
-        config.load()  # so that a bad certificate shows now
+        try:
+            config.load()
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            raise ValueError(
+                f'tls_certificate {self._settings.certificate} and tls_key {self._settings.key} '
+                f'cannot be used ({error}): give a certificate and its key, both as PEM, without '
+                'a passphrase'
+            ) from error
         return config
 
     # Life
