@@ -82,3 +82,13 @@ register(
         maps=False,
     )
 )
+register(
+    Preset(
+        'cod_lite',
+        3,
+        (),
+        encoder='gsc_ros.codec.cod_lite.encoder:CodLiteEncoder',
+        decoder='gsc_ros.codec.cod_lite.decoder:CodLiteDecoder',
+        maps=False,
+    )
+)
