@@ -100,7 +100,7 @@ def test_the_working_size_is_the_largest_of_nearly_the_same_shape():
     assert packing.working_size(640, 480, 300, 32, 32) == (640, 480)
     assert packing.working_size(640, 480, 10_000, 32, 32) == (640, 480)
     assert packing.working_size(640, 480, 299, 32, 32) == (608, 448)
-    assert packing.working_size(640, 480, 582, 16, 16) == (448, 320)
+    assert packing.working_size(640, 480, 582, 16, 16) == (432, 320)
     assert packing.working_size(640, 480, 40, 4, 16) == (32, 16)
 
 
@@ -175,7 +175,7 @@ def test_tokens_are_exact_and_larger_budgets_give_more_of_them():
     assert counts[-1] == 20 * 15  # of the image's own size; there are no more
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.integers(9, 60))
 def test_any_prefix_decodes_and_what_is_missing_is_not_trusted(cut):
     encoder, decoder = halves()
@@ -198,7 +198,7 @@ def whole(encoder):
     return encoder.pack(encoder.analyse(rgb), 300).data
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.data())
 def test_damaged_bytes_are_refused(data):
     encoder, decoder = halves()

@@ -74,7 +74,7 @@ def importance_of(region: Region, shape: tuple[int, ...]) -> NDArray[np.float64]
     return weights
 
 
-def _stated(view: Prediction, kind: SceneKind | None) -> Prediction:
+def stated(view: Prediction, kind: SceneKind | None) -> Prediction:
     """Leave of a prediction what may be stated in a kind of scene."""
     metres, doubtful = view.metres, view.sky_doubtful
     if not has_sky(kind):
@@ -88,7 +88,7 @@ def _stated(view: Prediction, kind: SceneKind | None) -> Prediction:
     return replace(view, classes=classes, metres=metres, sky_doubtful=doubtful)
 
 
-def _caption(found: Caption, view: Prediction, kind: SceneKind | None) -> Caption:
+def caption_in(found: Caption, view: Prediction, kind: SceneKind | None) -> Caption:
     """Name no objects outside streets, but for those of a detector."""
     if kind is None or view.objects is not None or (kind.sure and kind.index == STREET):
         return found
@@ -167,7 +167,7 @@ class Analyser:
         view = self.perception.predict(small)
         if kind is not None:
             kind = judged(kind, view.classes)
-        view = _stated(view, kind)
+        view = stated(view, kind)
         metres = view.metres
         notes = Notes(find_loss(small), timing or Timing(), view.sky_doubtful)
         shown = view.classes
@@ -179,7 +179,7 @@ class Analyser:
         symbols = FrameSymbols(
             Caption()
             if notes.blind
-            else _caption(describe(shown, metres, view.objects), view, kind),
+            else caption_in(describe(shown, metres, view.objects), view, kind),
             self._planes(view.classes, metres, latent, kind),
             notes=notes or None,
             kind=kind,

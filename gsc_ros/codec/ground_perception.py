@@ -16,10 +16,12 @@ import torch
 from numpy.typing import NDArray
 
 from gsc_ros.codec import bitstream
+from gsc_ros.codec.analysis import caption_in, stated
 from gsc_ros.codec.backend import DecoderBackend
 from gsc_ros.codec.caption import describe, median_depth
 from gsc_ros.codec.device import resolve
 from gsc_ros.codec.grid import coding_size
+from gsc_ros.codec.notes import caption_text
 from gsc_ros.codec.types import GENERATED, DecodedFrame, ReceivedFrame, Reference
 from gsc_ros.labels import SKY, UNLABELLED
 from gsc_ros.models.weights import FOLDER
@@ -27,7 +29,9 @@ from gsc_ros.perception import choice as choices
 from gsc_ros.perception.areas import connected_to_top
 from gsc_ros.perception.foundation.loading import Options
 from gsc_ros.perception.interface import Perception
+from gsc_ros.perception.kinds import SceneKind, judged
 from gsc_ros.perception.model import WEIGHTS, PerceptionModel, Prediction
+from gsc_ros.perception.scene import SceneModel
 
 _STRIDE = 4  # pixels of the working size a side of a cell of the maps
 
@@ -37,13 +41,19 @@ class SeeingDecoder:
     A decoder whose images are seen by the ground.
 
     ``tasks``: those of ``depth`` and ``classes`` whose maps are replaced also where a frame has
-    them. A frame without maps gets both, and a caption that says where it is from.
+    them. A frame without maps gets both, and a caption that says where it is from. ``scene``:
+    tells the kind of scene of such a frame, None where nothing does.
     """
 
     def __init__(
-        self, decoder: DecoderBackend, perception: Perception, tasks: frozenset[str] = frozenset()
+        self,
+        decoder: DecoderBackend,
+        perception: Perception,
+        tasks: frozenset[str] = frozenset(),
+        scene: SceneModel | None = None,
     ) -> None:
         self.decoder, self.perception, self.tasks = decoder, perception, tasks
+        self.scene = scene
 
     @classmethod
     def load(
@@ -76,7 +86,8 @@ class SeeingDecoder:
 
         options = models or Options(device=str(torch_device))
         perception = choices.load(choice, embedded, options)
-        return cls(decoder, perception, frozenset(choices.parse(choice)))
+        scene = None if weights == 'random' else SceneModel.load(device=torch_device)
+        return cls(decoder, perception, frozenset(choices.parse(choice)), scene)
 
     @property
     def fingerprint(self) -> int:
@@ -93,10 +104,12 @@ class SeeingDecoder:
         self, frames: Sequence[ReceivedFrame], steps: int | None = None
     ) -> list[DecodedFrame]:
         """Render frames, as the decoder does, and see what they show."""
-        return [self._seen(frame) for frame in self.decoder.render(frames, steps)]
+        kinds = [getattr(frame.symbols, 'kind', None) for frame in frames]
+        rendered = self.decoder.render(frames, steps)
+        return [self._seen(frame, kind) for frame, kind in zip(rendered, kinds, strict=True)]
 
-    def _seen(self, frame: DecodedFrame) -> DecodedFrame:
-        """Add what is seen in an image to its frame."""
+    def _seen(self, frame: DecodedFrame, kind: SceneKind | None) -> DecodedFrame:
+        """Add what is seen in an image to its frame; ``kind``: of scene, where that was sent."""
         new_classes = frame.segmentation is None or 'classes' in self.tasks
         new_depth = frame.depth is None or 'depth' in self.tasks
         hidden = _hidden(frame)
@@ -110,9 +123,11 @@ class SeeingDecoder:
             )
         size = (frame.rgb.shape[1], frame.rgb.shape[0])
         working = coding_size(*size)
-        view = self.perception.predict(
-            cv2.resize(frame.rgb, working, interpolation=cv2.INTER_AREA), _STRIDE
-        )
+        small = cv2.resize(frame.rgb, working, interpolation=cv2.INTER_AREA)
+        view = self.perception.predict(small, _STRIDE)
+        if kind is None and self.scene is not None and frame.segmentation is None:
+            kind = judged(self.scene.predict(small), view.classes)
+        view = stated(view, kind)
         classes = frame.segmentation
         if new_classes or classes is None:
             classes = cv2.resize(view.classes, size, interpolation=cv2.INTER_NEAREST)
@@ -123,7 +138,7 @@ class SeeingDecoder:
             depth[hidden] = np.nan
         caption = frame.caption
         if frame.segmentation is None:
-            caption = _caption(frame, view, hidden)
+            caption = _caption(frame, view, hidden, kind)
         return replace(frame, segmentation=classes, depth=depth, caption=caption)
 
 
@@ -163,11 +178,14 @@ def _depth(
     return depth.astype(np.float32)
 
 
-def _caption(frame: DecodedFrame, view: Prediction, hidden: NDArray[np.bool_]) -> str:
+def _caption(
+    frame: DecodedFrame, view: Prediction, hidden: NDArray[np.bool_], kind: SceneKind | None
+) -> str:
     """Describe what the ground sees, behind the frame's own caption."""
     rows, columns = view.classes.shape
     small = cv2.resize(hidden.astype(np.uint8), (columns, rows), interpolation=cv2.INTER_AREA)
     classes, metres = view.classes.copy(), view.metres.copy()
     classes[small > 0], metres[small > 0] = UNLABELLED, np.nan
-    seen = f'seen on the ground: {describe(classes, metres, view.objects)}'
+    found = caption_in(describe(classes, metres, view.objects), view, kind)
+    seen = f'seen on the ground: {caption_text(found, None, kind)}'
     return f'{frame.caption}; {seen}' if frame.caption else seen

@@ -92,7 +92,8 @@ class Chosen:
         objects = view.objects if view is not None else None
         if self.objects is not None:
             objects = self.objects.detect(rgb)
-        return Prediction(classes, metres, doubtful, objects)
+        in_sky = view.depth_in_sky if view is not None and self.depth is None else None
+        return Prediction(classes, metres, doubtful, objects, in_sky)
 
 
 def load(

@@ -95,10 +95,6 @@ class NetworkParameters(Parameters):
         read_only=True,
     )
 
-    def weights_of(self, preset: str) -> str | None:
-        """Return the folder of weights of a preset, None for the shipped ones."""
-        return (self.foundation if preset == 'foundation' else self.weights) or None
-
     perception: str = parameter(
         'embedded',
         'Who sees: embedded, or a folder or a model of the hub for each task: '
@@ -118,6 +114,17 @@ class NetworkParameters(Parameters):
         'Take models of perception from this machine, and never ask the hub',
         read_only=True,
     )
+    cod_lite: str = parameter(
+        '',
+        'Checkpoint of preset cod_lite, the same at both ends: a file with the .yaml of its name '
+        'beside it, its folder, or owner/name/FILE.pt@revision of the hub',
+        read_only=True,
+    )
+
+    def weights_of(self, preset: str) -> str | None:
+        """Return the weights of a preset, None where none are named."""
+        own = {'foundation': self.foundation, 'cod_lite': self.cod_lite}
+        return own.get(preset, self.weights) or None
 
 
 P = TypeVar('P', bound=Schema)

@@ -32,7 +32,7 @@ def working_size(
                 continue
             bent = abs(log((x * height) / (y * width)))
             # A little distortion is better than many fewer tokens.
-            cost = 2 * bent - 0.5 * log(x * y)
+            cost = bent - 0.5 * log(x * y)
             if best is None or cost < best[0]:
                 best = (cost, x, y)
     return None if best is None else (best[1] * unit, best[2] * unit)

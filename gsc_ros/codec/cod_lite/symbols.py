@@ -43,7 +43,7 @@ class TokenSymbols:
     notes: Notes | None = None
     bits: dict[str, float] = field(default_factory=dict)
 
-    caption = None  # no frame of this preset has one
+    caption = kind = None  # no frame of this preset has them
 
     @property
     def planes(self) -> dict[str, NDArray[np.int64]]:
