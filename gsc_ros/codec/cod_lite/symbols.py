@@ -21,6 +21,7 @@ from gsc_ros.codec.bitstream import BitstreamError, FrameHeader
 from gsc_ros.codec.cod_lite import packing
 from gsc_ros.codec.cod_lite.networks import Config
 from gsc_ros.codec.grid import coding_size
+from gsc_ros.codec.kind import LEARNED, SENSOR
 from gsc_ros.codec.notes import Notes
 from gsc_ros.codec.rangecoder import EndOfStream, RangeDecoder, RangeEncoder
 from gsc_ros.perception.content import CELL, Loss
@@ -36,12 +37,14 @@ class TokenSymbols:
 
     ``tokens``: int64 (rows, columns), -1 where not received; None where not even their number was.
     ``stride``: pixels a side of a token. ``notes``: on the image. ``bits``: by part of the stream.
+    ``scale``: where depth has its scale from, as in ``codec.kind``.
     """
 
     tokens: NDArray[np.int64] | None
     stride: int
     notes: Notes | None = None
     bits: dict[str, float] = field(default_factory=dict)
+    scale: int = LEARNED
 
     caption = kind = None  # no frame of this preset has them
 
@@ -98,7 +101,7 @@ def read(header: FrameHeader, stream: bytes, config: Config, truncated: bool) ->
     ``truncated``: its end may be missing. Raises :class:`BitstreamError` for what is no such
     stream.
     """
-    symbols = TokenSymbols(None, config.stride)
+    symbols = TokenSymbols(None, config.stride, scale=SENSOR if header.depth_code else LEARNED)
     try:
         cells = coding_size(header.width, header.height)
     except ValueError as error:
