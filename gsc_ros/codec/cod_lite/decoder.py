@@ -22,7 +22,7 @@ from gsc_ros.codec.bitstream import BitstreamError, FrameHeader
 from gsc_ros.codec.cod_lite import checkpoint, symbols
 from gsc_ros.codec.cod_lite.checkpoint import Model
 from gsc_ros.codec.cod_lite.symbols import TokenSymbols
-from gsc_ros.codec.notes import Notes, caption_text
+from gsc_ros.codec.notes import Notes
 from gsc_ros.codec.presets import Preset
 from gsc_ros.codec.reader import check_header
 from gsc_ros.codec.types import GENERATED, SENT, DecodedFrame, ReceivedFrame, Reference
@@ -174,7 +174,7 @@ def _finish(
         None,
         None,
         trust,
-        caption_text(None, notes),
+        symbols_.description,
         header,
         frame.reference,
         notes,

@@ -22,7 +22,7 @@ from gsc_ros.codec.cod_lite import packing
 from gsc_ros.codec.cod_lite.networks import Config
 from gsc_ros.codec.grid import coding_size
 from gsc_ros.codec.kind import LEARNED, SENSOR
-from gsc_ros.codec.notes import Notes
+from gsc_ros.codec.notes import Notes, caption_text
 from gsc_ros.codec.rangecoder import EndOfStream, RangeDecoder, RangeEncoder
 from gsc_ros.perception.content import CELL, Loss
 
@@ -47,6 +47,11 @@ class TokenSymbols:
     scale: int = LEARNED
 
     caption = kind = None  # no frame of this preset has them
+
+    @property
+    def description(self) -> str:
+        """What is wrong with the image, in words; the robot says no more of it."""
+        return caption_text(None, self.notes)
 
     @property
     def planes(self) -> dict[str, NDArray[np.int64]]:
