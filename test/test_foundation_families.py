@@ -127,6 +127,18 @@ def test_the_pull_acts_in_every_step(codec, frames, folders, name):
 
 
 @every
+def test_guidance_and_other_numbers(codec, frames, folders, name):
+    drawn = {}
+    for guidance in (1.0, 4.0):
+        options = RendererOptions(str(folders[name]), dtype='bfloat16', guidance=guidance)
+        ground = decoder(codec, renderers.load(options, 'cpu'))
+        drawn[guidance] = ground.render(frames[:1], 1)[0].rgb.astype(int)
+    assert (drawn[1.0] != drawn[4.0]).any()
+    exact = decoder(codec, load(folders[name], guidance=1.0)).render(frames[:1], 1)[0].rgb
+    assert np.abs(drawn[1.0] - exact).mean() < 5
+
+
+@every
 def test_latents_are_those_of_the_pipeline_of_diffusers(folders, name):
     """Its own calls turn an image into the latents that the row of the table does."""
     pipe, family = load(folders[name]).pipe, families.find(type(load(folders[name]).pipe).__name__)

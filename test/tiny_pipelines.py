@@ -22,7 +22,7 @@ def tokenizer():
         tokenizer_object=made, pad_token='<pad>', bos_token='<s>', eos_token='</s>',
         unk_token='<unk>', model_max_length=77,
     )  # fmt: skip
-    fast.chat_template = "{{ messages[0]['content'] }}"
+    fast.chat_template = "a person: {{ messages[0]['content'] }}"
     return fast
 
 
