@@ -7,6 +7,8 @@ from tiny_vae import scene
 
 from gsc_ros.perception.foundation.captioner import TransformersCaptioner
 
+pytest.importorskip('transformers', reason='needs the extra foundation')
+
 WORDS = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[DEC]', '[ENC]', 'a', 'car', 'road', 'on', '##s']
 CHAT = (
     "{% for m in messages %}{% for c in m['content'] %}{% if c['type'] == 'image' %}"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_vae import make, save_images, save_vae, scene, train_tables
+from tiny_vae import make, needs_compressai, save_images, save_vae, scene, train_tables
 
 from gsc_ros.cli import main
 from gsc_ros.codec import (
@@ -329,6 +329,7 @@ def test_a_hub_id_that_is_not_here_is_named(folder, tmp_path, monkeypatch):
         vae_model.FoundationModel.load(tmp_path, 'cpu', offline=True)
 
 
+@needs_compressai
 def test_other_autoencoders_and_python_files_serve_too(tmp_path):
     images = save_images(tmp_path / 'images', 4)
     (tmp_path / 'mine.py').write_text(
@@ -353,6 +354,7 @@ def test_other_autoencoders_and_python_files_serve_too(tmp_path):
     assert np.abs(error).mean() < 0.6 * np.abs(RGB - RGB.mean((0, 1))).mean()
 
 
+@needs_compressai
 def test_the_tables_are_near_the_entropy():
     rng = np.random.default_rng(0)
     samples = [rng.laplace(0, scale, 4000).astype(np.float32) for scale in (0.3, 2.0, 9.0)]
@@ -400,9 +402,10 @@ def golden_layout():
     return Layout(rungs, tables, captions, transform.channels, 16)
 
 
-def test_golden_streams_are_read_as_ever(codec, folder):
+def test_golden_streams_are_read_as_ever(request):
     """Symbols of frames of another day and machine; GSC_REGENERATE=1 writes them anew."""
     if os.environ.get('GSC_REGENERATE'):
+        folder, codec = map(request.getfixturevalue, ('folder', 'codec'))
         GOLDEN.mkdir(exist_ok=True)
         (GOLDEN / 'entropy.safetensors').write_bytes((folder / 'entropy.safetensors').read_bytes())
         analysis = codec.encoder.analyse(RGB, text='Two people walk beside a car.')
@@ -440,6 +443,7 @@ def test_the_commands_know_the_preset(folder, tmp_path, capsys):
     assert 'foundation' in capsys.readouterr().err
 
 
+@needs_compressai
 def test_the_stages_train_tables_and_captions(tmp_path):
     images = save_images(tmp_path / 'images', 3)
     vae, texts = save_vae(tmp_path / 'vae'), tmp_path / 'texts.txt'

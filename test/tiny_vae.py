@@ -1,6 +1,9 @@
 """Tiny autoencoders of diffusers with random weights, and tables trained on them."""
 
+import importlib.util
+
 import numpy as np
+import pytest
 import torch
 
 from gsc_ros.codec.foundation.vae_source import VaeSource
@@ -8,6 +11,10 @@ from gsc_ros.training import entropy
 from gsc_ros.training.loop import Settings
 
 LADDER = ((2, 4.0), (6, 2.0), (12, 1.0), (20, 0.5), (20, 0.1))
+
+
+TRAINABLE = importlib.util.find_spec('compressai') is not None
+needs_compressai = pytest.mark.skipif(not TRAINABLE, reason='needs CompressAI: Python 3.10..3.12')
 
 
 def scene(seed, size=(64, 96)):
@@ -21,7 +28,7 @@ def scene(seed, size=(64, 96)):
 
 def save_vae(folder, kind='AutoencoderTiny', seed=0):
     """Save an autoencoder, 4 channels, a factor of 4; returns its folder."""
-    import diffusers
+    diffusers = pytest.importorskip('diffusers', reason='needs the extra foundation')
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -64,5 +71,7 @@ def train_tables(folder, vae, images, ladder=LADDER, steps=30):
 
 def make(folder, kind='AutoencoderTiny', seed=0):
     """Make an autoencoder with its tables; returns the folder of preset foundation."""
+    if not TRAINABLE:
+        pytest.skip('needs CompressAI: Python 3.10..3.12')
     vae = save_vae(folder / 'vae', kind, seed)
     return train_tables(folder / 'tables', vae, save_images(folder / 'images'))

@@ -22,7 +22,7 @@ from rclpy.publisher import Publisher
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Empty, Header, String
 
-from gsc_ros.codec.backend import PRESETS, load_decoder
+from gsc_ros.codec.backend import PRESETS, DecoderBackend, load_decoder
 from gsc_ros.codec.bitstream import MissingReferenceError, read_header
 from gsc_ros.codec.renderers import DTYPES, OFFLOADS, RendererOptions
 from gsc_ros.labels import LABELS, UNLABELLED, colourise
@@ -33,13 +33,14 @@ from gsc_ros.ros.images.camera_info import CameraInfos, calibrated, scaled_info
 from gsc_ros.ros.images.clouds import CloudParameters, Clouds
 from gsc_ros.ros.parameters import NetworkParameters, parameter
 from gsc_ros.ros.status import status_of
-from gsc_ros.ros.worker import NewestWorker
+from gsc_ros.ros.worker import NewestWorker, Received
 
 if TYPE_CHECKING:  # torch is imported when the node is configured
     from gsc_ros.codec import DecodedFrame, SequenceDecoder
     from gsc_ros.codec.renderers import Renderer
 
 _DEFAULT_PRESET = next(iter(PRESETS))
+_RETRY_S = 5.0  # from one try to load a preset to the next
 _AHEAD_S = 1.0  # that images may lie in the future
 _ENCODINGS = {
     topics.DECODED: 'rgb8',
@@ -194,6 +195,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         )
         renderers.steps_of(self._renderer, self._steps())
         self._decoders: dict[str, SequenceDecoder] = {}
+        self._failed: dict[str, Received[str]] = {}
         self._decoder(_DEFAULT_PRESET)  # so that a mistake shows now
         self._images: dict[str, Publisher] = {
             topic: self.create_publisher(Image, topic, topics.IMAGES) for topic in _ENCODINGS
@@ -300,22 +302,32 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
 
     # On the worker's thread
 
+    def _load(self, preset: str) -> DecoderBackend:
+        v = self.values
+        return load_decoder(
+            preset,
+            v.weights_of(preset),
+            v.threads,
+            self._device,
+            self._renderer,
+            v.perception,
+            self._models,
+        )
+
     def _decoder(self, preset: str) -> 'SequenceDecoder':
         """Return the decoder of a preset; it is loaded for its first frame."""
         from gsc_ros.codec import SequenceDecoder
 
         if preset not in self._decoders:
-            v = self.values
-            decoder = load_decoder(
-                preset,
-                v.weights_of(preset),
-                v.threads,
-                self._device,
-                self._renderer,
-                v.perception,
-                self._models,
-            )
-            self._decoders[preset] = SequenceDecoder(decoder)
+            # Loading what is missing may take long: it is not tried again for every frame.
+            failed, now = self._failed.get(preset), time.monotonic()
+            if failed is not None and now - failed.at_s < _RETRY_S:
+                raise ValueError(failed.message)
+            try:
+                self._decoders[preset] = SequenceDecoder(self._load(preset))
+            except (ValueError, OSError, ImportError) as error:
+                self._failed[preset] = Received(str(error), time.monotonic())
+                raise
         return self._decoders[preset]
 
     def _decode(self, message: SemanticFrame) -> None:
