@@ -12,8 +12,12 @@ import numpy as np
 import pytest
 
 from gsc_ros.cli import main
+from gsc_ros.codec import FrameEncoder
+from gsc_ros.codec.bitstream import Section
+from gsc_ros.codec.pose import Accuracy, Pose
 from gsc_ros.commands.images import read_depth, write_depth, write_exact
 from gsc_ros.image_files import read_rgb
+from gsc_ros.transforms import Transform
 
 ROOT = Path(__file__).resolve().parent.parent
 RANDOM = ['--weights', 'random']
@@ -169,3 +173,14 @@ def test_info_tells_what_the_image_lacks(tmp_path, capsys):
     assert 'no image: black' in capsys.readouterr().out
     assert main(['info', frame, *RANDOM]) == 0
     assert 'caption      no image: black' in capsys.readouterr().out
+
+
+def test_info_tells_where_the_camera_was(tmp_path, capsys):
+    rgb = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
+    codec = FrameEncoder.load(weights='random', device='cpu')
+    pose = Pose(Transform((1.5, -2.0, 0.25)), Accuracy.FINE)
+    for content, told in ((pose.pack(), '1.50, -2.00, 0.24 m'), (b'?', 'no pose')):
+        file = tmp_path / 'frame.gsc'
+        file.write_bytes(codec.encode(rgb, 200, sections={Section.POSE: content}).data)
+        assert main(['info', str(file), *RANDOM]) == 0
+        assert told in capsys.readouterr().out

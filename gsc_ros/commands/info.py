@@ -37,10 +37,26 @@ def run(args: argparse.Namespace) -> int:
     print(f'header       {8 * header.bytes} bits')
     for number, content in frame.sections.items():
         name = getattr(number, 'name', f'section {number}').lower()
-        print(f'{name:12} {len(content)} bytes')
+        print(f'{name:12} {len(content)} bytes{_meaning(number, content)}')
     for name, bits in symbols.bits.items():
         print(f'{name:12} {bits:.0f} bits')
     for name in symbols.planes:
         received = symbols.received(name)
         print(f'{name:12} {int(received.sum())} of {received.size} cells received')
     return 0
+
+
+def _meaning(number: int, content: bytes) -> str:
+    """Return in words what a section holds, where that is known here; else nothing."""
+    from gsc_ros.codec.bitstream import Section
+    from gsc_ros.codec.pose import Pose
+
+    if number != Section.POSE:
+        return ''
+    try:
+        pose = Pose.unpack(content)
+    except ValueError as error:
+        return f', {error}'
+    x, y, z = pose.transform.position
+    turn = ', '.join(f'{q:.3f}' for q in pose.transform.orientation)
+    return f': {x:.2f}, {y:.2f}, {z:.2f} m, ({turn}), accuracy {pose.accuracy.name.lower()}'
