@@ -81,7 +81,8 @@ class LoadedVae:
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:
         """Decode latents as of :class:`Vae`; images are float32 in 0..1, on the CPU."""
-        return self.vae.decode(latents.to(self.device)).float().clamp(0, 1).cpu()
+        images = self.vae.decode(latents.to(self.device)).float()
+        return images.nan_to_num(0.5).clamp(0, 1).cpu()  # of damaged frames, too
 
 
 class _Diffusers:
