@@ -109,6 +109,7 @@ def test_a_stop_ends_goals_and_none_is_taken_under_it(goals):
     goals.goal.publish(pose())
     goals.wait(lambda: goals.link.refused, 'the ground refuses it')
     assert len(goals.got[topics.GOAL_POSE]) == 1
+    assert len(goals.got[topics.GOAL_CANCEL]) == 1  # however often the STOP comes
 
 
 def test_driving_by_hand_ends_a_goal(goals):

@@ -7,6 +7,8 @@ Messages are read by their fields' names; no ROS is imported.
 from collections import deque
 from typing import Any
 
+from gsc_ros.console.freshness import Link
+
 _LINK = (
     'profile', 'rate_bps', 'offered_bps', 'used_bps', 'loss', 'margin_db', 'delay_s',
     'queue_age_s', 'queue_bytes', 'open', 'closes_in_s', 'next_window_in_s', 'changes_in_s',
@@ -21,6 +23,15 @@ _HISTORY_S, _STEP_S = 600.0, 1.0
 _TROUBLE_S = 5.0
 _MOST_TROUBLES = 32
 _LEVELS = 'ok', 'warn', 'error', 'stale'
+
+
+def way(link: Any, encoder: Any, decoder: Any) -> Link:
+    """Return what their statuses state of a frame's way; each may be None."""
+    if link is None:
+        return Link()
+    took = getattr(encoder, 'encode_ms', 0.0), getattr(decoder, 'decode_ms', 0.0)
+    coding_s = sum(ms / 1000 for ms in took if ms > 0)  # NaN before the first frame
+    return Link(link.delay_s, link.rate_bps, link.queue_age_s, coding_s)
 
 
 def link_figures(status: Any, frame_bytes: int) -> dict[str, Any] | None:

@@ -30,10 +30,9 @@ from std_msgs.msg import Bool, Empty, Float32, String, UInt16
 from gsc_ros.console import panel, words
 from gsc_ros.console.access import Access, read_password
 from gsc_ros.console.desk import Desk
-from gsc_ros.console.drive import Limits, Velocity
+from gsc_ros.console.drive import Velocity
 from gsc_ros.console.files import Files
 from gsc_ros.console.freshness import Age, Freshness
-from gsc_ros.console.freshness import Link as Way
 from gsc_ros.console.stops import State
 from gsc_ros.msg import DecoderStatus, EncoderStatus, LinkStatus, SemanticFrame
 from gsc_ros.region import WHOLE, Region
@@ -103,7 +102,7 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
 
     def _reset(self) -> None:
         self._freshness = Freshness(self.values.stale_after_s)
-        self.desk = Desk(self._limits(), lambda: self.age().reason, self)
+        self.desk = Desk(self.values.limits(), lambda: self.age().reason, self)
         self._statuses: dict[str, Any] = {}  # the newest, by topic
         self._troubles = panel.Troubles()
         self._history = panel.History()
@@ -111,15 +110,10 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
         self._size = (0, 0)
         self._frame_bytes = 0
 
-    def _limits(self) -> Limits:
-        v = self.values
-        return Limits(v.max_linear, v.max_angular, v.linear_ramp, v.angular_ramp, v.command_rate,
-                      v.heartbeat_s, v.driver_idle_s)  # fmt: skip
-
     def parameters_changed(self) -> None:
         """Apply limits."""
         with locked(self._lock, _LOCK_S):
-            self.desk.drive.limits = self._limits()
+            self.desk.drive.limits = self.values.limits()
             self._freshness.stale_after_s = self.values.stale_after_s
 
     def start(self) -> None:
@@ -219,16 +213,8 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
 
     def age(self) -> Age:
         """Return the age of the image on screen, now."""
-        link, way = self._statuses.get(topics.STATUS), Way()
-        if link is not None:
-            coding_s = 0.0
-            for topic, name in (
-                (topics.ENCODER_STATUS, 'encode_ms'),
-                (topics.DECODER_STATUS, 'decode_ms'),
-            ):
-                took_ms = getattr(self._statuses.get(topic), name, 0.0)
-                coding_s += took_ms / 1000 if took_ms > 0 else 0.0
-            way = Way(link.delay_s, link.rate_bps, link.queue_age_s, coding_s)
+        names = topics.STATUS, topics.ENCODER_STATUS, topics.DECODER_STATUS
+        way = panel.way(*(self._statuses.get(name) for name in names))
         clock_s = 1e-9 * self.get_clock().now().nanoseconds
         return self._freshness.age(clock_s, self._steady_s(), way)
 

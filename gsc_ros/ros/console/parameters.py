@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from gsc_ros.console.drive import Limits
 from gsc_ros.ros.parameters import Parameters, parameter
 
 
@@ -67,3 +68,15 @@ class ConsoleParameters(Parameters):
     max_goal_m: float = parameter(20.0, 'Greatest distance of a goal', 0.1, 300.0)
     frame_id: str = parameter('base_link', 'Frame of teleop/cmd_vel, where it is stamped',
                               read_only=True)  # fmt: skip
+
+    def limits(self) -> Limits:
+        """Return the limits of driving."""
+        return Limits(
+            self.max_linear,
+            self.max_angular,
+            self.linear_ramp,
+            self.angular_ramp,
+            self.command_rate,
+            self.heartbeat_s,
+            self.driver_idle_s,
+        )

@@ -14,16 +14,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import PoseStamped, Twist
+from geometry_msgs.msg import Twist
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
-from std_msgs.msg import Bool, Empty, Float32, Header, String, UInt16
+from std_msgs.msg import Bool, Empty, Float32, Header, UInt16
 
 from gsc_ros.codec import backend, bitstream
 from gsc_ros.codec.bitstream import Section
 from gsc_ros.codec.pose import Pose
 from gsc_ros.link.datagrams.frames import Frame, FrameReceiver
 from gsc_ros.link.datagrams.framing import TrafficClass
-from gsc_ros.link.datagrams.goals import GoalState, Place
 from gsc_ros.link.datagrams.payloads import (
     Command,
     PayloadError,
@@ -36,7 +35,6 @@ from gsc_ros.link.datagrams.telemetry import Telemetry
 from gsc_ros.link.traffic.clock_check import ClockCheck
 from gsc_ros.link.traffic.command_times import Lateness
 from gsc_ros.link.traffic.end import End
-from gsc_ros.link.traffic.goals import GoalSender
 from gsc_ros.link.traffic.peer import received_ago
 from gsc_ros.link.traffic.port import LinkPort
 from gsc_ros.link.traffic.reports import (
@@ -50,6 +48,7 @@ from gsc_ros.link.traffic.statistics import Statistics
 from gsc_ros.link.traffic.teleop import CommandSender, StopSender, StopState
 from gsc_ros.msg import LinkStatus, SemanticFrame
 from gsc_ros.ros import convert, topics
+from gsc_ros.ros.link.ground_goals import GroundGoals
 from gsc_ros.ros.link.node import LOG_PERIOD_S, NO_FRAMES_S, LinkBase, nanoseconds, time_of
 from gsc_ros.ros.link.side import Side
 from gsc_ros.ros.link.velocity_input import VelocityInput
@@ -89,7 +88,7 @@ class GroundSide(Side):
         self._frames = node.create_publisher(SemanticFrame, topics.RECEIVED, topics.NEWEST)
         self._cameras = node.create_publisher(CameraInfo, topics.RECEIVED_INFO, topics.NEWEST)
         self._robot = RobotState(node)
-        self._goal_states = node.create_publisher(String, topics.GOAL_STATE, topics.LATCHED)
+        self._goals = GroundGoals(node, lambda: self.stops.wanted, self._address)
         self._stopped = False  # by the operator, whatever is reset
 
     def reset(self, down: LinkPort, up: LinkPort) -> None:
@@ -108,8 +107,7 @@ class GroundSide(Side):
         self.robot_report: RobotReport | None = None  # the last
         self.commands = CommandSender(up)
         self.stops = StopSender(up, lambda: up.turn_s + down.turn_s, self._node.session & 0xFF)
-        self.goals = GoalSender(up, self._node.session & 0xFF)
-        self._goal_text = ''  # as published
+        self._goals.reset(up)
         if self._stopped:
             self.stops.want(True, 0.0)
         self.clocks = ClockCheck(self._node.one_clock)
@@ -127,10 +125,9 @@ class GroundSide(Side):
             (RegionOfInterest, topics.REGION, self._on_region),
             (UInt16, topics.BUDGET, self._on_budget),
             (Float32, topics.RATE, self._on_rate),
-            (PoseStamped, topics.GOAL, self._on_goal),
-            (Empty, topics.GOAL_END, self._on_goal_end),
         ):
             node.create_subscription(kind, topic, callback, topics.NEWEST)
+        self._goals.start()
         commands = VelocityInput(
             node, topics.TELEOP, self._on_command, topics.NEWEST, node.values.stamped
         )
@@ -147,8 +144,7 @@ class GroundSide(Side):
         stamp_us, robot = self._node.time_ns // 1000, self._down.receiver.session & 0xFF
         self.stops.step(now, stamp_us, robot)
         self.commands.step(now)
-        self.goals.step(now)
-        self._state_goal()
+        self._goals.step(now)
         self._report(now)
         if self._setup_missing:
             self._ask_setup(now)
@@ -164,7 +160,7 @@ class GroundSide(Side):
             self._report_timer.next_deadline,
             self.commands.next_deadline,
             self.stops.next_deadline,
-            self.goals.next_deadline,
+            self._goals.next_deadline,
             None if self._wanted is None else self._wanted_at,
             self.setup_requests.next_at if self._setup_missing else None,
         ]
@@ -371,7 +367,7 @@ class GroundSide(Side):
         report = RobotReport.unpack(received.payload)
         self.robot_report = report
         self.stops.on_report(report, now)
-        self._on_goal_report(report)
+        self._goals.on_report(report)
         self.commands.loss = report.loss
         self._node.peer_received('up', received, report.count)
 
@@ -417,7 +413,7 @@ class GroundSide(Side):
         self._stopped = message.data
         self.stops.want(message.data, now)
         if message.data:
-            self.goals.forget()  # the robot ends it with the STOP
+            self._goals.on_stop()
         if message.data and self._up.sender.waiting_payload(TrafficClass.COMMAND) is not None:
             # Takes the place of a command that waits and would move the robot if the STOP is lost.
             self._command(self._node.time_ns, (0.0,) * 6, now)
@@ -426,38 +422,10 @@ class GroundSide(Side):
         self.commands.forget()
         self._node.wake()
 
-    def _on_goal(self, message: PoseStamped) -> None:
-        """Send the robot to a place: x, y and heading in its frame at the stamp of an image."""
-        now = self._node.update_time()
-        at, turn = message.pose.position, message.pose.orientation
-        yaw = 2 * math.atan2(turn.z, turn.w)
-        try:
-            if self.stops.wanted:
-                raise ValueError('the robot is stopped: release it with false on teleop/stop')
-            place = Place(nanoseconds(message.header.stamp), at.x, at.y, yaw)
-        except ValueError as error:
-            self._node.refuse(f'goal refused: {error}')
-            return
-        self._give_goal(place, now)
-
-    def _on_goal_end(self, _message: Empty) -> None:
-        self._give_goal(None, self._node.update_time())
-
-    def _give_goal(self, place: Place | None, now: float) -> None:
+    def _address(self) -> tuple[int, int]:
+        """Return the stamp of what is given now (µs), and the robot's session, its low byte."""
         stamp_us = self.commands.next_stamp(self._node.time_ns // 1000)
-        self.goals.give(place, stamp_us, self._down.receiver.session & 0xFF, now)
-        self._node.wake()
-
-    def _on_goal_report(self, report: RobotReport) -> None:
-        if report.goal and report.goal_state in list(GoalState):
-            self.goals.on_report(report.goal, GoalState(report.goal_state))
-
-    def _state_goal(self) -> None:
-        """Publish what is known of the goal, when that changes."""
-        text = self.goals.text
-        if text != self._goal_text:
-            self._goal_text = text
-            self._goal_states.publish(String(data=text))
+        return stamp_us, self._down.receiver.session & 0xFF
 
     def _on_missed(self, _message: Empty) -> None:
         """Ask for a key frame, if it is not on its way already."""

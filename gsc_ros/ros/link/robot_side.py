@@ -2,9 +2,8 @@
 The robot's side of a link: frames go down, commands, requests and reports come up.
 
 Subscribes camera/image/gsc, camera/camera_info and, where the encoder rectifies,
-camera/image/gsc/camera_info; publishes what the ground asks for
-(camera/key_wanted, roi_wanted, budget_wanted, rate_wanted). `robot_commands`
-executes commands.
+camera/image/gsc/camera_info; publishes what the ground asks for (camera/key_wanted, roi_wanted,
+budget_wanted, rate_wanted). `robot_commands` executes commands, `robot_goals` hands goals on.
 """
 
 import time
@@ -347,11 +346,12 @@ class RobotSide(Side):
         except PayloadError as error:
             self._node.refuse(f'command refused: {error}')
             return
+        gate = self.commands.gate
+        before = gate.held, gate.acknowledged
         self.commands.on_received(received, message, self._idle_s(received))
-        # After what stops or moves the robot. Who drives by hand follows no goal.
-        if isinstance(message, Stop) and message.stop:
+        if gate.held and (gate.held, gate.acknowledged) != before:  # after what stops the robot
             self.goals.cancel('STOP by the operator', surely=True)
-        elif self.commands.gate.moving:
+        elif gate.moving:
             self.goals.cancel('the robot is driven by hand')
         if kind is Stop:
             self._report_timer.on_stop()
