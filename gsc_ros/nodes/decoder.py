@@ -13,7 +13,7 @@ if __name__ == '__main__':  # first, so that a signal finds its handler before s
 
 import json
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +24,6 @@ from std_msgs.msg import Empty, Header, String
 
 from gsc_ros.codec.backend import PRESETS, DecoderBackend, load_decoder
 from gsc_ros.codec.bitstream import MissingReferenceError, read_header
-from gsc_ros.codec.renderers import DTYPES, OFFLOADS, RendererOptions
 from gsc_ros.labels import LABELS, UNLABELLED, colourise
 from gsc_ros.msg import DecoderStatus, LinkStatus, SemanticFrame
 from gsc_ros.ros import convert, lifecycle, topics
@@ -32,6 +31,7 @@ from gsc_ros.ros.diagnostics import OK, STALE, WARN, Drops, Rate, Report, Troubl
 from gsc_ros.ros.images.camera_info import CameraInfos, calibrated, scaled_info
 from gsc_ros.ros.images.clouds import CloudParameters, Clouds
 from gsc_ros.ros.parameters import NetworkParameters, parameter
+from gsc_ros.ros.renderer import RendererParameters
 from gsc_ros.ros.status import status_of
 from gsc_ros.ros.worker import NewestWorker, Received
 
@@ -59,63 +59,9 @@ _COUNTS = (
 
 
 @dataclass(frozen=True)
-class DecoderParameters(CloudParameters, NetworkParameters):
+class DecoderParameters(RendererParameters, CloudParameters, NetworkParameters):
     """Parameters of the decoder."""
 
-    renderer: str = parameter(
-        '',
-        'What draws the image: deterministic, flow, or the folder or hub id of a diffusers '
-        'pipeline; empty: deterministic at 0 steps, flow at more',
-        read_only=True,
-    )
-    steps: int = parameter(
-        -1, 'Steps of the renderer; 0: the deterministic image, -1: as the renderer likes', -1, 8
-    )
-    renderer_revision: str = parameter(
-        '', 'Commit of the hub from which such a pipeline is taken', read_only=True
-    )
-    renderer_offline: bool = parameter(
-        False, 'Take it from this machine, and never ask the hub', read_only=True
-    )
-    renderer_dtype: str = parameter(
-        'auto', 'Numbers that it computes in', choices=DTYPES, read_only=True
-    )
-    renderer_offload: str = parameter(
-        'none',
-        'Keep on the GPU all of it (none), the network at work (model), or its layer (sequential)',
-        choices=OFFLOADS,
-        read_only=True,
-    )
-    renderer_compile: bool = parameter(
-        False,
-        'Compile its network: the first image takes minutes, the others less time',
-        read_only=True,
-    )
-    renderer_attention_slicing: bool = parameter(
-        False, 'Compute its attention in parts: less memory, more time', read_only=True
-    )
-    renderer_guidance: float = parameter(
-        -1.0,
-        'Its guidance by the caption; negative: as the model likes',
-        -1.0,
-        30.0,
-        read_only=True,
-    )
-    renderer_lora: str = parameter('', 'Folder or hub id of LoRA weights', read_only=True)
-    renderer_controlnet: str = parameter('', 'Folder or hub id of a ControlNet', read_only=True)
-    renderer_tiny_vae: str = parameter(
-        '', 'Folder or hub id of an AutoencoderTiny, in place of its VAE', read_only=True
-    )
-    renderer_prompt: str = parameter(
-        RendererOptions.prompt, 'Its prompt; {caption} is the caption of the frame', read_only=True
-    )
-    renderer_pull: float = parameter(
-        1.0,
-        'How strongly each of its steps is pulled back to what was sent',
-        0.0,
-        1.0,
-        read_only=True,
-    )
     image_max_age_s: float = parameter(
         10.0,
         'Warn of an image that is older on arrival than the link accounts for by so much, or lies '
@@ -129,13 +75,6 @@ class DecoderParameters(CloudParameters, NetworkParameters):
     preset: str = parameter(
         '', 'Of no effect', read_only=True, deprecated='every frame carries its preset'
     )
-
-    def renderer_options(self) -> RendererOptions:
-        """Return which renderer is asked for; raises ``ValueError`` for one that cannot be."""
-        prefix = 'renderer_'
-        names = (f.name for f in fields(self) if f.name.startswith(prefix))
-        options = {name.removeprefix(prefix): getattr(self, name) for name in names}
-        return RendererOptions(self.renderer, **options)
 
 
 @dataclass(frozen=True)
