@@ -13,7 +13,7 @@ from gsc_ros.codec import FrameEncoder, SemanticCodec, backend
 from gsc_ros.codec.caption import OBJECT_KINDS, describe
 from gsc_ros.codec.ground_perception import SeeingDecoder
 from gsc_ros.codec.notes import Timing
-from gsc_ros.labels import LABELS, OTHER, SKY, UNLABELLED
+from gsc_ros.labels import KINDS, LABELS, OTHER, SKY, UNLABELLED
 from gsc_ros.perception import choice
 from gsc_ros.perception.foundation.depth import DepthModel
 from gsc_ros.perception.foundation.detection import Detector
@@ -21,6 +21,7 @@ from gsc_ros.perception.foundation.images import Normalisation, fitted
 from gsc_ros.perception.foundation.loading import Loader, Options, Source
 from gsc_ros.perception.foundation.names import class_of, id_table
 from gsc_ros.perception.foundation.segmentation import SegmentationModel
+from gsc_ros.perception.kinds import SceneKind
 from gsc_ros.perception.model import PerceptionModel, Prediction
 from gsc_ros.perception.objects import Detection
 
@@ -358,6 +359,23 @@ def test_the_ground_sees_for_presets_without_maps(codec):
     old = codec.read(codec.encode(RGB, 300, timing=Timing(off_s=60.0)).data)
     (frame,) = SeeingDecoder(WithoutMaps(codec.decoder, None), perception).render([old])
     assert (frame.segmentation == UNLABELLED).all() and np.isnan(frame.depth).all()
+
+
+class Indoors:
+    """A model that tells one kind of scene."""
+
+    def predict(self, rgb):
+        return SceneKind(KINDS.index('indoor'), 0.9)
+
+
+def test_the_ground_states_no_classes_that_cannot_be_there(codec):
+    received = codec.read(codec.encode(RGB, 300).data)
+    perception = choice.Chosen(None, depth=Fixed(), classes=Fixed())
+    decoder = WithoutMaps(codec.decoder, None)
+    (frame,) = SeeingDecoder(decoder, perception, scene=Indoors()).render([received])
+    assert not (frame.segmentation == LABELS.index('road')).any()
+    assert 'seen on the ground: indoor: objects are not named here' in frame.caption
+    np.testing.assert_array_equal(frame.depth, 7.0)
 
 
 def test_commands_take_a_choice(codec, tmp_path, folders, capsys):

@@ -21,6 +21,7 @@ from gsc_ros.codec.backend import DecoderBackend
 from gsc_ros.codec.caption import describe, median_depth
 from gsc_ros.codec.device import resolve
 from gsc_ros.codec.grid import coding_size
+from gsc_ros.codec.kind import LEARNED
 from gsc_ros.codec.notes import caption_text
 from gsc_ros.codec.types import GENERATED, DecodedFrame, ReceivedFrame, Reference
 from gsc_ros.labels import SKY, UNLABELLED
@@ -104,12 +105,19 @@ class SeeingDecoder:
         self, frames: Sequence[ReceivedFrame], steps: int | None = None
     ) -> list[DecodedFrame]:
         """Render frames, as the decoder does, and see what they show."""
-        kinds = [getattr(frame.symbols, 'kind', None) for frame in frames]
         rendered = self.decoder.render(frames, steps)
-        return [self._seen(frame, kind) for frame, kind in zip(rendered, kinds, strict=True)]
+        return [
+            self._seen(frame, received.symbols.kind, received.symbols.scale != LEARNED)
+            for frame, received in zip(rendered, frames, strict=True)
+        ]
 
-    def _seen(self, frame: DecodedFrame, kind: SceneKind | None) -> DecodedFrame:
-        """Add what is seen in an image to its frame; ``kind``: of scene, where that was sent."""
+    def _seen(self, frame: DecodedFrame, kind: SceneKind | None, measured: bool) -> DecodedFrame:
+        """
+        Add what is seen in an image to its frame.
+
+        ``kind``: of scene, where that was sent; ``measured``: whether the median depth that was
+        sent is more than what a network has learned.
+        """
         new_classes = frame.segmentation is None or 'classes' in self.tasks
         new_depth = frame.depth is None or 'depth' in self.tasks
         hidden = _hidden(frame)
@@ -134,7 +142,7 @@ class SeeingDecoder:
             classes[hidden] = UNLABELLED
         depth = frame.depth
         if new_depth or depth is None:
-            depth = _depth(frame, view, classes)
+            depth = _depth(frame, view, classes, measured)
             depth[hidden] = np.nan
         caption = frame.caption
         if frame.segmentation is None:
@@ -153,19 +161,19 @@ def _hidden(frame: DecodedFrame) -> NDArray[np.bool_]:
 
 
 def _depth(
-    frame: DecodedFrame, view: Prediction, classes: NDArray[np.uint8]
+    frame: DecodedFrame, view: Prediction, classes: NDArray[np.uint8], measured: bool
 ) -> NDArray[np.float32]:
     """
     Bring the depth of a view to full size: float32 (H, W), metres.
 
-    It has the median that the robot sent, where it sent one. The sky is +inf where it is certain:
-    where the frame itself says so, or where it is open up to the border and not doubtful.
+    It has the median that the robot sent, where that was ``measured``. The sky is +inf where it is
+    certain: where the frame itself says so, or where it is open up to the border and not doubtful.
     """
     metres = view.metres
     finite = np.where(np.isfinite(metres), metres, np.float32(np.nan))
     sent = bitstream.depth_of_code(frame.header.depth_code)
     median = median_depth(finite)
-    if np.isfinite(sent) and np.isfinite(median):
+    if measured and np.isfinite(sent) and np.isfinite(median):
         finite = finite * np.float32(sent / median)
     size = (classes.shape[1], classes.shape[0])
     depth = cv2.resize(finite, size, interpolation=cv2.INTER_NEAREST)
