@@ -422,13 +422,18 @@ def test_sessions_need_the_password_and_end():
     assert not access.valid(token, 300.0)
 
 
-def test_guessing_is_slow():
+def test_guessing_is_slow_and_keeps_nobody_else_out():
     access = opened()
     for i in range(10):
-        access.login(f'guess {i}', float(i))
-    assert access.wait_s(10.0) == pytest.approx(50.0)
-    assert access.login('correct horse', 10.0) is None
-    assert access.login('correct horse', 60.5) is not None
+        access.login(f'guess {i}', float(i), 'a')
+    assert access.wait_s(10.0, 'a') == pytest.approx(50.0)
+    assert access.login('correct horse', 10.0, 'a') is None
+    assert access.wait_s(10.0, 'b') == 0.0
+    assert access.login('correct horse', 10.0, 'b') is not None
+    assert access.login('correct horse', 60.5, 'a') is not None
+    for i in range(5000):
+        access.login('guess', 70.0, f'address {i}')
+    assert len(access._failed) == 1024
 
 
 def test_a_password_file_is_its_owners_alone(tmp_path):

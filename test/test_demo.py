@@ -125,12 +125,13 @@ def test_the_line_waits_for_an_image_and_lets_warnings_through(capsys):
     line.write('[monitor] waiting for the link\n')
     line.write('[monitor] frame age   nan s | lab: 0.00 kbps offered\n')
     line.write('[camera] [INFO] [1.0] [camera]: hello\n')
+    line.write('[console] [INFO] [1.0] [console]: the console is at http://127.0.0.1:8080/\n')
     line.write('[encoder] [WARN] [1.0] [encoder]: image dropped\n')
     assert not line.running.is_set()
     line.write(f'[monitor] {LINE}\n')
     assert line.running.is_set()
     printed = capsys.readouterr().out.splitlines()
-    assert 'hello' not in ''.join(printed)
+    assert 'hello' not in ''.join(printed) and ':8080/' in ''.join(printed)
     assert printed[0] == '[monitor] waiting for the link'
     assert printed[-2:] == [
         '[encoder] [WARN] [1.0] [encoder]: image dropped',

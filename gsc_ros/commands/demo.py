@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gsc_ros.__main__ import Processes, StopEvent
 
+_CONSOLE = 'the console is at '  # as its node logs it
 _START_S = 180.0  # for the first image, on a slow machine
 _RECORD = ('bag', 'summary.json', 'summary.md', 'frame_*.png')  # what the monitor leaves
 
@@ -63,7 +64,7 @@ class StatusLine:
             end = '' if sys.stdout.isatty() else '\n'
             start = '\r\x1b[K' if sys.stdout.isatty() else ''
             print(f'{start}{text.strip()}', end=end)
-        elif '[INFO]' not in text:
+        elif '[INFO]' not in text or _CONSOLE in text:
             print(text.rstrip())
 
     def flush(self) -> None:

@@ -23,8 +23,9 @@ COOKIE = 'gsc_console'
 LEAST_PASSWORD = 8
 _MOST_PASSWORD = 256
 _MOST_SESSIONS = 256
-# Failed tries: so many in so long, of everybody together.
+# Failed tries: so many in so long of an address, so that nobody can keep the others out.
 _TRIES, _TRIES_S = 10, 60.0
+_MOST_ADDRESSES = 1024
 
 
 class AccessError(ValueError):
@@ -78,7 +79,7 @@ class Access:
         self._digest = None if password is None else _digest(password)
         self._session_s, self._idle_s = session_s, idle_s
         self._sessions: dict[str, _Session] = {}
-        self._failed: deque[float] = deque(maxlen=_TRIES)
+        self._failed: dict[str, deque[float]] = {}  # by address, the newest last
         self.refused = 0
 
     @property
@@ -86,20 +87,26 @@ class Access:
         """Whether one has to log in."""
         return self._digest is not None
 
-    def wait_s(self, now: float) -> float:
-        """Return for how long nobody may try a password; 0 where one may."""
-        full = len(self._failed) == _TRIES
-        return max(0.0, self._failed[0] + _TRIES_S - now) if full else 0.0
+    def wait_s(self, now: float, address: str = '') -> float:
+        """Return for how long an address may not try a password; 0 where it may."""
+        failed = self._failed.get(address)
+        if failed is None or len(failed) < _TRIES:
+            return 0.0
+        return max(0.0, failed[0] + _TRIES_S - now)
 
-    def login(self, password: str, now: float) -> str | None:
+    def login(self, password: str, now: float, address: str = '') -> str | None:
         """Return the token of a new session, or None for a wrong password."""
         given = _digest(password[:_MOST_PASSWORD])
-        if self.wait_s(now) or self._digest is None:
+        if self.wait_s(now, address) or self._digest is None:
             self.refused += 1
             return None
         if not hmac.compare_digest(given, self._digest):
             self.refused += 1
-            self._failed.append(now)
+            tries = self._failed.pop(address, None) or deque(maxlen=_TRIES)
+            tries.append(now)
+            self._failed[address] = tries
+            if len(self._failed) > _MOST_ADDRESSES:
+                del self._failed[next(iter(self._failed))]
             return None
         self._forget_ended(now)
         while len(self._sessions) >= _MOST_SESSIONS:

@@ -304,8 +304,8 @@ class Server:
     async def _login(self, request: Request) -> Response:
         if not self._is_ours(request):
             return self._refuse()
-        now = time.monotonic()
-        wait_s = self._access.wait_s(now)
+        now, address = time.monotonic(), request.client.host if request.client else ''
+        wait_s = self._access.wait_s(now, address)
         if wait_s:
             self.refused += 1
             text = f'too many wrong passwords: try again in {wait_s:.0f} s\n'
@@ -322,7 +322,7 @@ class Server:
             form = parse_qs(body.decode(), strict_parsing=False, max_num_fields=4)
         except ValueError:
             return self._refuse(400)
-        token = self._access.login(form.get('password', [''])[0], now)
+        token = self._access.login(form.get('password', [''])[0], now, address)
         if token is None:
             return RedirectResponse('/login?wrong', 303)
         answer = RedirectResponse('/', 303)
