@@ -107,7 +107,12 @@ class SeeingDecoder:
         """Render frames, as the decoder does, and see what they show."""
         rendered = self.decoder.render(frames, steps)
         return [
-            self._seen(frame, received.symbols.kind, received.symbols.scale != LEARNED)
+            self._seen(
+                frame,
+                received.symbols.kind,
+                # Robots that send no depth have none but a sensor's.
+                frame.depth is None or received.symbols.scale != LEARNED,
+            )
             for frame, received in zip(rendered, frames, strict=True)
         ]
 
