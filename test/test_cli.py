@@ -36,13 +36,22 @@ def test_an_image_goes_through(png, tmp_path, capsys):
     coded, out = tmp_path / 'out.gsc', tmp_path / 'out.png'
     assert main(['encode', str(png), '-o', str(coded), '--budget', '150', *RANDOM]) == 0
     assert coded.stat().st_size <= 150
-    depth, classes, trust = (tmp_path / f'{n}.png' for n in 'dst')
-    words = ['decode', str(coded), '-o', str(out), '--depth', str(depth), '--trust', str(trust)]
+    depth, classes, received = (tmp_path / f'{n}.png' for n in 'dsr')
+    words = [
+        'decode',
+        str(coded),
+        '-o',
+        str(out),
+        '--depth',
+        str(depth),
+        '--received',
+        str(received),
+    ]
     assert main([*words, '--segmentation', str(classes), '--steps', '1', *RANDOM]) == 0
     assert cv2.imread(str(out)).shape == (120, 160, 3)
     assert cv2.imread(str(depth), cv2.IMREAD_UNCHANGED).dtype == np.uint16
     assert cv2.imread(str(classes), cv2.IMREAD_UNCHANGED).shape == (120, 160)
-    assert set(np.unique(cv2.imread(str(trust), cv2.IMREAD_UNCHANGED))) <= {0, 128, 255}
+    assert set(np.unique(cv2.imread(str(received), cv2.IMREAD_UNCHANGED))) <= {0, 128, 255}
     capsys.readouterr()
     assert main(['info', str(coded), *RANDOM]) == 0
     said = capsys.readouterr().out

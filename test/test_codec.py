@@ -56,7 +56,8 @@ def test_the_budget_is_never_exceeded_and_sizes_come_back(codec, budget, size):
     assert decoded.rgb.dtype == np.uint8
     assert decoded.depth.shape == decoded.segmentation.shape == decoded.trust.shape
     assert decoded.depth.shape == (size[1], size[0])
-    assert set(np.unique(decoded.trust)) <= {0, 128, 255}
+    assert set(np.unique(decoded.received)) <= {0, 128, 255}
+    assert ((decoded.trust == 0) == (decoded.received == 0)).all()
 
 
 def test_a_budget_is_used_up_when_there_is_more_to_say(codec):
@@ -158,9 +159,9 @@ def test_lost_parts_are_unknown_and_not_guessed(codec):
     assert np.isnan(stub.depth).all()
     assert (stub.segmentation == 255).all()
     whole = codec.decode(frame.data, steps=0)
-    assert (whole.trust == 255).any()
+    assert (whole.received == 255).any()
     sky = whole.segmentation == LABELS.index('sky')
-    assert not np.isnan(whole.depth[(whole.trust == 255) & ~sky]).any()
+    assert not np.isnan(whole.depth[(whole.received == 255) & ~sky]).any()
 
 
 def test_a_sensor_sets_the_scale(codec):
@@ -272,7 +273,7 @@ def test_every_word_of_the_vocabulary_has_an_id_of_its_own():
 
 def test_a_caption_of_nothing_is_still_a_sentence():
     empty = describe(np.full((8, 8), 255, np.uint8), np.full((8, 8), np.nan, np.float32))
-    assert str(empty) == 'unknown scene: nothing in the way'
+    assert str(empty) == 'unknown scene: no object found'
 
 
 @pytest.mark.parametrize('budget', [80, 1500])
@@ -307,7 +308,7 @@ def test_what_is_lost_of_an_image_is_nowhere_vouched_for(codec):
     assert not whole.notes.loss.cells[:4].any()
     assert 'part of the image is lost: grey, 50 %' in whole.caption
     assert (whole.rgb[72:] == 128).all()
-    assert (whole.trust[:60] == 255).all()
+    assert (whole.received[:60] == 255).all()
     assert whole.reference is None
     for length in range(bitstream.HEADER_BYTES, len(data) + 1, 7):
         shown = codec.decode(data[:length], truncated=True)

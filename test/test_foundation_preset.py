@@ -111,7 +111,7 @@ def test_any_prefix_decodes_to_what_was_sent(codec, analysis, budget, share):
     assert decoded.reference is None
     # What did not come whole is not trusted as sent.
     sent = part.complete.mean() if part.rung >= 0 else 0
-    assert abs((decoded.trust == 255).mean() - sent) < 0.05
+    assert abs((decoded.received == 255).mean() - sent) < 0.05
 
 
 @given(st.integers(40, 300), st.data())

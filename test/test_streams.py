@@ -24,7 +24,7 @@ SIZE = (256, 192)
 PRIOR = uneven_prior()
 HEADER = FrameHeader('gsc', 0xBEEF, 5, 480, 360, depth_code=99)
 ALL = 100_000
-CRC_12 = 479095623  # of the symbols that the golden frame of chosen blocks holds
+CRC_12 = 2588677565  # of the symbols that the golden frame of chosen blocks holds
 
 
 def same(a, b):

@@ -64,7 +64,20 @@ _DECODED = (
         topics.TRUST,
         IMAGE,
         topics.IMAGES,
+        'mono8: probability that class and depth are right, 1 to 255 for up to 1; 0 generated, '
+        'lost or of another time',
+    ),
+    Topic(
+        topics.DECODED_RECEIVED,
+        IMAGE,
+        topics.IMAGES,
         'mono8: 255 sent, 128 predicted, 0 generated, lost or of another time',
+    ),
+    Topic(
+        topics.HAZARDS,
+        IMAGE,
+        topics.IMAGES,
+        'mono8: 255 in the way, as the robot found it; 0 nothing found; 128 not known',
     ),
 )
 _DECODED_INFO = Topic(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -14,6 +14,7 @@ from gsc_ros.codec.bitstream import depth_code
 from gsc_ros.codec.caption import Caption, describe, median_depth
 from gsc_ros.codec.coarse_depth import coarse_depth_of
 from gsc_ros.codec.grid import coding_size
+from gsc_ros.codec.hazards import Hazards, of_mask, reduced
 from gsc_ros.codec.kind import SENSOR
 from gsc_ros.codec.layout import WEIGHTS, coarse_of, fine_of
 from gsc_ros.codec.notes import Notes, Timing
@@ -25,10 +26,12 @@ from gsc_ros.codec.planes import (
     FrameSymbols,
     blocks_of,
 )
-from gsc_ros.labels import OTHER, SKY, STREET, UNLABELLED
+from gsc_ros.labels import GROUND, OTHER, SKY, STREET, UNLABELLED
 from gsc_ros.models.layers import to_tensor
 from gsc_ros.models.tokenizer import LEVELS, Tokenizer, to_symbols
+from gsc_ros.perception.camera import Camera
 from gsc_ros.perception.content import find_loss
+from gsc_ros.perception.hazards import Limits, find_hazards, find_standing
 from gsc_ros.perception.interface import Perception
 from gsc_ros.perception.kinds import (
     SceneKind,
@@ -42,6 +45,7 @@ from gsc_ros.perception.model import Prediction
 from gsc_ros.perception.scene import SceneModel
 from gsc_ros.region import Region
 
+_HAZARD_WEIGHT = 3.0
 _REGION_WEIGHT = 16.0  # an error in a region, in errors elsewhere
 
 
@@ -133,13 +137,16 @@ class Analyser:
     """
     The networks that the robot alone runs: perception, encoder and the tokenizer's analysis.
 
-    ``scene``: tells the kind of scene, None where nothing does.
+    ``scene``: tells the kind of scene, None where nothing does; ``camera``: None for one of 70
+    degrees at an unknown height; ``limits``: of what is a hazard.
     """
 
     perception: Perception
     encoder: nn.Module
     tokenizer: Tokenizer
     scene: SceneModel | None = None
+    camera: Camera | None = None
+    limits: Limits = field(default_factory=Limits)
 
     @property
     def device(self) -> torch.device:
@@ -187,8 +194,11 @@ class Analyser:
         scale = median_depth(metres, view.classes)
         if depth is not None and np.isfinite(measured := median_depth(depth)):
             scale, symbols.scale = measured, SENSOR
+        symbols.hazards = self._hazards(view, kind, depth, (rgb.shape[1], rgb.shape[0]), notes)
         fine = symbols.planes['fine'][0]
         importance = np.where(fine < 0, 2, WEIGHTS[fine]).astype(np.float64)
+        if symbols.hazards is not None:
+            importance[symbols.hazards.cells.repeat(2, 0).repeat(2, 1)] *= _HAZARD_WEIGHT
         importance[symbols.lost('fine')] = 0
         blocks = None
         if region is not None:
@@ -205,6 +215,40 @@ class Analyser:
             importance,
             blocks,
         )
+
+    def _hazards(
+        self,
+        view: Prediction,
+        kind: SceneKind | None,
+        depth: NDArray[np.float32] | None,
+        size: tuple[int, int],
+        notes: Notes,
+    ) -> Hazards | None:
+        """
+        Find what is in the way; None where that cannot be told.
+
+        By depth of a sensor that sees what the camera sees; without one, on streets, by what
+        stands on the ground. Depth of the network is too coarse to show a hazard.
+        """
+        rows, columns = view.metres.shape
+        cells = (rows // 4, columns // 4)
+        camera = self.camera or Camera.assumed(*size)
+        if notes.blind:
+            return None
+        if (
+            depth is not None
+            and abs(depth.shape[1] * size[1] / (depth.shape[0] * size[0]) - 1) < 0.02
+        ):
+            small = cv2.resize(depth, (columns, rows), interpolation=cv2.INTER_NEAREST)
+            found, metres = find_hazards(small, camera, self.limits), small.astype(np.float64)
+        elif kind is not None and kind.sure and kind.index == STREET:
+            ground, sky = np.isin(view.classes, GROUND), view.classes == SKY
+            found, metres = find_standing(view.metres, ground, sky, camera, self.limits)
+        else:
+            return None
+        if found.ground is None:
+            return None
+        return reduced(of_mask(found.mask, metres), cells)
 
     def _planes(
         self,

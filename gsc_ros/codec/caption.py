@@ -25,6 +25,7 @@ BEARINGS = ('far left', 'left', 'ahead', 'right', 'far right')
 DISTANCE_EDGES = (3.0, 5.0, 8.0, 13.0, 21.0, 34.0, 55.0)
 DISTANCES = (2, 4, 6, 10, 17, 27, 44, 70)
 MAX_OBJECTS = 5
+NOTHING = 'no object found'
 
 # Sizes of a word's fields for the generator: kind (0 = none, scenes, objects), bearing and
 # distance (0 = none).
@@ -58,7 +59,7 @@ class Caption:
             f'{OBJECT_KINDS[t.kind]} {BEARINGS[t.bearing]} at {DISTANCES[t.distance]} m'
             for t in self.objects
         ]
-        return f'{SCENES[self.scene]}: {", ".join(parts) or "nothing in the way"}'
+        return f'{SCENES[self.scene]}: {", ".join(parts) or NOTHING}'
 
 
 def _scene(share: NDArray[np.float64]) -> int:

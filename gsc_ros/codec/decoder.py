@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from gsc_ros.codec import bitstream, renderers, residual
+from gsc_ros.codec import bitstream, hazards, renderers, residual
 from gsc_ros.codec.caption import median_depth
 from gsc_ros.codec.networks import GroundNetworks
 from gsc_ros.codec.notes import caption_text
 from gsc_ros.codec.planes import BY_NAME, FrameSymbols
 from gsc_ros.codec.reader import FrameReader
 from gsc_ros.codec.renderers import Renderer, RendererOptions
+from gsc_ros.codec.trust import trust_of
 from gsc_ros.codec.types import (
     GENERATED,
     PREDICTED,
@@ -35,6 +36,7 @@ from gsc_ros.labels import SKY, UNLABELLED
 from gsc_ros.models.perception import log_to_depth
 from gsc_ros.models.precision import autocast, fast_bfloat16
 from gsc_ros.models.tokenizer import Synthesis
+from gsc_ros.models.trust import TrustNet
 from gsc_ros.perception.areas import connected_to_top
 from gsc_ros.perception.content import FILLS
 from gsc_ros.perception.kinds import SceneKind, classes_of
@@ -145,11 +147,27 @@ class FrameDecoder:
                 images = self.renderer.draw(self.networks, frames, out, steps)
             else:
                 images = reconstructor.draw(out)
-        maps = _Maps(out, [frame.symbols.kind for frame in frames])
+        maps = _Maps(out, [frame.symbols for frame in frames], self.networks.trust)
         return [
             _finish(frame, image, maps, index)
             for index, (frame, image) in enumerate(zip(frames, images, strict=True))
         ]
+
+    @torch.inference_mode()
+    def maps(
+        self, frame: ReceivedFrame
+    ) -> tuple[Synthesis, NDArray[np.uint8], NDArray[np.float32]]:
+        """
+        Predict the maps of a frame on the 1/8 grid, as far as it is stated (training of trust).
+
+        Returns the prediction, classes uint8 (H/8, W/8), and depth in metres, float32.
+        """
+        with autocast(self.bfloat16, self.device):
+            out = self.networks.reconstructor.predict(frame.symbols)
+        maps = _Maps(out, [frame.symbols])
+        classes = maps.classes[0]
+        size = (classes.shape[1], classes.shape[0])
+        return out, classes, _depth(maps, 0, size, frame.header.depth_code)
 
 
 def _enlarge(array: NDArray, size: tuple[int, int]) -> NDArray:
@@ -168,14 +186,17 @@ def _stated(logits: Tensor, kinds: Sequence[SceneKind | None]) -> NDArray[np.uin
 class _Maps:
     """The predicted maps of a batch, on the CPU."""
 
-    def __init__(self, out: Synthesis, kinds: Sequence[SceneKind | None]) -> None:
-        logits = out.segmentation
+    def __init__(
+        self, out: Synthesis, frames: Sequence[FrameSymbols], net: TrustNet | None = None
+    ) -> None:
+        logits, kinds = out.segmentation, [symbols.kind for symbols in frames]
         # Logits are enlarged, not labels, for edges without stairs.
         large = functional.interpolate(
             logits, scale_factor=2, mode='bilinear', align_corners=False
         )
         self.large_classes = _stated(large, kinds)
         self.classes = _stated(logits, kinds)
+        self.right = trust_of(net, out, frames)
         self.sky: NDArray[np.float32] = logits.softmax(1)[:, SKY].float().cpu().numpy()
         self.metres: NDArray[np.float32] = log_to_depth(out.depth.float())[:, 0].cpu().numpy()
 
@@ -193,28 +214,51 @@ def _finish(
     if notes is not None and notes.loss is not None:
         lost = _enlarge(notes.loss.cells.astype(np.uint8), symbols.size).astype(bool)
         rgb[lost] = FILLS[notes.loss.kind]
-    trust = _trust(symbols, size, header.noted)
+    received = _received(symbols, size, header.noted)
+    trust = _trust(maps.right[index].prod(0), received)
     segmentation = cv2.resize(maps.large_classes[index], size, interpolation=cv2.INTER_NEAREST)
     depth = _depth(maps, index, size, header.depth_code)
     depth[segmentation == SKY] = np.nan
     if not (notes and notes.sky_doubtful):
         depth[_open_sky(maps.sky[index], symbols, segmentation)] = np.inf
-    depth[trust == GENERATED] = np.nan
-    segmentation[trust == GENERATED] = UNLABELLED
+    depth[received == GENERATED] = np.nan
+    segmentation[received == GENERATED] = UNLABELLED
     return DecodedFrame(
         cv2.resize(rgb, size, interpolation=cv2.INTER_AREA),
         depth,
         segmentation,
         trust,
-        caption_text(symbols.caption, notes, symbols.kind),
+        caption_text(symbols.caption, notes, symbols.kind, symbols.hazards),
         header,
         frame.reference,
         notes,
         frame.sections,
+        received,
+        symbols.kind,
+        maps.right[index],
+        hazards.published(symbols.hazards, size, _hidden(symbols, header.noted, size)),
     )
 
 
-def _trust(symbols: FrameSymbols, size: tuple[int, int], noted: bool) -> NDArray[np.uint8]:
+def _hidden(symbols: FrameSymbols, noted: bool, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Find where the image is lost or not of now: bool (H, W)."""
+    if noted and (symbols.notes is None or symbols.notes.blind):
+        return np.ones(size[::-1], bool)
+    return _enlarge(symbols.lost('fine').astype(np.uint8), size).astype(bool)
+
+
+def _trust(
+    probability: NDArray[np.float32], received: NDArray[np.uint8]
+) -> NDArray[np.uint8]:  # fmt: skip
+    """Code probabilities (h, w) as uint8 (H, W): 0 where generated, 1 to 255 elsewhere."""
+    size = (received.shape[1], received.shape[0])
+    large = cv2.resize(probability, size, interpolation=cv2.INTER_LINEAR)
+    trust = (255 * large).round().clip(1, 255).astype(np.uint8)
+    trust[received == GENERATED] = 0
+    return trust
+
+
+def _received(symbols: FrameSymbols, size: tuple[int, int], noted: bool) -> NDArray[np.uint8]:
     """
     Tell by the finest token over a pixel whether it was sent, predicted or generated.
 
@@ -227,12 +271,12 @@ def _trust(symbols: FrameSymbols, size: tuple[int, int], noted: bool) -> NDArray
     sent = symbols.sent.get(middle.name, known)
     factor = 1 << (coarse.log2_stride - middle.log2_stride)
     guessed = symbols.received(coarse.name).repeat(factor, 0).repeat(factor, 1)
-    trust = np.where(known | guessed, np.uint8(PREDICTED), np.uint8(GENERATED))
-    trust[sent] = SENT
+    received = np.where(known | guessed, np.uint8(PREDICTED), np.uint8(GENERATED))
+    received[sent] = SENT
     if noted:
-        trust = trust.repeat(1 << middle.log2_stride, 0).repeat(1 << middle.log2_stride, 1)
-        trust[symbols.lost('fine')] = GENERATED
-    return _enlarge(trust, size)
+        received = received.repeat(1 << middle.log2_stride, 0).repeat(1 << middle.log2_stride, 1)
+        received[symbols.lost('fine')] = GENERATED
+    return _enlarge(received, size)
 
 
 def _open_sky(

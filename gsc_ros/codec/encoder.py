@@ -16,8 +16,10 @@ from gsc_ros.codec.rate_control import RateControl
 from gsc_ros.codec.reader import FrameReader
 from gsc_ros.codec.types import EncodedFrame, Reference
 from gsc_ros.models.precision import autocast, fast_bfloat16
+from gsc_ros.perception.camera import Camera
 from gsc_ros.perception.choice import load as load_perception
 from gsc_ros.perception.foundation.loading import Options
+from gsc_ros.perception.hazards import Limits
 from gsc_ros.region import Region
 
 
@@ -68,6 +70,15 @@ class FrameEncoder:
         analyser = self.networks.analyser
         options = models or Options(device=str(self.device))
         analyser.perception = load_perception(choice, lambda: analyser.perception, options)
+
+    def see_by(self, camera: Camera | None, limits: Limits | None = None) -> None:
+        """
+        Set the camera of the images that follow, and what counts as a hazard.
+
+        ``camera``: None for one of 70 degrees at an unknown height.
+        """
+        analyser = self.networks.analyser
+        analyser.camera, analyser.limits = camera, limits or Limits()
 
     @property
     def device(self) -> torch.device:
@@ -168,7 +179,9 @@ class FrameEncoder:
             best.header, best.stream, reference.crc if reference else 0, sections
         )
         notes = best.coded.notes
-        caption = caption_text(analysis.symbols.caption, notes, analysis.symbols.kind)
+        caption = caption_text(
+            analysis.symbols.caption, notes, analysis.symbols.kind, analysis.symbols.hazards
+        )
         return EncodedFrame(
             data, header, caption, best.coded.bits, notes, self.preset.progressive, dict(sections)
         )

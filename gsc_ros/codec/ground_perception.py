@@ -160,9 +160,11 @@ def _hidden(frame: DecodedFrame) -> NDArray[np.bool_]:
     shape = frame.rgb.shape[:2]
     if frame.notes is not None and frame.notes.blind:
         return np.ones(shape, bool)
-    if frame.trust is None:
-        return np.zeros(shape, bool)
-    return np.asarray(frame.trust == GENERATED)
+    hidden = np.zeros(shape, bool)
+    for state in (frame.received, frame.trust):  # 0 in both where nothing was received
+        if state is not None:
+            hidden |= state == GENERATED
+    return hidden
 
 
 def _depth(

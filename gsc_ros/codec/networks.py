@@ -20,6 +20,7 @@ from gsc_ros.models import manifest
 from gsc_ros.models.autoencoder import Autoencoder, Decoder, Encoder
 from gsc_ros.models.flow import FlowNet
 from gsc_ros.models.tokenizer import Predictor, Tokenizer
+from gsc_ros.models.trust import TrustNet
 from gsc_ros.models.weights import FOLDER, frozen, load, restore
 from gsc_ros.perception.model import WEIGHTS as PERCEPTION
 from gsc_ros.perception.model import PerceptionModel
@@ -34,6 +35,7 @@ FILES = {
 }
 # What both ends decode with. Perception is the robot's own and may differ.
 SHARED = (*FILES.values(), prior.WEIGHTS)
+TRUST = 'trust.safetensors'
 Weights = str | Path | None
 
 
@@ -75,6 +77,7 @@ class GroundNetworks:
     flow: FlowNet
     prior: Prior
     fingerprint: int
+    trust: TrustNet | None = None
 
     @classmethod
     def load(cls, weights: Weights = None, device: str = 'auto') -> 'GroundNetworks':
@@ -84,7 +87,7 @@ class GroundNetworks:
             with torch.random.fork_rng(devices=[]):
                 return _random(0, torch_device)[0]
         folder = _folder(weights)
-        manifest.check(folder, SHARED)
+        manifest.check(folder, (*SHARED, TRUST))
         tokens = folder / FILES['tokenizer']
         return cls(
             Reconstructor(
@@ -95,6 +98,7 @@ class GroundNetworks:
             restore(FlowNet, folder / FILES['flow']).to(torch_device),
             Prior.load(folder / prior.WEIGHTS),
             manifest.fingerprint(folder, SHARED),
+            load_trust(folder),
         )
 
 
@@ -112,7 +116,13 @@ class Networks:
             return cls.random(device=device)
         robot = RobotNetworks.load(weights, device)
         flow = restore(FlowNet, _folder(weights) / FILES['flow']).to(devices.resolve(device))
-        ground = GroundNetworks(robot.reconstructor, flow, robot.prior, robot.fingerprint)
+        ground = GroundNetworks(
+            robot.reconstructor,
+            flow,
+            robot.prior,
+            robot.fingerprint,
+            load_trust(_folder(weights)),
+        )
         return cls(robot, ground)
 
     @classmethod
@@ -125,6 +135,12 @@ class Networks:
         analyser = Analyser(_moved(perception, torch_device), autoencoder.encoder, tokenizer)
         robot = RobotNetworks(analyser, ground.reconstructor, ground.prior, seed)
         return cls(robot, ground)
+
+
+def load_trust(folder: Path) -> TrustNet | None:
+    """Load what judges trust, on the CPU; None for a folder without: then nothing is proven."""
+    path = folder / TRUST
+    return restore(TrustNet, path) if path.is_file() else None
 
 
 def load_analyser(weights: Weights = None, device: str = 'auto') -> Analyser:

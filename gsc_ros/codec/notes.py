@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from gsc_ros.codec.caption import SCENES, Caption
+from gsc_ros.codec.caption import NOTHING, SCENES, Caption
+from gsc_ros.codec.hazards import Hazards
 from gsc_ros.codec.maps import read_map, write_map
 from gsc_ros.codec.rangecoder import RangeDecoder, RangeEncoder
 from gsc_ros.labels import STREET
@@ -91,9 +92,12 @@ _SKY_ONLY = Notes(sky_doubtful=True)
 
 
 def caption_text(
-    caption: Caption | None, notes: Notes | None, kind: SceneKind | None = None
+    caption: Caption | None,
+    notes: Notes | None,
+    kind: SceneKind | None = None,
+    hazards: Hazards | None = None,
 ) -> str:
-    """Return kind of scene and caption as text, with what is wrong with the image."""
+    """Return kind of scene, hazards and objects as text, with what is wrong with the image."""
     warning = notes.warning if notes else ''
     if caption is None or (notes and notes.blind):
         return warning
@@ -103,6 +107,9 @@ def caption_text(
         text = f'{SCENES[caption.scene]}: no objects in what is left'
     if kind is not None and not (kind.sure and kind.index == STREET):
         text = f'{kind}: objects are not named here'
+    if hazards is not None and hazards.cells.any():
+        scene, _, rest = text.partition(': ')
+        text = f'{scene}: {hazards}' if rest == NOTHING else f'{scene}: {hazards}; {rest}'
     return f'{text}; {warning}' if warning else text
 
 

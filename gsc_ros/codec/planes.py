@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsc_ros.codec.caption import Caption
+from gsc_ros.codec.hazards import Hazards
 from gsc_ros.codec.notes import Notes, caption_text
 from gsc_ros.codec.residual import Residual
 from gsc_ros.labels import NUM_CLASSES
@@ -89,7 +90,7 @@ class FrameSymbols:
     taken from its reference, and those that came with it. ``bits``: by part of the stream.
     ``notes``: on the image; of lost cells no symbol is sent. ``kind``: of scene, None where
     nothing is told of it; where no class applies, there is no class layout. ``scale``: where depth
-    has its scale, index into ``kind.SCALES``.
+    has its scale, index into ``kind.SCALES``. ``hazards``: None where nothing is told of them.
     """
 
     caption: Caption | None
@@ -101,6 +102,7 @@ class FrameSymbols:
     notes: Notes | None = None
     kind: SceneKind | None = None
     scale: int = 0
+    hazards: Hazards | None = None
 
     def received(self, name: str) -> NDArray[np.bool_]:
         """Which cells of a plane are known in all channels: bool (rows, columns)."""
@@ -122,7 +124,7 @@ class FrameSymbols:
     @property
     def description(self) -> str:
         """The caption as text, with what is wrong with the image; '' where neither came."""
-        return caption_text(self.caption, self.notes, self.kind)
+        return caption_text(self.caption, self.notes, self.kind, self.hazards)
 
     @property
     def size(self) -> tuple[int, int]:

@@ -43,4 +43,6 @@ def apply_skip_mask(
             continue
         keep = blocks_to(skip_mask, BY_NAME[name]) & reference.received(name)
         planes[name] = np.where(keep, reference.planes[name], grid)
-    return FrameSymbols(symbols.caption, planes, kind=symbols.kind, scale=symbols.scale)
+    return FrameSymbols(
+        symbols.caption, planes, kind=symbols.kind, scale=symbols.scale, hazards=symbols.hazards
+    )

@@ -1,11 +1,11 @@
 """
 The order in which a frame's symbols are sent: what writer and reader do alike.
 
-Notes on the image if there are any, kind of scene, caption, plane after plane (``planes`` of the
-preset), residual: what lowers the error most for a bit comes first, all in one range-coded stream,
-so that a frame that is cut at any byte (by the budget or by the link) is a worse image and not a
-broken one. Of the plane in which the budget ends the writer may send chosen blocks first. A region
-may come first: its blocks of all planes that are sent in part precede all other blocks.
+Notes on the image if there are any, kind of scene, hazards, caption, plane after plane (``planes``
+of the preset), residual: what lowers the error most for a bit comes first, all in one range-coded
+stream, so that a frame that is cut at any byte (by the budget or by the link) is a worse image and
+not a broken one. Of the plane in which the budget ends the writer may send chosen blocks first. A
+region may come first: its blocks of all planes that are sent in part precede all other blocks.
 """
 
 from abc import ABC, abstractmethod
@@ -66,6 +66,7 @@ class StreamWalk(ABC):
         if noted:
             yield 'notes', self._notes
         yield 'kind', self._kind
+        yield 'hazards', self._hazards
         yield 'caption', self._caption
         if self.reference is not None:
             yield 'skip_mask', self._skip_mask
@@ -152,6 +153,9 @@ class StreamWalk(ABC):
 
     @abstractmethod
     def _kind(self) -> None: ...
+
+    @abstractmethod
+    def _hazards(self) -> None: ...
 
     @abstractmethod
     def _caption(self) -> None: ...

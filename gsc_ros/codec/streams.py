@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gsc_ros.codec import kind, notes, residual, words
+from gsc_ros.codec import hazards, kind, notes, residual, words
 from gsc_ros.codec.caption import Caption
 from gsc_ros.codec.maps import read_map, write_map
 from gsc_ros.codec.planes import BY_NAME, PLANES, TOKENS, FrameSymbols, Plane
@@ -91,6 +91,10 @@ class StreamWriter(StreamWalk):
     def _kind(self) -> None:
         kind.write(self.encoder, self.source.kind, self.source.scale)
         self.symbols.kind, self.symbols.scale = self.source.kind, self.source.scale
+
+    def _hazards(self) -> None:
+        hazards.write(self.encoder, self.source.hazards)
+        self.symbols.hazards = self.source.hazards
 
     def _caption(self) -> None:
         caption = self.source.caption or Caption()
@@ -201,6 +205,10 @@ class StreamReader(StreamWalk):
 
     def _kind(self) -> None:
         self.symbols.kind, self.symbols.scale = kind.read(self.decoder)
+
+    def _hazards(self) -> None:
+        rows, columns = self.symbols.planes['coarse'].shape[1:]
+        self.symbols.hazards = hazards.read(self.decoder, (rows, columns))
 
     def _caption(self) -> None:
         before = self.reference.caption if self.reference else None

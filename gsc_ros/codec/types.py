@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from gsc_ros.codec.notes import Notes
     from gsc_ros.codec.planes import FrameSymbols
+    from gsc_ros.perception.kinds import SceneKind
 
 __all__ = [
     'GENERATED',
@@ -27,7 +28,7 @@ __all__ = [
     'Sections',
 ]
 
-# Trust in a pixel: it was sent, it follows from what was sent around it, or it is generated.
+# What was received of a pixel: it was sent, it follows from what was sent around it, or nothing.
 SENT, PREDICTED, GENERATED = 255, 128, 0
 
 
@@ -97,8 +98,13 @@ class DecodedFrame:
 
     ``rgb`` uint8 (H, W, 3); ``depth`` float32 (H, W) in metres, NaN where unknown, +inf where it
     is certain to be sky; ``segmentation`` uint8 (H, W) of ``gsc_ros.labels``, 255 where unknown;
-    ``trust`` uint8 (H, W): 255 sent, 128 predicted from what was sent, 0 generated. Each of the
-    three maps is None where the preset has no such map.
+    ``trust`` uint8 (H, W): the probability that what is stated of the pixel is right, its class
+    and its depth to within 25 %, as 1..255 for up to 1, and 0 where the pixel is generated;
+    ``received`` uint8 (H, W): 255 sent, 128 predicted from what was sent, 0 generated. Each map is
+    None where the preset has no such map. ``kind``: of scene, None where nothing is told of it.
+    ``right`` float32 (2, h, w): the two probabilities that trust is the product of, of class and
+    depth, on a coarser grid. ``hazards`` uint8 (H, W): 255 in the way, as the robot found it, 0
+    nothing found, 128 not known.
     ``caption``: what the robot sees, and what is wrong with the image. ``notes``: the latter as
     data, None for nothing: where the image is lost, and everywhere when it shows nothing or is not
     of now, there is no object, depth is NaN, classes are 255 and trust is 0.
@@ -115,3 +121,7 @@ class DecodedFrame:
     reference: Reference | None = None
     notes: 'Notes | None' = None
     sections: Sections = field(default_factory=dict)
+    received: 'NDArray[np.uint8] | None' = None
+    kind: 'SceneKind | None' = None
+    right: 'NDArray[np.float32] | None' = None
+    hazards: 'NDArray[np.uint8] | None' = None

@@ -25,7 +25,8 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
     parser.add_argument('--depth', type=Path, help='16-bit PNG in mm (0 unknown), or .npy in m')
     parser.add_argument('--segmentation', type=Path, help='PNG of class ids, 255 unlabelled')
     parser.add_argument('--segmentation-color', type=Path, help='the same in colours')
-    parser.add_argument('--trust', type=Path, help='PNG: 255 sent, 128 predicted, 0 generated')
+    parser.add_argument('--trust', type=Path, help='PNG: probability, 255 for 1; 0 generated')
+    parser.add_argument('--received', type=Path, help='PNG: 255 sent, 128 predicted, 0 generated')
     parser.add_argument('--steps', type=int, help='of the renderer; 0: deterministic')
     add_renderer_arguments(parser)
     parser.add_argument(
@@ -89,8 +90,10 @@ def run(args: argparse.Namespace) -> int:
         write_rgb(args.segmentation_color, colourise(classes))
     if args.trust:
         write_exact(args.trust, _map(frame.trust, 'trust', frame))
+    if args.received:
+        write_exact(args.received, _map(frame.received, 'received', frame))
     summary = f'{frame.header.width}x{frame.header.height}, {frame.caption}'
-    if frame.trust is not None:
-        summary += f'; {100 * (frame.trust == 255).mean():.0f} % of the pixels were sent'
+    if frame.received is not None:
+        summary += f'; {100 * (frame.received == 255).mean():.0f} % of the pixels were sent'
     print(f'{args.output}: {summary}')
     return 0

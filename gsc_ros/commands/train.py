@@ -5,7 +5,7 @@ from pathlib import Path
 
 STAGES = (
     'simulated', 'pack', 'kinds', 'perception', 'autoencoder', 'tokens', 'flow', 'prior',
-    'captions', 'entropy',
+    'captions', 'entropy', 'trust',
 )  # fmt: skip
 
 
@@ -122,11 +122,20 @@ def run(args: argparse.Namespace) -> int:
         print(pack(args.data, args.output / 'pack', args.simulated, args.megabytes))
         return 0
     if args.stage == 'kinds':
-        from gsc_ros.training.kinds import train
+        from gsc_ros.training.kinds import train as train_kinds
 
         if args.kinds is None:
             raise ValueError('stage kinds needs --kinds <CSV of file and kind>')
-        print(train(args.data, args.output / 'kinds', args.kinds, args.backbone, args.seed))
+        print(train_kinds(args.data, args.output / 'kinds', args.kinds, args.backbone, args.seed))
+        return 0
+    if args.stage == 'trust':
+        from gsc_ros.training.trust import train as train_trust
+
+        print(
+            train_trust(
+                [args.data], args.output / 'trust', args.simulated, args.weights, seed=args.seed
+            )
+        )
         return 0
     if args.stage == 'captions':
         from gsc_ros.training.captions import train as count

@@ -16,7 +16,7 @@ NEAR_M, FAR_M = 1.0, 100.0
 _QUALITY = 90
 _PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 _STRIPE = 8  # pixels from one line of a hatching to the next
-_SENT, _PREDICTED = 255, 128
+_SURE, _LIKELY = 191, 128  # probabilities of 0.75 and 0.5
 
 
 def jpeg(rgb: NDArray[np.uint8]) -> bytes:
@@ -35,16 +35,16 @@ def png(rgba: NDArray[np.uint8]) -> bytes:
 
 def trust(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """
-    Hatch what was not sent: uint8 (H, W) of trust -> RGBA uint8 (H, W, 4).
+    Hatch what may be wrong: uint8 (H, W) of trust -> RGBA uint8 (H, W, 4).
 
-    Predicted pixels are hatched thinly, doubtful ones darkened and hatched both ways.
+    Likely pixels are hatched thinly, doubtful ones darkened and hatched both ways.
     """
     height, width = values.shape
     y, x = np.mgrid[:height, :width]
     rising, falling = (x + y) % _STRIPE == 0, (x - y) % _STRIPE == 0
     out = np.zeros((height, width, 4), np.uint8)
-    predicted = (values >= _PREDICTED) & (values < _SENT)
-    doubtful = values < _PREDICTED
+    predicted = (values >= _LIKELY) & (values < _SURE)
+    doubtful = values < _LIKELY
     out[predicted & rising & (y % 2 == 0)] = (255, 255, 255, 110)
     out[doubtful] = (0, 0, 0, 120)
     out[doubtful & (rising | falling)] = (255, 255, 255, 150)

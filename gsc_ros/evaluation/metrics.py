@@ -208,3 +208,54 @@ def f1(matched: float, lost: float, invented: float) -> float:
     """F1 of counts summed over frames; NaN where there was nothing to find and nothing found."""
     total = 2 * matched + lost + invented
     return 2 * matched / total if total else float('nan')
+
+
+def reliability(trust: NDArray[np.uint8], right: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Count pixels by trust (0..255) and whether they are right: int64 (256, 2)."""
+    pairs = trust.astype(np.int64) * 2 + right
+    return np.bincount(pairs.ravel(), minlength=512).reshape(256, 2)
+
+
+def calibration_error(counts: NDArray[np.int64], bins: int = 16) -> float:
+    """
+    Return the expected calibration error of counts (256, 2) of :func:`reliability`.
+
+    The mean over bins of equal width, weighted by pixels, of how far trust is off the share that
+    is right (Guo et al., "On calibration of modern neural networks", ICML 2017).
+    """
+    levels = np.arange(256) / 255
+    of_bin = np.minimum(np.arange(256) * bins // 256, bins - 1)
+    total = counts.sum(1)
+    if not total.sum():
+        return float('nan')
+    pixels = np.bincount(of_bin, total, bins)
+    promised = np.bincount(of_bin, total * levels, bins)
+    kept = np.bincount(of_bin, counts[:, 1], bins)
+    return float(np.abs(promised - kept).sum() / pixels.sum())
+
+
+def ranking(counts: NDArray[np.int64]) -> float:
+    """
+    Return the area under the ROC curve of trust against being right, of counts (256, 2).
+
+    It is the probability that a right pixel has more trust than a wrong one, half for a tie; NaN
+    where all are right or all are wrong.
+    """
+    wrong, right = counts[:, 0].astype(float), counts[:, 1].astype(float)
+    if not wrong.sum() or not right.sum():
+        return float('nan')
+    below = np.cumsum(wrong) - wrong
+    return float((right * (below + wrong / 2)).sum() / (right.sum() * wrong.sum()))
+
+
+def risk_coverage(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """
+    Return coverage and risk for each least trust 0..255: float64 (256, 2).
+
+    Coverage is the share of the pixels with so much trust, risk the share of these that is wrong.
+    """
+    kept = counts[::-1].cumsum(0)[::-1].astype(float)
+    total = kept.sum(1)
+    coverage = total / max(total[0], 1)
+    risk = np.divide(kept[:, 0], total, out=np.full(256, np.nan), where=total > 0)
+    return np.stack([coverage, risk], 1)

@@ -135,7 +135,8 @@ def summarise(scores: Sequence[Score]) -> list[Row]:
     Average rows by codec and budget.
 
     Detections are summed and given as F1 and per frame, hazards as the share missed, class maps as
-    the IoU of the whole run, patterns as geometric means.
+    the IoU of the whole run, patterns as geometric means, trust as calibration error, area under
+    the ROC curve, and coverage and risk at a trust of 0.5 or more.
     """
     groups: dict[tuple[str, float], list[Score]] = defaultdict(list)
     for score in scores:
@@ -164,5 +165,11 @@ def summarise(scores: Sequence[Score]) -> list[Row]:
         for name in dict.fromkeys(n for j in coded for n in j.counts):
             total_counts = sum(j.counts[name] for j in coded if name in j.counts)
             mean[name] = metrics.mean_iou(np.asarray(total_counts))
+        for name in dict.fromkeys(n for j in coded for n in j.trust):
+            counted = np.asarray(sum(j.trust[name] for j in coded if name in j.trust))
+            mean[f'trust_{name}_ece'] = metrics.calibration_error(counted)
+            mean[f'trust_{name}_auroc'] = metrics.ranking(counted)
+            covered = metrics.risk_coverage(counted)[128]
+            mean[f'trust_{name}_coverage'], mean[f'trust_{name}_risk'] = map(float, covered)
         out.append(mean)
     return out

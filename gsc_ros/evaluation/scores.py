@@ -3,23 +3,32 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from gsc_ros.codec.grid import coding_size
+from gsc_ros.codec.types import GENERATED, DecodedFrame
 from gsc_ros.evaluation import metrics
 from gsc_ros.evaluation.datasets import Frame
 from gsc_ros.evaluation.types import Outcome
+from gsc_ros.labels import UNLABELLED
 
 Row = dict[str, float | str]
+_NEAR = 0.25  # depth is right when it is off by less than this share of the truth
 
 
 @dataclass
 class Score:
-    """A row of figures, and by name the counts (256, 256) that are summed over a run."""
+    """
+    A row of figures, and by name the counts that are summed over a run.
+
+    ``counts``: of class maps, (256, 256); ``trust``: of trust and what is right, (256, 2).
+    """
 
     row: Row
     counts: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    trust: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
     def classes(self, name: str, found: NDArray[np.uint8], wanted: NDArray[np.uint8]) -> None:
         """Note the agreement of two class maps."""
@@ -106,9 +115,45 @@ class ReferenceObservation:
                 score.classes(name, frame.segmentation, classes)
             if depth is not None and frame.depth is not None:
                 score.depths(name, frame.depth, depth)
+        self._trust(frame, score)
         if self.depth is not None and frame.depth is not None:
             score.row['own_known'] = metrics.depth_known(frame.depth, self.depth)
             if self.ground is not None:
                 score.row['own_hazards_missed'], _ = metrics.missed_hazards(
                     frame.depth, self.depth, self.ground
                 )
+
+    def _trust(self, frame: DecodedFrame, score: Score) -> None:
+        """Count trust by whether it holds: of class, of depth within 25 %, and of both."""
+        if frame.right is None or frame.segmentation is None or frame.depth is None:
+            return
+        height, width = frame.segmentation.shape
+        of_class, of_depth = (
+            cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR)
+            for part in frame.right
+        )
+        known: NDArray[np.bool_] = np.asarray(frame.received != GENERATED)
+        right = np.ones_like(known)
+        parts: list[tuple[str, NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]] = []
+        if self.true_classes is not None:
+            stated = (self.true_classes != UNLABELLED) & (frame.segmentation != UNLABELLED)
+            agrees = frame.segmentation == self.true_classes
+            parts.append(('classes', of_class, stated, agrees))
+        if self.true_depth is not None:
+            measured = (self.true_depth >= metrics.MIN_DEPTH_M) & np.isfinite(frame.depth)
+            measured &= self.true_depth <= metrics.MAX_DEPTH_M
+            with np.errstate(invalid='ignore'):
+                close = np.abs(frame.depth - self.true_depth) < _NEAR * self.true_depth
+            parts.append(('depth', of_depth, measured, close))
+        for name, trust, where, holds in parts:
+            score.trust[name] = _counted(trust, known & where, holds)
+            known, right = known & where, right & holds
+        if len(parts) == 2:
+            score.trust['both'] = _counted(of_class * of_depth, known, right)
+
+
+def _counted(
+    trust: NDArray[np.float32], where: NDArray[np.bool_], right: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Count trust where it can be judged; see :func:`metrics.reliability`."""
+    return metrics.reliability((255 * trust[where]).round().astype(np.uint8), right[where])

@@ -48,6 +48,8 @@ _ENCODINGS = {
     topics.DECODED_SEGMENTATION: 'mono8',
     topics.DECODED_COLOUR: 'rgb8',
     topics.TRUST: 'mono8',
+    topics.DECODED_RECEIVED: 'mono8',
+    topics.HAZARDS: 'mono8',
 }
 _COUNTS = (
     'frames_received',
@@ -62,6 +64,12 @@ _COUNTS = (
 class DecoderParameters(RendererParameters, CloudParameters, NetworkParameters):
     """Parameters of the decoder."""
 
+    min_trust: float = parameter(
+        0.0,
+        'Below this trust (a probability) depth is NaN and classes are 255; 0: all is published',
+        0.0,
+        1.0,
+    )
     image_max_age_s: float = parameter(
         10.0,
         'Warn of an image that is older on arrival than the link accounts for by so much, or lies '
@@ -271,7 +279,9 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
 
     def _decode(self, message: SemanticFrame) -> None:
         start = time.monotonic()
-        frame = self._read(message)
+        from gsc_ros.codec.trust import withhold
+
+        frame = withhold(self._read(message), self.values.min_trust)
         # First: it has no stamp by which it could be matched.
         self._caption.publish(String(data=frame.caption))
         self._publish(frame, message.header)
@@ -315,6 +325,8 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
             topics.DECODED_DEPTH: frame.depth,
             topics.DECODED_SEGMENTATION: frame.segmentation,
             topics.TRUST: frame.trust,
+            topics.DECODED_RECEIVED: frame.received,
+            topics.HAZARDS: frame.hazards,
         }
         if (
             frame.segmentation is not None

@@ -12,6 +12,7 @@ if __name__ == '__main__':  # first, so that a signal finds its handler before s
     raise SystemExit(start.run('encoder'))
 
 
+import math
 import threading
 import time
 from dataclasses import dataclass, fields
@@ -84,6 +85,16 @@ class EncoderParameters(
         0.0,
         60.0,
     )
+    camera_height_m: float = parameter(
+        0.0, 'Height of the camera over the ground, for hazards; 0: not known', 0.0, 100.0
+    )
+    camera_hfov_deg: float = parameter(
+        70.0, "The camera's horizontal field of view, for hazards", 10.0, 170.0
+    )
+    hazard_height_m: float = parameter(
+        0.15, 'What stands higher over the ground is a hazard', 0.02, 10.0
+    )
+    hazard_distance_m: float = parameter(5.0, 'What is nearer is a hazard', 0.5, 50.0)
     roi_timeout_s: float = parameter(
         60.0, 'Time for which a requested region of interest is valid', 0.0, 1e5
     )
@@ -297,6 +308,18 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         self._scheduler.on_sent(self._now(), len(frame.data))
         self._budget_bytes = budget_bytes
 
+    def _see_by(self, aspect: float) -> None:
+        """Tell an encoder that finds hazards how the camera sees, and what is one."""
+        from gsc_ros.codec.encoder import FrameEncoder
+        from gsc_ros.perception.camera import Camera
+        from gsc_ros.perception.hazards import Limits
+
+        v, encoder = self.values, self._encoder.encoder
+        if isinstance(encoder, FrameEncoder):
+            focal = 0.5 / math.tan(math.radians(v.camera_hfov_deg) / 2)
+            camera = Camera(focal, focal * aspect, height_m=v.camera_height_m or None)
+            encoder.see_by(camera, Limits(v.hazard_height_m, v.hazard_distance_m))
+
     def _code(
         self,
         image: Arrived,
@@ -308,6 +331,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         sections: dict[int, bytes] = {} if pose is None else {Section.POSE: pose.pack()}
         self._encoder.keyframe_interval = self.values.keyframe_interval
         height, width = taken.rgb.shape[:2]
+        self._see_by(width / height)
         frame = self._encoder.encode(
             taken.rgb,
             budget_bytes,

@@ -61,5 +61,5 @@ def side_by_side(
     ]
     below = [captioned(colour_depth(depth), 'depth (1-100 m, red is near)'),
              captioned(colourise(segmentation), 'segmentation'),
-             captioned(grey, 'trust: white sent, grey predicted, black generated')]  # fmt: skip
+             captioned(grey, 'trust: white certain, black not known')]  # fmt: skip
     return np.vstack([np.hstack(top), np.hstack(below)])

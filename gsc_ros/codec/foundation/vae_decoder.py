@@ -21,6 +21,7 @@ from gsc_ros.codec.foundation.vae_model import FoundationModel
 from gsc_ros.codec.foundation.vae_stream import LatentSymbols
 from gsc_ros.codec.presets import find
 from gsc_ros.codec.renderers import Renderer, RendererOptions
+from gsc_ros.codec.trust import UNPROVEN
 from gsc_ros.codec.types import (
     GENERATED,
     PREDICTED,
@@ -202,18 +203,29 @@ def _finish(frame: ReceivedFrame, image: NDArray[np.uint8] | None) -> DecodedFra
     size, notes = (header.width, header.height), symbols.notes
     if image is None:
         rgb = np.full((header.height, header.width, 3), 128, np.uint8)
-        trust = np.full((header.height, header.width), GENERATED, np.uint8)
+        received = np.full((header.height, header.width), GENERATED, np.uint8)
     else:
         rgb = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
         blocks = np.where(symbols.known_means.all(0), np.uint8(PREDICTED), np.uint8(GENERATED))
         blocks[symbols.complete] = SENT
-        trust = cv2.resize(blocks, size, interpolation=cv2.INTER_NEAREST)
+        received = cv2.resize(blocks, size, interpolation=cv2.INTER_NEAREST)
     if notes is not None and notes.loss is not None:
         cells = notes.loss.cells.astype(np.uint8)
         lost = cv2.resize(cells, size, interpolation=cv2.INTER_NEAREST).astype(bool)
-        rgb[lost], trust[lost] = FILLS[notes.loss.kind], GENERATED
+        rgb[lost], received[lost] = FILLS[notes.loss.kind], GENERATED
     if header.noted and (notes is None or notes.blind):
-        trust[:] = GENERATED  # it is not known yet what is wrong with the image
+        received[:] = GENERATED  # it is not known yet what is wrong with the image
+    # No depth and no class is stated, and what is drawn from what was sent is not proven.
+    trust = np.where(received == GENERATED, np.uint8(0), np.uint8(round(255 * UNPROVEN)))
     return DecodedFrame(
-        rgb, None, None, trust, symbols.description, header, frame.reference, notes, frame.sections
+        rgb,
+        None,
+        None,
+        trust,
+        symbols.description,
+        header,
+        frame.reference,
+        notes,
+        frame.sections,
+        received,
     )

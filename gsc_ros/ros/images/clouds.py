@@ -33,7 +33,7 @@ class CloudParameters(Parameters):
 
     points_min_trust: int = parameter(
         128,
-        'Least trust of what is in points and scan: 128: predicted, too; 255: only what was sent',
+        'Least of decoded/received in points and scan: 128: predicted, too; 255: only the sent',
         1,
         255,
     )
@@ -74,7 +74,7 @@ class Clouds:
         if frame.depth is None or info is None or not calibrated(info) or not self.wanted:
             return
         values = self._node.values
-        depth = trusted(frame.depth, frame.trust, values.points_min_trust)
+        depth = trusted(frame.depth, frame.received, values.points_min_trust)
         rays = self._rays_for(info)
         if self._points.get_subscription_count():
             step = values.points_stride

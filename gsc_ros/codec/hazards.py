@@ -1,0 +1,113 @@
+"""
+Hazards in the stream: which cells of 32 pixels are in the way, and the nearest few by bearing.
+
+They come from the robot's own depth and classes of the image as it was, so that the ground has
+them also where too little was sent to see them.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from gsc_ros.codec.caption import BEARINGS, DISTANCE_EDGES, DISTANCES
+from gsc_ros.codec.maps import read_map, write_map
+from gsc_ros.codec.rangecoder import RangeDecoder, RangeEncoder
+
+CELL = 32  # pixels of the working size a side
+IN_THE_WAY, NOT_KNOWN, NOTHING_FOUND = 255, 128, 0  # of a published map
+_MOST = 3  # obstacles that are named
+_STATES = (0, 6, 7, 8)  # cdf: not told, nothing found, some
+_UNTOLD, _NONE, _SOME = range(3)
+_COUNTS, _BEARINGS = range(_MOST + 2), range(len(BEARINGS) + 1)
+_DISTANCES = range(len(DISTANCES) + 1)
+_SHARE = 0.1  # of a cell, from which it counts
+
+
+@dataclass(frozen=True, eq=False)
+class Hazards:
+    """
+    What is in the way.
+
+    ``cells``: bool (H/32, W/32); ``nearest``: bearing and distance, indices into ``BEARINGS`` and
+    ``DISTANCES`` of the caption, of at most three obstacles, the nearest first.
+    """
+
+    cells: NDArray[np.bool_]
+    nearest: tuple[tuple[int, int], ...] = ()
+
+    def __str__(self) -> str:
+        if not self.cells.any():
+            return 'no obstacle found'
+        named = [f'obstacle {BEARINGS[b]} at {DISTANCES[d]} m' for b, d in self.nearest]
+        return ', '.join(named) or 'obstacles'
+
+
+def of_mask(mask: NDArray[np.bool_], metres: NDArray[np.floating]) -> Hazards:
+    """
+    Reduce a mask (h, w) of what is in the way, with its distances in metres (h, w).
+
+    The grid of the mask is finer than that of the cells by a whole factor.
+    """
+    regions, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    found: dict[tuple[int, int], float] = {}
+    for region in range(1, regions):
+        where = parts == region
+        distance = float(np.nanpercentile(metres[where], 10))
+        centre = float(np.nonzero(where)[1].mean() / mask.shape[1])
+        bearing = min(int(centre * len(BEARINGS)), len(BEARINGS) - 1)
+        named = bearing, int(np.searchsorted(DISTANCE_EDGES, distance))
+        found[named] = min(distance, found.get(named, np.inf))
+    nearest = tuple(sorted(found, key=lambda named: found[named])[:_MOST])
+    return Hazards(mask, nearest)
+
+
+def reduced(hazards: Hazards, shape: tuple[int, int]) -> Hazards:
+    """Bring the mask to the grid of the cells (rows, columns)."""
+    size = (shape[1], shape[0])
+    share = cv2.resize(hazards.cells.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    return Hazards(share > _SHARE, hazards.nearest)
+
+
+def published(
+    hazards: Hazards | None, size: tuple[int, int], hidden: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """
+    Make the map that is published: uint8 (H, W), ``size`` (W, H).
+
+    255 in the way, 128 not known, 0 nothing found. ``hidden``: bool (H, W), lost or not of now.
+    """
+    if hazards is None:
+        return np.full(size[::-1], NOT_KNOWN, np.uint8)
+    cells = np.where(hazards.cells, np.uint8(IN_THE_WAY), np.uint8(NOTHING_FOUND))
+    out = cv2.resize(cells, size, interpolation=cv2.INTER_NEAREST)
+    out[hidden] = NOT_KNOWN
+    return np.asarray(out)
+
+
+def write(encoder: RangeEncoder, hazards: Hazards | None) -> None:
+    """Write hazards, None where nothing is told of them."""
+    if hazards is None:
+        encoder.encode(_UNTOLD, _STATES)
+    elif not hazards.cells.any():
+        encoder.encode(_NONE, _STATES)
+    else:
+        encoder.encode(_SOME, _STATES)
+        encoder.encode(len(hazards.nearest), _COUNTS)
+        for bearing, distance in hazards.nearest:
+            encoder.encode(bearing, _BEARINGS)
+            encoder.encode(distance, _DISTANCES)
+        write_map(encoder, hazards.cells)
+
+
+def read(decoder: RangeDecoder, shape: tuple[int, int]) -> Hazards | None:
+    """Read hazards of a grid of cells; raises ``EndOfStream`` where the frame was cut."""
+    state = decoder.decode(_STATES)
+    if state == _UNTOLD:
+        return None
+    if state == _NONE:
+        return Hazards(np.zeros(shape, bool))
+    count = decoder.decode(_COUNTS)
+    nearest = tuple((decoder.decode(_BEARINGS), decoder.decode(_DISTANCES)) for _ in range(count))
+    return Hazards(read_map(decoder, shape), nearest)

@@ -1,0 +1,126 @@
+"""Hazards: found by geometry, sent in the frame, and told as not known where they are not."""
+
+import numpy as np
+import pytest
+from frames import decode, encode, random_symbols, uneven_prior
+
+from gsc_ros.codec.caption import NOTHING, Caption
+from gsc_ros.codec.hazards import (
+    IN_THE_WAY,
+    NOT_KNOWN,
+    NOTHING_FOUND,
+    Hazards,
+    of_mask,
+    published,
+    reduced,
+)
+from gsc_ros.codec.notes import caption_text
+from gsc_ros.perception.camera import Camera
+from gsc_ros.perception.hazards import Limits, find_ground, find_hazards, find_standing
+from gsc_ros.perception.kinds import SceneKind
+
+ROWS, COLUMNS = 48, 64
+HEIGHT_M, PITCH = 1.2, np.radians(10.0)
+CAMERA = Camera(0.7, 0.7 * 4 / 3)
+
+
+def scene(box=(2.5, 3.0, -0.3, 0.3, 0.4)):
+    """Depth of a plane seen from 1.2 m, with a box: near, far, left, right, height in metres."""
+    rays = CAMERA.points(np.ones((ROWS, COLUMNS)))
+    up = np.array([0.0, -np.cos(PITCH), -np.sin(PITCH)])
+    ahead = np.array([0.0, -np.sin(PITCH), np.cos(PITCH)])
+    fall, reach = rays @ up, rays @ ahead
+    plane = np.where(fall < -1e-6, -HEIGHT_M / np.minimum(fall, -1e-6), np.inf)
+    depth, mask = plane.copy(), np.zeros(plane.shape, bool)
+    if box is not None:
+        near, _, left, right, high = box
+        front = near / reach
+        across, top = front * rays[..., 0], front * fall + HEIGHT_M
+        mask = (across > left) & (across < right) & (top > 0) & (top < high) & (front < plane)
+        depth[mask] = front[mask]
+    return depth, mask
+
+
+def test_the_ground_is_found_with_its_height():
+    depth, _ = scene()
+    points = CAMERA.points(depth)
+    ground = find_ground(points[ROWS // 2 :].reshape(-1, 3))
+    assert ground.height_m == pytest.approx(HEIGHT_M, rel=0.03)
+    assert find_ground(points[:2].reshape(-1, 3)[:5]) is None
+
+
+def test_what_stands_out_of_the_ground_is_a_hazard():
+    depth, box = scene()
+    found = find_hazards(depth, CAMERA)
+    assert (found.mask & box).sum() > 0.5 * box.sum()
+    assert (found.mask & ~box).sum() < 0.1 * box.sum()
+    assert not find_hazards(scene(None)[0], CAMERA).mask.any()
+    low, _ = scene((2.5, 3.0, -0.3, 0.3, 0.1))
+    assert not find_hazards(low, CAMERA).mask.any()
+    assert find_hazards(low, CAMERA, Limits(above_m=0.05)).mask.any()
+    assert not find_hazards(depth, CAMERA, Limits(within_m=2.0)).mask.any()
+
+
+def test_a_known_height_gives_the_scale():
+    depth, box = scene()
+    twice = Camera(CAMERA.fx, CAMERA.fy, height_m=HEIGHT_M)
+    found = find_hazards(2 * depth, twice)
+    assert found.ground.height_m == HEIGHT_M
+    assert (found.mask & box).sum() > 0.5 * box.sum()
+
+
+def test_unknown_depth_is_no_ground_and_no_hazard():
+    found = find_hazards(np.full((ROWS, COLUMNS), np.nan), CAMERA)
+    assert found.ground is None and not found.mask.any()
+
+
+def test_what_is_neither_ground_nor_sky_stands_where_its_foot_is():
+    _, box = scene()
+    plane, _ = scene(None)  # depth that shows no box
+    sky = ~np.isfinite(plane)
+    found, metres = find_standing(np.where(sky, np.inf, plane), ~box & ~sky, sky, CAMERA)
+    assert (found.mask & box).sum() > 0.8 * box.sum()
+    assert not (found.mask & ~box).any()
+    assert np.median(metres[found.mask]) == pytest.approx(2.5, rel=0.2)
+    far, box = scene((9.0, 9.5, -1.0, 1.0, 1.5))
+    found, _ = find_standing(far, ~box & ~sky, sky, CAMERA)
+    assert not found.mask.any()
+
+
+def some(shape=(6, 8)):
+    mask = np.zeros((shape[0] * 4, shape[1] * 4), bool)
+    mask[12:20, 2:6] = True
+    return reduced(of_mask(mask, np.full(mask.shape, 2.9)), shape)
+
+
+def test_the_nearest_are_named():
+    hazards = some()
+    assert str(hazards) == 'obstacle far left at 2 m'
+    assert 0 < hazards.cells.sum() < 8
+    text = caption_text(Caption(1), None, SceneKind(0, 0.9), hazards)
+    assert text == 'street: obstacle far left at 2 m'
+    none = Hazards(np.zeros((6, 8), bool))
+    assert NOTHING in caption_text(Caption(1), None, SceneKind(0, 0.9), none)
+
+
+@pytest.mark.parametrize('hazards', [None, Hazards(np.zeros((6, 8), bool)), some()])
+def test_hazards_go_on_air(hazards):
+    symbols, prior = random_symbols(4, (256, 192)), uneven_prior()
+    symbols.hazards = hazards
+    data, coded = encode(symbols, prior, 100_000)
+    found = decode(data, (256, 192), prior).hazards
+    assert coded.bits['hazards'] < 60
+    if hazards is None:
+        assert found is None
+    else:
+        np.testing.assert_array_equal(found.cells, hazards.cells)
+        assert found.nearest == hazards.nearest
+
+
+def test_the_published_map_says_what_is_not_known():
+    size, hidden = (80, 60), np.zeros((60, 80), bool)
+    hidden[30:] = True
+    assert (published(None, size, hidden) == NOT_KNOWN).all()
+    shown = published(some(), size, hidden)
+    assert set(np.unique(shown[:30])) <= {NOTHING_FOUND, IN_THE_WAY}
+    assert (shown[30:] == NOT_KNOWN).all()

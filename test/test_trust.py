@@ -1,0 +1,139 @@
+"""Trust as a probability: how it is judged, fitted and measured, and what it withholds."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from frames import random_symbols
+
+from gsc_ros.codec import SemanticCodec
+from gsc_ros.codec.trust import UNPROVEN, features_of, trust_of, withhold
+from gsc_ros.evaluation import metrics
+from gsc_ros.evaluation.datasets import Frame
+from gsc_ros.labels import KINDS, UNLABELLED
+from gsc_ros.models.tokenizer import Synthesis
+from gsc_ros.models.trust import FEATURES, TrustNet
+from gsc_ros.models.weights import restore, save
+from gsc_ros.perception.kinds import SceneKind
+from gsc_ros.training import trust as training
+
+SIZE = (128, 64)
+STREET, OFF_ROAD, PLANETARY, INDOOR = range(4)
+
+
+def prediction(frames: int = 1) -> Synthesis:
+    torch.manual_seed(1)
+    shape = (SIZE[1] // 8, SIZE[0] // 8)
+    latent = torch.zeros(frames, 16, SIZE[1] // 16, SIZE[0] // 16)
+    logits, depth = 3 * torch.randn(frames, 20, *shape), torch.rand(frames, 1, *shape)
+    return Synthesis(latent, latent, logits, depth)
+
+
+def of_kind(kind: SceneKind | None):
+    return replace(random_symbols(3, SIZE), kind=kind)
+
+
+def confident(calibrated: tuple[int, ...]) -> TrustNet:
+    net = TrustNet(4, calibrated)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.zero_()
+        net.layers[2].bias[:] = 5.0
+    return net.eval()
+
+
+def test_where_nothing_is_proven_little_is_promised():
+    kinds = [None, *(SceneKind(k, 0.98) for k in range(len(KINDS))), SceneKind(STREET, 0.4)]
+    frames = [of_kind(kind) for kind in kinds]
+    out = prediction(len(frames))
+    assert features_of(out, frames).shape == (len(frames), FEATURES, 8, 16)
+    net = confident((STREET, INDOOR, PLANETARY))
+    trust = trust_of(net, out, frames).prod(1)
+    for kind, found in zip(kinds, trust, strict=True):
+        proven = kind in (SceneKind(k, 0.98) for k in (STREET, INDOOR, PLANETARY))
+        low = np.delete(found.ravel(), np.flatnonzero(out.segmentation[0].argmax(0) == 10))
+        assert (np.median(low) > 0.9) if proven else (np.median(low) <= UNPROVEN)
+    withheld = of_kind(SceneKind(PLANETARY, 0.98, classed=False))
+    assert trust_of(net, prediction(), [withheld]).prod(1).max() <= 1
+    assert np.median(trust_of(net, prediction(), [withheld]).prod(1)) <= UNPROVEN
+    assert (trust_of(None, prediction(), [frames[1]]).prod(1) <= UNPROVEN).all()
+
+
+@pytest.fixture(scope='module')
+def decoded():
+    codec = SemanticCodec.load(weights='random')
+    rgb = np.random.default_rng(0).integers(0, 255, (64, 128, 3), np.uint8)
+    return codec.decode(codec.encode(rgb, 300).data)
+
+
+def test_trust_is_zero_only_where_nothing_was_received(decoded):
+    assert decoded.trust.dtype == np.uint8
+    np.testing.assert_array_equal(decoded.trust == 0, decoded.received == 0)
+    assert decoded.right.shape == (2, 8, 16)
+
+
+def test_what_is_trusted_less_than_wished_is_withheld(decoded):
+    trust = np.full(decoded.trust.shape, 200, np.uint8)
+    trust[:, :40] = 100
+    frame = replace(decoded, trust=trust, depth=np.ones(trust.shape, np.float32))
+    assert withhold(frame, 0.0) is frame
+    kept = withhold(frame, 0.5)
+    assert np.isnan(kept.depth[:, :40]).all() and (kept.depth[:, 40:] == 1).all()
+    assert (kept.segmentation[:, :40] == UNLABELLED).all()
+    np.testing.assert_array_equal(kept.segmentation[:, 40:], frame.segmentation[:, 40:])
+    assert np.isnan(withhold(replace(frame, trust=None), 0.1).depth).all()
+
+
+def test_the_network_learns_what_is_right_and_which_kinds_had_truth(tmp_path):
+    rng, examples = np.random.default_rng(0), training.Examples()
+    for frame in range(12):
+        kind = STREET if frame < 6 else OFF_ROAD
+        features = rng.standard_normal((200, FEATURES)).astype(np.float32)
+        right = np.full((200, 2), -1, np.int8)
+        right[:, 0] = features[:, 0] > 0
+        if kind == STREET:
+            right[:, 1] = features[:, 1] > 0.5
+        examples.add(features, right, kind, frame)
+    net = training.fit(examples, steps=150, hidden=8)
+    assert net.calibrated == (STREET,)
+    x = torch.from_numpy(np.concatenate(examples.features[:6]))
+    with torch.inference_mode():
+        found = net(x.T[None, :, None].contiguous())[0, :, 0].sigmoid().numpy()
+    for question in range(2):
+        right = np.concatenate(examples.right[:6])[:, question] == 1
+        counts = metrics.reliability((255 * found[question]).round().astype(np.uint8), right)
+        assert metrics.ranking(counts) > 0.9
+    path = save(tmp_path / 'trust.safetensors', net.state_dict(), net.config)
+    assert restore(TrustNet, path).calibrated == (STREET,)
+
+
+def test_frames_with_truth_are_judged_as_they_are_decoded():
+    rng = np.random.default_rng(0)
+    rgb = rng.integers(0, 255, (64, 128, 3), np.uint8)
+    sparse = np.full((64, 128), np.nan, np.float32)
+    sparse[::9, ::7] = 4.0
+    lidar = Frame('a', Path('a'), depth=lambda: sparse)
+    labels = Frame('b', Path('b'), segmentation=lambda: np.full((64, 128), 13, np.uint8))
+    for frame in (lidar, labels):
+        object.__setattr__(frame, 'rgb', lambda: rgb)
+    examples = training.collect([lidar, labels], SemanticCodec.load(weights='random'), (200,))
+    of_lidar, of_labels = examples.right
+    assert (of_lidar[:, 0] == -1).all() and (of_labels[:, 1] == -1).all()
+    assert (of_lidar[:, 1] >= 0).mean() > 0.5 and (of_labels[:, 0] >= 0).all()
+
+
+def test_calibration_ranking_and_risk_of_known_counts():
+    rng = np.random.default_rng(0)
+    trust = rng.integers(0, 256, 40_000).astype(np.uint8)
+    honest = metrics.reliability(trust, rng.random(trust.size) < trust / 255)
+    assert metrics.calibration_error(honest) < 0.02
+    assert 0.75 < metrics.ranking(honest) < 0.9
+    boastful = metrics.reliability(np.full(1000, 255, np.uint8), np.arange(1000) < 250)
+    assert metrics.calibration_error(boastful) == pytest.approx(0.75)
+    assert metrics.ranking(boastful) == pytest.approx(0.5)
+    curve = metrics.risk_coverage(honest)
+    assert curve[0] == pytest.approx([1, 0.5], abs=0.02)
+    assert curve[230, 1] < 0.1 < curve[0, 1]
+    assert np.isnan(metrics.ranking(np.zeros((256, 2), np.int64)))
