@@ -19,7 +19,6 @@ SKY = LABELS.index('sky')
 GROUND = tuple(LABELS.index(name) for name in ('road', 'sidewalk', 'terrain'))
 OTHER = LABELS.index('other')
 UNLABELLED = 255
-GROUND: tuple[int, ...] = tuple(map(LABELS.index, ('road', 'sidewalk', 'terrain')))
 
 COLOURS: NDArray[np.uint8] = np.array(
     [(128, 64, 128), (244, 35, 232), (70, 70, 70), (102, 102, 156), (190, 153, 153),

@@ -8,7 +8,7 @@ import pytest
 import torch
 from frames import random_symbols
 
-from gsc_ros.codec import SemanticCodec
+from gsc_ros.codec import FrameDecoder, FrameEncoder, SemanticCodec
 from gsc_ros.codec.trust import UNPROVEN, features_of, trust_of, withhold
 from gsc_ros.evaluation import metrics
 from gsc_ros.evaluation.datasets import Frame
@@ -118,7 +118,8 @@ def test_frames_with_truth_are_judged_as_they_are_decoded():
     labels = Frame('b', Path('b'), segmentation=lambda: np.full((64, 128), 13, np.uint8))
     for frame in (lidar, labels):
         object.__setattr__(frame, 'rgb', lambda: rgb)
-    examples = training.collect([lidar, labels], SemanticCodec.load(weights='random'), (200,))
+    encoder, decoder = (half.load(weights='random') for half in (FrameEncoder, FrameDecoder))
+    examples = training.collect([lidar, labels], encoder, decoder, (200,))
     of_lidar, of_labels = examples.right
     assert (of_lidar[:, 0] == -1).all() and (of_labels[:, 1] == -1).all()
     assert (of_lidar[:, 1] >= 0).mean() > 0.5 and (of_labels[:, 0] >= 0).all()

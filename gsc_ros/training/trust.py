@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from gsc_ros.codec.codec import SemanticCodec
+from gsc_ros.codec.decoder import FrameDecoder
+from gsc_ros.codec.encoder import FrameEncoder
 from gsc_ros.codec.networks import TRUST
 from gsc_ros.codec.trust import features_of
 from gsc_ros.evaluation.datasets import Frame, open_dataset
@@ -130,15 +131,19 @@ def _drawn(frame: Frame, shape: tuple[int, int], rng: np.random.Generator) -> ND
 
 @torch.inference_mode()
 def collect(
-    frames: Iterable[Frame], codec: SemanticCodec, budgets: Sequence[int] = BUDGETS, seed: int = 0
+    frames: Iterable[Frame],
+    encoder: FrameEncoder,
+    decoder: FrameDecoder,
+    budgets: Sequence[int] = BUDGETS,
+    seed: int = 0,
 ) -> Examples:
     """Code frames at budgets and judge what a receiver makes of them."""
     rng, examples = np.random.default_rng(seed), Examples()
     for number, frame in enumerate(tqdm(list(frames), unit='frame')):
-        analysis = codec.analyse(frame.rgb())
+        analysis = encoder.analyse(frame.rgb())
         for budget in budgets:
-            received = codec.decoder.read(codec.pack(analysis, budget).data)
-            out, classes, metres = codec.decoder.maps(received)
+            received = decoder.read(encoder.pack(analysis, budget).data)
+            out, classes, metres = decoder.maps(received)
             kind = received.symbols.kind
             group = kind.index if kind is not None and kind.sure else len(KINDS)
             rows, columns = _drawn(frame, classes.shape, rng)
@@ -203,5 +208,6 @@ def train(
         raise ValueError(f'{", ".join(map(str, data))}: no frames with true classes or depth')
     rng = np.random.default_rng(seed)
     chosen = [frames[i] for i in rng.permutation(len(frames))[:most]]
-    net = fit(collect(chosen, SemanticCodec.load(weights=weights), seed=seed), seed=seed)
+    encoder, decoder = FrameEncoder.load(weights=weights), FrameDecoder.load(weights=weights)
+    net = fit(collect(chosen, encoder, decoder, seed=seed), seed=seed)
     return save(output / TRUST, net.state_dict(), net.config)
