@@ -67,6 +67,9 @@ _DECODED = (
         'mono8: probability that class and depth are right, 1 to 255 for up to 1; 0 generated, '
         'lost or of another time',
     ),
+)
+# What only the decoder publishes and neither display subscribes to.
+_DECODED_MORE = (
     Topic(
         topics.DECODED_RECEIVED,
         IMAGE,
@@ -380,6 +383,7 @@ NODES = {
         ),
         (
             *_DECODED,
+            *_DECODED_MORE,
             Topic(
                 topics.DECODED_COLOUR, IMAGE, topics.IMAGES, 'rgb8, the classes in their colours'
             ),
