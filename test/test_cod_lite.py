@@ -141,7 +141,7 @@ def test_a_frame_never_exceeds_its_budget_and_decodes(size, budget):
     assert read.sections == sections
     (decoded,) = decoder.render([read])
     assert decoded.rgb.shape == rgb.shape
-    assert (decoded.trust == 255).all()
+    assert (decoded.received == 255).all()
     assert decoded.depth is None and decoded.segmentation is None
     assert decoded.header.sequence == 300 % 256
 
@@ -187,7 +187,7 @@ def test_any_prefix_decodes_and_what_is_missing_is_not_trusted(cut):
     (decoded,) = decoder.render([read])
     share = max(0, 2 * (len(part) - 9 - 2)) / 80
     assert (decoded.trust > 0).mean() == pytest.approx(min(share, 1.0), abs=0.03)
-    assert set(np.unique(decoded.trust)) <= {0, 255}
+    assert set(np.unique(decoded.received)) <= {0, 255}
     assert (decoded.reference is None) == truncated
     if not share:
         assert (decoded.rgb == 128).all()

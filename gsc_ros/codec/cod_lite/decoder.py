@@ -25,6 +25,7 @@ from gsc_ros.codec.cod_lite.symbols import TokenSymbols
 from gsc_ros.codec.notes import Notes
 from gsc_ros.codec.presets import Preset
 from gsc_ros.codec.reader import check_header
+from gsc_ros.codec.trust import UNPROVEN
 from gsc_ros.codec.types import GENERATED, SENT, DecodedFrame, ReceivedFrame, Reference
 from gsc_ros.models.precision import autocast, fast_bfloat16
 from gsc_ros.perception.content import FILLS
@@ -158,7 +159,7 @@ def _finish(
         grown = size[0] * size[1] > drawn.shape[0] * drawn.shape[1]
         how = cv2.INTER_CUBIC if grown else cv2.INTER_AREA
         rgb = cv2.resize(drawn, size, interpolation=how)
-    trust = cv2.resize(
+    received = cv2.resize(
         np.where(symbols_.received(), np.uint8(SENT), np.uint8(GENERATED)),
         size,
         interpolation=cv2.INTER_NEAREST,
@@ -166,9 +167,11 @@ def _finish(
     if notes is not None and notes.loss is not None:
         lost = cv2.resize(notes.loss.cells.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
         rgb[lost > 0] = FILLS[notes.loss.kind]
-        trust[lost > 0] = GENERATED
+        received[lost > 0] = GENERATED
     if _unclear(header, notes):
-        trust[:] = GENERATED
+        received[:] = GENERATED
+    # No depth and no class is stated, and what is drawn from what was sent is not proven.
+    trust = np.where(received == GENERATED, np.uint8(0), np.uint8(round(255 * UNPROVEN)))
     return DecodedFrame(
         rgb,
         None,
@@ -179,6 +182,7 @@ def _finish(
         frame.reference,
         notes,
         frame.sections,
+        received,
     )
 
 
