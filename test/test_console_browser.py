@@ -173,11 +173,11 @@ def test_a_wrong_password_is_refused_and_the_right_one_opens(page, ros, tmp_path
         page.go(made.node.server.url)
         page.wait('location.pathname === "/login"')
         for text, end in (('wrong password', '/login'), (PASSWORD, '/')):
+            page.wait('document.readyState === "complete" && document.getElementById("password")')
             page.run(f'document.getElementById("password").value = {text!r}')
             page.run('document.forms[0].requestSubmit()')
-            page.wait('document.readyState === "complete"')
             page.wait(f'location.pathname === "{end}" && (location.search || "{end}" === "/")')
-        page.wait(CONNECTED)
+        page.wait(f'document.readyState === "complete" && {CONNECTED}')
         page.run('document.getElementById("logout").requestSubmit()')
         page.wait('location.pathname === "/login"')
         browser.wait(lambda: not made.node.server.viewers, 'the socket ends with the session')

@@ -246,7 +246,9 @@ def test_reports_of_commands_that_are_refused_cross(late_s, held_up, count):
     read = RobotReport.unpack(sent.pack())
     assert read.late_s == pytest.approx(max(-3276.7, min(late_s, 3276.7)), abs=0.05001)
     assert replace(read, late_s=late_s) == sent
-    assert len(sent.pack()) == (5 if count is None else ROBOT_REPORT_BYTES)
+    assert len(sent.pack()) == (5 if count is None else 9)
+    most = replace(sent, goal=1, goal_state=1, count=0)
+    assert len(most.pack()) == ROBOT_REPORT_BYTES
 
 
 @pytest.mark.parametrize('payload', [b'', bytes(2), bytes(4), bytes(8), b'\0\2\0', b'\0\x08\0'])

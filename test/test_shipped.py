@@ -172,7 +172,7 @@ def test_a_pale_wall_is_not_infinitely_far(codec, wall, floor):
         assert np.isposinf(decoded.depth).mean() < 0.01
 
 
-DATA = pytest.mark.skipif('GSC_DATA' not in os.environ, reason='needs the images of GSC_DATA')
+DATA = pytest.mark.skipif(not os.environ.get('GSC_DATA'), reason='needs the images of GSC_DATA')
 
 
 @DATA

@@ -18,7 +18,7 @@ from gsc_ros.codec.types import ReceivedFrame
 
 BLOCKS = (64, 32, 16)  # pixels a side of the cells, coarse first
 _PLANES = ('tokens0', 'tokens1', 'tokens2')
-_ROUNDS, _SMOOTH_ROUNDS = 12, 4
+_ROUNDS, _SMOOTH_ROUNDS = 12, 6
 
 
 def weights(frames: Sequence[ReceivedFrame], device: torch.device) -> list[Tensor]:
