@@ -5,6 +5,7 @@ What can be known without loading is checked first: that the files are there, th
 the family, that it fits memory. Each check fails with one sentence that names the remedy.
 """
 
+import gc
 import json
 import time
 from collections.abc import Callable
@@ -206,6 +207,9 @@ def _weights(folder: Path) -> list[Path]:
 def free_bytes(target: torch.device) -> int:
     """Return the free memory of a device; of the CPU, what the system says is available."""
     if target.type == 'cuda':
+        # Of a renderer that was given up, cycles and torch's cache still hold memory.
+        gc.collect()
+        torch.cuda.empty_cache()
         return int(torch.cuda.mem_get_info(target)[0])
     for line in Path('/proc/meminfo').read_text().splitlines():
         if line.startswith('MemAvailable:'):
