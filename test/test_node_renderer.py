@@ -59,6 +59,19 @@ def test_steps_that_the_renderer_does_not_take_are_refused_at_the_start(bench):
     assert node.trigger_configure() != TransitionCallbackReturn.SUCCESS
 
 
+def test_steps_that_the_renderer_does_not_take_are_refused_at_run_time(bench):
+    from rclpy.lifecycle import TransitionCallbackReturn
+    from rclpy.parameter import Parameter
+
+    node = bench.add(Decoder, autostart=False, weights='random', renderer='deterministic')
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    (refused,) = node.set_parameters([Parameter('steps', value=2)])
+    assert not refused.successful and 'deterministic takes no steps' in refused.reason
+    assert node.values.steps == -1
+    (taken,) = node.set_parameters([Parameter('steps', value=0)])
+    assert taken.successful and node.values.steps == 0
+
+
 def test_a_model_that_is_missing_leaves_images_and_comes_back(
     bench, decoding, codec, tmp_path, monkeypatch
 ):

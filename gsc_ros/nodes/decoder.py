@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Empty, Header, String
@@ -140,6 +142,9 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
             self._warn,
             background=True,
         )
+        close = getattr(self._renderer, 'close', None)
+        if close is not None:
+            self.add_cleanup(close)  # also where the node cannot be configured
         renderers.steps_of(self._renderer, self._steps())
         self._decoders: dict[str, SequenceDecoder] = {}
         self._failed: dict[str, Received[str]] = {}
@@ -185,10 +190,20 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
 
     def teardown(self) -> None:
         """Free the networks."""
-        close = getattr(self._renderer, 'close', None)
-        if close is not None:
-            close()
         del self._decoders, self._renderer
+
+    def _validate(self, wanted: list[Parameter]) -> SetParametersResult:
+        """Refuse also steps that the renderer does not take: no frame could be drawn."""
+        result = super()._validate(wanted)
+        for item in wanted if result.successful else ():
+            if item.name == 'steps' and item.value > 0:
+                from gsc_ros.codec.renderers import steps_of
+
+                try:
+                    steps_of(self._renderer, item.value)
+                except ValueError as error:
+                    return SetParametersResult(successful=False, reason=str(error))
+        return result
 
     # On the executor's thread
 
@@ -272,7 +287,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
                 raise ValueError(failed.message)
             try:
                 self._decoders[preset] = SequenceDecoder(self._load(preset))
-            except (ValueError, OSError, ImportError) as error:
+            except Exception as error:  # also what a library raises, as of too little memory
                 self._failed[preset] = Received(str(error), time.monotonic())
                 raise
         return self._decoders[preset]
