@@ -1,6 +1,7 @@
 """Every family of pipelines through the adapter: tiny random networks, from a folder."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,8 +22,11 @@ pytest.importorskip('diffusers', reason='needs the extra foundation')
 import tiny_pipelines
 
 from gsc_ros.codec import conditions
+from gsc_ros.codec.caption import Caption
 from gsc_ros.codec.foundation import families, pull
 from gsc_ros.codec.foundation.adapter import PipelineRenderer
+from gsc_ros.labels import KINDS
+from gsc_ros.perception.kinds import SceneKind
 
 NAMES = tuple(tiny_pipelines.MAKERS)
 every = pytest.mark.parametrize('name', NAMES)
@@ -244,6 +248,20 @@ def test_the_family_of_the_documents_works(monkeypatch):
     call = families.Call(None, z, torch.tensor([0.5, 1.0]), prompts, 1.0)
     assert call.stacked(0).shape == (2, 3, 5)
     assert family.velocity(pipe, call)[:, 0, 0, 0].tolist() == [0.5, 1.0]
+
+
+def test_the_prompt_says_what_the_frame_tells(frames, folders):
+    renderer, symbols = load(folders['Z-Image']), frames[0].symbols
+
+    def prompt(kind):
+        told = replace(symbols, caption=Caption(1), kind=kind)
+        return renderer._text(replace(frames[0], symbols=told))
+
+    begin = "a photo from a robot's camera"
+    assert prompt(None) == f'{begin}, {Caption(1)}'
+    assert prompt(SceneKind(KINDS.index('street'), 0.9)) == f'{begin}, {Caption(1)}'
+    assert prompt(SceneKind(KINDS.index('planetary'), 0.9)) == f'{begin}, planetary scene'
+    assert prompt(SceneKind(KINDS.index('planetary'), 0.4)) == begin
 
 
 def test_less_received_is_more_noise(codec, frames, folders):

@@ -23,6 +23,7 @@ from gsc_ros.codec.networks import GroundNetworks
 from gsc_ros.codec.notes import caption_text
 from gsc_ros.codec.renderers import RendererError, RendererOptions
 from gsc_ros.codec.types import ReceivedFrame
+from gsc_ros.labels import STREET
 from gsc_ros.models.tokenizer import Synthesis
 
 MAX_STEPS = 8
@@ -122,9 +123,17 @@ class PipelineRenderer:
         return (images * 127.5 + 127.5).clamp(0, 255)
 
     def _text(self, frame: ReceivedFrame) -> str:
-        """Return the prompt of a frame: its caption, which begins with the kind of scene."""
+        """
+        Return the prompt of a frame.
+
+        On streets, and where no kind of scene is told, it has the frame's caption; else no object
+        was named, and it has the kind of scene, where that is certain.
+        """
+        kind = frame.symbols.kind
         caption = caption_text(frame.symbols.caption, None)
-        return self.options.prompt.replace('{caption}', caption)
+        if kind is not None and not (kind.sure and kind.index == STREET):
+            caption = f'{kind.name} scene' if kind.sure and kind.name != 'other' else ''
+        return self.options.prompt.replace('{caption}', caption).strip(' ,')
 
     def _prompts_of(self, texts: list[str], scene: Scene) -> list[Prompt]:
         """Return the prompts; those of late texts are kept, for text encoders are slow."""
