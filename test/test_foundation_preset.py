@@ -166,6 +166,19 @@ def test_a_captioner_describes_what_can_be_seen(codec):
     assert black.caption == 'no image: black'
 
 
+def test_a_captioner_that_fails_costs_no_image(codec):
+    class Fails:
+        def caption(self, rgb):
+            raise RuntimeError('CUDA out of memory')
+
+    encoder = type(codec.encoder)(codec.encoder.model, Fails())
+    with pytest.warns(UserWarning, match=r'without captions: .* \(CUDA out of memory\)') as told:
+        frames = [encoder.pack(encoder.analyse(RGB), 300) for _ in range(2)]
+    assert [frame.caption for frame in frames] == ['', '']
+    assert codec.decode(frames[0].data).rgb.shape == RGB.shape
+    assert len(told) == 1
+
+
 def test_an_image_that_shows_nothing_says_so(codec):
     frame = codec.encode(np.zeros((64, 96, 3), np.uint8), 300)
     assert len(frame.data) < 20
@@ -284,6 +297,10 @@ def test_frames_of_other_weights_are_refused(codec, folder, tmp_path):
     assert vae_model.fingerprint(VaeSource(str(renamed)), tuple(files)) == before
     files[1].write_bytes(files[1].read_bytes()[:-1] + b'x')
     assert vae_model.fingerprint(VaeSource(str(renamed)), tuple(files)) != before
+    inside, cwd = VaeSource(f'{tmp_path.name}/vae2', 'r'), VaeSource(str(renamed), 'r')
+    assert vae_model.fingerprint(inside, tuple(files), tmp_path.parent) == vae_model.fingerprint(
+        cwd, tuple(files)
+    )
     hub = VaeSource('owner/name'), VaeSource('owner/name', 'r1'), VaeSource('owner/other')
     assert len({vae_model.fingerprint(source, tuple(files)) for source in hub}) == 3
     with pytest.raises(BitstreamError, match=r"preset 'foundation', this decoder reads 'gsc'"):
@@ -445,7 +462,7 @@ def test_the_commands_know_the_preset(folder, tmp_path, capsys):
 
 @needs_compressai
 def test_the_stages_train_tables_and_captions(tmp_path):
-    images = save_images(tmp_path / 'images', 3)
+    images = save_images(tmp_path / 'segments/images', 3)
     vae, texts = save_vae(tmp_path / 'vae'), tmp_path / 'texts.txt'
     own = ['--output', str(tmp_path / 'out'), '--device', 'cpu', '--steps', '3']
     assert main(['train', 'entropy', '--data', str(images), '--vae', str(vae), *own]) == 0

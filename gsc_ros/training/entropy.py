@@ -66,7 +66,9 @@ def error_weight(vae: LoadedVae, latents: list[NDArray[np.float32]]) -> NDArray[
 
 def _images(data: Path, most: int) -> list[Path]:
     found = sorted(path for path in data.rglob('*') if path.suffix.lower() in SUFFIXES)
-    found = [path for path in found if not any('seg' in p or 'depth' in p for p in path.parts)]
+    # Without the maps of data sets, by their names below `data`: its own path does not count.
+    below = {path: path.relative_to(data).parts for path in found}
+    found = [path for path in found if not any('seg' in p or 'depth' in p for p in below[path])]
     if not found:
         raise ValueError(f'{data}: no images here: give a folder of images')
     # As many of each folder: a long video does not outweigh single images.

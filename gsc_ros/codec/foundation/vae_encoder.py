@@ -8,7 +8,8 @@ the region of interest weigh sixteen times as much, and those in the middle of t
 more than those at its border: this is the dynamic selection of latents.
 """
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -119,6 +120,8 @@ class FoundationEncoder:
         self.preset = find('foundation')
         self.reader = FoundationReader(model)
         self._bits = model.layout.tables.bits()
+        self._report: Callable[[str], object] = warnings.warn
+        self._reported = ''
 
     @classmethod
     def load(
@@ -150,7 +153,7 @@ class FoundationEncoder:
         from gsc_ros.perception.foundation.captioner import TransformersCaptioner
 
         self.captioner = TransformersCaptioner.load(name, models)
-        self.caption_bytes = caption_bytes
+        self.caption_bytes, self._report = caption_bytes, models.report
 
     @property
     def fingerprint(self) -> int:
@@ -182,7 +185,7 @@ class FoundationEncoder:
         )
         notes = Notes(find_loss(small), timing or Timing())
         if text is None:
-            text = self.captioner.caption(rgb) if self.captioner and not notes.blind else ''
+            text = '' if notes.blind else self._described(rgb)
         scale = median_depth(depth) if depth is not None else float('nan')
         return LatentAnalysis(
             rgb,
@@ -191,6 +194,21 @@ class FoundationEncoder:
             text,
             None if region is None else Region(*region),
         )
+
+    def _described(self, rgb: NDArray[np.uint8]) -> str:
+        """Ask the captioner; one that fails costs the caption and not the image."""
+        if self.captioner is None:
+            return ''
+        try:
+            text = self.captioner.caption(rgb)
+        except Exception as error:  # whatever a model does
+            reason = str(error) or type(error).__name__
+            if reason != self._reported:  # and not for every image
+                self._report(f'images are sent without captions: the captioner failed ({reason})')
+            self._reported = reason
+            return ''
+        self._reported = ''
+        return text
 
     def pack(
         self,
@@ -245,7 +263,7 @@ class FoundationEncoder:
         symbols = LatentSymbols(None, {}, notes=analysis.notes, text=analysis.text)
         caption_bytes = min(self.caption_bytes, int(_CAPTION_SHARE * room))
         if not symbols.empty:
-            overhead = self._overhead(symbols, caption_bytes)
+            overhead = self._overhead(symbols, caption_bytes, analysis.region is not None)
             candidate, multiplier = self._search(analysis, 8 * room - overhead)
             rows, columns = candidate.classes.shape
             symbols.allocate((rows, columns), self.model.layout.channels)
@@ -257,13 +275,13 @@ class FoundationEncoder:
         vae_stream.write(encoder, symbols, self.model.layout, caption_bytes)
         return encoder.finish()[:room], symbols  # any prefix decodes
 
-    def _overhead(self, symbols: LatentSymbols, caption_bytes: int) -> float:
+    def _overhead(self, symbols: LatentSymbols, caption_bytes: int, regional: bool) -> float:
         """Return the bits before the coefficients, and those of the end."""
         encoder = RangeEncoder()
         if symbols.notes is not None:
             notes_coding.write(encoder, symbols.notes)
         self.model.layout.captions.write(encoder, symbols.text, caption_bytes)
-        return encoder.bits + 6 + (24 if symbols.region else 0) + 10
+        return encoder.bits + 6 + (24 if regional else 0) + 10
 
     def _search(self, analysis: LatentAnalysis, room: float) -> tuple[_Candidate, float]:
         """Return the rung to send, and the multiplier at which it fills so many bits."""

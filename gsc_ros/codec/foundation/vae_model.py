@@ -82,16 +82,18 @@ class FoundationModel:
             BLOCK * vae.factor,
         )
         files = (path / TABLES, SHIPPED / CAPTIONS, *vae.files)
-        return cls(source, vae, transform, layout, fingerprint(source, files))
+        return cls(source, vae, transform, layout, fingerprint(source, files, path))
 
 
-def fingerprint(source: VaeSource, files: tuple[Path, ...]) -> int:
+def fingerprint(source: VaeSource, files: tuple[Path, ...], beside: Path | None = None) -> int:
     """
     Compute sixteen bits of the autoencoder's name and revision and the hashes of all files.
 
-    A folder may have another path on another machine: its files alone count.
+    A folder may have another path on another machine, also relative to the folder of tables,
+    ``beside``: its files alone count.
     """
-    local = Path(source.name).expanduser().exists() or source.name.count('/') != 1
+    places = [Path(source.name).expanduser(), *([beside / source.name] if beside else [])]
+    local = any(place.exists() for place in places) or source.name.count('/') != 1
     named = '' if local else source.name
     hashes = [(path.name, manifest.hash_of(path)) for path in files]
     text = json.dumps([named, source.revision, source.subfolder, hashes])
