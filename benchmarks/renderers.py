@@ -142,6 +142,7 @@ def measure(name: str, device: str, side: int, batch: int, steps: int, repeats: 
         rng.integers(0, 256, (side // 32, side // 32, 3), np.uint8), np.ones((32, 32, 1), np.uint8)
     )
     frame = codec.read(codec.encode(rgb, 300).data)
+    assert frame.symbols.residual is None, 'such a frame is always drawn deterministically'
     ground = FrameDecoder(codec.networks.ground, renderer=make(name, device))
     times = {}
     if device != 'cpu':

@@ -184,7 +184,7 @@ def _placed(model: 'nn.Module', device: str) -> 'nn.Module':
     """Move a model to a device; raises ``ValueError`` where it does not fit."""
     try:
         return model.to(device)
-    except torch.OutOfMemoryError as error:
+    except torch.cuda.OutOfMemoryError as error:
         raise ValueError(
             f'{device} has too little memory for {type(model).__name__}: choose a smaller model, '
             'another device, or dtype float16'
