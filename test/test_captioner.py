@@ -1,6 +1,5 @@
 """Captioners of transformers: tiny models with random weights, loaded from folders."""
 
-import numpy as np
 import pytest
 import torch
 from tiny_vae import scene
@@ -77,7 +76,6 @@ def test_a_model_of_each_kind_describes_an_image(save, tmp_path):
     assert isinstance(text, str)
     assert '\n' not in text
     assert captioner.caption(RGB) == text
-    assert captioner.caption(np.ascontiguousarray(RGB[::-1])) is not None
     assert '<image>' not in text
     assert captioner.prompt not in text
 

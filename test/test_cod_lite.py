@@ -67,6 +67,7 @@ def save(folder, name='CoD_Lite_tiny', wrap=lambda state: state, **changes):
 # Packing
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 40), st.integers(1, 40), st.integers(1, 12), st.integers(0, 2**32 - 1),
     st.integers(0, 4000),
@@ -82,6 +83,7 @@ def test_any_prefix_gives_the_tokens_that_are_whole(rows, columns, bits, seed, c
     assert here.sum() == min(8 * min(cut, len(data)) // bits, tokens.size)
 
 
+@settings(deadline=None)
 @given(
     st.integers(16, 4096), st.integers(16, 4096), st.integers(0, 20_000),
     st.sampled_from([4, 8, 16, 32]),

@@ -307,6 +307,18 @@ def test_frames_of_other_weights_are_refused(codec, folder, tmp_path):
         load_decoder('gsc', 'random', device='cpu').read(data)
 
 
+def test_the_folder_may_have_counts_of_other_captions(folder, codec, tmp_path):
+    for name in ('entropy.safetensors', 'foundation.json', 'manifest.json'):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    CaptionModel.count(['a rover on red sand'] * 2).save(tmp_path / 'caption.safetensors')
+    other = vae_model.FoundationModel.load(tmp_path, 'cpu')
+    assert set(other.layout.captions.words) == {'a', 'rover', 'on', 'red', 'sand'}
+    assert other.fingerprint != codec.fingerprint
+    encoder = FoundationEncoder(other)
+    frame = encoder.pack(encoder.analyse(RGB, text='a red rover'), 100)
+    assert encoder.reader.read(frame.data).symbols.text == 'a red rover'
+
+
 def test_what_is_missing_is_named_with_the_remedy(folder, tmp_path):
     with pytest.raises(FileNotFoundError, match='parameter `foundation`'):
         load_encoder('foundation', device='cpu')

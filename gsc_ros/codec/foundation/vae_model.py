@@ -48,12 +48,14 @@ class FoundationModel:
         """
         Load a folder that ``gsc train entropy`` wrote.
 
+        The counts of captions are those in the folder, where it has some, else the shipped ones.
         Raises ``FileNotFoundError``, ``ImportError`` and ``ValueError`` naming the remedy: for no
         folder, a damaged or foreign one, and an autoencoder that is missing or another one.
         """
         torch_device = devices.resolve(device)
         path = _checked(folder)
-        manifest.check(path, (CONFIG, TABLES))
+        captions = path / CAPTIONS if (path / CAPTIONS).is_file() else SHIPPED / CAPTIONS
+        manifest.check(path, (CONFIG, TABLES, CAPTIONS))
         try:
             config = json.loads((path / CONFIG).read_text())
             version, source = config['version'], VaeSource(**config['vae'])
@@ -77,11 +79,11 @@ class FoundationModel:
         layout = Layout(
             rungs,
             tables,
-            CaptionModel.load(SHIPPED / CAPTIONS),
+            CaptionModel.load(captions),
             vae.channels,
             BLOCK * vae.factor,
         )
-        files = (path / TABLES, SHIPPED / CAPTIONS, *vae.files)
+        files = (path / TABLES, captions, *vae.files)
         return cls(source, vae, transform, layout, fingerprint(source, files, path))
 
 
