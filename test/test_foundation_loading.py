@@ -113,6 +113,24 @@ def test_a_model_of_the_hub_is_fetched_once_and_pinned(source, monkeypatch):
     refused(r'cannot be fetched \(no route to host\)\. On a machine with internet', 'owner/model')
 
 
+def test_a_download_that_was_interrupted_is_finished(source, folder, monkeypatch):
+    from diffusers import DiffusionPipeline
+
+    for path in (folder / 'transformer').glob('*.safetensors'):
+        path.unlink()
+    refused(r'transformer has no weights \(\*\.safetensors\)', folder)
+    calls = []
+
+    def download(model, local_files_only=False, **given):
+        calls.append(local_files_only)
+        return str(folder if local_files_only else source)
+
+    monkeypatch.setattr(DiffusionPipeline, 'download', download)
+    assert load('owner/model').name == 'owner/model'
+    assert calls == [True, False]
+    refused('owner/model is not on this machine', 'owner/model', offline=True)
+
+
 def test_memory_is_counted_before_weights_are_loaded(folder, monkeypatch):
     pipe = load(folder, dtype='float32').pipe
     parts = (pipe.transformer, pipe.vae, pipe.text_encoder)

@@ -92,7 +92,9 @@ def _from_hub(options: RendererOptions, tell: Note) -> Path:
 
     wanted = {'revision': options.revision or None, 'use_safetensors': True}
     try:
-        return Path(DiffusionPipeline.download(options.model, local_files_only=True, **wanted))
+        folder = Path(DiffusionPipeline.download(options.model, local_files_only=True, **wanted))
+        weights_bytes(folder, torch.float32)  # a download that was interrupted leaves some parts
+        return folder
     except Exception as error:  # the hub's and the file system's errors have no common class
         if options.offline:
             raise RendererError(_absent(options, 'is not on this machine')) from error
@@ -175,7 +177,12 @@ def weights_bytes(folder: Path, dtype: torch.dtype) -> int:
             continue
         if not (folder / name).is_dir():
             raise RendererError(f'{folder}: the part {name} is missing. Copy the folder again.')
-        for path in _weights(folder / name):
+        paths = _weights(folder / name)
+        if not paths and (folder / name / 'config.json').is_file():
+            raise RendererError(
+                f'{folder / name} has no weights (*.safetensors). Copy the whole folder again.'
+            )
+        for path in paths:
             found = True
             try:
                 with safe_open(path, 'pt') as file:
