@@ -212,8 +212,13 @@ class Camera:
         return message
 
     def made(self, info: CameraInfo) -> bool:
-        """Whether a camera_info is of this camera."""
-        return info.header.frame_id == self.frame_id and float(info.k[0]) == self.focal
+        """
+        Whether a camera_info is of this camera.
+
+        With a K of zeros it says that the calibration is not known (sensor_msgs/CameraInfo): the
+        link may find the topic of images before that of camera_info.
+        """
+        return info.header.frame_id == self.frame_id and info.k[0] in (self.focal, 0.0)
 
 
 @dataclass
