@@ -22,8 +22,11 @@ class Up:
     turn_s = 0.0
 
     def __init__(self):
-        self.sent = []
+        self.sent, self.waiting = [], None
         self.sender = self
+
+    def waiting_payload(self, _traffic_class):
+        return self.waiting
 
     def air_s(self, _size, _traffic_class):
         return 0.01
@@ -123,6 +126,32 @@ def test_a_stop_takes_back_a_goal_that_waits():
     assert not up.sent
 
 
+def test_a_goal_that_waits_for_the_air_is_known():
+    up = Up()
+    sender = GoalSender(up, 0)
+    up.waiting = b'goal'
+    assert not sender.waits
+    sender.give(PLACE, NOW_US, 3, 0.0)
+    assert sender.waits
+    up.waiting = None
+    assert not sender.waits
+    up.waiting = b'end'
+    sender.give(None, NOW_US, 3, 1.0)
+    assert not sender.waits  # it may go
+
+
+def test_a_robot_that_begins_anew_has_no_goal():
+    up = Up()
+    sender = GoalSender(up, 0)
+    sender.give(PLACE, NOW_US, 3, 0.0)
+    sender.on_report(1, GoalState.ACTIVE)
+    sender.on_robot_session()
+    assert sender.text == 'none' and sender.next_deadline is None
+    sender.give(None, NOW_US, 3, 1.0)
+    sender.on_robot_session()
+    assert sender.next_deadline == 1.0  # an end is for every session
+
+
 def test_the_number_of_a_run_before_is_not_taken_again():
     sender = GoalSender(Up(), 5)
     sender.on_report(6, GoalState.REACHED)
@@ -184,6 +213,15 @@ def test_no_goal_is_followed_under_a_stop_or_from_before_it():
 def test_a_goal_that_was_withheld_is_not_followed_after_its_end():
     judge = gate()
     now = Now(NOW_US, 100.0)
-    judge.end_goals(origin(8), now)
-    assert judge.goal(origin(7), 3, NOW_US, now) is Refusal.ORDER
-    assert judge.goal(origin(9), 3, NOW_US, now) is None
+    judge.end_goals(origin(8), NOW_US, now)
+    assert judge.goal(origin(7), 3, NOW_US + 1, now) is Refusal.ORDER
+    assert judge.goal(origin(9), 3, NOW_US + 2, now) is None
+
+
+def test_without_a_seal_the_stamp_of_an_end_decides():
+    judge, plain = gate(), Origin(9, 1)
+    now = Now(NOW_US, 100.0)
+    judge.end_goals(plain, NOW_US - 5_000_000, now)  # by a clock that is wrong
+    judge.end_goals(plain, NOW_US, now)
+    assert judge.goal(plain, 3, NOW_US - 1, now) is Refusal.ORDER
+    assert judge.goal(plain, 3, NOW_US + 1, now) is None

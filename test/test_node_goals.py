@@ -112,6 +112,36 @@ def test_a_stop_ends_goals_and_none_is_taken_under_it(goals):
     assert len(goals.got[topics.GOAL_CANCEL]) == 1  # however often the STOP comes
 
 
+def test_what_navigation_follows_under_a_stop_is_ended_again(goals):
+    give(goals)
+    goals.halt.publish(Bool(data=True))
+    goals.wait(lambda: goals.got[topics.GOAL_CANCEL], 'the STOP ends the goal')
+    # It is accepted only now: nav2 took the service before the topic.
+    going = GoalStatusArray(status_list=[status(2, GoalStatus.STATUS_EXECUTING)])
+    goals.nav.publish(going)
+    goals.wait(lambda: len(goals.got[topics.GOAL_CANCEL]) > 2, 'it is ended until it ends')
+    goals.nav.publish(GoalStatusArray(status_list=[status(2, GoalStatus.STATUS_CANCELED)]))
+    goals.wait(lambda: not goals.link.robot.goals._going)
+
+
+def test_a_goal_that_is_accepted_after_its_end_is_ended_again(goals):
+    give(goals)
+    goals.end.publish(Empty())
+    goals.wait(lambda: goals.got[topics.GOAL_CANCEL], 'the end arrives')
+    robot = goals.link.robot.goals
+    robot._ended_at = time.monotonic()  # however slow this machine is
+    robot._on_status(GoalStatusArray(status_list=[status(2, GoalStatus.STATUS_ACCEPTED)]))
+    goals.wait(lambda: len(goals.got[topics.GOAL_CANCEL]) == 2)
+
+
+def test_driving_by_hand_ends_a_goal_that_this_link_has_not_given(goals):
+    going = GoalStatusArray(status_list=[status(1, GoalStatus.STATUS_EXECUTING)])
+    goals.nav.publish(going)
+    goals.wait(lambda: goals.link.robot.goals._going)
+    goals.teleop.publish(drive(0.5))
+    goals.wait(lambda: goals.got[topics.GOAL_CANCEL], 'it is driven by hand')
+
+
 def test_driving_by_hand_ends_a_goal(goals):
     give(goals)
     goals.teleop.publish(drive(0.5))
@@ -120,8 +150,12 @@ def test_driving_by_hand_ends_a_goal(goals):
 
 
 def test_a_place_that_cannot_be_sent_is_refused(goals):
-    goals.goal.publish(pose(x=1e6))
-    goals.wait(lambda: goals.link.refused)
+    fixed, undated = pose(), pose()
+    fixed.header.frame_id = 'map'
+    undated.header.stamp.sec = undated.header.stamp.nanosec = 0
+    for count, message in enumerate((pose(x=1e6), fixed, undated), 1):
+        goals.goal.publish(message)
+        goals.wait(lambda count=count: goals.link.refused == count)
     assert not goals.got[topics.GOAL_POSE]
 
 

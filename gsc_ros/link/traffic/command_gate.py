@@ -249,10 +249,13 @@ class CommandGate:
             return False
         self.held, self.moving = True, False
         self.acknowledged = number
-        if abs(now.wall_us - stamp_us) * 1e-6 <= self.max_age_s + now.idle_s:
-            # What was given before it does not run after it.
-            self._stamp_us = max(stamp_us, self._stamp_us or stamp_us)
+        self._note_stamp(stamp_us, now)
         return True
+
+    def _note_stamp(self, stamp_us: int, now: Now) -> None:
+        """Have nothing run that was given before, where the stamp can be right."""
+        if abs(now.wall_us - stamp_us) * 1e-6 <= self.max_age_s + now.idle_s:
+            self._stamp_us = max(stamp_us, self._stamp_us or stamp_us)
 
     def release(
         self, origin: Origin, number: int, robot: int, stamp_us: int, now: Now
@@ -285,10 +288,14 @@ class CommandGate:
             self._stamp_us = stamp_us
         return refusal
 
-    def end_goals(self, origin: Origin, now: Now) -> None:
-        """Note the end of all goals: with a seal, none that was sent before it is accepted."""
+    def end_goals(self, origin: Origin, stamp_us: int, now: Now) -> None:
+        """
+        Note the end of all goals: none that was sent before it is accepted, by the seal's count,
+        and by its stamp where that can be right.
+        """
         if origin.order is not None:
             self._commands.advance(origin, now.monotonic_s)
+        self._note_stamp(stamp_us, now)
 
     def _lateness(self, refusal: Refusal | None, stamp_us: int, now: Now) -> Lateness | None:
         """Return by how much a command is refused for its time; None where it is not."""

@@ -54,10 +54,21 @@ class GoalSender:
         self._left = _COPIES
         self.state = None
 
+    @property
+    def waits(self) -> bool:
+        """Whether a goal waits for the air."""
+        is_goal = self._goal is not None and self._goal.place is not None
+        return is_goal and self._up.sender.waiting_payload(TrafficClass.GOAL) is not None
+
     def forget(self) -> None:
         """Send no goal any more: a STOP ends it at the robot."""
         if self._goal is not None and self._goal.place is not None:
             self._send_at = None
+
+    def on_robot_session(self) -> None:
+        """Forget a goal of the robot's session before, which knows nothing of it now."""
+        if self._goal is not None and self._goal.place is not None:
+            self._goal = self._send_at = self.state = None
 
     def on_report(self, number: int, state: GoalState) -> None:
         """Take over what the robot reports."""

@@ -17,6 +17,9 @@ from gsc_ros.link.traffic.port import LinkPort
 from gsc_ros.ros import topics
 from gsc_ros.ros.link.node import LinkBase, nanoseconds
 
+_MOST_AGE_NS = 1 << 47  # 39 hours: of a stamp 48 bits go up
+_FIXED_FRAMES = ('map', 'world', 'earth')  # REP 105, and what users have; beside that of odometry
+
 
 class GroundGoals:
     """
@@ -59,7 +62,14 @@ class GroundGoals:
 
     def on_stop(self) -> None:
         """Send no goal any more: the robot ends it with the STOP."""
-        self._sender.forget()
+        if self._sender.waits:
+            self._give(None)  # takes its place, as the STOP may be lost
+        else:
+            self._sender.forget()
+
+    def on_robot_session(self) -> None:
+        """Forget the goal of a robot that has begun anew."""
+        self._sender.on_robot_session()
 
     def on_report(self, report: RobotReport) -> None:
         """Take over what the robot reports."""
@@ -73,7 +83,13 @@ class GroundGoals:
         try:
             if self._stopped():
                 raise ValueError('the robot is stopped: release it with false on teleop/stop')
-            place = Place(nanoseconds(message.header.stamp), at.x, at.y, yaw)
+            frame = message.header.frame_id.lstrip('/')
+            if frame in (*_FIXED_FRAMES, self._node.values.odom_frame):
+                raise ValueError(f"it is in frame {frame}: give it in the robot's own, base_link")
+            stamp_ns = nanoseconds(message.header.stamp)
+            if abs(stamp_ns - self._node.time_ns) >= _MOST_AGE_NS:
+                raise ValueError('its stamp is over 39 hours from now: give that of an image')
+            place = Place(stamp_ns, at.x, at.y, yaw)
         except ValueError as error:
             self._node.refuse(f'goal refused: {error}')
             return

@@ -358,6 +358,7 @@ class GroundSide(Side):
         self.setup_requests.answered()
         self.key_requests.answered()
         self.stops.on_robot_session(now)
+        self._goals.on_robot_session()
         self._report_timer.send_early()
         self.clocks.clear()
         self._robot.reset()
@@ -412,14 +413,14 @@ class GroundSide(Side):
         now = self._node.update_time()
         self._stopped = message.data
         self.stops.want(message.data, now)
-        if message.data:
-            self._goals.on_stop()
         if message.data and self._up.sender.waiting_payload(TrafficClass.COMMAND) is not None:
             # Takes the place of a command that waits and would move the robot if the STOP is lost.
             self._command(self._node.time_ns, (0.0,) * 6, now)
         elif message.data:
             self.commands.cancel_repeats()
         self.commands.forget()
+        if message.data:
+            self._goals.on_stop()
         self._node.wake()
 
     def _address(self) -> tuple[int, int]:

@@ -165,7 +165,7 @@ class RobotCommands:
         origin, now = self._origin(received, idle_s)
         with self._locked():
             if goal.place is None:
-                self.gate.end_goals(origin, now)
+                self.gate.end_goals(origin, goal.stamp_us, now)
                 return ''
             refusal = self.gate.goal(origin, goal.robot, goal.stamp_us, now)
         return refusal.value if refusal is not None else ''

@@ -2,11 +2,14 @@
 Goals at the robot's side: what the command gate accepts goes to the robot's navigation.
 
 Publishes goal_pose, which nav2 takes, and goal_cancel; subscribes the status of nav2's action and
-calls the service that cancels it. STOP and driving by hand end a goal. A robot without nav2 takes
-the two topics as it likes; the state of a goal then stays GIVEN.
+calls the service that cancels it. STOP and driving by hand end a goal, and end it again while nav2
+still follows one: it may have accepted the goal after the end. A robot without nav2 takes the two
+topics as it likes; the state of a goal then stays GIVEN.
 """
 
 import math
+import time
+from typing import Any
 
 from action_msgs.msg import GoalStatus, GoalStatusArray
 from action_msgs.srv import CancelGoal
@@ -17,7 +20,7 @@ from std_msgs.msg import Empty
 from gsc_ros.link.datagrams.goals import Goal, GoalState, Place
 from gsc_ros.link.traffic.goals import GoalKeeper
 from gsc_ros.ros import topics
-from gsc_ros.ros.link.node import LinkBase
+from gsc_ros.ros.link.node import LOG_PERIOD_S, LinkBase
 
 _STATES = {
     GoalStatus.STATUS_EXECUTING: GoalState.ACTIVE,
@@ -25,6 +28,11 @@ _STATES = {
     GoalStatus.STATUS_CANCELED: GoalState.CANCELLED,
     GoalStatus.STATUS_ABORTED: GoalState.ABORTED,
 }
+# What nav2 goes on with unless it is ended.
+_GOING = (GoalStatus.STATUS_ACCEPTED, GoalStatus.STATUS_EXECUTING)
+_AGAIN_S = 0.5  # from one end to the next
+# After its end a goal may be accepted for so long: nav2 takes the topic and the service by turns.
+_LATE_S = 5.0
 
 
 def goal_pose(place: Place, frame_id: str) -> PoseStamped:
@@ -50,6 +58,10 @@ class RobotGoals:
         self._cancel: Client = node.create_client(CancelGoal, f'{topics.GOAL_ACTION}/cancel_goal')
         self._seen: set[bytes] = set()  # goals of nav2 that are none of ours
         self._listed: set[bytes] = set()
+        self._going = False  # whether nav2 follows any
+        self._ended_at = -math.inf  # when ours was (s, monotonic),
+        self._sent_at = -math.inf  # and when nav2 was told last
+        self._answer: Any = None  # to that, of nav2
 
     def start(self) -> None:
         """Subscribe to nav2."""
@@ -71,25 +83,54 @@ class RobotGoals:
         elif refusal and not again:
             self._node.get_logger().warning(f'goal not followed: it is {refusal}')
 
+    def step(self, stopped: bool) -> None:
+        """End what nav2 follows under a STOP."""
+        if stopped:
+            self._insist()
+
     def cancel(self, reason: str, surely: bool = False) -> None:
         """Give up the goal; ``surely``: also where none of ours is known."""
         if self.keeper.cancel() or surely:
             self._end(reason)
+        else:
+            self._insist()
+
+    def _insist(self) -> None:
+        """End what nav2 follows all the same, or what is another's; not too often."""
+        if self._going and time.monotonic() >= self._sent_at + _AGAIN_S:
+            self._send_end()
+            self._node.get_logger().warning(
+                'goals ended again: navigation still follows one',
+                throttle_duration_sec=LOG_PERIOD_S,
+            )
 
     def _end(self, reason: str) -> None:
+        self._ended_at = time.monotonic()
+        self._send_end()
+        self._node.get_logger().info(f'goals ended: {reason}')
+
+    def _send_end(self) -> None:
+        self._sent_at = time.monotonic()
         self._ends.publish(Empty())
         if self._cancel.service_is_ready():
-            self._cancel.call_async(CancelGoal.Request())  # no id and no stamp: all goals
-        self._node.get_logger().info(f'goals ended: {reason}')
+            if self._answer is not None:  # which may never have come
+                self._cancel.remove_pending_request(self._answer)
+            # No id and no stamp: all goals.
+            self._answer = self._cancel.call_async(CancelGoal.Request())
 
     def _on_status(self, message: GoalStatusArray) -> None:
         """Follow the newest goal of nav2 that was not there before ours."""
         listed = {bytes(one.goal_info.goal_id.uuid): one for one in message.status_list}
         self._listed = set(listed)
+        self._going = any(one.status in _GOING for one in listed.values())
         ours = [one for key, one in listed.items() if key not in self._seen]
         if not ours:
             return
         newest = max(ours, key=lambda one: (one.goal_info.stamp.sec, one.goal_info.stamp.nanosec))
+        is_late = time.monotonic() < self._ended_at + _LATE_S
+        if newest.status in _GOING and self.keeper.state is GoalState.CANCELLED and is_late:
+            self._send_end()
+            self._node.get_logger().info('goals ended again: navigation has accepted one since')
         state = _STATES.get(newest.status)
         if state is not None:
             self.keeper.progress(state)

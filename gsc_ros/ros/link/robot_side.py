@@ -170,9 +170,9 @@ class RobotSide(Side):
     def step(self, now: float) -> None:
         """Log stops; report to the ground when it is time."""
         self.commands.log_stops()
+        self.goals.step(self.commands.gate.held)
         if self._up.receiver.session != self._ground_session:
-            # A ground that begins needs this session before it can command, and the setup
-            # before it can show a frame.
+            # A ground that begins needs this session to command, and the setup to show a frame.
             self._ground_session = self._up.receiver.session
             self._report_timer.on_ground_session()
             self._sender.repeat_setup()
