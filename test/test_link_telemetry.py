@@ -70,6 +70,9 @@ def test_text_is_cut_between_two_characters():
 def test_names_that_are_too_long_are_refused():
     with pytest.raises(ValueError, match='32 at most'):
         pack_names(('x',) * 33)
+    many = '\n'.join('x' * 33).encode()
+    with pytest.raises(PayloadError, match='32 at most'):  # of a robot that is not ours
+        Telemetry.unpack(bytes([4, len(many)]) + many)
     with pytest.raises(ValueError, match='too long'):
         Mount('b' * 200, 'c' * 100, (0, 0, 0), (0, 0, 0, 1)).pack()
 

@@ -108,6 +108,8 @@ class Pose:
             position.append(STEP_M * (value - (1 << bits - 1)))
         orientation = packed & ((1 << _ORIENTATION_BITS) - 1)
         z, y, x = position
+        if max(map(abs, position)) > MOST_M:
+            raise ValueError(f'not a pose: {(x, y, z)} m is over {MOST_M:.0f} m from the origin')
         transform = Transform((x, y, z), _unpack(orientation))
         return cls(transform, Accuracy(packed >> _ORIENTATION_BITS))
 

@@ -177,7 +177,10 @@ class Telemetry:
                 if len(content) < size or number in found:
                     raise ValueError('items do not end within it, or one comes twice')
                 found[number], at = content, at + 2 + size
-            mount, battery, mode, names, joints = (found.get(i) for i in range(1, 6))
+            mount, battery, mode, joined, joints = (found.get(i) for i in range(1, 6))
+            names = None if joined is None else tuple(joined.decode().split('\n'))
+            if names is not None and len(names) > MAX_JOINTS:
+                raise ValueError(f'it names {len(names)} joints, {MAX_JOINTS} at most')
             positions = None
             check = 0
             if joints is not None:
@@ -189,7 +192,7 @@ class Telemetry:
                 None if mount is None else Mount.unpack(mount),
                 None if battery is None else Battery.unpack(battery),
                 None if mode is None else mode.decode(),
-                None if names is None else tuple(names.decode().split('\n')),
+                names,
                 positions,
                 check,
             )
