@@ -6,7 +6,7 @@ so that an image finds where its camera was when it was taken.
 """
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -182,11 +182,27 @@ class _Track:
             if index == 1:
                 return self.transforms[0]
             index -= 1
-        first, last = self.stamps[index - 1], self.stamps[index]
+            before = self._base(index, late_ns, gap_ns)
+        else:
+            before = index - 1
+        first, last = self.stamps[before], self.stamps[index]
         if last - first > gap_ns:
             raise LookupError(f'transforms are {(last - first) / 1e9:.3f} s apart')
         share = (stamp_ns - first) / (last - first)
-        return self.transforms[index - 1].towards(self.transforms[index], share)
+        return self.transforms[before].towards(self.transforms[index], share)
+
+    def _base(self, last: int, late_ns: int, gap_ns: int) -> int:
+        """
+        Return by which transform the last one is extrapolated.
+
+        As long before it as the stamp is behind it, if there is one: of two that are nearly of
+        one time the difference is noise, which would grow without bounds.
+        """
+        newest = self.stamps[last]
+        base = max(0, bisect_right(self.stamps, newest - late_ns) - 1)
+        while base < last - 1 and newest - self.stamps[base] > gap_ns:
+            base += 1
+        return min(base, last - 1)
 
 
 class TransformBuffer:

@@ -73,7 +73,16 @@ def test_any_bytes_are_a_pose_or_refused(data):
         assert 'pose' in str(error)
         return
     assert len(data) in (SHORT_BYTES, LONG_BYTES)
+    assert pose.pack()  # what was read can be sent on
     assert math.hypot(*pose.transform.orientation) == pytest.approx(1)
+
+
+def test_a_place_that_no_robot_sends_is_refused():
+    most, middle = (1 << 21) - 1, 1 << 20
+    for steps in ((most, middle, middle), (middle, 0, middle), (middle, middle, most)):
+        x, y, z = steps
+        with pytest.raises(ValueError, match='not a pose'):
+            Pose.unpack((x << 42 | y << 21 | z).to_bytes(LONG_BYTES, 'big'))
 
 
 def test_what_cannot_be_sent_is_refused():
@@ -136,6 +145,24 @@ def test_a_pose_is_found_between_two_stamps():
         assert close(back, expected.inverse, 1e-3, 1e-4)
     assert close(buffer.find('base', 'camera', 99 * S), mount)  # fixed ones have no time
     assert close(buffer.find('camera', 'camera', 0), IDENTITY)
+
+
+def test_noise_is_not_extrapolated_without_bounds():
+    buffer = TransformBuffer()
+    for i in range(31):  # two publishers that differ by a centimetre
+        at = i * S // 10
+        buffer.add('odom', 'base', at, Transform((0.2 * i, 0.0, 0.0)))
+        buffer.add('odom', 'base', at + 1000, Transform((0.2 * i + 0.01, 0.0, 0.0)))
+    found = buffer.find('odom', 'base', 3 * S + S // 10)
+    assert found.position[0] == pytest.approx(6.2, abs=0.03)
+
+
+def test_after_a_gap_a_transform_is_extrapolated_by_what_came_since():
+    buffer = TransformBuffer()
+    for at, x in ((0, -50.0), (8 * S, 0.0), (8 * S + S // 20, 0.1)):
+        buffer.add('odom', 'base', at, Transform((x, 0.0, 0.0)))
+    found = buffer.find('odom', 'base', 8 * S + S // 5)
+    assert found.position[0] == pytest.approx(0.4, abs=1e-6)
 
 
 def test_frames_of_two_branches_are_connected():
