@@ -58,6 +58,18 @@ def test_a_click_leads_to_the_place_that_it_shows(place):
     assert found == pytest.approx(place, abs=0.12)
 
 
+def test_the_rays_of_a_lens_lead_to_the_same_place_as_its_matrix():
+    depth, classes, truth = scene()
+    v, u = np.mgrid[: SIZE[1], : SIZE[0]]
+    rays = (np.stack([u, v, np.ones_like(u)], axis=2) @ np.linalg.inv(K).T)[..., :2]
+    rays = rays.astype(np.float32)
+    plane = ground.fit(depth, classes, np.eye(3), rays)
+    assert plane.height == pytest.approx(truth.height, rel=0.01)
+    (share,) = ground.drawn([(4.0, 1.0)], truth, K, SIZE)
+    found = ground.point(share, depth, trusted(), classes, np.eye(3), plane, rays)
+    assert found == pytest.approx((4.0, 1.0), abs=0.12)
+
+
 def test_clicks_that_lead_nowhere_are_refused():
     depth, classes, plane = scene()
     place = 0.5, 0.9

@@ -230,6 +230,8 @@ def test_a_release_needs_two_steps_by_one_viewer_in_time():
     assert button.release(token, 2, 3.0)  # another viewer
     token = button.ask_release(1, 4.0)
     assert button.release('x' + token, 1, 5.0)
+    button.ask_release(1, 5.0)
+    assert button.release('\u00e9\ud800', 1, 5.5)
     token = button.ask_release(1, 6.0)
     assert button.release(token, 1, 17.0)  # too late
     token = button.ask_release(1, 18.0)

@@ -194,6 +194,19 @@ def test_the_password_opens_and_a_wrong_one_does_not(serve):
                 ws.recv(timeout=PATIENCE_S)
 
 
+def test_a_stop_is_followed_although_the_session_has_just_ended(serve):
+    server, site = serve(PASSWORD)
+    cookie = cookie_of(log_in(server)[1])
+    with talk(server, cookie) as ws:
+        ws.recv(timeout=PATIENCE_S)
+        assert ask(server, 'POST', '/logout', '', cookie=cookie)[0] == 303
+        ws.send('{"t": "stop"}')
+        wait(lambda: site.heard_words == [(1, words.STOP)])
+        ws.send('{"t": "take"}')
+        wait(lambda: site.left == [1], 'all else ends the connection')
+    assert len(site.heard_words) == 1
+
+
 def test_pages_of_other_sites_can_do_nothing(serve):
     server, _ = serve(PASSWORD)
     cookie = cookie_of(log_in(server)[1])

@@ -111,6 +111,13 @@ def test_stop_latches_and_a_release_takes_two_steps(ground):
     assert [one.data for one in ground.got[topics.STOP]].count(False) == 1
 
 
+def test_a_console_that_was_deactivated_goes_on(ground):
+    assert ground.node.trigger_deactivate() == TransitionCallbackReturn.SUCCESS
+    assert ground.node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+    page = ground.browse()
+    page.wait(lambda b: b.state.get('locked') == '', ground.show)
+
+
 def test_requests_go_out(ground):
     page = ground.browse()
     page.wait(lambda b: b.state.get('size') == list(SIZE), ground.show)

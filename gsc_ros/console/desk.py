@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 from gsc_ros.console import words
 from gsc_ros.console.drive import Drive, Limits, Velocity
-from gsc_ros.console.ground import NoGround
 from gsc_ros.console.stops import State, StopButton
 from gsc_ros.region import WHOLE, Region
 
@@ -106,7 +105,7 @@ class Desk:
             return [_note(f'no goal: {why}', bad=True)]
         try:
             return [_note(self._outputs.go(word.x, word.y, word.stamp))]
-        except NoGround as error:
+        except ValueError as error:  # NoGround, or maps that cannot be read
             return [_note(f'no goal: {error}', bad=True)]
 
     def _plain(self, viewer: int, name: str, now: float) -> list[str]:

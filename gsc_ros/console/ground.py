@@ -53,12 +53,16 @@ class Plane:
 
 
 def fit(
-    depth: NDArray[np.float32], classes: NDArray[np.uint8] | None, k: NDArray[np.float64]
+    depth: NDArray[np.float32],
+    classes: NDArray[np.uint8] | None,
+    k: NDArray[np.float64],
+    rays: NDArray[np.float32] | None = None,
 ) -> Plane | None:
     """
     Fit the ground to depth (H, W), m, where the classes (H, W) are ground.
 
-    k: the camera matrix (3, 3) of the depth's pixels. None where there is no such plane. Without
+    k: the camera matrix (3, 3) of the depth's pixels; rays: x and y over z of each pixel
+    (H, W, 2), of a lens with distortion, in its place. None where there is no such plane. Without
     classes the lower third of the image is taken.
     """
     usable = np.isfinite(depth) & (depth > 0)
@@ -71,7 +75,8 @@ def fit(
         return None
     every = max(1, len(u) // _SAMPLES)
     v, u = v[::every], u[::every]
-    pixels = np.stack([u, v, np.ones(len(u))], axis=1).astype(np.float64)
+    pixels = np.ones((len(u), 3))
+    pixels[:, :2] = np.stack([u, v], axis=1) if rays is None else rays[v, u]
     inverse = 1.0 / depth[v, u].astype(np.float64)
     keep = np.ones(len(u), bool)
     for _ in range(_ROUNDS):  # without what stands on it
@@ -81,7 +86,7 @@ def fit(
         keep = errors <= limit
         if keep.sum() < _LEAST_SAMPLES:
             return None
-    scaled = k.T @ solved  # n / h
+    scaled = solved if rays is not None else k.T @ solved  # n / h
     size = float(np.linalg.norm(scaled))
     if not np.isfinite(size) or size == 0:
         return None
@@ -97,12 +102,13 @@ def point(
     classes: NDArray[np.uint8] | None,
     k: NDArray[np.float64],
     plane: Plane | None,
+    rays: NDArray[np.float32] | None = None,
 ) -> tuple[float, float]:
     """
     Return where a click leads: m ahead and to the left of the robot, when the image was taken.
 
-    share: of the image's width and height, 0..1; the maps (H, W) are those of the image. Raises
-    :class:`NoGround` with the reason.
+    share: of the image's width and height, 0..1; the maps (H, W) are those of the image; k, rays:
+    as of :func:`fit`. Raises :class:`NoGround` with the reason.
     """
     height, width = depth.shape
     u = min(int(share[0] * width), width - 1)
@@ -120,7 +126,10 @@ def point(
         raise NoGround('the depth there is not known')
     if plane is None:
         raise NoGround('no ground is found in this image')
-    ray = np.linalg.solve(k, np.array([u + 0.0, v + 0.0, 1.0]))
+    if rays is None:
+        ray = np.linalg.solve(k, np.array([u + 0.0, v + 0.0, 1.0]))
+    else:
+        ray = np.array([*rays[v, u], 1.0], np.float64)
     place = float(np.median(known)) * ray
     above = plane.height - float(plane.normal @ place)
     if abs(above) > max(_ABOVE_M, _ABOVE_SHARE * float(place[2])):

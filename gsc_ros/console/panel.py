@@ -64,8 +64,9 @@ class History:
 
     def rows(self) -> list[list[float]]:
         """Return them, the oldest first; the time counts to the newest, and so is 0 or below."""
-        newest = self._rows[-1][0] if self._rows else 0.0
-        return [[row[0] - newest, *row[1:]] for row in self._rows]
+        rows = list(self._rows)  # as another thread may add one meanwhile
+        newest = rows[-1][0] if rows else 0.0
+        return [[row[0] - newest, *row[1:]] for row in rows]
 
 
 class Troubles:

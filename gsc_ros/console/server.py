@@ -198,8 +198,9 @@ class Server:
     # Life
 
     def start(self) -> None:
-        """Begin to serve, in a thread."""
-        self._thread.start()
+        """Begin to serve, in a thread; a second call does nothing."""
+        if self._thread.ident is None:
+            self._thread.start()
 
     def close(self) -> None:
         """End, within seconds."""
@@ -409,7 +410,9 @@ class Server:
             return
         # A page that is merely open does not keep its session.
         is_use = not isinstance(word, words.Beat | words.View)
-        if not self._access.valid(viewer.session, now, use=is_use):
+        is_open = self._access.valid(viewer.session, now, use=is_use)
+        # A STOP is followed also where the session has just ended: the socket is still there.
+        if not is_open and word != words.STOP:
             viewer.close = _ENDED
             viewer.ready.set()
             return

@@ -62,10 +62,15 @@ class StopButton:
     def release(self, token: str, viewer: int, now: float) -> str:
         """Finish a release: returns why not; empty: publish it, once."""
         asked, self._asked = self._asked, None
-        if asked is None or asked[1] != viewer or not secrets.compare_digest(asked[0], token):
+        if asked is None or asked[1] != viewer or not _same(asked[0], token):
             return 'the STOP is kept: press Release again, and then confirm'
         passed_s = now - asked[2]
         if not _SOONEST_S <= passed_s <= _LATEST_S:
             return f'the STOP is kept: confirm between {_SOONEST_S:g} and {_LATEST_S:g} s later'
         self.pressed = False
         return ''
+
+
+def _same(a: str, b: str) -> bool:
+    """Compare tokens; as bytes, since texts beyond ASCII are refused with an exception."""
+    return secrets.compare_digest(a.encode(), b.encode('utf-8', 'surrogatepass'))

@@ -90,6 +90,7 @@ class Plain:
     name: str
 
 
+STOP = Plain('stop')
 PLAIN = ('take', 'leave', 'stop', 'release', 'key', 'snapshot', 'cancel')
 Word = View | Wish | Beat | Box | Confirm | Record | Ask | Go | Plain
 

@@ -2,10 +2,10 @@
 The operator's console: a web page with the image, its age, the link, the wheel and the STOP.
 
 Subscribes the decoded topics, the status of link, encoder and decoder, and /diagnostics; publishes
-teleop/* and decoded/key_missed. What it decides is in
-gsc_ros/console. A thread on the monotonic clock publishes velocities, and zero when the driver's
-browser falls silent or the image is stale; it waits neither for the web server nor for the
-executor. Link and guard stop the robot too when commands end.
+teleop/* and decoded/key_missed. What it decides is in gsc_ros/console. A thread on the monotonic
+clock publishes velocities, and zero when the driver's browser falls silent or the image is stale;
+it waits neither for the web server nor for the executor. Link and guard stop the robot too when
+commands end.
 """
 
 if __name__ == '__main__':  # first, so that a signal finds its handler before slow imports
@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist, TwistStamped
@@ -43,9 +43,6 @@ from gsc_ros.ros.console.recording import Recording
 from gsc_ros.ros.console.screen import Screen
 from gsc_ros.ros.diagnostics import ERROR, OK, WARN, Report
 from gsc_ros.ros.monotonic import Alarm, locked
-
-if TYPE_CHECKING:  # the web libraries are imported when the node is configured
-    pass
 
 _STATE_S = 0.5
 # Who holds the lock for longer hangs in a publisher.
@@ -75,6 +72,7 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
             raise ValueError('tls_certificate and tls_key belong together: set both, or neither')
         access = Access(v.host, password, v.session_s, v.session_idle_s)
         try:
+            # The web libraries are imported when the node is configured.
             from gsc_ros.console.server import Server, Settings
         except ImportError as error:
             raise ImportError(f'{_EXTRA} ({error})') from error

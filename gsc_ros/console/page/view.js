@@ -6,7 +6,7 @@ const overlay = byId('overlay');
 const original = byId('original');
 const maps = new Map(); // kind -> {stamp, bitmap}
 const LEGENDS = {
-  trust: 'trust: hatched thinly where predicted, dark and crossed where generated, lost or old',
+  trust: 'trust: hatched thinly from 50 to 75 %, dark and crossed below',
   classes: 'classes: in their colours, borders dark',
   depth: 'depth: bright near (1 m), dark far (100 m)',
 };

@@ -4,6 +4,7 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
@@ -15,11 +16,20 @@ from gsc_ros.console import ground
 from gsc_ros.console.ground import NoGround, Plane
 from gsc_ros.ros import topics
 from gsc_ros.ros.console.screen import Screen, text
+from gsc_ros.ros.images.camera_info import rays_of
 from gsc_ros.ros.lifecycle import GscNode
 
 _TOLD = 400  # commands that are remembered: what a light time of minutes holds is not drawn
 _ON_S = 5.0  # that the way goes on as it is told now
 _MOST_POINTS = 60
+
+
+@dataclass(frozen=True)
+class _Camera:
+    """Its matrix (3, 3), and of a lens with distortion x and y over z of each pixel."""
+
+    k: NDArray[np.float64]
+    rays: NDArray[np.float32] | None
 
 
 class GroundPath:
@@ -33,6 +43,8 @@ class GroundPath:
         self._told: deque[ground.Told] = deque(maxlen=_TOLD)
         self._lock = threading.Lock()
         self._fitted: tuple[tuple[str, bool], Plane | None] = ('', False), None
+        self._camera_of: object = None
+        self._known: _Camera | None = None
 
     def on_info(self, message: CameraInfo) -> None:
         """Take the camera_info of the image."""
@@ -42,31 +54,41 @@ class GroundPath:
         """Note what the robot was told, and when."""
         self._told.append((clock_s, *velocity))
 
-    def _camera(self, size: tuple[int, int]) -> NDArray[np.float64]:
-        """Return the camera matrix for images of a size (W, H); raises :class:`NoGround`."""
+    def _camera(self, size: tuple[int, int]) -> _Camera:
+        """Return the camera of images of a size (W, H); raises :class:`NoGround`."""
         info = self._info
         if info is None or not info.k[0] or (info.width, info.height) != size:
             raise NoGround('the camera is not calibrated')
-        return np.array(info.k, np.float64).reshape(3, 3)
+        key = info.width, info.height, info.distortion_model, *info.d, *info.k
+        if self._known is None or key != self._camera_of:
+            try:
+                rays = rays_of(info) if any(info.d) else None
+            except ValueError as error:
+                raise NoGround(str(error)) from None
+            k = np.array(info.k, np.float64).reshape(3, 3)
+            self._known, self._camera_of = _Camera(k, rays), key
+        return self._known
 
-    def _plane(self, stamp: str) -> tuple[dict[str, NDArray], NDArray[np.float64], Plane | None]:
-        """Return maps, camera matrix and ground of the image of a stamp."""
+    def _plane(self, stamp: str) -> tuple[dict[str, NDArray], _Camera, Plane | None]:
+        """Return maps, camera and ground of the image of a stamp."""
         maps = self._screen().maps(stamp)
         if 'depth' not in maps:
             raise NoGround('the depth of this image has not come: try the next')
         height, width = maps['depth'].shape
-        k = self._camera((width, height))
         with self._lock:
+            camera = self._camera((width, height))
             key = stamp, 'classes' in maps  # which may come after the depth
             if self._fitted[0] != key:
-                self._fitted = key, ground.fit(maps['depth'], maps.get('classes'), k)
-            return maps, k, self._fitted[1]
+                found = ground.fit(maps['depth'], maps.get('classes'), camera.k, camera.rays)
+                self._fitted = key, found
+            return maps, camera, self._fitted[1]
 
     def go(self, x: float, y: float, stamp: str) -> str:
         """Publish what is clicked on as a goal; raises :class:`NoGround`."""
-        maps, k, plane = self._plane(stamp)
+        maps, camera, plane = self._plane(stamp)
+        trust, classes = maps.get('trust'), maps.get('classes')
         ahead, left = ground.point(
-            (x, y), maps['depth'], maps.get('trust'), maps.get('classes'), k, plane
+            (x, y), maps['depth'], trust, classes, camera.k, plane, camera.rays
         )
         far, most = math.hypot(ahead, left), self._node.values.max_goal_m
         if far > most:
@@ -100,7 +122,7 @@ class GroundPath:
             return []
         stamp = image.header.stamp
         try:
-            _, k, plane = self._plane(text((stamp.sec, stamp.nanosec)))
+            _, camera, plane = self._plane(text((stamp.sec, stamp.nanosec)))
         except (NoGround, ValueError):
             return []
         if plane is None:
@@ -111,9 +133,10 @@ class GroundPath:
         there = ground.predict(told, begin, now + delay_s, delay_s)
         held = [*told, (now, *told[-1][1:])]
         on = ground.predict(held, begin, now + delay_s + _ON_S, delay_s, hold_s=_ON_S)
-        return [ground.drawn(_thin(way), plane, k, size) for way in (there, on[len(there) - 1 :])]
+        ways = there, on[len(there) - 1 :]
+        return [ground.drawn(_thin(way), plane, camera.k, size) for way in ways]
 
 
 def _thin(way: list[tuple[float, float]]) -> list[tuple[float, float]]:
     """Leave points out where there are many."""
-    return [*way[:: max(1, len(way) // _MOST_POINTS)], way[-1]]
+    return [*way[:: max(1, len(way) // _MOST_POINTS)], *way[-1:]]
