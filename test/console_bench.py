@@ -34,6 +34,8 @@ class Browser:
         self.ws.send(json.dumps({'t': name, **body}))
 
     def drive(self, ahead, left=0.0):
+        if self.state.get('must_release'):  # this machine was too slow for a heartbeat
+            self.say('drive', a=0.0, l=0.0, s=time.monotonic() - self.began)
         self.say('drive', a=ahead, l=left, s=time.monotonic() - self.began)
 
     def wait(self, condition, every=lambda: None, why=''):

@@ -1,6 +1,7 @@
 """The console's node: what a browser says comes out on topics, and topics show in the browser."""
 
 import json
+import threading
 import time
 
 import pytest
@@ -9,7 +10,7 @@ pytest.importorskip('starlette', reason='needs the extra console')
 pytest.importorskip('uvicorn', reason='needs the extra console')
 
 from bench import Bench
-from console_bench import SIZE, Ground
+from console_bench import PATIENCE_S, SIZE, Ground
 from geometry_msgs.msg import TwistStamped
 from gsc_ros.msg import LinkStatus
 from rclpy.lifecycle import TransitionCallbackReturn
@@ -48,7 +49,7 @@ def test_a_held_key_drives_and_a_silent_browser_stops_the_robot(ground):
     page.take_the_wheel()
     page.wait(lambda b: (ground.told() or 0) > 0.2, lambda: page.drive(1.0))
     ground.wait(lambda: ground.told() == 0.0, 'nothing is said any more')
-    assert ground.node.desk.drive.timeouts == 1
+    assert ground.node.desk.drive.timeouts
     assert ground.node.desk.drive.driver is not None  # the browser is there
 
 
@@ -67,10 +68,12 @@ def test_the_watch_stops_the_robot_while_the_web_server_hangs(ground):
     page.wait(lambda b: b.state.get('locked') == '', ground.show)
     page.take_the_wheel()
     page.wait(lambda b: (ground.told() or 0) > 0.1, lambda: page.drive(1.0))
-    hangs = time.monotonic() + 4.0
-    ground.node.server._call(time.sleep, 4.0)
-    ground.wait(lambda: ground.told() == 0.0, 'the watch stops it')
-    assert time.monotonic() < hangs, 'the watch has waited for the web server'
+    goes_on = threading.Event()
+    ground.node.server._call(goes_on.wait, 2 * PATIENCE_S)
+    try:
+        ground.wait(lambda: ground.told() == 0.0, 'the watch stops it')
+    finally:
+        goes_on.set()
 
 
 def test_a_stale_image_locks_driving(ground):
