@@ -433,6 +433,10 @@ def test_guessing_is_slow_and_keeps_nobody_else_out():
     assert access.wait_s(10.0, 'b') == 0.0
     assert access.login('correct horse', 10.0, 'b') is not None
     assert access.login('correct horse', 60.5, 'a') is not None
+    for i in range(10):  # of one host, which takes another address for each
+        access.login('guess', 61.0, f'2001:db8:1:2::{i}')
+    assert access.wait_s(62.0, '2001:db8:1:2:3:4:5:6') > 0
+    assert access.wait_s(62.0, '2001:db8:1:3::1') == access.wait_s(62.0, 'fe80::1%eth0') == 0
     for i in range(5000):
         access.login('guess', 70.0, f'address {i}')
     assert len(access._failed) == 1024

@@ -89,7 +89,7 @@ class Access:
 
     def wait_s(self, now: float, address: str = '') -> float:
         """Return for how long an address may not try a password; 0 where it may."""
-        failed = self._failed.get(address)
+        failed = self._failed.get(_who(address))
         if failed is None or len(failed) < _TRIES:
             return 0.0
         return max(0.0, failed[0] + _TRIES_S - now)
@@ -102,9 +102,10 @@ class Access:
             return None
         if not hmac.compare_digest(given, self._digest):
             self.refused += 1
-            tries = self._failed.pop(address, None) or deque(maxlen=_TRIES)
+            who = _who(address)
+            tries = self._failed.pop(who, None) or deque(maxlen=_TRIES)
             tries.append(now)
-            self._failed[address] = tries
+            self._failed[who] = tries
             if len(self._failed) > _MOST_ADDRESSES:
                 del self._failed[next(iter(self._failed))]
             return None
@@ -149,6 +150,17 @@ class Access:
         for token, one in list(self._sessions.items()):
             if now - one.began_s > self._session_s or now - one.used_s > self._idle_s:
                 del self._sessions[token]
+
+
+def _who(address: str) -> str:
+    """Return by what tries are counted: of IPv6 the network, as one host has all of its /64."""
+    try:
+        found = ipaddress.ip_address(address.split('%')[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address) or found.ipv4_mapped is not None:
+        return address
+    return str(ipaddress.IPv6Network((int(found), 64), strict=False))
 
 
 def _digest(password: str) -> bytes:
