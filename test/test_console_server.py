@@ -1,5 +1,6 @@
 """The console's web server: pages, log-in, files, WebSockets, and clients that mean no good."""
 
+import contextlib
 import datetime
 import http.client
 import json
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from gsc_ros.console import server as server_module
 from gsc_ros.console import words
 from gsc_ros.console.access import COOKIE, Access
 from gsc_ros.console.files import Files
@@ -371,6 +373,43 @@ def test_bad_clients_do_not_stop_the_server(serve):
         one.close()
     wait(lambda: server.viewers == 0)
     assert not server.problem
+
+
+def test_who_sends_no_request_is_let_go_and_a_viewer_is_not(serve, monkeypatch):
+    monkeypatch.setattr(server_module, '_REQUEST_S', 1.0)
+    server, _ = serve(PASSWORD)
+    cookie = cookie_of(log_in(server)[1])
+    form = b'POST /login HTTP/1.1\r\nHost: %s\r\nOrigin: http://%s\r\nContent-Length: 20\r\n\r\n'
+    host = f'127.0.0.1:{server.address[1]}'.encode()
+    with talk(server, cookie) as ws:
+        ws.recv(timeout=PATIENCE_S)
+        held = []
+        for beginning in (b'', b'GET / HTTP/1.1\r\nHost:', form % (host, host)):
+            one = socket.create_connection(('127.0.0.1', server.address[1]), timeout=PATIENCE_S)
+            one.sendall(beginning)
+            held.append(one)
+        for one in held:
+            while one.recv(4096):
+                pass  # its answer, and then the end
+            one.close()
+        ws.send('{"t": "beat", "s": 1}')
+        assert 'beat' in ws.recv(timeout=PATIENCE_S)
+
+
+def test_connections_have_an_end_before_files_do(serve):
+    server, _ = serve(most_viewers=1)
+    most = 2 * (4 + 64)
+    held = [socket.create_connection(('127.0.0.1', server.address[1])) for _ in range(most + 20)]
+    try:
+        wait(lambda: len(server._server.server_state.connections) == most)
+        held[-1].settimeout(PATIENCE_S)
+        with contextlib.suppress(ConnectionError):
+            assert held[-1].recv(1) == b''
+    finally:
+        for one in held:
+            one.close()
+    wait(lambda: not server._server.server_state.connections)
+    assert ask(server, 'GET', '/')[0] == 200
 
 
 def test_who_talks_too_much_is_thrown_out(serve):

@@ -30,6 +30,7 @@ from starlette.responses import (
 )
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gsc_ros.console import words
 from gsc_ros.console.access import COOKIE, Access
@@ -53,6 +54,7 @@ _HEADERS = [
     ('cross-origin-resource-policy', 'same-origin'),
 ]
 _FORM_BYTES = 2048
+_REQUEST_S = 10.0  # for a client to send a request
 _TEXTS = 64  # that wait for a slow viewer
 _SEND_S = 15.0
 _RATE, _BURST = 60.0, 120.0  # messages of a viewer, a second and at once
@@ -114,6 +116,33 @@ class Settings:
     most_viewers: int = 32
 
 
+class _Http(H11Protocol):
+    """Lets go of who sends no request, and of connections beyond twice the limit."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._last: object = None  # cycle of a request and its response
+        self._patience = self.loop.call_later(_REQUEST_S, self._look)
+        if self.limit_concurrency and len(self.connections) > 2 * self.limit_concurrency:
+            transport.abort()  # before files run out; up to there one is told why
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._patience.cancel()
+        super().connection_lost(exc)
+
+    def handle_websocket_upgrade(self, event: Any) -> None:
+        self._patience.cancel()
+        super().handle_websocket_upgrade(event)
+
+    def _look(self) -> None:
+        waits = self.cycle is None or self.cycle.response_complete
+        if waits and self.cycle is self._last:
+            self.transport.close()
+            return
+        self._last = self.cycle
+        self._patience = self.loop.call_later(_REQUEST_S, self._look)
+
+
 class Server:
     """
     Serves a site. Binds its socket when it is made: raises ``OSError``, or ``ValueError`` for its
@@ -172,6 +201,7 @@ class Server:
             lifespan='off',
             proxy_headers=False,
             server_header=False,
+            http=_Http,
             ws='websockets-sansio',
             ws_max_size=words.MOST_BYTES,
             ws_max_queue=16,
@@ -311,14 +341,12 @@ class Server:
             self.refused += 1
             text = f'too many wrong passwords: try again in {wait_s:.0f} s\n'
             return PlainTextResponse(text, 429, {'retry-after': f'{wait_s:.0f}'})
-        body = b''
         try:
-            async for part in request.stream():
-                body += part
-                if len(body) > _FORM_BYTES:
-                    return self._refuse(413)
-        except ClientDisconnect:
+            body = await asyncio.wait_for(_read_form(request), _REQUEST_S)
+        except (ClientDisconnect, TimeoutError, asyncio.TimeoutError):
             return self._refuse(400)
+        if len(body) > _FORM_BYTES:
+            return self._refuse(413)
         try:
             form = parse_qs(body.decode(), strict_parsing=False, max_num_fields=4)
         except ValueError:
@@ -453,6 +481,16 @@ class Server:
                     await asyncio.wait_for(
                         viewer.socket.send_bytes(viewer.images.pop(kind)), _SEND_S
                     )
+
+
+async def _read_form(request: Request) -> bytes:
+    """Read the body of a request, or as much of it as is too long."""
+    body = b''
+    async for part in request.stream():
+        body += part
+        if len(body) > _FORM_BYTES:
+            break
+    return body
 
 
 def _bind(host: str, port: int) -> socket.socket:
