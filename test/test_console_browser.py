@@ -164,6 +164,24 @@ def test_stop_latches_and_is_released_by_keyboard_in_two_steps(page, ground):
     assert not page.errors
 
 
+def test_a_stop_that_is_pressed_without_a_connection_goes_later(page, ground):
+    page.go(ground.node.server.url)
+    page.wait(CONNECTED)
+    page.run(
+        'window.kept = WebSocket; window.WebSocket = class { static OPEN = 1; readyState = 3;'
+        ' constructor() { setTimeout(() => this.onclose(), 50); } }; 0'
+    )
+    for viewer in list(ground.node.server._viewers.values()):
+        viewer.close = 1001
+        ground.node.server._call(viewer.ready.set)
+    page.wait(f'!({CONNECTED})')
+    page.tap('Escape')
+    page.wait('document.getElementById("note").textContent.includes("no connection")')
+    assert not ground.got[topics.STOP]
+    page.run('window.WebSocket = window.kept; 0')
+    browser.wait(lambda: ground.got[topics.STOP], 'the STOP goes')
+
+
 def test_a_wrong_password_is_refused_and_the_right_one_opens(page, ros, tmp_path):
     file = tmp_path / 'password'
     file.write_text(PASSWORD)

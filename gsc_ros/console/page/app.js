@@ -13,6 +13,7 @@ let socket = null;
 let me = null;
 let state = null;
 let stateAt = -Infinity;
+let stopWaits = false; // a STOP was pressed without a connection
 let releaseToken = '';
 let confirmFrom = 0; // a double click is one action, not two
 let mode = ''; // what a press on the image means: 'box', 'go' or nothing
@@ -41,7 +42,13 @@ function connect() {
   const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
   socket = new WebSocket(`${scheme}://${location.host}/ws`);
   socket.binaryType = 'arraybuffer';
-  socket.onopen = sayView;
+  socket.onopen = () => {
+    sayView();
+    if (!stopWaits) return;
+    stopWaits = false;
+    say('stop');
+    note('the STOP goes now');
+  };
   socket.onmessage = ({ data }) => (typeof data === 'string' ? hear(JSON.parse(data)) : take(data));
   socket.onclose = async () => {
     drive.releaseAll();
@@ -200,7 +207,9 @@ function refreshTroubles() {
 function stop() {
   drive.releaseAll();
   say('stop');
-  if (!isLive()) note('no connection: the STOP did not go; the robot stops without commands', true);
+  stopWaits = socket?.readyState !== WebSocket.OPEN;
+  if (isLive()) return;
+  note('no connection: the STOP goes when there is one. Without commands the robot stops, unless it follows a goal', true);
 }
 
 function askRelease(token) {
