@@ -147,6 +147,10 @@ def test_a_snapshot_and_a_recording_are_kept(ground, tmp_path):
     (path,) = (tmp_path / 'kept').glob('*.png')
     beside = json.loads(path.with_suffix('.json').read_text())
     assert beside['frame_id'] == 'camera' and beside['link']['profile'] == 'lab'
+    keep, ground.node._screen.keep = ground.node._screen.keep, lambda *_: 1 / 0
+    page.say('snapshot')
+    page.wait(lambda b: any('did not work' in one.get('text', '') for one in b.said))
+    ground.node._screen.keep = keep
     pytest.importorskip('rosbags', reason='no rosbags')
     page.say('record', on=True)
     page.wait(lambda b: b.state['recording'])

@@ -335,11 +335,14 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
             return 'the disk is busy: try again'
 
         def run() -> None:
+            bad = False
             try:
                 text = work()
+            except Exception as error:  # of disk or library: who asked is told
+                text, bad = f'that did not work: {error}', True
             finally:
                 self._disk.release()
-            self.server.tell(words.dump('note', text=text, bad=False))
+            self.server.tell(words.dump('note', text=text, bad=bad))
             self._tell()
 
         threading.Thread(target=run, daemon=True, name='console-disk').start()
