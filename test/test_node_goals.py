@@ -45,9 +45,7 @@ def goals(bench):
     bench.nav = publish(GoalStatusArray, f'{topics.GOAL_ACTION}/status', topics.LATCHED)
     bench.add(Guard)
     # On a machine that is slow at times, what is given once must not be too old.
-    bench.link = bench.add(
-        LinkNode, profile='ideal', security=False, command_max_age_s=30.0
-    )
+    bench.link = bench.add(LinkNode, profile='ideal', security=False, command_max_age_s=30.0)
     for one in (bench.goal, bench.end, bench.halt, bench.teleop, bench.nav):
         bench.wait(one.get_subscription_count, 'the link listens')
     for topic in (topics.GOAL_POSE, topics.GOAL_CANCEL, topics.GOAL_STATE):

@@ -155,7 +155,7 @@ class Access:
 def _who(address: str) -> str:
     """Return by what tries are counted: of IPv6 the network, as one host has all of its /64."""
     try:
-        found = ipaddress.ip_address(address.split('%')[0])
+        found = ipaddress.ip_address(address.partition('%')[0])
     except ValueError:
         return address
     if isinstance(found, ipaddress.IPv4Address) or found.ipv4_mapped is not None:
