@@ -115,8 +115,14 @@ def test_stop_latches_and_a_release_takes_two_steps(ground):
 
 
 def test_a_console_that_was_deactivated_goes_on(ground):
-    assert ground.node.trigger_deactivate() == TransitionCallbackReturn.SUCCESS
-    assert ground.node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+    ground.wait(lambda: ground.node.active)
+
+    def again():  # between two callbacks
+        return [ground.node.trigger_deactivate(), ground.node.trigger_activate()]
+
+    task = ground.executor.create_task(again)
+    ground.wait(task.done)
+    assert task.result() == [TransitionCallbackReturn.SUCCESS] * 2
     page = ground.browse()
     page.wait(lambda b: b.state.get('locked') == '', ground.show)
 

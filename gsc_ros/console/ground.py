@@ -86,7 +86,7 @@ def fit(
         keep = errors <= limit
         if keep.sum() < _LEAST_SAMPLES:
             return None
-    scaled = solved if rays is not None else k.T @ solved  # n / h
+    scaled = np.asarray(solved if rays is not None else k.T @ solved, np.float64)  # n / h
     size = float(np.linalg.norm(scaled))
     if not np.isfinite(size) or size == 0:
         return None
