@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from frames import decode, encode, random_symbols, uneven_prior
 
-from gsc_ros.codec.caption import NOTHING, Caption
+from gsc_ros.codec.analysis import Analyser
+from gsc_ros.codec.caption import NOTHING, Caption, SceneObject
 from gsc_ros.codec.hazards import (
     IN_THE_WAY,
     NOT_KNOWN,
@@ -15,9 +16,11 @@ from gsc_ros.codec.hazards import (
     reduced,
 )
 from gsc_ros.codec.notes import caption_text
+from gsc_ros.labels import LABELS, SKY
 from gsc_ros.perception.camera import Camera
 from gsc_ros.perception.hazards import Limits, find_ground, find_hazards, find_standing
 from gsc_ros.perception.kinds import SceneKind
+from gsc_ros.perception.model import Prediction
 
 ROWS, COLUMNS = 48, 64
 HEIGHT_M, PITCH = 1.2, np.radians(10.0)
@@ -72,6 +75,14 @@ def test_a_known_height_gives_the_scale():
 def test_unknown_depth_is_no_ground_and_no_hazard():
     found = find_hazards(np.full((ROWS, COLUMNS), np.nan), CAMERA)
     assert found.ground is None and not found.mask.any()
+    depth, _ = scene(None)
+    depth[ROWS // 2 :, :24] = np.nan
+    assert find_hazards(depth, CAMERA).ground is not None
+    depth[ROWS // 2 :, :44] = np.nan  # two thirds
+    assert find_hazards(depth, CAMERA).ground is None
+    seen, _ = scene()
+    seen[ROWS // 2 :, :20] = np.inf  # nothing in range there
+    assert find_hazards(seen, CAMERA).mask.any()
 
 
 def test_what_is_neither_ground_nor_sky_stands_where_its_foot_is():
@@ -87,10 +98,63 @@ def test_what_is_neither_ground_nor_sky_stands_where_its_foot_is():
     assert not found.mask.any()
 
 
+def told(depth=None, classes=None, metres=None, lost=None, size=(640, 480), camera=CAMERA):
+    """Return what a robot tells of a street; depth is a sensor's."""
+    plane, _ = scene(None)
+    sky = ~np.isfinite(plane)
+    if classes is None:
+        classes = np.where(sky, SKY, LABELS.index('road')).astype(np.uint8)
+    metres = np.where(sky, np.inf, plane) if metres is None else metres
+    view = Prediction(classes, metres.astype(np.float32), False)
+    depth = None if depth is None else depth.astype(np.float32)
+    lost = np.zeros(classes.shape, bool) if lost is None else lost
+    return Analyser(None, None, None, camera=camera)._hazards(
+        view, SceneKind(0, 0.9), depth, size, lost
+    )
+
+
+def test_a_sensor_s_metres_are_not_brought_to_a_height():
+    depth, _ = scene()
+    for height_m in (None, HEIGHT_M, 0.3):
+        hazards = told(depth, camera=Camera(CAMERA.fx, CAMERA.fy, height_m=height_m))
+        assert str(hazards) == 'obstacle ahead at 2 m'
+
+
+def test_a_sensor_s_median_alone_shows_no_hazard_and_hides_none():
+    assert not told().cells.any()
+    for size in ((640, 480), (480, 480)):
+        hazards = told(np.full((1, 1), 2.5), size=size)
+        assert hazards is not None and not hazards.cells.any()
+
+
+def test_what_is_lost_of_an_image_is_no_obstacle():
+    plane, _ = scene(None)
+    classes = np.where(np.isfinite(plane), LABELS.index('road'), SKY).astype(np.uint8)
+    lost = np.zeros(classes.shape, bool)
+    lost[30:44, 8:20] = True
+    classes[lost] = LABELS.index('building')
+    assert told(classes=classes).cells.any()
+    metres = np.where(lost, np.nan, np.where(classes == SKY, np.inf, plane))
+    assert not told(classes=classes, metres=metres, lost=lost).cells.any()
+
+
 def some(shape=(6, 8)):
     mask = np.zeros((shape[0] * 4, shape[1] * 4), bool)
     mask[12:20, 2:6] = True
     return reduced(of_mask(mask, np.full(mask.shape, 2.9)), shape)
+
+
+def test_no_region_vanishes_between_the_cells():
+    mask = np.zeros((24, 32), bool)
+    mask[3:5, 7] = True
+    hazards = reduced(of_mask(mask, np.full(mask.shape, 2.9)), (6, 8))
+    assert hazards.cells.sum() == 1 and hazards.cells[:2, 1].any()
+    assert str(hazards) == 'obstacle left at 2 m'
+
+
+def test_objects_of_a_detector_are_named_in_any_scene():
+    caption = Caption(0, (SceneObject(0, 2, 1),))
+    assert caption_text(caption, None, SceneKind(3, 0.9)) == 'indoor: person ahead at 4 m'
 
 
 def test_the_nearest_are_named():

@@ -162,6 +162,35 @@ def test_a_depth_sensor_of_any_size_sets_the_scale(measuring, size):
     bench.wait_for_report('encoder', lambda lv, m, v: lv == DiagnosticStatus.OK, 'OK')
 
 
+def test_a_sensor_that_sees_what_the_camera_sees_gives_its_map(bench):
+    node = bench.add(
+        Encoder, weights='random', max_rate=60.0, use_depth=True, stale_after_s=30.0, **ANY_TIME
+    )
+    bench.subscribe(SemanticFrame, topics.CODED, topics.NEWEST)
+    images = bench.peer.create_publisher(Image, topics.IMAGE, 10)
+    depths = bench.peer.create_publisher(Image, topics.DEPTH, 10)
+    bench.wait(lambda: images.get_subscription_count() and depths.get_subscription_count())
+    seen = []
+    encode = node._encoder.encode
+    node._encoder.encode = lambda rgb, budget, depth, *rest: (
+        seen.append(depth) or encode(rgb, budget, depth, *rest)
+    )
+
+    def given(depth, metres):
+        depths.publish(depth)
+        images.publish(image())
+        return seen and seen[-1] is not None and (seen[-1] == metres).all()
+
+    bench.wait(lambda: given(sensed(3.0, (640, 480), (1700000000, 423456789)), 3.0), 'a median')
+    assert seen[-1].shape == (1, 1)  # of another time
+    elsewhere = sensed(4.0, (640, 480))
+    elsewhere.header.frame_id = 'depth_optical_frame'
+    bench.wait(lambda: given(elsewhere, 4.0), 'a median')
+    assert seen[-1].shape == (1, 1)
+    bench.wait(lambda: given(sensed(2.5, (640, 480)), 2.5), 'a map')
+    assert seen[-1].shape == (120, 160)
+
+
 @pytest.mark.parametrize(
     ('depth', 'text'),
     [

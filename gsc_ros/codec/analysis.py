@@ -46,6 +46,7 @@ from gsc_ros.perception.scene import SceneModel
 from gsc_ros.region import Region
 
 _HAZARD_WEIGHT = 3.0
+_LEAST_DEPTH = 16  # pixels a side of a sensor's depth, for hazards; less is a scale alone
 _REGION_WEIGHT = 16.0  # an error in a region, in errors elsewhere
 
 
@@ -178,6 +179,7 @@ class Analyser:
         metres = view.metres
         notes = Notes(find_loss(small), timing or Timing(), view.sky_doubtful)
         shown = view.classes
+        lost = np.zeros(metres.shape, bool)
         if notes.loss is not None:
             lost = notes.loss.cells.repeat(2, 0).repeat(2, 1)
             shown = np.where(lost, np.uint8(UNLABELLED), view.classes)
@@ -194,7 +196,8 @@ class Analyser:
         scale = median_depth(metres, view.classes)
         if depth is not None and np.isfinite(measured := median_depth(depth)):
             scale, symbols.scale = measured, SENSOR
-        symbols.hazards = self._hazards(view, kind, depth, (rgb.shape[1], rgb.shape[0]), notes)
+        if not notes.blind:
+            symbols.hazards = self._hazards(view, kind, depth, (rgb.shape[1], rgb.shape[0]), lost)
         fine = symbols.planes['fine'][0]
         importance = np.where(fine < 0, 2, WEIGHTS[fine]).astype(np.float64)
         if symbols.hazards is not None:
@@ -222,28 +225,32 @@ class Analyser:
         kind: SceneKind | None,
         depth: NDArray[np.float32] | None,
         size: tuple[int, int],
-        notes: Notes,
+        lost: NDArray[np.bool_],
     ) -> Hazards | None:
         """
-        Find what is in the way; None where that cannot be told.
+        Find what is in the way in an image of a size (W, H); None where that cannot be told.
 
         By depth of a sensor that sees what the camera sees; without one, on streets, by what
-        stands on the ground. Depth of the network is too coarse to show a hazard.
+        stands on the ground. Depth of the network is too coarse to show a hazard. What is
+        ``lost`` of the image, bool (H/8, W/8), shows nothing that stands.
         """
         rows, columns = view.metres.shape
         cells = (rows // 4, columns // 4)
         camera = self.camera or Camera.assumed(*size)
-        if notes.blind:
-            return None
         if (
             depth is not None
+            and min(depth.shape) >= _LEAST_DEPTH
             and abs(depth.shape[1] * size[1] / (depth.shape[0] * size[0]) - 1) < 0.02
         ):
             small = cv2.resize(depth, (columns, rows), interpolation=cv2.INTER_NEAREST)
-            found, metres = find_hazards(small, camera, self.limits), small.astype(np.float64)
+            # Its metres are measured: they are not brought to a height that was stated.
+            found = find_hazards(small, replace(camera, height_m=None), self.limits)
+            metres = small.astype(np.float64)
         elif kind is not None and kind.sure and kind.index == STREET:
             ground, sky = np.isin(view.classes, GROUND), view.classes == SKY
-            found, metres = find_standing(view.metres, ground, sky, camera, self.limits)
+            found, metres = find_standing(
+                view.metres, ground & ~lost, sky | lost, camera, self.limits
+            )
         else:
             return None
         if found.ground is None:

@@ -64,10 +64,24 @@ def of_mask(mask: NDArray[np.bool_], metres: NDArray[np.floating]) -> Hazards:
 
 
 def reduced(hazards: Hazards, shape: tuple[int, int]) -> Hazards:
-    """Bring the mask to the grid of the cells (rows, columns)."""
-    size = (shape[1], shape[0])
-    share = cv2.resize(hazards.cells.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    return Hazards(share > _SHARE, hazards.nearest)
+    """
+    Bring the mask to the grid of the cells (rows, columns).
+
+    Of each region a cell is left, so that none that was found is told as nothing.
+    """
+    mask, size = hazards.cells.astype(np.uint8), (shape[1], shape[0])
+
+    def shares(part: NDArray[np.uint8]) -> NDArray[np.float32]:
+        resized = cv2.resize(part.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+        return np.asarray(resized, np.float32)
+
+    cells: NDArray[np.bool_] = np.asarray(shares(mask) > _SHARE)
+    regions, parts = cv2.connectedComponents(mask, connectivity=8)
+    for region in range(1, regions):
+        mine = shares((parts == region).astype(np.uint8))
+        if not cells[mine > 0].any():
+            cells.flat[mine.argmax()] = True
+    return Hazards(cells, hazards.nearest)
 
 
 def published(

@@ -106,7 +106,9 @@ def caption_text(
         # The lost part may hide objects.
         text = f'{SCENES[caption.scene]}: no objects in what is left'
     if kind is not None and not (kind.sure and kind.index == STREET):
-        text = f'{kind}: objects are not named here'
+        # Outside streets only a detector names objects (see analysis.caption_in).
+        named = str(caption).partition(': ')[2]
+        text = f'{kind}: {named if caption.objects else "objects are not named here"}'
     if hazards is not None and hazards.cells.any():
         scene, _, rest = text.partition(': ')
         text = f'{scene}: {hazards}' if rest == NOTHING else f'{scene}: {hazards}; {rest}'

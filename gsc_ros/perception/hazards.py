@@ -21,6 +21,7 @@ _FAR_M = 12.0  # and no further off
 _TILT = np.cos(np.radians(40.0))  # of the ground against the camera's own horizontal, at most
 _NEAR_PLANE = 0.03  # of its distance, that a point of the ground is off the plane
 _LEAST_GROUND = 0.2  # of the points looked at lie near the plane, or there is no ground
+_LEAST_SEEN = 0.5  # of the image's lower part has depth, or nothing is told of it
 _LEAST_AREA = 0.0012  # of the image, that a hazard covers
 
 
@@ -108,13 +109,16 @@ def find_hazards(
     """
     Find what stands out of the ground in a depth map (h, w) in metres, NaN and inf allowed.
 
-    Where the camera's height is known the ground is brought to it, and all depth with it.
+    Where the camera's height is known the ground is brought to it, and all depth with it. There is
+    no ground where half of the lower part has no depth: what stands there would not be found.
     """
     rows = metres.shape[0]
     known = np.isfinite(metres) & (metres > 0)
     points = camera.points(np.where(known, metres, np.nan))
-    lower = known & (np.arange(rows) >= _LOWER * rows)[:, None] & (metres < _FAR_M)
-    ground = find_ground(points[lower])
+    below = np.broadcast_to((np.arange(rows) >= _LOWER * rows)[:, None], metres.shape)
+    ground = None
+    if (known | np.isposinf(metres))[below].mean() >= _LEAST_SEEN:
+        ground = find_ground(points[known & below & (metres < _FAR_M)])
     if ground is None:
         return Found(np.zeros(metres.shape, bool), None)
     if camera.height_m is not None:

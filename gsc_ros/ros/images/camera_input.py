@@ -6,6 +6,7 @@ camera/depth/image; publishes the camera_info of rectified images, and reports w
 as it should.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from gsc_ros.codec.caption import median_depth
 from gsc_ros.dds import dds_profile
 from gsc_ros.ros import convert, topics
 from gsc_ros.ros.diagnostics import Drops
@@ -75,7 +77,7 @@ class CameraInputParameters(Parameters):
     )
     use_depth: bool = parameter(
         False,
-        "Set the depth's scale by the robot's own sensor on camera/depth/image",
+        "Set the depth's scale, and find hazards, by the robot's own sensor on camera/depth/image",
         read_only=True,
     )
     depth_max_age_s: float = parameter(
@@ -88,6 +90,7 @@ class Taken:
     """
     An image: ``rgb`` uint8 (H, W, 3), and float32 ``depth`` (m) whose median is the scene's.
 
+    ``depth`` is a map of the image where the sensor sees what the camera sees, else (1, 1).
     ``info`` is its camera_info where it was to be rectified, else None.
     """
 
@@ -192,8 +195,15 @@ class CameraInput:
         values = self._node.values
         if not values.use_depth:
             return None
-        median = self._depth.of(convert.seconds(message.header.stamp), values.depth_max_age_s)
-        return None if median is None else np.full((1, 1), median, np.float32)
+        stamp = convert.seconds(message.header.stamp)
+        median = self._depth.of(stamp, values.depth_max_age_s)
+        if median is None:
+            return None
+        # A rectified image has other pixels than the depth image.
+        seen = None if values.rectify else self._depth.seen_with(stamp, message.header.frame_id)
+        if seen is None or math.isnan(median_depth(seen)):
+            return np.full((1, 1), median, np.float32)
+        return seen
 
     # State
 

@@ -1,7 +1,9 @@
-"""The scale of a depth sensor's images, for the images taken at about the same time."""
+"""What a depth sensor measured, for the images taken at about the same time: scale and hazards."""
 
 import math
 
+import numpy as np
+from numpy.typing import NDArray
 from sensor_msgs.msg import Image
 
 from gsc_ros.codec.caption import median_depth
@@ -9,11 +11,13 @@ from gsc_ros.ros import convert
 
 _KEPT = 64
 _SAMPLES = 256  # along a side, that a median is made of
+_MAPS, _SIDE = 8, 160  # maps that are kept, and pixels of their longer side at least
+_SAME_S = 0.1  # from an image's stamp to that of a map of what it shows
 
 
 class DepthScale:
     """
-    Medians of the last depth images: of any size, as only their medians count.
+    Medians of the last depth images, of any size, and the last few images, thinned.
 
     ``topic``: where they come, for messages.
     """
@@ -22,6 +26,7 @@ class DepthScale:
         self._topic = topic
         # Stamp (s) and metres; immutable, as another thread reads it.
         self._medians: tuple[tuple[float, float], ...] = ()
+        self._maps: tuple[tuple[float, str, NDArray[np.float32]], ...] = ()  # and frame_id
         self.unused = ''
         """Why the last image had no scale of a sensor."""
 
@@ -32,6 +37,9 @@ class DepthScale:
         median = median_depth(metres[::rows, ::columns])
         newest = convert.seconds(message.header.stamp), median
         self._medians = (*self._medians, newest)[-_KEPT:]
+        step = max(1, max(metres.shape) // _SIDE)  # one for both sides: the aspect stays
+        seen = newest[0], message.header.frame_id, metres[::step, ::step].copy()
+        self._maps = (*self._maps, seen)[-_MAPS:]
 
     def of(self, stamp: float, max_age_s: float) -> float | None:
         """
@@ -58,3 +66,17 @@ class DepthScale:
             return None
         self.unused = ''
         return median
+
+    def seen_with(self, stamp: float, frame_id: str) -> NDArray[np.float32] | None:
+        """
+        Return the depth of what an image shows: float32 (h, w) in metres, NaN where unknown.
+
+        None unless a depth image has the frame of the image, as one that is registered to it has,
+        and about its stamp (s).
+        """
+        near = [
+            (abs(taken - stamp), metres)
+            for taken, frame, metres in self._maps
+            if frame and frame == frame_id and abs(taken - stamp) <= _SAME_S
+        ]
+        return min(near, key=lambda one: one[0])[1] if near else None
