@@ -319,6 +319,8 @@ def test_the_ground_replaces_the_maps_of_named_tasks(codec):
     shown = (frame.trust > 0) & (frame.segmentation != SKY)
     np.testing.assert_allclose(frame.depth[shown], 14, rtol=0.02)  # the median that was sent
     assert np.isnan(frame.depth[frame.trust == 0]).all()
+    np.testing.assert_array_equal(frame.trust > 0, plain.trust > 0)
+    assert frame.trust.max() <= 26 and frame.right is None  # trust was fitted to other maps
     assert seeing.fingerprint == codec.fingerprint
     seeing = SeeingDecoder(codec.decoder, choice.Chosen(own, classes=Fixed()), {'classes'})
     (frame,) = seeing.render([received])

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from frames import random_symbols
+from frames import decode, encode, moved, random_symbols, uneven_prior
 
 from gsc_ros.codec import FrameDecoder, FrameEncoder, SemanticCodec
 from gsc_ros.codec.trust import UNPROVEN, features_of, trust_of, withhold
 from gsc_ros.evaluation import metrics
 from gsc_ros.evaluation.datasets import Frame
-from gsc_ros.labels import KINDS, UNLABELLED
+from gsc_ros.evaluation.scores import ReferenceObservation, Score
+from gsc_ros.labels import KINDS, NUM_CLASSES, UNLABELLED
 from gsc_ros.models.tokenizer import Synthesis
 from gsc_ros.models.trust import FEATURES, TrustNet
 from gsc_ros.models.weights import restore, save
@@ -56,9 +57,34 @@ def test_where_nothing_is_proven_little_is_promised():
         low = np.delete(found.ravel(), np.flatnonzero(out.segmentation[0].argmax(0) == 10))
         assert (np.median(low) > 0.9) if proven else (np.median(low) <= UNPROVEN)
     withheld = of_kind(SceneKind(PLANETARY, 0.98, classed=False))
-    assert trust_of(net, prediction(), [withheld]).prod(1).max() <= 1
     assert np.median(trust_of(net, prediction(), [withheld]).prod(1)) <= UNPROVEN
     assert (trust_of(None, prediction(), [frames[1]]).prod(1) <= UNPROVEN).all()
+
+
+def test_a_sensor_s_scale_counts_only_where_it_was_learned():
+    torch.manual_seed(0)
+    net, learned = TrustNet(4, (STREET,)).eval(), TrustNet(4, (STREET,), scaled=True).eval()
+    learned.load_state_dict(net.state_dict())
+    frame = of_kind(SceneKind(STREET, 0.98))
+    both, out = [frame, replace(frame, scale=1)], prediction()
+    one, other = (trust_of(net, out, [f]) for f in both)
+    np.testing.assert_array_equal(one, other)
+    one, other = (trust_of(learned, out, [f]) for f in both)
+    assert np.abs(one - other).max() > 1e-4
+
+
+def test_what_a_delta_frame_says_nothing_of_was_not_received():
+    prior, reference = uneven_prior(), random_symbols(3, SIZE)
+    masks = slice(NUM_CLASSES + 5, NUM_CLASSES + 11)
+
+    def received(symbols):
+        return features_of(prediction(), [symbols])[0, masks]
+
+    assert (received(reference) == 1).all()
+    nothing = decode(b'', SIZE, prior, reference)
+    assert nothing.received('coarse_depth').all() and not received(nothing).any()
+    data, _ = encode(moved(reference, 5, 0.0), prior, 10_000, reference)
+    assert (received(decode(data, SIZE, prior, reference)) == 1).all()  # it stands still
 
 
 @pytest.fixture(scope='module')
@@ -106,7 +132,7 @@ def test_the_network_learns_what_is_right_and_which_kinds_had_truth(tmp_path):
         counts = metrics.reliability((255 * found[question]).round().astype(np.uint8), right)
         assert metrics.ranking(counts) > 0.9
     path = save(tmp_path / 'trust.safetensors', net.state_dict(), net.config)
-    assert restore(TrustNet, path).calibrated == (STREET,)
+    assert restore(TrustNet, path).calibrated == (STREET,) and restore(TrustNet, path).scaled
 
 
 def test_frames_with_truth_are_judged_as_they_are_decoded():
@@ -116,13 +142,35 @@ def test_frames_with_truth_are_judged_as_they_are_decoded():
     sparse[::9, ::7] = 4.0
     lidar = Frame('a', Path('a'), depth=lambda: sparse)
     labels = Frame('b', Path('b'), segmentation=lambda: np.full((64, 128), 13, np.uint8))
-    for frame in (lidar, labels):
+    dense = Frame('c', Path('c'), depth=lambda: np.full((64, 128), 4.0, np.float32))
+    for frame in (lidar, labels, dense):
         object.__setattr__(frame, 'rgb', lambda: rgb)
     encoder, decoder = (half.load(weights='random') for half in (FrameEncoder, FrameDecoder))
-    examples = training.collect([lidar, labels], encoder, decoder, (200,))
-    of_lidar, of_labels = examples.right
+    examples = training.collect([lidar, dense, labels, lidar], encoder, decoder, (200,))
+    of_lidar, _, of_labels, _ = examples.right
     assert (of_lidar[:, 0] == -1).all() and (of_labels[:, 1] == -1).all()
     assert (of_lidar[:, 1] >= 0).mean() > 0.5 and (of_labels[:, 0] >= 0).all()
+    assert [float(f[0, -1]) for f in examples.features] == [0, 1, 0, 0]  # a sensor's scale
+
+
+def test_depth_is_judged_where_no_class_is_stated_too(decoded):
+    shape = decoded.trust.shape
+    frame = replace(
+        decoded,
+        received=np.full(shape, 255, np.uint8),
+        depth=np.full(shape, 2.0, np.float32),
+        segmentation=np.where(np.arange(shape[1]) < 32, np.uint8(0), np.uint8(UNLABELLED))
+        * np.ones((shape[0], 1), np.uint8),
+    )
+    truth = Frame(
+        'a', Path('a'), segmentation=lambda: np.zeros(shape, np.uint8),
+        depth=lambda: np.full(shape, 2.1, np.float32),
+    )  # fmt: skip
+    score = Score({})
+    ReferenceObservation(None, truth, decoded.rgb)._trust(frame, score)
+    known = {name: counts.sum() for name, counts in score.trust.items()}
+    assert known == {'classes': shape[0] * 32, 'depth': shape[0] * shape[1], 'both': shape[0] * 32}
+    assert not score.trust['both'][:, 0].any()
 
 
 def test_calibration_ranking_and_risk_of_known_counts():

@@ -23,6 +23,7 @@ from gsc_ros.codec.device import resolve
 from gsc_ros.codec.grid import coding_size
 from gsc_ros.codec.kind import LEARNED
 from gsc_ros.codec.notes import caption_text
+from gsc_ros.codec.trust import UNPROVEN
 from gsc_ros.codec.types import GENERATED, DecodedFrame, ReceivedFrame, Reference
 from gsc_ros.labels import SKY, UNLABELLED
 from gsc_ros.models.weights import FOLDER
@@ -152,7 +153,19 @@ class SeeingDecoder:
         caption = frame.caption
         if frame.segmentation is None:
             caption = _caption(frame, view, hidden, kind)
-        return replace(frame, segmentation=classes, depth=depth, caption=caption)
+        return replace(
+            frame,
+            segmentation=classes,
+            depth=depth,
+            caption=caption,
+            trust=_unproven(frame.trust),
+            right=None,
+        )
+
+
+def _unproven(trust: NDArray[np.uint8] | None) -> NDArray[np.uint8] | None:
+    """Promise little of maps that trust was not fitted to; 0 stays 0."""
+    return None if trust is None else np.minimum(trust, np.uint8(round(255 * UNPROVEN)))
 
 
 def _hidden(frame: DecodedFrame) -> NDArray[np.bool_]:

@@ -57,6 +57,18 @@ def withhold(frame: DecodedFrame, least: float) -> DecodedFrame:
     return replace(frame, depth=depth, segmentation=classes)
 
 
+def _came(symbols: FrameSymbols, name: str) -> NDArray[np.bool_]:
+    """
+    Find which cells of a plane the frame tells of: bool (rows, columns).
+
+    Those of a delta frame that only the reference had are of another time.
+    """
+    known = symbols.received(name)
+    if name in symbols.sent:
+        known &= symbols.sent[name] | symbols.skip_mask.get(name, np.zeros(1, bool))
+    return known
+
+
 def features_of(
     out: Synthesis, frames: Sequence[FrameSymbols]
 ) -> Tensor:  # fmt: skip
@@ -74,7 +86,7 @@ def features_of(
     rest = []
     for symbols in frames:
         received = [
-            torch.from_numpy(symbols.received(name).astype(np.float32))[None, None]
+            torch.from_numpy(_came(symbols, name).astype(np.float32))[None, None]
             for name in _PLANES
         ]
         masks = [functional.interpolate(x, shape, mode='nearest')[0] for x in received]
@@ -100,7 +112,10 @@ def trust_of(
         unproven = np.ones((len(frames), 2, *out.depth.shape[2:]), np.float32)
         unproven[:, 1] = UNPROVEN
         return unproven
-    right = net(features_of(out, frames)).sigmoid().numpy()
+    features = features_of(out, frames)
+    if not net.scaled:
+        features[:, -1] = 0
+    right = net(features).sigmoid().numpy()
     sky = (out.segmentation.argmax(1) == SKY).cpu().numpy()
     trust = []
     for index, symbols in enumerate(frames):

@@ -132,8 +132,8 @@ class ReferenceObservation:
             cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR)
             for part in frame.right
         )
-        known: NDArray[np.bool_] = np.asarray(frame.received != GENERATED)
-        right = np.ones_like(known)
+        came: NDArray[np.bool_] = np.asarray(frame.received != GENERATED)
+        known, right = came, np.ones_like(came)
         parts: list[tuple[str, NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]] = []
         if self.true_classes is not None:
             stated = (self.true_classes != UNLABELLED) & (frame.segmentation != UNLABELLED)
@@ -146,7 +146,7 @@ class ReferenceObservation:
                 close = np.abs(frame.depth - self.true_depth) < _NEAR * self.true_depth
             parts.append(('depth', of_depth, measured, close))
         for name, trust, where, holds in parts:
-            score.trust[name] = _counted(trust, known & where, holds)
+            score.trust[name] = _counted(trust, came & where, holds)
             known, right = known & where, right & holds
         if len(parts) == 2:
             score.trust['both'] = _counted(of_class * of_depth, known, right)

@@ -16,12 +16,16 @@ class TrustNet(nn.Module):
     ``forward``: features (N, ``FEATURES``, h, w) of ``gsc_ros.codec.trust`` -> logits
     (N, 2, h, w): that the class is right, and that depth is within 25 % of the truth.
     ``calibrated``: kinds of scene for which there was truth; elsewhere nothing is promised.
+    ``scaled``: whether it was fitted to frames with a sensor's scale, too; else that feature means
+    nothing to it.
     """
 
-    def __init__(self, hidden: int = 24, calibrated: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, hidden: int = 24, calibrated: tuple[int, ...] = (), scaled: bool = False
+    ) -> None:
         super().__init__()
-        self.config = {'hidden': hidden, 'calibrated': list(calibrated)}
-        self.calibrated = tuple(calibrated)
+        self.config = {'hidden': hidden, 'calibrated': list(calibrated), 'scaled': scaled}
+        self.calibrated, self.scaled = tuple(calibrated), scaled
         self.layers = nn.Sequential(
             nn.Conv2d(FEATURES, hidden, 1), nn.ReLU(), nn.Conv2d(hidden, 2, 1)
         )

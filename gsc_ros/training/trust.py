@@ -31,6 +31,7 @@ BUDGETS = (100, 150, 300, 600, 1200)
 NEAR = 0.25  # depth is right when it is off by less than this share of the truth
 _CELLS = 300  # of a frame at a budget
 _LEAST_M, _MOST_M = 0.5, 80.0
+_DENSE = 0.4  # of the pixels have true depth
 _LEAST_FRAMES = 5  # with true depth, for a kind to count as calibrated
 _UNKNOWN = -1
 
@@ -111,6 +112,14 @@ def _judge(
     return right
 
 
+def _measured(frame: Frame) -> NDArray[np.float32] | None:
+    """Return true depth as a sensor would give it; None where there is none, or it is sparse."""
+    truth = frame.depth() if frame.depth else None
+    if truth is None or (np.isfinite(truth) & (truth > 0)).mean() < _DENSE:
+        return None
+    return truth
+
+
 def _gridded(truth: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
     """Bring depth, which may be sparse, to a grid (h, w): a depth in each cell that has any."""
     y, x = np.nonzero(np.isfinite(truth) & (truth > 0))
@@ -137,10 +146,14 @@ def collect(
     budgets: Sequence[int] = BUDGETS,
     seed: int = 0,
 ) -> Examples:
-    """Code frames at budgets and judge what a receiver makes of them."""
+    """
+    Code frames at budgets and judge what a receiver makes of them.
+
+    Of frames with dense true depth every second one has the scale of a sensor, the truth's.
+    """
     rng, examples = np.random.default_rng(seed), Examples()
     for number, frame in enumerate(tqdm(list(frames), unit='frame')):
-        analysis = encoder.analyse(frame.rgb())
+        analysis = encoder.analyse(frame.rgb(), _measured(frame) if number % 2 else None)
         for budget in budgets:
             received = decoder.read(encoder.pack(analysis, budget).data)
             out, classes, metres = decoder.maps(received)
@@ -173,7 +186,8 @@ def fit(
         if len(np.unique(number[depth])) >= _LEAST_FRAMES:
             calibrated.append(kind)
     torch.manual_seed(seed)
-    net = TrustNet(hidden, tuple(calibrated))
+    scaled = bool((features[:, -1] > 0).any() and (features[:, -1] <= 0).any())
+    net = TrustNet(hidden, tuple(calibrated), scaled)
     optimiser = torch.optim.AdamW(net.parameters(), 5e-3, weight_decay=1e-3)
     generator = torch.Generator().manual_seed(seed)
     usable = torch.nonzero(known.any(1))[:, 0]
