@@ -33,6 +33,7 @@ from gsc_ros.codec.caption import (
 from gsc_ros.codec.layout import coarse_of, fine_of, halve
 from gsc_ros.codec.notes import Timing
 from gsc_ros.labels import LABELS
+from gsc_ros.perception.kinds import SceneKind
 
 
 @pytest.fixture(scope='module')
@@ -330,6 +331,19 @@ def test_an_image_of_one_colour_is_no_image_and_costs_few_bytes(codec, size):
         assert (shown.segmentation == 255).all()
         assert (shown.trust == 0).all()
         assert (shown.rgb == level).all()
+
+
+class Indoors:
+    def predict(self, rgb):
+        return SceneKind(3, 0.9)
+
+
+def test_both_ends_have_the_kind_of_scene_of_an_image_of_now(codec, monkeypatch):
+    monkeypatch.setattr(codec.encoder.networks.analyser, 'scene', Indoors())
+    image = image_of(128, 128)
+    now, old = codec.encode(image, 200), codec.encode(image, 200, timing=Timing(off_s=60.0))
+    assert now.kind == codec.decode(now.data).kind == SceneKind(3, 0.9)
+    assert old.kind is None and codec.decode(old.data).kind is None
 
 
 def test_an_image_that_is_not_of_now_is_shown_and_not_vouched_for(codec):

@@ -97,6 +97,20 @@ def test_a_delta_frame_takes_no_layout_from_a_reference_of_another_kind():
     )
 
 
+def test_of_a_cut_delta_frame_no_class_is_stated_that_its_reference_could_not_have():
+    prior, before, after = uneven_prior(), random_symbols(6, SIZE), random_symbols(7, SIZE)
+    before.kind, after.kind = SceneKind(INDOOR, 0.9), SceneKind(STREET, 0.9)
+    for name in ('coarse', 'fine'):
+        before.planes[name][:] = UNKNOWN
+    data, _ = encode(after, prior, 100_000, before)
+    parts = [decode(data[:n], SIZE, prior, before) for n in range(24)]
+    assert parts[0].kind == before.kind
+    assert not has_layout(parts[0].kind)
+    cut = [part for part in parts if part.kind == after.kind]
+    assert any(part.caption is None for part in cut)
+    assert all(part.caption in (None, after.caption) for part in cut)  # not the room's
+
+
 def test_captions_say_when_they_are_not_sure():
     assert caption_text(Caption(1), None, SceneKind(STREET, 0.9)).startswith('street: ')
     assert caption_text(Caption(), None, SceneKind(INDOOR, 0.9)).startswith('indoor: ')

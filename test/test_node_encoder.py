@@ -14,6 +14,7 @@ from std_msgs.msg import Empty
 
 from gsc_ros.codec import SemanticCodec, SequenceDecoder, bitstream
 from gsc_ros.nodes.encoder import Encoder
+from gsc_ros.perception.kinds import SceneKind
 from gsc_ros.ros import convert, topics
 
 
@@ -33,6 +34,28 @@ def test_a_frame_carries_stamp_frame_and_caption(encoding):
     header = bitstream.read_header(bytes(frame.data))
     assert header.fingerprint == frame.model_fingerprint
     assert len(frame.data) <= 300
+
+
+class Indoors:
+    def predict(self, rgb):
+        return SceneKind(3, 0.9)
+
+
+def test_a_frame_names_its_scene(encoding):
+    bench, node, publisher = encoding
+    bench.wait(lambda: publisher.publish(image()) or bench.got[topics.CODED], 'a frame')
+    before = bench.got[topics.CODED][0]
+    assert before.scene == '' and np.isnan(before.scene_probability)
+    node._encoder.encoder.networks.analyser.scene = Indoors()
+
+    def named():
+        publisher.publish(stamped(bench))
+        return bench.got[topics.CODED][-1].scene
+
+    bench.wait(named, 'a scene')
+    frame = bench.got[topics.CODED][-1]
+    assert frame.scene == 'indoor' and frame.caption.startswith('indoor: ')
+    assert frame.scene_probability == pytest.approx(0.9)
 
 
 def test_bad_images_are_counted_and_the_encoder_lives(encoding):

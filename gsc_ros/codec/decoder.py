@@ -234,7 +234,7 @@ def _finish(
         notes,
         frame.sections,
         received,
-        symbols.kind,
+        None if header.noted and (notes is None or notes.blind) else symbols.kind,
         maps.right[index],
         hazards.published(symbols.hazards, size, _hidden(symbols, header.noted, size)),
     )

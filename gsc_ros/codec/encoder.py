@@ -183,7 +183,14 @@ class FrameEncoder:
             analysis.symbols.caption, notes, analysis.symbols.kind, analysis.symbols.hazards
         )
         return EncodedFrame(
-            data, header, caption, best.coded.bits, notes, self.preset.progressive, dict(sections)
+            data,
+            header,
+            caption,
+            best.coded.bits,
+            notes,
+            self.preset.progressive,
+            dict(sections),
+            None if notes and notes.blind else analysis.symbols.kind,
         )
 
     def reference(self, data: bytes, reference: Reference | None = None) -> Reference:

@@ -192,6 +192,8 @@ class StreamReader(StreamWalk):
 
     def read(self) -> FrameSymbols:
         """Return what is certain; what was not sent of a delta frame is filled in."""
+        if self.reference:  # until the frame tells its own
+            self.symbols.kind = self.reference.kind
         self._walk(self.noted, self.regional)
         return completed(self.symbols, self.reference) if self.reference else self.symbols
 
@@ -257,7 +259,8 @@ def completed(symbols: FrameSymbols, reference: FrameSymbols) -> FrameSymbols:
     Fill what was not received of a delta frame from its reference.
 
     Layout, coarse depth and coarse tokens are taken where nothing newer came. Fine tokens draw an
-    object where it was: only those of skipped cells are taken, which the walk has done.
+    object where it was: only those of skipped cells are taken, which the walk has done. The
+    caption is taken where the kind of scene is the same.
     """
     planes = {name: grid.copy() for name, grid in symbols.planes.items()}
     for name, grid in symbols.planes.items():
@@ -267,4 +270,7 @@ def completed(symbols: FrameSymbols, reference: FrameSymbols) -> FrameSymbols:
         name: symbols.received(name) & ~symbols.skip_mask.get(name, np.zeros(1, bool))
         for name in planes
     }
-    return replace(symbols, caption=symbols.caption or reference.caption, planes=planes, sent=sent)
+    caption = symbols.caption
+    if caption is None and symbols.kind == reference.kind:
+        caption = reference.caption
+    return replace(symbols, caption=caption, planes=planes, sent=sent)

@@ -57,7 +57,8 @@ class EncodedFrame:
     A packed frame: ``data`` goes on air, ``stream_bits`` are its bits by part.
 
     ``notes``: what the frame says of the image itself, None for nothing; ``divisible``: whether a
-    sender may cut the frame, because any prefix of it decodes; ``sections``: content by id.
+    sender may cut the frame, because any prefix of it decodes; ``sections``: content by id;
+    ``kind``: of scene, None where nothing is told of it, or the image is not of now.
     """
 
     data: bytes
@@ -67,6 +68,7 @@ class EncodedFrame:
     notes: 'Notes | None' = None
     divisible: bool = True
     sections: Sections = field(default_factory=dict)
+    kind: 'SceneKind | None' = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,8 @@ class DecodedFrame:
     ``trust`` uint8 (H, W): the probability that what is stated of the pixel is right, its class
     and its depth to within 25 %, as 1..255 for up to 1, and 0 where the pixel is generated;
     ``received`` uint8 (H, W): 255 sent, 128 predicted from what was sent, 0 generated. Each map is
-    None where the preset has no such map. ``kind``: of scene, None where nothing is told of it.
+    None where the preset has no such map. ``kind``: of scene, None where nothing is told of it, or
+    the image shows nothing or is not of now.
     ``right`` float32 (2, h, w): the two probabilities that trust is the product of, of class and
     depth, on a coarser grid. ``hazards`` uint8 (H, W): 255 in the way, as the robot found it, 0
     nothing found, 128 not known.

@@ -92,7 +92,7 @@ class EncoderParameters(
         70.0, "The camera's horizontal field of view, for hazards", 10.0, 170.0
     )
     hazard_height_m: float = parameter(
-        0.15, 'What stands higher over the ground is a hazard', 0.02, 10.0
+        0.15, 'What stands higher over the ground is a hazard', 0.02, 2.0
     )
     hazard_distance_m: float = parameter(5.0, 'What is nearer is a hazard', 0.5, 50.0)
     roi_timeout_s: float = parameter(
@@ -352,6 +352,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         self, image: Arrived, taken: Taken, frame: 'EncodedFrame', pose: 'Pose | None'
     ) -> None:
         self._camera.describe(taken)
+        kind = frame.kind
         self._publisher.publish(
             SemanticFrame(
                 **messages.pose_fields(pose),
@@ -366,7 +367,8 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
                 caption=frame.caption,
                 data=frame.data,
                 divisible=frame.divisible,
-                scene_probability=np.nan,
+                scene=kind.name if kind is not None else '',
+                scene_probability=kind.probability if kind is not None else np.nan,
             )
         )
         now = time.monotonic()
