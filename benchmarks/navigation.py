@@ -63,7 +63,7 @@ def judge(world: World, codec: SemanticCodec, budget: int, tally: Tally) -> None
     beams = beams_of(rays, *BAND)
     decoded = codec.decode(codec.encode(view.rgb, budget).data, steps=0)
     assert decoded.depth is not None
-    depth = trusted(decoded.depth, decoded.trust, PREDICTED)
+    depth = trusted(decoded.depth, decoded.received, PREDICTED)
     true = scan_of(view.depth, view.segmentation, beams, RANGE_M)
     found = scan_of(depth, decoded.segmentation, beams, RANGE_M)
     meets, shows = np.isfinite(true), np.isfinite(found)

@@ -23,12 +23,12 @@ def points_of(depth: NDArray[np.float32], rays: NDArray[np.float32]) -> NDArray[
 
 
 def trusted(
-    depth: NDArray[np.float32], trust: NDArray[np.uint8] | None, least: int
+    depth: NDArray[np.float32], received: NDArray[np.uint8] | None, least: int
 ) -> NDArray[np.float32]:
-    """Return depth (H, W) with NaN where trust (H, W) is below ``least``."""
-    if trust is None:
+    """Return depth (H, W) with NaN where what was received (H, W) is below ``least``."""
+    if received is None:
         return depth
-    return np.where(trust >= least, depth, np.float32(np.nan))
+    return np.where(received >= least, depth, np.float32(np.nan))
 
 
 @dataclass(frozen=True)

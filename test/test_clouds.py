@@ -68,12 +68,12 @@ def test_a_distortion_that_is_not_known_is_refused():
 def test_what_is_not_known_has_no_point():
     depth = np.full(SIZE[::-1], 5.0, np.float32)
     depth[0], depth[1] = np.nan, np.inf
-    trust = np.full(depth.shape, 255, np.uint8)
-    trust[2], trust[3] = 128, 0
-    points = points_of(trusted(depth, trust, 128), RAYS)
+    received = np.full(depth.shape, 255, np.uint8)
+    received[2], received[3] = 128, 0
+    points = points_of(trusted(depth, received, 128), RAYS)
     assert np.isnan(points[[0, 1, 3]]).all()
     assert np.isfinite(points[2]).all()
-    assert np.isnan(points_of(trusted(depth, trust, 255), RAYS)[2]).all()
+    assert np.isnan(points_of(trusted(depth, received, 255), RAYS)[2]).all()
     assert trusted(depth, None, 255) is depth
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from gsc_ros.labels import LABELS
 
 GROUND = tuple(LABELS.index(name) for name in ('road', 'sidewalk', 'terrain'))
-LEAST_TRUST = 128
+LEAST_TRUST = 128  # a probability of 0.5
 _SAMPLES, _LEAST_SAMPLES = 3000, 60
 _ROUNDS = 4
 _TILT = 0.7  # least cosine between the normal and straight down in the image
