@@ -68,6 +68,12 @@ def give(bench):
     bench.wait(lambda: state(bench) == 'given', 'its state comes back')
 
 
+def test_a_link_that_closes_ends_the_goal(goals):
+    give(goals)
+    goals.executor.create_task(goals.link.trigger_deactivate)
+    goals.wait(lambda: goals.got[topics.GOAL_CANCEL], 'the end of goals')
+
+
 def status(number, value):
     one = GoalStatus(status=value)
     one.goal_info.goal_id.uuid = [number] * 16

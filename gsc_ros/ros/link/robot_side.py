@@ -152,6 +152,8 @@ class RobotSide(Side):
     def stop(self) -> None:
         """Stop a robot that moves, and watch no more."""
         self.commands.stop()
+        # No STOP would reach a robot on its way to a goal.
+        self.goals.cancel('the link is closed')
 
     def halt(self) -> None:
         """Stop a robot that moves; in any thread."""
