@@ -55,8 +55,9 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
+# Two processes, a file in one of them: tests of nodes mostly wait.
 pytest: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test: lint types pytest
 

@@ -227,7 +227,7 @@ setup(
             'matplotlib>=3.7',
             'mypy>=1.10',
             'pyserial>=3.5,<4',
-            'pytest>=8',
+            'pytest>=9',
             'pytest-cov>=5',
             'pytest-rerunfailures>=14',
             'pytest-timeout>=2.3',

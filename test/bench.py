@@ -1,5 +1,6 @@
 """Nodes under test with a neighbour, in one process and a domain of their own."""
 
+import os
 import threading
 import time
 from collections import defaultdict
@@ -23,6 +24,11 @@ from gsc_ros.ros import convert, topics
 
 PATIENCE_S = 60.0
 STAMP = (1_600_000_000, 123_456_789)
+
+
+def own_domain(number):
+    """Return a ROS domain for a number below 20 that no other worker of pytest-xdist uses."""
+    return number + 20 * int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:])
 
 
 class Bench:
@@ -180,7 +186,7 @@ class Host:
 
     def __init__(self, kind, domain, subscribes, publishes, **parameters):
         self.context = rclpy.Context()
-        rclpy.init(context=self.context, domain_id=domain)
+        rclpy.init(context=self.context, domain_id=own_domain(domain))
         overrides = [Parameter(k, value=v) for k, v in {'profile': 'ideal', **parameters}.items()]
         self.node = kind(context=self.context, parameter_overrides=overrides)
         self.peer = rclpy.create_node('peer', context=self.context)

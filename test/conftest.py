@@ -6,6 +6,9 @@ import tempfile
 
 import pytest
 
+if 'PYTEST_XDIST_WORKER' in os.environ:  # workers run side by side, with the first's environment
+    worker = int(os.environ['PYTEST_XDIST_WORKER'][2:])
+    os.environ['ROS_DOMAIN_ID'] = str(60 + (os.getppid() + worker) % 40)
 os.environ.setdefault('ROS_DOMAIN_ID', str(60 + os.getpid() % 40))
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 

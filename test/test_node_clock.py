@@ -6,7 +6,7 @@ import pytest
 
 rclpy = pytest.importorskip('rclpy')
 
-from bench import frame  # noqa: E402
+from bench import frame, own_domain  # noqa: E402
 from gsc_ros.msg import LinkStatus, SemanticFrame  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
@@ -23,7 +23,7 @@ SPEED = 200
 @pytest.fixture
 def context():
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=16)
+    rclpy.init(context=context, domain_id=own_domain(16))
     yield context
     context.try_shutdown()
 

@@ -10,7 +10,7 @@ import pytest
 
 rclpy = pytest.importorskip('rclpy')
 
-from bench import STAMP, LinkBench, camera, drive, frame  # noqa: E402
+from bench import STAMP, LinkBench, camera, drive, frame, own_domain  # noqa: E402
 from builtin_interfaces.msg import Time  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
 from geometry_msgs.msg import Twist  # noqa: E402
@@ -34,7 +34,7 @@ from gsc_ros.ros import topics  # noqa: E402
 @pytest.fixture(scope='module')
 def context():
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=13)
+    rclpy.init(context=context, domain_id=own_domain(13))
     yield context
     context.try_shutdown()
 

@@ -6,9 +6,9 @@ before they code it, use every kind of frame they have and one key frame, and ma
 kinder conditions than a live link gives.
 """
 
-import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from typing import Any
 
@@ -33,23 +33,6 @@ _VIDEOS: dict[str, tuple[str, dict[str, str], str, tuple[int, int]]] = {
 VIDEOS = tuple(_VIDEOS)
 
 
-@contextlib.contextmanager
-def _same_priority() -> Iterator[None]:
-    """
-    Take back the real-time priority that SVT-AV1 gives the calling thread of a superuser.
-
-    What that thread starts later would have it, too, and hold everything else up.
-    """
-    if not hasattr(os, 'sched_getscheduler'):  # not on Linux
-        yield
-        return
-    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
-    try:
-        yield
-    finally:
-        os.sched_setscheduler(0, policy, parameters)
-
-
 class Video:
     """
     x265 or SVT-AV1 through PyAV: of all down-scales the best whose stream fits.
@@ -71,6 +54,17 @@ class Video:
         self.name, self._metric, self._av = name, metric, av
 
     def _write(self, images: Sequence[RgbImage], fps: float, crf: int) -> list[bytes]:
+        """
+        Encode in a thread of its own.
+
+        SVT-AV1 gives real-time priority to the thread that calls it, for a superuser. glibc
+        remembers that for the thread even where the kernel takes it back, and Fast DDS gives
+        what is remembered to its own threads: they would then hold up everything else.
+        """
+        with ThreadPoolExecutor(max_workers=1) as alone:
+            return alone.submit(self._write_here, images, fps, crf).result()
+
+    def _write_here(self, images: Sequence[RgbImage], fps: float, crf: int) -> list[bytes]:
         height, width = images[0].shape[:2]
         encoder, options, _, _ = _VIDEOS[self.name]
         context: Any = self._av.CodecContext.create(encoder, 'w')
@@ -82,8 +76,7 @@ class Video:
         for i, image in enumerate(images):
             frame = self._av.VideoFrame.from_ndarray(image, 'rgb24').reformat(format='yuv420p')
             frame.pts = i
-            with _same_priority():
-                packets += context.encode(frame)
+            packets += context.encode(frame)
         packets += context.encode(None)
         return [bytes(packet) for packet in packets]
 
