@@ -16,7 +16,7 @@ from gsc_ros.msg import LinkStatus
 from sensor_msgs.msg import Image
 from test_console_ground import K
 
-from gsc_ros.console.ground import drawn
+from gsc_ros.console.ground import Footing, drawn
 from gsc_ros.nodes.camera import Camera
 from gsc_ros.nodes.console import Console
 from gsc_ros.nodes.guard import Guard
@@ -122,7 +122,7 @@ def test_a_click_on_the_ground_and_a_cross_moved_by_keys_become_goals(page, grou
     page.wait('document.getElementById("stick").classList.contains("ready")')
     page.tap('g')
     page.wait('document.getElementById("go").getAttribute("aria-pressed") === "true"')
-    (share,) = drawn([(3.0, 0.4)], plane, K, (240, 180))
+    (share,) = drawn([(3.0, 0.4)], Footing.of(plane), K, (240, 180))
     x, y = page.place('overlay', *share)
     page.mouse('Pressed', x, y)
     page.mouse('Released', x, y)
@@ -164,22 +164,41 @@ def test_stop_latches_and_is_released_by_keyboard_in_two_steps(page, ground):
     assert not page.errors
 
 
-def test_a_stop_that_is_pressed_without_a_connection_goes_later(page, ground):
+def test_a_stop_that_is_pressed_without_a_connection_goes_by_a_request_and_later(page, ground):
     page.go(ground.node.server.url)
     page.wait(CONNECTED)
     page.run(
         'window.kept = WebSocket; window.WebSocket = class { static OPEN = 1; readyState = 3;'
-        ' constructor() { setTimeout(() => this.onclose(), 50); } }; 0'
+        ' constructor() { setTimeout(() => this.onclose?.(), 50); } close() {} };'
+        ' window.keptFetch = window.fetch;'
+        ' window.fetch = async () => { throw new Error("away"); }; 0'
     )
-    for viewer in list(ground.node.server._viewers.values()):
-        viewer.close = 1001
-        ground.node.server._call(viewer.ready.set)
+    for viewer in list(ground.node.server._viewers.all.values()):
+        ground.node.server._call(viewer.let_go, 1001)
     page.wait(f'!({CONNECTED})')
     page.tap('Escape')
     page.wait('document.getElementById("note").textContent.includes("no connection")')
     assert not ground.got[topics.STOP]
+    page.run('window.fetch = window.keptFetch; 0')
+    browser.wait(lambda: ground.got[topics.STOP], 'the STOP goes by a request')
+    page.wait('document.getElementById("note").textContent.includes("has the STOP")')
+    page.run('window.fetch = async () => { throw new Error("away"); }; 0')
+    ground.got[topics.STOP].clear()
+    page.tap('Escape')
+    page.wait('document.getElementById("note").textContent.includes("no connection")')
     page.run('window.WebSocket = window.kept; 0')
-    browser.wait(lambda: ground.got[topics.STOP], 'the STOP goes')
+    browser.wait(lambda: ground.got[topics.STOP], 'the STOP goes with a new connection')
+
+
+def test_a_connection_that_is_dead_is_made_anew(page, ground):
+    page.go(ground.node.server.url)
+    page.wait(CONNECTED)
+    first = min(ground.node.server._viewers.all)
+    # What comes is lost, and no end comes: as behind a network that is gone.
+    ground.node.server._viewers.all[first].shows = lambda kind: False
+    ground.node.server._viewers.all[first].say = lambda *texts: None
+    browser.wait(lambda: max(ground.node.server._viewers.all, default=0) > first, 'another comes')
+    page.wait(CONNECTED)
 
 
 def test_a_wrong_password_is_refused_and_the_right_one_opens(page, ros, tmp_path):

@@ -272,7 +272,7 @@ def test_the_stop_is_given_by_anybody_and_released_by_the_driver_in_two_steps(de
     desk.hear(1, words.Plain('take'), 0.0)
     desk.hear(1, words.Wish(1.0, 0.0, 0.0), 0.0)
     desk.step(0.0)
-    desk.hear(2, words.Plain('stop'), 0.1)
+    assert desk.hear(2, words.Plain('stop'), 0.1) == [words.dump('stopped')]
     assert desk.log[-1] == ('give_stop', True)
     desk.step(0.1)
     assert desk.log[-1] == ('velocity', ZERO)
@@ -286,6 +286,40 @@ def test_the_stop_is_given_by_anybody_and_released_by_the_driver_in_two_steps(de
     desk.step(2.0)
     desk.step(3.0)
     assert desk.log.count(('give_stop', False)) == 1
+
+
+def test_trouble_with_a_stop_keeps_no_zero_back_and_the_other_way_round(desk):
+    class Broken(Log):
+        def give_stop(self, stop):
+            self.done.append(('give_stop', stop))
+            raise RuntimeError('on purpose')
+
+        def velocity(self, velocity):
+            self.done.append(('velocity', velocity))
+            raise RuntimeError('on purpose')
+
+    broken = Broken()
+    desk = Desk(LIMITS, lambda: '', broken)
+    desk.hear(1, words.Plain('take'), 0.0)
+    desk.hear(1, words.Wish(1.0, 0.0, 0.0), 0.0)
+    with pytest.raises(RuntimeError):
+        desk.step(0.0)
+    with pytest.raises(RuntimeError):
+        desk.hear(2, words.STOP, 0.1)
+    broken.done.clear()
+    with pytest.raises(RuntimeError):
+        desk.step(1.0)
+    assert broken.done == [('velocity', ZERO), ('give_stop', True)]
+
+
+def test_a_goal_is_asked_about_again_when_its_place_is_found(desk):
+    desk.hear(1, words.Plain('take'), 0.0)
+    assert desk.hear(1, words.Go(0.5, 0.9, '1.0'), 0.0) == []
+    (*_, refusal) = desk.log[-1]
+    assert refusal() == ''
+    desk.hear(2, words.STOP, 0.1)
+    assert 'STOP' in refusal()
+    assert 'wheel' in desk.hear(2, words.Go(0.5, 0.9, '1.0'), 0.2)[0]
 
 
 def test_a_stale_image_refuses_wishes_and_says_why(desk):
@@ -422,6 +456,15 @@ def test_sessions_need_the_password_and_end():
     token = access.login('correct horse', 300.0)
     access.logout(token)
     assert not access.valid(token, 300.0)
+
+
+def test_a_session_that_ended_by_itself_may_stop_for_a_day():
+    access = Access('0.0.0.0', 'correct horse', 100.0, 50.0)
+    token, other = (access.login('correct horse', 0.0) for _ in range(2))
+    access.logout(other)
+    assert access.may_stop(token, 10.0) and not access.valid(token, 60.0)
+    assert access.may_stop(token, 80000.0) and not access.may_stop(token, 90000.0)
+    assert not access.may_stop(other, 10.0) and not access.may_stop(None, 10.0)
 
 
 def test_guessing_is_slow_and_keeps_nobody_else_out():

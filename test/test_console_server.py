@@ -22,8 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from gsc_ros.console import server as server_module
-from gsc_ros.console import words
+from gsc_ros.console import sockets, words
 from gsc_ros.console.access import COOKIE, Access
 from gsc_ros.console.files import Files
 from gsc_ros.console.server import Server, Settings
@@ -124,7 +123,15 @@ def test_the_page_comes_with_all_its_parts_and_names_nothing_elsewhere(serve):
     assert status == 200 and b'STOP' in body
     assert "default-src 'none'" in headers['content-security-policy']
     assert "frame-ancestors 'none'" in headers['content-security-policy']
-    for name in ('app.js', 'view.js', 'drive.js', 'charts.js', 'style.css', 'icon.svg'):
+    for name in (
+        'app.js',
+        'connection.js',
+        'view.js',
+        'drive.js',
+        'charts.js',
+        'style.css',
+        'icon.svg',
+    ):
         status, headers, part = ask(server, 'GET', f'/page/{name}', origin=None)
         assert status == 200 and part, name
         text = part.decode().replace('http://www.w3.org/2000/svg', '')
@@ -376,7 +383,7 @@ def test_bad_clients_do_not_stop_the_server(serve):
 
 
 def test_who_sends_no_request_is_let_go_and_a_viewer_is_not(serve, monkeypatch):
-    monkeypatch.setattr(server_module, '_REQUEST_S', 1.0)
+    monkeypatch.setattr(sockets, 'REQUEST_S', 1.0)
     server, _ = serve(PASSWORD)
     cookie = cookie_of(log_in(server)[1])
     form = b'POST /login HTTP/1.1\r\nHost: %s\r\nOrigin: http://%s\r\nContent-Length: 20\r\n\r\n'
@@ -421,6 +428,53 @@ def test_who_talks_too_much_is_thrown_out(serve):
                 time.sleep(0.01)
         for _ in range(5000):
             ws.recv(timeout=PATIENCE_S)
+
+
+@pytest.mark.parametrize('noise', ['{"t": "beat", "s": 1}', 'no word', '{"t": "take"}'])
+def test_what_stops_the_robot_is_taken_before_any_limit(serve, noise):
+    server, site = serve()
+    with talk(server) as ws:
+        ws.recv(timeout=PATIENCE_S)
+        with contextlib.suppress(ConnectionClosed):
+            for _ in range(400):
+                ws.send(noise)
+            ws.send('{"t": "stop"}')
+            ws.send('{"t": "cancel"}')
+            ws.send('{"t": "drive", "a": 0, "l": 0, "s": 1}')
+        wait(lambda: [word for _, word in site.heard_words if words.stops(word)], 'the STOP')
+        wait(lambda: site.left == [1], 'it is let go all the same')
+        wait(lambda: len([word for _, word in site.heard_words if words.stops(word)]) == 3)
+        with contextlib.suppress(ConnectionClosed):
+            ws.send('{"t": "drive", "a": 1, "l": 0, "s": 1}')
+    others = [word for _, word in site.heard_words if not words.stops(word)]
+    assert len(others) <= 130, 'the rest is limited'
+
+
+def test_a_stop_goes_by_a_request_where_there_are_too_many_viewers(serve):
+    server, site = serve(most_viewers=1)
+    with talk(server) as ws:
+        ws.recv(timeout=PATIENCE_S)
+        with pytest.raises((ConnectionClosed, InvalidStatus)), talk(server) as other:
+            other.recv(timeout=PATIENCE_S)
+        status, _, body = ask(server, 'POST', '/stop', '')
+        assert status == 200 and b'STOP is given' in body
+    assert site.heard_words == [(0, words.STOP)]
+
+
+def test_a_session_that_ended_by_itself_may_give_the_stop_and_nothing_else(serve):
+    server, site = serve(PASSWORD)
+    cookie = cookie_of(log_in(server)[1])
+    other = cookie_of(log_in(server)[1])
+    assert ask(server, 'POST', '/logout', '', cookie=other)[0] == 303
+    server._pages._access._session_s = 0.0
+    assert ask(server, 'GET', '/files', cookie=cookie)[0] == 401
+    assert b'action="/stop"' in ask(server, 'GET', '/login', origin=None)[2]
+    assert ask(server, 'POST', '/stop', '', cookie=cookie)[0] == 200
+    assert site.heard_words == [(0, words.STOP)]
+    assert ask(server, 'POST', '/stop', '', cookie=other)[0] == 401, 'who has logged out may not'
+    assert ask(server, 'POST', '/stop', '')[0] == 401
+    assert ask(server, 'POST', '/stop', '', cookie=cookie, origin='http://evil.example')[0] == 403
+    assert len(site.heard_words) == 1
 
 
 def test_a_viewer_that_takes_nothing_holds_nobody_up(serve):

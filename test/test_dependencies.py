@@ -62,7 +62,10 @@ NOT_IN_WHEELS = {
 ROS = {'cv_bridge', 'diagnostic_updater', 'launch', 'launch_ros', 'rclpy'}  # beside messages
 # Modules of ours that are only imported where an extra is asked for.
 LAZY_FILES = {
+    'gsc_ros/console/pages.py',
     'gsc_ros/console/server.py',
+    'gsc_ros/console/sockets.py',
+    'gsc_ros/console/viewers.py',
     'gsc_ros/codec/foundation/own_pipeline.py',
     'gsc_ros/evaluation/judges/transformers.py',
     'gsc_ros/link/traffic/transports/serial.py',

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.datagrams.goals import Goal, GoalState, Place
 from gsc_ros.link.datagrams.payloads import PayloadError, RobotReport
+from gsc_ros.link.radio.schedule import Schedule
 from gsc_ros.link.traffic.command_gate import CommandGate, Now, Origin, Refusal
-from gsc_ros.link.traffic.goals import GoalKeeper, GoalSender
+from gsc_ros.link.traffic.goals import GoalKeeper, GoalSender, GroundSilence, silence_limit_s
 
 NOW_US = 1_700_000_000_000_000
 PLACE = Place(1000 * NOW_US - 1_300_000_001, 4.25, -1.5, 0.4)
@@ -225,3 +226,35 @@ def test_without_a_seal_the_stamp_of_an_end_decides():
     judge.end_goals(plain, NOW_US, now)
     assert judge.goal(plain, 3, NOW_US - 1, now) is Refusal.ORDER
     assert judge.goal(plain, 3, NOW_US + 1, now) is None
+
+
+def test_a_silence_counts_while_the_link_is_open():
+    silence = GroundSilence()
+    silence.heard(10.0)
+    assert silence.lasts_s(25.0) == 15.0
+    for now in (30.0, 500.0, 1000.0):  # closed; what is sent when it opens takes its light time
+        silence.closed(now, delay_s=700.0)
+        assert silence.lasts_s(now) == 0.0
+    assert silence.lasts_s(1700.0) == 0.0 and silence.lasts_s(1740.0) == 40.0
+    silence.heard(1741.0)
+    assert silence.lasts_s(1741.5) == 0.5
+
+
+def test_the_limit_of_a_silence_follows_reports_and_outages():
+    assert silence_limit_s(0.0, 1.0, 0.0) == 30.0
+    assert silence_limit_s(0.0, 12.0, 0.0) == 2 * (3 * 12 + 2)
+    assert silence_limit_s(0.0, 1.0, 36_000.0) == 36_030.0
+    assert silence_limit_s(5.0, 12.0, 36_000.0) == 5.0
+
+
+@pytest.mark.parametrize(
+    ('intervals', 'longest'),
+    [
+        ([(None, 100.0)], 0.0),
+        ([(None, 0.0)], math.inf),
+        ([(10.0, 100.0), (20.0, 0.0), (5.0, 0.0), (3.0, 50.0), (7.0, 0.0)], 25.0),
+        ([(10.0, 0.0), (20.0, 9.0), (16.0, 0.0)], 26.0),  # they repeat
+    ],
+)
+def test_the_longest_outage_of_a_schedule(intervals, longest):
+    assert Schedule(intervals).longest_closed_s == longest

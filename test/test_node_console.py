@@ -18,7 +18,7 @@ from rclpy.parameter import Parameter
 from std_msgs.msg import String
 from test_console_ground import K
 
-from gsc_ros.console.ground import drawn
+from gsc_ros.console.ground import Footing, drawn
 from gsc_ros.nodes.console import Console
 from gsc_ros.ros import topics
 
@@ -181,7 +181,7 @@ def test_a_click_on_the_ground_becomes_a_goal_and_a_doubtful_one_does_not(ground
         return stamps[0] and len(set(stamps)) == 1 and b.state.get('locked') == ''
 
     page.wait(whole)
-    (place,) = drawn([(3.0, 0.5)], plane, K, (240, 180))
+    (place,) = drawn([(3.0, 0.5)], Footing.of(plane), K, (240, 180))
     page.say('go', x=place[0], y=place[1], stamp=page.images['image'])
     ground.wait(lambda: ground.got[topics.GOAL], 'the goal goes out')
     goal = ground.got[topics.GOAL][0]
@@ -206,7 +206,7 @@ def test_a_click_on_the_ground_becomes_a_goal_and_a_doubtful_one_does_not(ground
     ground.show_ground(doubtful=True)
     page.wait(lambda b: whole(b) and b.images['image'] != before)
     page.say('go', x=place[0], y=place[1], stamp=page.images['image'])
-    page.wait(lambda b: any('not to be trusted' in one.get('text', '') for one in b.said))
+    page.wait(lambda b: any('goal_trust' in one.get('text', '') for one in b.said))
     page.say('go', x=place[0], y=place[1], stamp='1.000000000')
     page.wait(lambda b: any('try the next' in one.get('text', '') for one in b.said))
     assert len(ground.got[topics.GOAL]) == 1
@@ -239,7 +239,7 @@ def test_commands_are_stamped_where_that_is_asked_for(ros, tmp_path):
         node = bench.add(Console, port=0, output=str(tmp_path), stamped=True)
         bench.wait(lambda: node.count_subscribers(f'{bench.namespace}/{topics.TELEOP}'))
         bench.wait(lambda: node.active)
-        node.velocity((0.5, 0.0))
+        node._outputs.velocity((0.5, 0.0))
         bench.wait(lambda: bench.got[topics.TELEOP])
         message = bench.got[topics.TELEOP][0]
         assert message.twist.linear.x == 0.5 and message.header.stamp.sec

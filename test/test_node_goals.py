@@ -8,8 +8,10 @@ from action_msgs.msg import GoalStatus, GoalStatusArray
 from bench import drive
 from geometry_msgs.msg import PoseStamped, Twist
 from gsc_ros.msg import LinkStatus
+from rclpy.parameter import Parameter
 from std_msgs.msg import Bool, Empty, Float32, String, UInt16
 
+from gsc_ros.link.datagrams.goals import GoalState
 from gsc_ros.nodes.encoder import Encoder
 from gsc_ros.nodes.guard import Guard
 from gsc_ros.nodes.link import LinkNode
@@ -71,6 +73,28 @@ def give(bench):
 def test_a_link_that_closes_ends_the_goal(goals):
     give(goals)
     goals.executor.create_task(goals.link.trigger_deactivate)
+    goals.wait(lambda: goals.got[topics.GOAL_CANCEL], 'the end of goals')
+
+
+def test_a_ground_that_falls_silent_ends_the_goal(goals):
+    give(goals)
+    goals.link.set_parameters([Parameter('goal_silence_s', value=2.0)])
+    time.sleep(3.0)
+    assert not goals.got[topics.GOAL_CANCEL], 'its reports come'
+    goals.link.ground.step = lambda now: None  # it says nothing any more
+    goals.wait(lambda: goals.got[topics.GOAL_CANCEL], 'the end of goals')
+    assert goals.link.robot.goals.keeper.state is GoalState.CANCELLED
+
+
+def test_a_silence_while_the_link_is_closed_ends_no_goal(goals):
+    give(goals)
+    goals.link.set_parameters([Parameter('goal_silence_s', value=1.0)])
+    sender = goals.link.down.sender
+    sender.rate_at = lambda now: (0.0, None)
+    goals.link.ground.step = lambda now: None
+    time.sleep(3.0)
+    assert not goals.got[topics.GOAL_CANCEL]
+    del sender.rate_at  # it opens, and nothing comes
     goals.wait(lambda: goals.got[topics.GOAL_CANCEL], 'the end of goals')
 
 

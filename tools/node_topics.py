@@ -152,6 +152,9 @@ _STATE_IN = (
         '`joints`',
     ),
 )
+_RECEIVED_MOUNT = Topic(
+    topics.RECEIVED_MOUNT, TRANSFORM, topics.LATCHED, 'where the camera is on the robot'
+)
 _STATE_OUT = (
     Topic(
         topics.TF,
@@ -177,6 +180,7 @@ _STATE_OUT = (
     Topic(topics.RECEIVED_BATTERY, BATTERY, topics.LATCHED, "the robot's battery"),
     Topic(topics.RECEIVED_MODE, STRING, topics.LATCHED, 'what the robot does'),
     Topic(topics.RECEIVED_JOINTS, JOINTS, topics.LATCHED, 'positions of its joints'),
+    _RECEIVED_MOUNT,
 )
 # The robot's side of a link.
 _ROBOT_IN = (
@@ -458,6 +462,7 @@ NODES = {
                 'somebody looks at them',
             ),
             _GOAL_STATE,
+            _RECEIVED_MOUNT,
             dataclasses.replace(_DIAGNOSTICS, qos=topics.DIAGNOSTICS, text='what is not OK'),
         ),
         (

@@ -23,6 +23,7 @@ COOKIE = 'gsc_console'
 LEAST_PASSWORD = 8
 _MOST_PASSWORD = 256
 _MOST_SESSIONS = 256
+_ENDED_S = 86400.0  # for so long after its end a session may give the STOP
 # Failed tries: so many in so long of an address, so that nobody can keep the others out.
 _TRIES, _TRIES_S = 10, 60.0
 _MOST_ADDRESSES = 1024
@@ -79,6 +80,7 @@ class Access:
         self._digest = None if password is None else _digest(password)
         self._session_s, self._idle_s = session_s, idle_s
         self._sessions: dict[str, _Session] = {}
+        self._ended: dict[str, float] = {}  # by time or number, and when
         self._failed: dict[str, deque[float]] = {}  # by address, the newest last
         self.refused = 0
 
@@ -111,7 +113,7 @@ class Access:
             return None
         self._forget_ended(now)
         while len(self._sessions) >= _MOST_SESSIONS:
-            del self._sessions[next(iter(self._sessions))]
+            self._end(next(iter(self._sessions)), now)
         token = secrets.token_urlsafe(32)
         self._sessions[token] = _Session(now, now)
         return token
@@ -132,6 +134,20 @@ class Access:
             session.used_s = now
         return True
 
+    def may_stop(self, token: str | None, now: float) -> bool:
+        """
+        Whether a session may give the STOP: one that is open, or that ended within the last day by
+        itself and not by a log-out. Who may drive must not lose the STOP to a clock.
+        """
+        if self.valid(token, now, use=False):
+            return True
+        ended_s = self._ended.get(token or '')
+        return ended_s is not None and now - ended_s <= _ENDED_S
+
+    def is_ours(self, host: str | None, origin: str | None) -> bool:
+        """Whether a request comes from a page of this console."""
+        return self.host_allowed(host) and self.same_origin(origin, host)
+
     def host_allowed(self, host: str | None) -> bool:
         """Whether a request may name this Host."""
         if self._digest is not None:
@@ -149,7 +165,13 @@ class Access:
     def _forget_ended(self, now: float) -> None:
         for token, one in list(self._sessions.items()):
             if now - one.began_s > self._session_s or now - one.used_s > self._idle_s:
-                del self._sessions[token]
+                self._end(token, now)
+
+    def _end(self, token: str, now: float) -> None:
+        del self._sessions[token]
+        self._ended[token] = now
+        if len(self._ended) > _MOST_SESSIONS:
+            del self._ended[next(iter(self._ended))]
 
 
 def _who(address: str) -> str:

@@ -32,8 +32,12 @@ class Outputs(Protocol):
     def ask(self, budget: int | None, rate: float | None) -> None:
         """Ask for frames of so many bytes, or so many a second at most."""
 
-    def go(self, x: float, y: float, stamp: str) -> str:
-        """Send the robot to what the image of a stamp shows there; returns what was done."""
+    def go(self, x: float, y: float, stamp: str, refusal: Callable[[], str]) -> None:
+        """
+        Send the robot to what the image of a stamp shows there, and tell what was done.
+
+        ``refusal`` returns why it may not go, also later; empty where it may.
+        """
 
     def end_goal(self) -> None:
         """Have the robot give up its goal."""
@@ -98,22 +102,21 @@ class Desk:
         return [words.dump('refused', why=why)] if why else []
 
     def _go(self, viewer: int, word: words.Go) -> list[str]:
-        if viewer != self.drive.driver:
-            return [_note('take the wheel first', bad=True)]
-        why = self.locked()
+        def refusal() -> str:
+            return self.locked() if viewer == self.drive.driver else 'take the wheel first'
+
+        why = refusal()
         if why:
             return [_note(f'no goal: {why}', bad=True)]
-        try:
-            return [_note(self._outputs.go(word.x, word.y, word.stamp))]
-        except ValueError as error:  # NoGround, or maps that cannot be read
-            return [_note(f'no goal: {error}', bad=True)]
+        self._outputs.go(word.x, word.y, word.stamp, refusal)
+        return []
 
     def _plain(self, viewer: int, name: str, now: float) -> list[str]:
         if name == 'stop':
             self.drive.halt()
             self.button.stop(now)
             self._outputs.give_stop(True)
-            return []
+            return [words.dump('stopped')]  # the page gives it again until then
         if name == 'take':
             why = self.drive.take(viewer, now)
             return [_note(why, bad=True)] if why else []
@@ -147,11 +150,13 @@ class Desk:
 
     def step(self, now: float) -> float | None:
         """Do what is due; returns when to step next (s), None: when something changes."""
-        if self.button.step(self.state, now):
-            self._outputs.give_stop(True)
-        velocity = self.drive.step(now, self.locked())
-        if velocity is not None:
-            self._outputs.velocity(velocity)
+        try:
+            velocity = self.drive.step(now, self.locked())
+            if velocity is not None:
+                self._outputs.velocity(velocity)
+        finally:  # neither is left out for trouble with the other
+            if self.button.step(self.state, now):
+                self._outputs.give_stop(True)
         due = [self.drive.next_deadline(), self.button.next_deadline()]
         return min((at for at in due if at is not None), default=None)
 

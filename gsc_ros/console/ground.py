@@ -4,8 +4,9 @@ The ground in the image: where a click leads, and where the robot will be, by de
 Camera frame as in REP 103 for optical frames: x right, y down, z ahead, metres. A plane is
 ``n . P = h``: n the unit normal, downwards; h the height of the camera above it. For pixels (u, v)
 of a plane 1/z is linear in them (projective geometry of a pinhole), so that a plane is fitted to
-the inverse depth, whose errors are more even than those of depth. The robot's frame lies below the
-camera on that plane: x ahead, along the camera's view, y to the left.
+the inverse depth, whose errors are more even than those of depth. The robot's frame lies on that
+plane, x ahead and y to the left: where the camera's mount states, else below the camera, which
+then is taken to look straight ahead.
 """
 
 import math
@@ -16,12 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsc_ros.labels import LABELS
+from gsc_ros.transforms import Transform
 
 GROUND = tuple(LABELS.index(name) for name in ('road', 'sidewalk', 'terrain'))
-LEAST_TRUST = 128  # a probability of 0.5
+LEAST_TRUST = 0.5  # the probability that a pixel is right
 _SAMPLES, _LEAST_SAMPLES = 3000, 60
 _ROUNDS = 4
-_TILT = 0.7  # least cosine between the normal and straight down in the image
+_TILT = 0.7  # least cosine between the normal and straight down
+_UPRIGHT = np.array([0.0, 1.0, 0.0])  # down, for a camera of which nothing is known
+_LEAST_ALONG = 0.2  # of a direction's length along the ground
 _HEIGHT_M = 0.03, 30.0
 _PATCH = 2  # pixels to each side
 _ABOVE_M, _ABOVE_SHARE = 0.25, 0.15  # of a point above the plane, at least and of its distance
@@ -39,17 +43,43 @@ class Plane:
     normal: NDArray[np.float64]
     height: float
 
-    @property
-    def ahead(self) -> NDArray[np.float64]:
-        """The direction of view along the ground, (3,)."""
-        z = np.array([0.0, 0.0, 1.0])
-        along = z - self.normal * float(self.normal[2])
-        return along / float(np.linalg.norm(along))
+    def along(self, direction: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return a direction (3,) as it lies on the ground; raises :class:`NoGround`."""
+        lying = direction - self.normal * float(self.normal @ direction)
+        length = float(np.linalg.norm(lying))
+        if length < _LEAST_ALONG:
+            raise NoGround('the camera, or the robot by its mount, faces the ground')
+        return np.asarray(lying / length, np.float64)
 
-    @property
-    def left(self) -> NDArray[np.float64]:
-        """The direction to the left along the ground, (3,)."""
-        return np.cross(-self.normal, self.ahead)
+
+@dataclass(frozen=True)
+class Footing:
+    """
+    The robot's frame on the ground, in that of the camera: ``origin`` (3,), m, and the directions
+    ``ahead`` and ``left``, (3,).
+    """
+
+    origin: NDArray[np.float64]
+    ahead: NDArray[np.float64]
+    left: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, plane: Plane, mount: Transform | None = None, ahead_m: float = 0.0) -> 'Footing':
+        """
+        Find it on a plane.
+
+        mount: where the camera's optical frame is in the robot's; None: it looks straight ahead,
+        ahead_m in front of the origin. Raises :class:`NoGround`.
+        """
+        if mount is None:
+            ahead = plane.along(np.array([0.0, 0.0, 1.0]))
+            origin = plane.height * plane.normal - ahead_m * ahead
+        else:
+            robot = mount.inverse
+            ahead = plane.along(robot.rotation[:, 0])
+            base = np.asarray(robot.position, np.float64)
+            origin = base + (plane.height - float(plane.normal @ base)) * plane.normal
+        return cls(origin, ahead, np.cross(-plane.normal, ahead))
 
 
 def fit(
@@ -57,13 +87,15 @@ def fit(
     classes: NDArray[np.uint8] | None,
     k: NDArray[np.float64],
     rays: NDArray[np.float32] | None = None,
+    mount: Transform | None = None,
 ) -> Plane | None:
     """
     Fit the ground to depth (H, W), m, where the classes (H, W) are ground.
 
     k: the camera matrix (3, 3) of the depth's pixels; rays: x and y over z of each pixel
-    (H, W, 2), of a lens with distortion, in its place. None where there is no such plane. Without
-    classes the lower third of the image is taken.
+    (H, W, 2), of a lens with distortion, in its place; mount: where the camera is on the robot,
+    by which it may look down steeply. None where there is no such plane. Without classes the lower
+    third of the image is taken.
     """
     usable = np.isfinite(depth) & (depth > 0)
     if classes is not None:
@@ -91,7 +123,8 @@ def fit(
     if not np.isfinite(size) or size == 0:
         return None
     plane = Plane(scaled / size, 1.0 / size)
-    good = plane.normal[1] >= _TILT and _HEIGHT_M[0] <= plane.height <= _HEIGHT_M[1]
+    down = _UPRIGHT if mount is None else -mount.inverse.rotation[:, 2]
+    good = plane.normal @ down >= _TILT and _HEIGHT_M[0] <= plane.height <= _HEIGHT_M[1]
     return plane if good else None
 
 
@@ -103,20 +136,31 @@ def point(
     k: NDArray[np.float64],
     plane: Plane | None,
     rays: NDArray[np.float32] | None = None,
+    footing: Footing | None = None,
+    least_trust: float = LEAST_TRUST,
 ) -> tuple[float, float]:
     """
     Return where a click leads: m ahead and to the left of the robot, when the image was taken.
 
     share: of the image's width and height, 0..1; the maps (H, W) are those of the image; k, rays:
-    as of :func:`fit`. Raises :class:`NoGround` with the reason.
+    as of :func:`fit`; footing: the robot on the plane, None: below the camera. least_trust: that
+    the pixel has to have, 0..1; with 0 trust is not needed. Raises :class:`NoGround` with the
+    reason.
     """
     height, width = depth.shape
     u = min(int(share[0] * width), width - 1)
     v = min(int(share[1] * height), height - 1)
     rows = slice(max(0, v - _PATCH), v + _PATCH + 1)
     columns = slice(max(0, u - _PATCH), u + _PATCH + 1)
-    if trust is None or trust[rows, columns].min() < LEAST_TRUST:
-        raise NoGround('the image is not to be trusted there')
+    if least_trust > 0:
+        if trust is None:
+            raise NoGround('the trust of this image is not known, so that it is not trusted')
+        sure = int(trust[rows, columns].min()) / 255
+        if sure < least_trust:
+            raise NoGround(
+                f'the image is right there with a probability of {sure:.0%} only, and a goal '
+                f'needs {least_trust:.0%} (goal_trust)'
+            )
     if classes is not None and classes[v, u] not in GROUND:
         name = LABELS[classes[v, u]] if classes[v, u] < len(LABELS) else 'not known'
         raise NoGround(f'no ground there: the class is {name}')
@@ -134,7 +178,9 @@ def point(
     above = plane.height - float(plane.normal @ place)
     if abs(above) > max(_ABOVE_M, _ABOVE_SHARE * float(place[2])):
         raise NoGround(f'that point is {above:.1f} m above the ground')
-    return float(plane.ahead @ place), float(plane.left @ place)
+    footing = footing or Footing.of(plane)
+    way = place - footing.origin
+    return float(footing.ahead @ way), float(footing.left @ way)
 
 
 Told = tuple[float, float, float]  # when (s), m/s ahead, rad/s to the left
@@ -168,12 +214,15 @@ def predict(
 
 
 def drawn(
-    way: Iterable[tuple[float, float]], plane: Plane, k: NDArray[np.float64], size: tuple[int, int]
+    way: Iterable[tuple[float, float]],
+    footing: Footing,
+    k: NDArray[np.float64],
+    size: tuple[int, int],
 ) -> list[tuple[float, float]]:
     """Return a way on the ground in shares of an image of a size (W, H), as far as it is ahead."""
     points = []
     for x, y in way:
-        place = x * plane.ahead + y * plane.left + plane.height * plane.normal
+        place = footing.origin + x * footing.ahead + y * footing.left
         if place[2] > _LEAST_AHEAD_M:
             u, v, w = k @ place
             points.append((float(u / w) / size[0], float(v / w) / size[1]))

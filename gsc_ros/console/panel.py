@@ -87,7 +87,7 @@ class Troubles:
         """Return those of the last seconds: node, level, message."""
         return [
             {'node': name.split(':')[0][:80], 'level': _level(level), 'message': message}
-            for name, (level, message, at) in sorted(self._found.items())
+            for name, (level, message, at) in sorted(list(self._found.items()))
             if now - at < _TROUBLE_S
         ]
 

@@ -95,6 +95,13 @@ PLAIN = ('take', 'leave', 'stop', 'release', 'key', 'snapshot', 'cancel')
 Word = View | Wish | Beat | Box | Confirm | Record | Ask | Go | Plain
 
 
+def stops(word: Word) -> bool:
+    """Whether a word only stops the robot: it is followed before any limit."""
+    if isinstance(word, Wish):
+        return not (word.ahead or word.left)
+    return isinstance(word, Plain) and word.name in ('stop', 'leave', 'cancel')
+
+
 def parse(text: str | bytes) -> Word:
     """Read a message of the page; raises :class:`BadWord`."""
     if isinstance(text, bytes) or len(text) > MOST_BYTES:

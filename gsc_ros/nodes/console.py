@@ -16,33 +16,33 @@ if __name__ == '__main__':  # first, so that a signal finds its handler before s
 
 import threading
 import time
-from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import Twist, TwistStamped
+from geometry_msgs.msg import TransformStamped
 from rclpy.clock import Clock, ClockType
-from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
-from std_msgs.msg import Bool, Empty, Float32, String, UInt16
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import String
 
 from gsc_ros.console import panel, words
 from gsc_ros.console.access import Access, read_password
 from gsc_ros.console.desk import Desk
-from gsc_ros.console.drive import Velocity
 from gsc_ros.console.files import Files
 from gsc_ros.console.freshness import Age, Freshness
 from gsc_ros.console.stops import State
 from gsc_ros.msg import DecoderStatus, EncoderStatus, LinkStatus, SemanticFrame
-from gsc_ros.region import WHOLE, Region
 from gsc_ros.ros import convert, lifecycle, topics
+from gsc_ros.ros.console.outputs import Outputs
 from gsc_ros.ros.console.parameters import ConsoleParameters
 from gsc_ros.ros.console.path import GroundPath
 from gsc_ros.ros.console.recording import Recording
 from gsc_ros.ros.console.screen import Screen
 from gsc_ros.ros.diagnostics import ERROR, OK, WARN, Report
 from gsc_ros.ros.monotonic import Alarm, locked
+from gsc_ros.ros.worker import NewestWorker
 
 _STATE_S = 0.5
 # Who holds the lock for longer hangs in a publisher.
@@ -79,20 +79,15 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
         folder = Path(v.output).expanduser()
         self._recording = Recording(self, folder)
         self.add_cleanup(self._recording.stop)
-        self._velocity: Any = self.create_publisher(
-            TwistStamped if v.stamped else Twist, topics.TELEOP, topics.NEWEST
-        )
-        self._stops = self.create_publisher(Bool, topics.STOP, topics.NEWEST)
-        self._regions = self.create_publisher(RegionOfInterest, topics.REGION, topics.NEWEST)
-        self._keys = self.create_publisher(Empty, topics.KEY_MISSED, topics.NEWEST)
-        self._budgets = self.create_publisher(UInt16, topics.BUDGET, topics.NEWEST)
-        self._rates = self.create_publisher(Float32, topics.RATE, topics.NEWEST)
         self._path = GroundPath(self, lambda: self._screen)
-        settings = Settings(v.host, v.port, v.tls_certificate, v.tls_key, v.max_viewers)
-        self._reset()
         self._lock = threading.Lock()
         self._alarm = Alarm()
-        self._disk = threading.Lock()
+        self._outputs = Outputs(
+            self, self._path, self._recording, self._hold, self._snapshot, self._note
+        )
+        self.add_cleanup(self._outputs.close)
+        self._reset()
+        settings = Settings(v.host, v.port, v.tls_certificate, v.tls_key, v.max_viewers)
         self.server: Server = Server(settings, access, self, Files(folder))
         self.add_cleanup(self.server.close)
         self._login = access.needs_password
@@ -100,17 +95,16 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
 
     def _reset(self) -> None:
         self._freshness = Freshness(self.values.stale_after_s)
-        self.desk = Desk(self.values.limits(), lambda: self.age().reason, self)
+        self.desk = Desk(self.values.limits(), lambda: self.age().reason, self._outputs)
         self._statuses: dict[str, Any] = {}  # the newest, by topic
         self._troubles = panel.Troubles()
         self._history = panel.History()
         self._caption = ''
-        self._size = (0, 0)
         self._frame_bytes = 0
 
     def parameters_changed(self) -> None:
         """Apply limits."""
-        with locked(self._lock, _LOCK_S):
+        with self._hold():
             self.desk.drive.limits = self.values.limits()
             self._freshness.stale_after_s = self.values.stale_after_s
 
@@ -118,6 +112,8 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
         """Subscribe, watch, and serve."""
         self._screen = Screen(self, lambda: self.server.views, self.server.show)
         self.add_cleanup(self._screen.close)
+        self._teller: NewestWorker[bool] = NewestWorker(self._tell_now, self._untold)
+        self.add_cleanup(self._teller.close)
         for topic in Screen.TOPICS:
             self.create_subscription(Image, topic, partial(self._on_image, topic), topics.IMAGES)
         for topic, kind, quality in (
@@ -128,6 +124,7 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
             (topics.CAPTION, String, topics.IMAGES),
             (topics.GOAL_STATE, String, topics.LATCHED),
             (topics.RECEIVED, SemanticFrame, topics.NEWEST),
+            (topics.RECEIVED_MOUNT, TransformStamped, topics.LATCHED),
             ('/diagnostics', DiagnosticArray, topics.DIAGNOSTICS),
         ):
             self.create_subscription(kind, topic, partial(self._on_other, topic), quality)
@@ -154,11 +151,11 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
         desk = getattr(self, 'desk', None)
         if desk is None or not self.context.ok():
             return
-        with locked(self._lock, _LOCK_S):
+        with self._hold():
             drove = desk.drive.driver is not None
             desk.drive.halt()
         if drove:
-            self.velocity((0.0, 0.0))
+            self._outputs.velocity((0.0, 0.0))
 
     # On the executor's thread
 
@@ -166,13 +163,12 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
         if topic == topics.DECODED:
             decoder = self._statuses.get(topics.DECODER_STATUS)
             unchanged_s = decoder.unchanged_s if decoder else 0.0
-            with locked(self._lock, _LOCK_S):
+            with self._hold():
                 self._freshness.on_image(
                     convert.seconds(message.header.stamp), self._steady_s(), unchanged_s
                 )
-            self._size = message.width, message.height
-            if self.server.viewers:
-                self._tell()
+            self._outputs.size = message.width, message.height
+            self._tell()
         self._screen.take(topic, message)
         self._recording.write(topic, message)
 
@@ -187,6 +183,8 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
             self._caption = message.data
         elif topic == topics.DECODED_INFO:
             self._path.on_info(message)
+        elif topic == topics.RECEIVED_MOUNT:
+            self._path.on_mount(message)
         elif topic == topics.RECEIVED:
             self._frame_bytes = len(message.data)
             self._freshness.on_frame(self._frame_bytes)
@@ -198,8 +196,7 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
 
     def _on_timer(self) -> None:
         self._screen.follow()
-        if self.server.viewers:
-            self._tell()
+        self._tell()
 
     # For the page
 
@@ -223,7 +220,7 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
         encoder = self._statuses.get(topics.ENCODER_STATUS)
         decoder = self._statuses.get(topics.DECODER_STATUS)
         goal, way_s = self._statuses.get(topics.GOAL_STATE), link.delay_s if link else 0.0
-        with locked(self._lock, _LOCK_S):
+        with self._hold():
             desk = self.desk.figures()
         figures = panel.link_figures(link, self._frame_bytes)
         self._history.add(now, figures, age.age_s)
@@ -237,7 +234,7 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
             caption=self._caption,
             goal=goal.data if goal is not None else '',
             ways=self._path.drawn(way_s),
-            size=list(self._size),
+            size=list(self._outputs.size),
             troubles=self._troubles.listed(now),
             viewers=self.server.viewers,
             recording=self._recording.name,
@@ -246,7 +243,29 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
         )
 
     def _tell(self) -> None:
+        """Tell all viewers how it is, from a thread of its own: no STOP waits for that."""
+        if self.server.viewers:
+            self._teller.offer(True)
+
+    def _tell_now(self, _token: bool) -> None:
         self.server.tell(self._state())
+
+    def _untold(self, error: Exception) -> None:
+        if self.context.ok():
+            self.get_logger().warning(
+                f'viewers cannot be told how it is: {error}', throttle_duration_sec=5.0
+            )
+
+    def _note(self, text: str, bad: bool) -> None:
+        self.server.tell(words.dump('note', text=text, bad=bad))
+        self._tell()
+
+    def _snapshot(self) -> str:
+        return self._screen.keep(self._recording.folder, self._state())
+
+    def _hold(self) -> AbstractContextManager[None]:
+        """Hold the desk, as far as nobody hangs."""
+        return locked(self._lock, _LOCK_S)
 
     # For the server, on its thread
 
@@ -258,95 +277,28 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
             'hello', viewer=viewer, limits=limits, heartbeat=self.values.heartbeat_s,
             history=self._history.rows(), login=self._login,
         )  # fmt: skip
-        return [greeting, self._state()]
+        self._tell()
+        return [greeting]
 
     def heard(self, viewer: int, word: words.Word) -> list[str]:
         """Follow a viewer's word."""
-        with locked(self._lock, _LOCK_S):
-            answers = self.desk.hear(viewer, word, time.monotonic())
-        if not isinstance(word, words.Beat):
-            self._alarm.set()
+        try:
+            with self._hold():
+                answers = self.desk.hear(viewer, word, time.monotonic())
+        finally:  # a zero goes out also where publishing the STOP fails
+            if not isinstance(word, words.Beat):
+                self._alarm.set()
         if isinstance(word, words.Plain | words.Confirm | words.Record):
             self._tell()
         return answers
 
     def gone(self, viewer: int) -> None:
         """Note that a viewer is gone: one that drove lets go."""
-        with locked(self._lock, _LOCK_S):
+        with self._hold():
             self.desk.gone(viewer)
         self._alarm.set()
         if self.context.ok():
             self.get_logger().info(f'viewer {viewer} is gone')
-
-    # What the desk has done
-
-    def velocity(self, velocity: Velocity) -> None:
-        """Publish a velocity."""
-        twist = Twist()
-        twist.linear.x, twist.angular.z = map(float, velocity)
-        self._path.on_told(1e-9 * self.get_clock().now().nanoseconds, velocity)
-        if not self.values.stamped:
-            self._velocity.publish(twist)
-            return
-        message = TwistStamped(twist=twist)
-        message.header.frame_id = self.values.frame_id
-        message.header.stamp = self.get_clock().now().to_msg()
-        self._velocity.publish(message)
-
-    def give_stop(self, stop: bool) -> None:
-        """Publish a STOP, or its release."""
-        self._stops.publish(Bool(data=stop))
-
-    def key_frame(self) -> None:
-        """Ask for a key frame."""
-        self._keys.publish(Empty())
-
-    def region(self, region: Region) -> None:
-        """Ask for a region; the whole image cancels it."""
-        empty = region == WHOLE or not all(self._size)
-        self._regions.publish(RegionOfInterest() if empty else convert.to_roi(region, self._size))
-
-    def ask(self, budget: int | None, rate: float | None) -> None:
-        """Ask for frames of so many bytes, or so many a second at most."""
-        if budget is not None:
-            self._budgets.publish(UInt16(data=budget))
-        if rate is not None:
-            self._rates.publish(Float32(data=rate))
-
-    def go(self, x: float, y: float, stamp: str) -> str:
-        """Send the robot to what the image of a stamp shows there; raises ``NoGround``."""
-        return self._path.go(x, y, stamp)
-
-    def end_goal(self) -> None:
-        """Have the robot give up its goal."""
-        self._path.end()
-
-    def record(self, on: bool) -> str:
-        """Begin or end a recording; the disk may take its time."""
-        return self._aside(self._recording.begin if on else self._recording.stop)
-
-    def snapshot(self) -> str:
-        """Keep the image on screen, with a side-car of what the page says."""
-        return self._aside(lambda: self._screen.keep(self._recording.folder, self._state()))
-
-    def _aside(self, work: Callable[[], str]) -> str:
-        """Work in a thread, and tell everybody what was done; one work at a time."""
-        if not self._disk.acquire(blocking=False):
-            return 'the disk is busy: try again'
-
-        def run() -> None:
-            bad = False
-            try:
-                text = work()
-            except Exception as error:  # of disk or library: who asked is told
-                text, bad = f'that did not work: {error}', True
-            finally:
-                self._disk.release()
-            self.server.tell(words.dump('note', text=text, bad=bad))
-            self._tell()
-
-        threading.Thread(target=run, daemon=True, name='console-disk').start()
-        return ''
 
     # The watch, on its own thread
 
@@ -354,7 +306,7 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
         """Publish velocities and stops when it is time, whatever else hangs."""
         while self._running:
             try:
-                with locked(self._lock, _LOCK_S):
+                with self._hold():
                     due = self.desk.step(time.monotonic()) if self.context.ok() else None
                 self._alarm.wait(None if due is None else due - time.monotonic())
             except Exception as error:  # of any kind: this thread must not end

@@ -32,7 +32,8 @@ from gsc_ros.ros.link.node import (
     figures,
     report_of,
 )
-from gsc_ros.ros.link.robot_side import RobotSide, RobotSideParameters
+from gsc_ros.ros.link.robot_parameters import RobotSideParameters
+from gsc_ros.ros.link.robot_side import RobotSide
 from gsc_ros.ros.parameters import parameter
 
 _HIGH_LOSS = 0.5

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from gsc_ros.ros import lifecycle
 from gsc_ros.ros.link.end_node import LinkEnd, LinkEndParameters
-from gsc_ros.ros.link.robot_side import RobotSide, RobotSideParameters
+from gsc_ros.ros.link.robot_parameters import RobotSideParameters
+from gsc_ros.ros.link.robot_side import RobotSide
 
 
 @dataclass(frozen=True)

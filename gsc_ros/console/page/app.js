@@ -1,29 +1,25 @@
 // The console's page: says what the operator does, shows what the nodes publish.
 
 import * as charts from './charts.js';
+import * as connection from './connection.js';
 import * as drive from './drive.js';
 import * as view from './view.js';
 
 const byId = (id) => document.getElementById(id);
 const seconds = () => performance.now() / 1000;
 const SILENT_S = 2;
-const AGAIN_MS = 1000;
+const { say } = connection;
 
-let socket = null;
+let connected = false;
 let me = null;
 let state = null;
 let stateAt = -Infinity;
-let stopWaits = false; // a STOP was pressed without a connection
 let releaseToken = '';
 let confirmFrom = 0; // a double click is one action, not two
 let mode = ''; // what a press on the image means: 'box', 'go' or nothing
 let cross = [0.5, 0.75];
 let noteTimer = 0;
 const overlays = new Set();
-
-function say(t, body = {}) {
-  if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ t, ...body }));
-}
 
 function note(text, bad) {
   if (!text) return;
@@ -34,35 +30,9 @@ function note(text, bad) {
   noteTimer = setTimeout(() => (box.className = ''), bad ? 8000 : 3000);
 }
 
-const isLive = () => socket?.readyState === WebSocket.OPEN && seconds() - stateAt < SILENT_S;
+const isLive = () => connected && seconds() - stateAt < SILENT_S;
 const isDriver = () => state !== null && me !== null && state.driver === me;
 const mayDrive = () => isLive() && isDriver() && !state.locked && mode !== 'go';
-
-function connect() {
-  const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
-  socket = new WebSocket(`${scheme}://${location.host}/ws`);
-  socket.binaryType = 'arraybuffer';
-  socket.onopen = () => {
-    sayView();
-    if (!stopWaits) return;
-    stopWaits = false;
-    say('stop');
-    note('the STOP goes now');
-  };
-  socket.onmessage = ({ data }) => (typeof data === 'string' ? hear(JSON.parse(data)) : take(data));
-  socket.onclose = async () => {
-    drive.releaseAll();
-    me = null;
-    refresh();
-    try {
-      const answer = await fetch('/files');
-      if (answer.status === 401) location.assign('/login');
-    } catch {
-      // the console is away: try again
-    }
-    setTimeout(connect, AGAIN_MS);
-  };
-}
 
 function sayView() {
   const kinds = [...overlays].filter((kind) => kind !== 'original');
@@ -206,10 +176,9 @@ function refreshTroubles() {
 
 function stop() {
   drive.releaseAll();
-  say('stop');
-  stopWaits = socket?.readyState !== WebSocket.OPEN;
+  connection.stop();
   if (isLive()) return;
-  note('no connection: the STOP goes when there is one. Without commands the robot stops, unless it follows a goal', true);
+  note('no connection: the STOP is given until the console has it. Without commands the robot stops, unless it follows a goal', true);
 }
 
 function askRelease(token) {
@@ -350,4 +319,19 @@ setInterval(() => {
   say('beat', { s: seconds() });
   if (!isLive()) refresh();
 }, 1000);
-connect();
+connection.start({
+  open() {
+    connected = true;
+    sayView();
+  },
+  close() {
+    connected = false;
+    drive.releaseAll();
+    me = null;
+    refresh();
+  },
+  word: hear,
+  image: take,
+  stopped: () => note('the console has the STOP'),
+  refused: (text) => note(text, true),
+});

@@ -115,6 +115,15 @@ class Schedule:
         return self._first(now, is_open=False)
 
     @property
+    def longest_closed_s(self) -> float:
+        """The longest time without a rate, s; 0 for a link that is always open."""
+        longest = lasts = 0.0
+        for interval in (*self.intervals, *self.intervals):  # as they repeat
+            lasts = 0.0 if interval.rate_bps else lasts + (interval.seconds or math.inf)
+            longest = max(longest, lasts)
+        return longest if self.rates else math.inf
+
+    @property
     def _period_s(self) -> float | None:
         """After how long the intervals repeat, s; None for a link that is always the same."""
         lengths = [one.seconds for one in self.intervals if one.seconds is not None]

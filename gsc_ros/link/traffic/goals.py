@@ -8,12 +8,14 @@ arguments, in s.
 
 from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.datagrams.goals import Goal, GoalState, Place
+from gsc_ros.link.traffic.peer import silent_after_s
 from gsc_ros.link.traffic.port import LinkPort
 
 _LEAST_SPACE_S = 0.15
 _MAX_REPEAT_AGE_S = 0.7
 _COPIES = 2  # of a goal, where nothing is lost: the answer takes a round trip
 _SHARE = 1 / 8  # of the air, for the end of goals
+_LEAST_SILENCE_S = 30.0
 
 
 class GoalSender:
@@ -126,3 +128,39 @@ class GoalKeeper:
         """Note what the robot's navigation reports of the goal that is followed."""
         if self.followed:
             self.state = state
+
+
+class GroundSilence:
+    """
+    Robot's end: for how long nothing has come from the ground. While the link is closed, and until
+    something can have come after that, nothing is expected.
+    """
+
+    def __init__(self) -> None:
+        self._since = 0.0
+
+    def heard(self, now: float) -> None:
+        """Note that something proven came."""
+        self._since = max(self._since, now)
+
+    def closed(self, now: float, delay_s: float) -> None:
+        """Note that the link is closed; delay_s: one way."""
+        self._since = max(self._since, now + delay_s)
+
+    def lasts_s(self, now: float) -> float:
+        """Return how long it lasts, s."""
+        return max(0.0, now - self._since)
+
+
+def silence_limit_s(set_s: float, pause_s: float, outage_s: float) -> float:
+    """
+    Return after how long a silence of the ground the robot gives its goal up, s.
+
+    set_s: what the operator of the robot has set, 0 for nothing: then half a minute, or twice what
+    is a silence by the ground's reports, which come every pause_s, and beyond outage_s: the
+    longest outage that is usual and whose times are not known. Light time does not count, as it is
+    the same for everything that comes.
+    """
+    if set_s > 0:
+        return set_s
+    return max(_LEAST_SILENCE_S, 2 * silent_after_s(pause_s)) + outage_s

@@ -63,9 +63,19 @@ class ConsoleParameters(Parameters):
         False, 'Publish teleop/cmd_vel as TwistStamped, and not as Twist', read_only=True
     )
     camera_ahead_m: float = parameter(
-        0.0, "How far the camera is ahead of the robot's own frame, for goals", -100.0, 100.0
+        0.0,
+        "How far the camera, that looks straight ahead, is ahead of the robot's own frame, for "
+        'goals; only where link/mount does not state it',
+        -100.0,
+        100.0,
     )
     max_goal_m: float = parameter(20.0, 'Greatest distance of a goal', 0.1, 300.0)
+    goal_trust: float = parameter(
+        0.5,
+        'Least trust of the image where a goal is chosen; 0: any, also where trust is not known',
+        0.0,
+        1.0,
+    )
     frame_id: str = parameter('base_link', 'Frame of teleop/cmd_vel, where it is stamped',
                               read_only=True)  # fmt: skip
 

@@ -7,17 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from geometry_msgs.msg import PoseStamped
+from geometry_msgs.msg import PoseStamped, TransformStamped
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Empty
 
 from gsc_ros.console import ground
-from gsc_ros.console.ground import NoGround, Plane
+from gsc_ros.console.ground import Footing, NoGround, Plane
 from gsc_ros.ros import topics
 from gsc_ros.ros.console.screen import Screen, text
 from gsc_ros.ros.images.camera_info import rays_of
 from gsc_ros.ros.lifecycle import GscNode
+from gsc_ros.ros.robot_state import messages
+from gsc_ros.transforms import Transform
 
 _TOLD = 400  # commands that are remembered: what a light time of minutes holds is not drawn
 _ON_S = 5.0  # that the way goes on as it is told now
@@ -32,6 +34,15 @@ class _Camera:
     rays: NDArray[np.float32] | None
 
 
+@dataclass(frozen=True)
+class _Ground:
+    """The ground that the maps of an image show."""
+
+    camera: _Camera
+    plane: Plane | None
+    footing: Footing | None
+
+
 class GroundPath:
     """Publishes goals, and draws where the robot will be when what it was told now arrives."""
 
@@ -42,13 +53,21 @@ class GroundPath:
         self._info: CameraInfo | None = None
         self._told: deque[ground.Told] = deque(maxlen=_TOLD)
         self._lock = threading.Lock()
-        self._fitted: tuple[tuple[str, bool], Plane | None] = ('', False), None
+        self._mount: tuple[str, Transform] | None = None  # of a camera's frame
+        self._fitted: tuple[object, _Ground] | None = None
         self._camera_of: object = None
         self._known: _Camera | None = None
 
     def on_info(self, message: CameraInfo) -> None:
         """Take the camera_info of the image."""
         self._info = message
+
+    def on_mount(self, message: TransformStamped) -> None:
+        """Take where the camera is on the robot."""
+        try:
+            self._mount = message.child_frame_id.lstrip('/'), messages.to_transform(message)
+        except ValueError as error:
+            self._node.get_logger().warning(f'mount of the camera refused: {error}')
 
     def on_told(self, clock_s: float, velocity: tuple[float, float]) -> None:
         """Note what the robot was told, and when."""
@@ -69,42 +88,66 @@ class GroundPath:
             self._known, self._camera_of = _Camera(k, rays), key
         return self._known
 
-    def _plane(self, stamp: str) -> tuple[dict[str, NDArray], _Camera, Plane | None]:
-        """Return maps, camera and ground of the image of a stamp."""
+    def _ground(self, stamp: str) -> tuple[dict[str, NDArray], _Ground]:
+        """Return maps and ground of the image of a stamp; raises :class:`NoGround`."""
         maps = self._screen().maps(stamp)
         if 'depth' not in maps:
             raise NoGround('the depth of this image has not come: try the next')
         height, width = maps['depth'].shape
         with self._lock:
             camera = self._camera((width, height))
-            key = stamp, 'classes' in maps  # which may come after the depth
-            if self._fitted[0] != key:
-                found = ground.fit(maps['depth'], maps.get('classes'), camera.k, camera.rays)
-                self._fitted = key, found
-            return maps, camera, self._fitted[1]
+            mount = self._mount_of_camera()
+            ahead_m = self._node.values.camera_ahead_m
+            key = stamp, 'classes' in maps, mount, ahead_m  # classes may come after the depth
+            if self._fitted is None or self._fitted[0] != key:
+                plane = ground.fit(
+                    maps['depth'], maps.get('classes'), camera.k, camera.rays, mount
+                )
+                footing = None if plane is None else Footing.of(plane, mount, ahead_m)
+                self._fitted = key, _Ground(camera, plane, footing)
+            return maps, self._fitted[1]
 
-    def go(self, x: float, y: float, stamp: str) -> str:
-        """Publish what is clicked on as a goal; raises :class:`NoGround`."""
-        maps, camera, plane = self._plane(stamp)
-        trust, classes = maps.get('trust'), maps.get('classes')
+    def _mount_of_camera(self) -> Transform | None:
+        """Return where the camera of the images is on the robot, where that has come."""
+        if self._mount is None or self._info is None:
+            return None
+        camera, mount = self._mount
+        return mount if camera == self._info.header.frame_id.lstrip('/') else None
+
+    def goal(self, x: float, y: float, stamp: str) -> PoseStamped:
+        """Return what is clicked on as a goal; raises :class:`NoGround`."""
+        maps, found = self._ground(stamp)
+        camera, values = found.camera, self._node.values
         ahead, left = ground.point(
-            (x, y), maps['depth'], trust, classes, camera.k, plane, camera.rays
+            (x, y),
+            maps['depth'],
+            maps.get('trust'),
+            maps.get('classes'),
+            camera.k,
+            found.plane,
+            camera.rays,
+            found.footing,
+            values.goal_trust,
         )
-        far, most = math.hypot(ahead, left), self._node.values.max_goal_m
+        far, most = math.hypot(ahead, left), values.max_goal_m
         if far > most:
             raise NoGround(f'it is {far:.1f} m away, max_goal_m is {most:g}')
         message = PoseStamped()
-        message.header.frame_id = self._node.values.frame_id
+        message.header.frame_id = values.frame_id
         seconds, nanoseconds = stamp.split('.')
         message.header.stamp.sec, message.header.stamp.nanosec = int(seconds), int(nanoseconds)
         yaw = math.atan2(left, ahead)
-        message.pose.position.x = ahead + self._node.values.camera_ahead_m
-        message.pose.position.y = left
+        message.pose.position.x, message.pose.position.y = ahead, left
         message.pose.orientation.z = math.sin(yaw / 2)
         message.pose.orientation.w = math.cos(yaw / 2)
-        self._goals.publish(message)
-        side = 'left' if left >= 0 else 'right'
-        return f'goal sent: {ahead:.1f} m ahead, {abs(left):.1f} m {side}'
+        return message
+
+    def publish(self, goal: PoseStamped) -> str:
+        """Publish a goal; returns what was done."""
+        self._goals.publish(goal)
+        at = goal.pose.position
+        side = 'left' if at.y >= 0 else 'right'
+        return f'goal sent: {at.x:.1f} m ahead, {abs(at.y):.1f} m {side}'
 
     def end(self) -> None:
         """Publish the end of all goals."""
@@ -122,10 +165,10 @@ class GroundPath:
             return []
         stamp = image.header.stamp
         try:
-            _, camera, plane = self._plane(text((stamp.sec, stamp.nanosec)))
+            _, found = self._ground(text((stamp.sec, stamp.nanosec)))
         except (NoGround, ValueError):
             return []
-        if plane is None:
+        if found.footing is None:
             return []
         begin = stamp.sec + 1e-9 * stamp.nanosec
         now = 1e-9 * self._node.get_clock().now().nanoseconds
@@ -134,7 +177,7 @@ class GroundPath:
         held = [*told, (now, *told[-1][1:])]
         on = ground.predict(held, begin, now + delay_s + _ON_S, delay_s, hold_s=_ON_S)
         ways = there, on[len(there) - 1 :]
-        return [ground.drawn(_thin(way), plane, camera.k, size) for way in ways]
+        return [ground.drawn(_thin(way), found.footing, found.camera.k, size) for way in ways]
 
 
 def _thin(way: list[tuple[float, float]]) -> list[tuple[float, float]]:

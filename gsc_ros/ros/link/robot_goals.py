@@ -18,7 +18,9 @@ from rclpy.client import Client
 from std_msgs.msg import Empty
 
 from gsc_ros.link.datagrams.goals import Goal, GoalState, Place
-from gsc_ros.link.traffic.goals import GoalKeeper
+from gsc_ros.link.radio import schedule
+from gsc_ros.link.traffic.goals import GoalKeeper, GroundSilence, silence_limit_s
+from gsc_ros.link.traffic.port import LinkPort
 from gsc_ros.ros import topics
 from gsc_ros.ros.link.node import LOG_PERIOD_S, LinkBase
 
@@ -62,6 +64,16 @@ class RobotGoals:
         self._ended_at = -math.inf  # when ours was (s, monotonic),
         self._sent_at = -math.inf  # and when nav2 was told last
         self._answer: Any = None  # to that, of nav2
+        self._outage_s: float | None = None  # the longest, where its times are not known
+
+    def reset(self, down: LinkPort, up: LinkPort) -> None:
+        """Begin at time zero, as if the ground were heard now."""
+        self._down, self._up = down, up
+        self._silence = GroundSilence()
+        if self._outage_s is None:
+            timed = down.sender.schedule.closes(0.0) is not None
+            profile = self._node.budget.profile
+            self._outage_s = 0.0 if timed else schedule.of(profile).longest_closed_s
 
     def start(self) -> None:
         """Subscribe to nav2."""
@@ -83,10 +95,24 @@ class RobotGoals:
         elif refusal and not again:
             self._node.get_logger().warning(f'goal not followed: it is {refusal}')
 
-    def step(self, stopped: bool) -> None:
-        """End what nav2 follows under a STOP."""
+    def heard(self, now: float) -> None:
+        """Note that something came from the ground."""
+        self._silence.heard(now)
+
+    def silence_s(self, report_pause_s: float) -> float:
+        """Return after how long a silence of the ground, which reports so often, a goal ends."""
+        set_s = self._node.values.goal_silence_s
+        return silence_limit_s(set_s, report_pause_s, self._outage_s or 0.0)
+
+    def step(self, now: float, stopped: bool, report_pause_s: float) -> None:
+        """End what nav2 follows under a STOP, and a goal that nobody could end any more."""
         if stopped:
             self._insist()
+        if not self._down.sender.rate_at(now)[0]:
+            self._silence.closed(now, self._up.delay_s)
+        lasts_s = self._silence.lasts_s(now)
+        if self.keeper.followed and lasts_s > self.silence_s(report_pause_s):
+            self.cancel(f'nothing has come from the ground for {lasts_s:.0f} s')
 
     def cancel(self, reason: str, surely: bool = False) -> None:
         """Give up the goal; ``surely``: also where none of ours is known."""

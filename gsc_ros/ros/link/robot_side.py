@@ -7,7 +7,6 @@ budget_wanted, rate_wanted). `robot_commands` executes commands, `robot_goals` h
 """
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
@@ -47,46 +46,9 @@ from gsc_ros.ros.link.node import NO_FRAMES_S, LinkBase, nanoseconds, or_inf, re
 from gsc_ros.ros.link.robot_commands import RobotCommands
 from gsc_ros.ros.link.robot_goals import RobotGoals
 from gsc_ros.ros.link.side import Side
-from gsc_ros.ros.parameters import parameter
-from gsc_ros.ros.robot_state.telemetry_input import TelemetryInput, TelemetryParameters
+from gsc_ros.ros.robot_state.telemetry_input import TelemetryInput
 
-PROTECTIONS = ('auto', 'off')
 _RARELY_S = 60.0
-
-
-@dataclass(frozen=True)
-class RobotSideParameters(TelemetryParameters):
-    """Parameters of the robot's side."""
-
-    max_age_s: float = parameter(
-        0.0,
-        'A frame that waited longer for the air is dropped, in s; 0: only for a newer one',
-        low=0.0,
-        high=1e5,
-        read_only=True,
-    )
-    protection: str = parameter(
-        'auto',
-        'Parity behind frames, from which lost datagrams come back: as much as pays at the '
-        'loss that the ground reports, or none',
-        choices=PROTECTIONS,
-    )
-    max_frame_bytes: int = parameter(16384, 'Larger frames are refused', low=64, high=65535)
-    command_max_age_s: float = parameter(
-        1.0,
-        'A command is not executed when it took so much longer, in s, than an idle link takes',
-        low=0.0,
-        high=1e4,
-    )
-    command_timeout_s: float = parameter(
-        1.0, 'Time without a command after which the robot stops, in s', low=0.05, high=1e4
-    )
-    stamped: bool = parameter(
-        False,
-        'Publish cmd_vel as TwistStamped, and not as Twist; as the guard does',
-        read_only=True,
-    )
-    frame_id: str = parameter('base_link', 'Frame of cmd_vel, where it is stamped', read_only=True)
 
 
 class RobotSide(Side):
@@ -127,6 +89,7 @@ class RobotSide(Side):
         self._command_loss = CommandLoss()
         self._report_timer = RobotReportTimer()
         self._telemetry.reset()
+        self.goals.reset(down, up)
         self._ground_session = 0
 
     def start(self) -> None:
@@ -172,7 +135,7 @@ class RobotSide(Side):
     def step(self, now: float) -> None:
         """Log stops; report to the ground when it is time."""
         self.commands.log_stops()
-        self.goals.step(self.commands.gate.held)
+        self.goals.step(now, self.commands.gate.held, self.report_pause_s)
         if self._up.receiver.session != self._ground_session:
             # A ground that begins needs this session to command, and the setup to show a frame.
             self._ground_session = self._up.receiver.session
@@ -202,6 +165,7 @@ class RobotSide(Side):
 
     def on_received(self, received: Received, now: float) -> None:
         """Handle a payload that came up the link."""
+        self.goals.heard(now)
         if received.traffic_class is TrafficClass.REQUEST:
             self._on_request(received)
         elif received.traffic_class in (TrafficClass.COMMAND, TrafficClass.STOP):
@@ -222,6 +186,7 @@ class RobotSide(Side):
             'commands refused': sum(gate.refused.values()),
             'stops': self.commands.stops,
             'STOP held': gate.held,
+            'goal ends after a silence of s': self.goals.silence_s(self.report_pause_s),
             'camera_info unmatched': self.unmatched,
             'telemetry sent': self._telemetry.sent,
         }

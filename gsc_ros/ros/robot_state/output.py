@@ -1,8 +1,8 @@
 """
 Where the robot is and how it is, at the ground: transforms, odometry and telemetry as they came.
 
-Publishes link/odom, link/battery_state, link/mode, link/joint_states, and transforms: on /tf where
-tf2_msgs is installed, else on link/transforms.
+Publishes link/odom, link/battery_state, link/mode, link/joint_states, link/mount (where the camera
+is on the robot), and transforms: on /tf where tf2_msgs is installed, else on link/transforms.
 """
 
 from dataclasses import dataclass
@@ -63,6 +63,9 @@ class RobotState:
             BatteryState, topics.RECEIVED_BATTERY, topics.LATCHED
         )
         self._mode = node.create_publisher(String, topics.RECEIVED_MODE, topics.LATCHED)
+        self._mounts = node.create_publisher(
+            TransformStamped, topics.RECEIVED_MOUNT, topics.LATCHED
+        )
         self._joints = node.create_publisher(JointState, topics.RECEIVED_JOINTS, topics.LATCHED)
         self.reset()
 
@@ -122,7 +125,9 @@ class RobotState:
     def on_telemetry(self, telemetry: Telemetry, stamp: Time) -> None:
         """Publish telemetry; ``stamp``: when it left the robot, as far as the delay is known."""
         if telemetry.mount is not None:
-            self._mount = telemetry.mount
+            self._mount = mount = telemetry.mount
+            place = Transform(mount.position, mount.orientation)
+            self._mounts.publish(messages.from_transform(place, stamp, mount.base, mount.camera))
         if telemetry.names is not None:
             self._names = telemetry.names
         if telemetry.battery is not None:
