@@ -184,7 +184,7 @@ def test_without_the_pull_it_draws_what_the_pipeline_of_diffusers_draws(
         pipe.scheduler = renderer._scheduler
     noise = conditions.noise(frames[:1], ended[0])
     start = families.tokens(families.pack(noise)) if name == 'FLUX.1' else noise
-    given = {'prompt': renderer._text(frames[0]), 'height': 64, 'width': 128, 'latents': start}
+    given = {'prompt': renderer.text(frames[0]), 'height': 64, 'width': 128, 'latents': start}
     given |= {'guidance_scale': renderer._guidance, 'max_sequence_length': 128}
     if name == 'Z-Image':
         given['guidance_scale'] = 0.0  # its formula counts from 0
@@ -255,7 +255,7 @@ def test_the_prompt_says_what_the_frame_tells(frames, folders):
 
     def prompt(kind):
         told = replace(symbols, caption=Caption(1), kind=kind)
-        return renderer._text(replace(frames[0], symbols=told))
+        return renderer.text(replace(frames[0], symbols=told))
 
     begin = "a photo from a robot's camera"
     assert prompt(None) == f'{begin}, {Caption(1)}'

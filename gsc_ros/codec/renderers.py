@@ -77,8 +77,9 @@ class RendererOptions:
     the hub, a commit; ``offline``: take what is on this machine; ``dtype``: one of
     :data:`DTYPES`; ``offload``: one of :data:`OFFLOADS`; ``guidance``: negative for the model's
     own; ``lora``, ``controlnet``, ``tiny_vae``: folder or hub id of such weights, '' for none;
-    ``prompt``: ``{caption}`` stands for the frame's; ``pull``: 0..1, how strongly each step is
-    pulled back to what was sent. Raises ``ValueError`` for values outside these.
+    ``mtgc``: folder that ``gsc train mtgc`` wrote, '' for none; ``prompt``: ``{caption}`` stands
+    for the frame's; ``pull``: 0..1, how strongly each step is pulled back to what was sent. Raises
+    ``ValueError`` for values outside these.
     """
 
     model: str = ''
@@ -92,6 +93,7 @@ class RendererOptions:
     lora: str = ''
     controlnet: str = ''
     tiny_vae: str = ''
+    mtgc: str = ''
     prompt: str = "a photo from a robot's camera, {caption}"
     pull: float = 1.0
 

@@ -28,27 +28,32 @@ def add_renderer_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _value(name: str, text: str) -> Any:
+def _value(option: str, name: str, text: str) -> Any:
     kind: type[Any] = type(getattr(RendererOptions, name))
     try:
         return _SWITCH[text] if kind is bool else kind(text)
     except (KeyError, ValueError):
         wanted = 'true or false' if kind is bool else f'a value of type {kind.__name__}'
-        raise ValueError(f'--renderer-option {name}={text}: give {wanted}') from None
+        raise ValueError(f'{option} {name}={text}: give {wanted}') from None
 
 
 def renderer_of(args: argparse.Namespace) -> RendererOptions:
     """Return what the arguments ask for; raises ``ValueError`` for unknown options."""
-    options: dict[str, Any] = {}
-    for word in args.renderer_option:
+    return options_of(args.renderer, args.renderer_option, 'renderer')
+
+
+def options_of(model: str, words: list[str], name_of_option: str) -> RendererOptions:
+    """Return a renderer of words NAME=VALUE; raises ``ValueError`` naming the command's option."""
+    option, options = f'--{name_of_option}-option', {}
+    for word in words:
         name, separator, text = word.partition('=')
         if not separator or name not in _FIELDS or name == 'model':
             names = ', '.join(name for name in _FIELDS if name != 'model')
-            raise ValueError(f'--renderer-option {word}: give NAME=VALUE, NAME of {names}')
-        options[name] = _value(name, text)
-    made = RendererOptions(args.renderer, **options)
+            raise ValueError(f'{option} {word}: give NAME=VALUE, NAME of {names}')
+        options[name] = _value(option, name, text)
+    made = RendererOptions(model, **options)
     if options and made.embedded:
-        raise ValueError('--renderer-option is for a diffusers pipeline: give --renderer, too')
+        raise ValueError(f'{option} is for a diffusers pipeline: give --{name_of_option}, too')
     return made
 
 

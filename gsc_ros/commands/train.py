@@ -5,7 +5,7 @@ from pathlib import Path
 
 STAGES = (
     'simulated', 'pack', 'kinds', 'perception', 'autoencoder', 'tokens', 'flow', 'prior',
-    'captions', 'entropy', 'trust',
+    'captions', 'entropy', 'trust', 'mtgc',
 )  # fmt: skip
 
 
@@ -45,6 +45,21 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
         '--vae',
         help='pretrained autoencoder (entropy): folder or hub id of diffusers, or a Python file '
         'with load_vae(device); of the hub also owner/name@revision',
+    )
+    parser.add_argument(
+        '--base',
+        default='',
+        help='pretrained model (mtgc): folder or hub id of a diffusers pipeline',
+    )
+    parser.add_argument(
+        '--base-option', action='append', default=[], metavar='NAME=VALUE',
+        help='how it is loaded, as --renderer-option of gsc decode (mtgc)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--lora-rank',
+        type=int,
+        default=0,
+        help='train LoRA weights of the base along, of this rank (mtgc; 0: it stays as it is)',
     )
     parser.add_argument(
         '--weights', type=Path, help='folder of the earlier stages (default: the shipped weights)'
@@ -92,7 +107,11 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 _RATES = {'perception': 2e-3, 'autoencoder': 5e-4, 'tokens': 6e-4, 'flow': 6e-4, 'prior': 3e-3,
-          'entropy': 0.02}  # fmt: skip
+          'entropy': 0.02, 'mtgc': 1e-4}  # fmt: skip
+
+
+_OF_ONE_STAGE = {'receiver_only': 'tokens', 'pattern': 'tokens', 'vae': 'entropy', 'base': 'mtgc',
+                 'base_option': 'mtgc', 'lora_rank': 'mtgc'}  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -108,12 +127,10 @@ def run(args: argparse.Namespace) -> int:
 
         print(export(args.output / 'simulated', seed=args.seed))
         return 0
-    if args.receiver_only and args.stage != 'tokens':
-        raise ValueError(f'stage {args.stage} has no --receiver-only: tokens has')
-    if args.pattern and args.stage != 'tokens':
-        raise ValueError(f'stage {args.stage} has no --pattern: tokens has')
-    if args.vae and args.stage != 'entropy':
-        raise ValueError(f'stage {args.stage} has no --vae: entropy has')
+    for name, stage in _OF_ONE_STAGE.items():
+        if getattr(args, name) and args.stage != stage:
+            option = name.replace('_', '-')
+            raise ValueError(f'stage {args.stage} has no --{option}: {stage} has')
     if args.data is None:
         raise ValueError(f'stage {args.stage} needs --data <folder of images>')
     if args.stage == 'pack':
@@ -160,6 +177,11 @@ def run(args: argparse.Namespace) -> int:
         from gsc_ros.codec.foundation.vae_source import VaeSource
 
         options = {'vae': VaeSource.parse(args.vae or ''), 'seed': args.seed}
+    if args.stage == 'mtgc':
+        from gsc_ros.commands.renderer import options_of
+
+        options['base'] = options_of(args.base, args.base_option, 'base')
+        options['lora_rank'] = args.lora_rank
     if args.pattern:
         options['pattern'] = args.pattern
     if args.receiver_only:
@@ -168,7 +190,7 @@ def run(args: argparse.Namespace) -> int:
         options['batch'] = args.batch
     if args.stage in ('autoencoder', 'tokens', 'flow'):
         options['critics_file'] = args.critics
-    if args.stage in ('tokens', 'flow', 'prior'):
+    if args.stage in ('tokens', 'flow', 'prior', 'mtgc'):
         options['weights'] = args.weights or FOLDER
     path = import_module(f'gsc_ros.training.{args.stage}').train(args.data, settings, **options)
     print(path)

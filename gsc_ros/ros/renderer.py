@@ -56,6 +56,9 @@ class RendererParameters(Schema):
     renderer_tiny_vae: str = parameter(
         '', 'Folder or hub id of an AutoencoderTiny, in place of its VAE', read_only=True
     )
+    renderer_mtgc: str = parameter(
+        '', 'Folder of parts around it that `gsc train mtgc` wrote', read_only=True
+    )
     renderer_prompt: str = parameter(
         RendererOptions.prompt, 'Its prompt; {caption} is the caption of the frame', read_only=True
     )

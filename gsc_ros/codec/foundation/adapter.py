@@ -19,6 +19,7 @@ from torch import Tensor
 from gsc_ros.codec import conditions
 from gsc_ros.codec.foundation import pull
 from gsc_ros.codec.foundation.families import Call, Family, Prompt, Scene
+from gsc_ros.codec.foundation.mtgc import Lead, MtgcGuide
 from gsc_ros.codec.networks import GroundNetworks
 from gsc_ros.codec.notes import caption_text
 from gsc_ros.codec.renderers import RendererError, RendererOptions
@@ -36,9 +37,9 @@ class PipelineRenderer:
     Draws by a pipeline of diffusers.
 
     ``pipe``: it, on its device; ``family``: its row; ``vae``: in place of the pipeline's;
-    ``controlnet``: of the family's class, given the deterministic image. ``trace``: called in each
-    step with its number and the estimate of the clean latents before and after the pull, and their
-    target. One call draws at a time.
+    ``controlnet``: of the family's class, given the deterministic image; ``guide``: MTGC's parts,
+    trained for the pipeline. ``trace``: called in each step with its number and the estimate of
+    the clean latents before and after the pull, and their target. One call draws at a time.
     """
 
     max_steps = MAX_STEPS
@@ -50,16 +51,32 @@ class PipelineRenderer:
         options: RendererOptions,
         vae: Any = None,
         controlnet: Any = None,
+        guide: MtgcGuide | None = None,
         trace: Trace | None = None,
     ) -> None:
         self.pipe, self.family, self.options = pipe, family, options
         self.name, self.default_steps = options.model, family.steps
-        self._vae = pipe.vae if vae is None else vae
+        self.vae = pipe.vae if vae is None else vae
         self._controlnet, self._trace = controlnet, trace
+        self._lead: Lead | None = None
+        if guide is not None:
+            self.lead_by(guide)
         self._lock = threading.Lock()
         self._known: dict[str, Prompt] = {}
         self._guidance = options.guidance if options.guidance >= 0 else family.guidance
         self._scheduler = flow_scheduler(pipe.scheduler, type(pipe).__name__)
+
+    def lead_by(self, guide: MtgcGuide) -> None:
+        """Let MTGC's parts lead the transformer from now on."""
+        self._lead = Lead(guide, self.pipe, self.family)
+
+    def scene(
+        self, networks: GroundNetworks, frames: Sequence[ReceivedFrame], out: Synthesis
+    ) -> Scene:
+        """Return what is known of frames of one working size."""
+        base = networks.reconstructor.draw(out)
+        images = torch.from_numpy(base).permute(0, 3, 1, 2).to(self.pipe._execution_device)
+        return Scene(frames, out, images / 127.5 - 1)
 
     def draw(
         self, networks: GroundNetworks, frames: Sequence[ReceivedFrame], out: Synthesis, steps: int
@@ -70,16 +87,17 @@ class PipelineRenderer:
         An image that shows nothing or is not of now stays deterministic. Raises
         :class:`RendererError` where memory ends or the model computes no numbers.
         """
-        base = networks.reconstructor.draw(out)
-        device = self.pipe._execution_device
-        images = torch.from_numpy(base).permute(0, 3, 1, 2).to(device)
-        scene = Scene(frames, out, images / 127.5 - 1)
-        known = pull.weights(frames, device)
+        scene = self.scene(networks, frames, out)
+        images = scene.base * 127.5 + 127.5
+        known = pull.weights(frames, images.device)
         try:
             with self._lock, torch.inference_mode():
                 drawn = self._sample(scene, known, steps)
                 if self.options.pull:
                     drawn = pull.hold_means(drawn, images, known)
+                for index, frame in enumerate(frames):
+                    if frame.symbols.notes is not None and frame.symbols.notes.blind:
+                        drawn[index] = images[index]
                 self.pipe.maybe_free_model_hooks()
         except torch.cuda.OutOfMemoryError as error:
             torch.cuda.empty_cache()
@@ -92,26 +110,22 @@ class PipelineRenderer:
                 f'renderer {self.name}: draws values that are not finite in '
                 f'{self.pipe.transformer.dtype}. Set dtype to bfloat16 or float32.'
             )
-        rgb = drawn.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        for index, frame in enumerate(frames):
-            if frame.symbols.notes is not None and frame.symbols.notes.blind:
-                rgb[index] = base[index]
-        return np.asarray(rgb)
+        return np.asarray(drawn.permute(0, 2, 3, 1).contiguous().cpu().numpy())
 
     def _sample(self, scene: Scene, known: list[Tensor], steps: int) -> Tensor:
         """Draw images, float32 (N, 3, H, W) in 0..255."""
         pipe, family = self.pipe, self.family
-        z = family.start(pipe, self._vae, scene)
+        z = family.start(pipe, self.vae, scene)
         sigmas = self._sigmas(family.level(pull.received(known)), scene.base, steps)
         x = family.noised(z, conditions.noise(scene.frames, z), sigmas[:, :1, None, None])
-        texts = [self._text(frame) for frame in scene.frames]
-        prompts = self._prompts_of(texts, scene)
+        texts = [self.text(frame) for frame in scene.frames]
+        prompts = self.prompts(texts, scene)
         empty = None
         if family.two_passes and self._guidance > 1:
-            empty = self._prompts_of([''] * len(texts), scene)
+            empty = self.prompts([''] * len(texts), scene)
         for index in range(steps):
             now, then = (sigmas[:, i, None, None, None] for i in (index, index + 1))
-            velocity = self._velocity(scene, x, sigmas[:, index], z, prompts, empty)
+            velocity = self.velocity(scene, x, sigmas[:, index], z, prompts, empty)
             if self.options.pull:
                 clean = x - now * velocity
                 held = self._pulled(clean, z, scene, known)
@@ -119,10 +133,10 @@ class PipelineRenderer:
                     self._trace(index, clean, held, z)
                 velocity = (x - held) / now
             x = x + (then - now) * velocity
-        images = family.decode(pipe, self._vae, x, scene)
+        images = family.decode(pipe, self.vae, x, scene)
         return (images * 127.5 + 127.5).clamp(0, 255)
 
-    def _text(self, frame: ReceivedFrame) -> str:
+    def text(self, frame: ReceivedFrame) -> str:
         """
         Return the prompt of a frame.
 
@@ -135,7 +149,7 @@ class PipelineRenderer:
             caption = f'{kind.name} scene' if kind.sure and kind.name != 'other' else ''
         return self.options.prompt.replace('{caption}', caption).strip(' ,')
 
-    def _prompts_of(self, texts: list[str], scene: Scene) -> list[Prompt]:
+    def prompts(self, texts: list[str], scene: Scene) -> list[Prompt]:
         """Return the prompts; those of late texts are kept, for text encoders are slow."""
         if len(self._known) > _KEPT:
             self._known.clear()
@@ -154,20 +168,27 @@ class PipelineRenderer:
             rows.append(self._scheduler.sigmas)
         return torch.stack(rows).to(images.device)
 
-    def _velocity(
+    def velocity(
         self,
         scene: Scene,
         x: Tensor,
         sigma: Tensor,
         control: Tensor,
         prompts: list[Prompt],
-        empty: list[Prompt] | None,
+        empty: list[Prompt] | None = None,
     ) -> Tensor:
-        """Ask the transformer; with ``empty`` prompts under guidance (Ho and Salimans, 2022)."""
+        """
+        Ask the transformer; with ``empty`` prompts under guidance (Ho and Salimans, 2022).
+
+        ``x``, ``control``: noisy latents and those of the deterministic image, (N, C, h, w);
+        ``sigma``: (N,). Returns float32 like ``x``.
+        """
         dtype = self.pipe.transformer.dtype
         given = None if self._controlnet is None else (self._controlnet, control.to(dtype))
 
         def ask(wanted: list[Prompt]) -> Tensor:
+            if self._lead is not None:
+                wanted = self._lead(scene, x, sigma, control, wanted)
             call = Call(scene, x.to(dtype), sigma, wanted, self._guidance, given)
             return self.family.velocity(self.pipe, call).float()
 
@@ -180,11 +201,11 @@ class PipelineRenderer:
     def _pulled(self, clean: Tensor, target: Tensor, scene: Scene, known: list[Tensor]) -> Tensor:
         """Pull an estimate of the clean latents to what was sent, in pixels and then there."""
         strength, cell = self.options.pull, self.family.cell
-        image = self.family.decode(self.pipe, self._vae, clean, scene)
+        image = self.family.decode(self.pipe, self.vae, clean, scene)
         wanted = pull.pulled(image, scene.base, pull.in_cells(known, 1, strength))
         # What has to change in the image, as a change of the latents.
         both = torch.cat([wanted, image]).clamp(-1, 1)
-        there, here = self.family.encode(self.pipe, self._vae, both).chunk(2)
+        there, here = self.family.encode(self.pipe, self.vae, both).chunk(2)
         return pull.pulled(clean + there - here, target, pull.in_cells(known, cell, strength))
 
 

@@ -69,7 +69,10 @@ class Family:
     ``guidance``: where none is asked for; a guidance over 1 takes a second pass with an empty
     prompt where ``two_passes``. ``normalise``, ``restore``: the VAE's latents to those of the
     transformer and back, of a pipeline and the VAE in use; ``shift``: mu of a scheduler that
-    shifts by the count of tokens and steps; ``controlnet``: diffusers' class, '' for none.
+    shifts by the count of tokens and steps; ``controlnet``: diffusers' class, '' for none. For
+    :mod:`mtgc`: ``blocks``: the transformer's attribute, '' where none can be led; the image's
+    tokens are the first of what a block returns last; ``patch``: cells a side of a token;
+    ``append``: puts words, (1, K, D), behind the embedding of a prompt.
     """
 
     name: str
@@ -85,6 +88,12 @@ class Family:
     restore: Callable[[Pipe, Any, Tensor], Tensor] = lambda pipe, vae, z: unscaled(vae, z)
     shift: Callable[[Pipe, int, int], float] = lambda pipe, count, steps: linear_shift(pipe, count)
     controlnet: str = ''
+    blocks: str = 'transformer_blocks'
+    patch: int = 2
+    append: Callable[[Prompt, Tensor], Prompt] = lambda prompt, words: (
+        torch.cat([prompt[0], words.to(prompt[0])], 1),
+        *prompt[1:],
+    )
 
     @property
     def cell(self) -> int:
@@ -217,6 +226,13 @@ def _flux2_prompt(pipe: Pipe, text: str, device: torch.device) -> Prompt:
     return embeds, ids
 
 
+def _flux2_append(prompt: Prompt, words: Tensor) -> Prompt:
+    embeds, ids = prompt
+    behind = ids[:, -1:].repeat(1, words.shape[1], 1)
+    behind[..., -1] += torch.arange(1, words.shape[1] + 1).to(ids)  # the place in the text
+    return torch.cat([embeds, words.to(embeds)], 1), torch.cat([ids, behind], 1)
+
+
 def _flux2_scale(pipe: Pipe, z: Tensor) -> tuple[Tensor, Tensor]:
     statistics, epsilon = pipe.vae.bn, pipe.vae.config.batch_norm_eps
     mean = statistics.running_mean.view(1, -1, 1, 1).to(z)
@@ -286,6 +302,12 @@ def _sana_prompt(pipe: Pipe, text: str, device: torch.device) -> Prompt:
     return embeds, mask
 
 
+def _sana_append(prompt: Prompt, words: Tensor) -> Prompt:
+    embeds, mask = prompt
+    seen = torch.ones_like(mask[:, :1]).expand(-1, words.shape[1])
+    return torch.cat([embeds, words.to(embeds)], 1), torch.cat([mask, seen], 1)
+
+
 def _sana_velocity(pipe: Pipe, call: Call) -> Tensor:
     out: Tensor = pipe.transformer(
         call.x,
@@ -307,6 +329,10 @@ def _z_image_prompt(pipe: Pipe, text: str, device: torch.device) -> Prompt:
     return (embeds[0],)  # as long as the text
 
 
+def _z_image_append(prompt: Prompt, words: Tensor) -> Prompt:
+    return (torch.cat([prompt[0], words[0].to(prompt[0])]),)
+
+
 def _z_image_velocity(pipe: Pipe, call: Call) -> Tensor:
     out = pipe.transformer(
         list(call.x[:, :, None].unbind()),
@@ -324,16 +350,20 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         'FLUX.2-klein', ('Flux2KleinPipeline',), 8, 4, _flux2_prompt, _flux2_velocity, packed=2,
-        normalise=_flux2_normalise, restore=_flux2_restore, shift=flux2_shift,
+        normalise=_flux2_normalise, restore=_flux2_restore, shift=flux2_shift, patch=1,
+        append=_flux2_append,
     ),
     Family(
         'SD3.5', ('StableDiffusion3Pipeline', 'StableDiffusion3Img2ImgPipeline'), 8, 8,
         _sd3_prompt, _sd3_velocity, guidance=4.5, controlnet='SD3ControlNetModel',
     ),
-    Family('SANA', ('SanaPipeline',), 32, 8, _sana_prompt, _sana_velocity, guidance=4.5),
+    Family(
+        'SANA', ('SanaPipeline',), 32, 8, _sana_prompt, _sana_velocity, guidance=4.5, patch=1,
+        append=_sana_append,
+    ),
     Family(
         'Z-Image', ('ZImagePipeline', 'ZImageImg2ImgPipeline'), 8, 8, _z_image_prompt,
-        _z_image_velocity,
+        _z_image_velocity, blocks='layers', append=_z_image_append,
     ),
 )  # fmt: skip
 

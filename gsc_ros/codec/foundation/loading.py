@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from gsc_ros.codec import device as devices
-from gsc_ros.codec.foundation import families
+from gsc_ros.codec.foundation import families, mtgc
 from gsc_ros.codec.foundation.adapter import PipelineRenderer
 from gsc_ros.codec.foundation.families import Family
 from gsc_ros.codec.renderers import RendererError, RendererOptions
@@ -59,6 +59,8 @@ def load(
     }
     if parts['vae'] is not None:
         check_factor(parts['vae'], family)
+    if options.mtgc:
+        parts['guide'] = _guide(options, pipe, family)
     _place(pipe, parts, options, target)
     tell(f'renderer {options.model}: ready on {target} after {time.monotonic() - began:.0f} s')
     return PipelineRenderer(pipe, family, options, **parts)
@@ -313,6 +315,13 @@ def _part(model: str, kind: str, options: RendererOptions, dtype: torch.dtype) -
             f'{model} cannot be loaded as {kind} ({_reason(error)}). Give its folder or hub id.'
         ) from error
     return part.eval().requires_grad_(False)
+
+
+def _guide(options: RendererOptions, pipe: Any, family: Family) -> mtgc.MtgcGuide:
+    try:
+        return mtgc.load(Path(options.mtgc).expanduser(), pipe, family)
+    except ValueError as error:
+        raise RendererError(str(error)) from error
 
 
 def check_factor(vae: Any, family: Family) -> None:

@@ -208,4 +208,6 @@ def _velocity(pipe: Any, call: Call) -> Tensor:
     return velocity
 
 
-OWN = OwnFamily('gsc flow', ('GscFlowPipeline',), 16, 1, _prompt, _velocity, two_passes=False)
+OWN = OwnFamily(
+    'gsc flow', ('GscFlowPipeline',), 16, 1, _prompt, _velocity, two_passes=False, blocks=''
+)
