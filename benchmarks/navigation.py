@@ -16,7 +16,8 @@ from gsc_ros.clouds import beams_of, points_of, scan_of, trusted
 from gsc_ros.codec import SemanticCodec
 from gsc_ros.codec.types import PREDICTED
 from gsc_ros.labels import GROUND, SKY
-from gsc_ros.sim.world import SCENES, World
+from gsc_ros.sim import SCENES
+from gsc_ros.sim.world import World
 
 SIZE, HFOV_DEG = (480, 360), 70.0
 SEEDS, VIEWS = 4, 3

@@ -15,6 +15,7 @@ import yaml
 from gsc_ros.codec.backend import PRESETS
 from gsc_ros.link.traffic.transports import KINDS as TRANSPORTS
 from gsc_ros.paths import config_dir
+from gsc_ros.sim import SCENES
 from gsc_ros.sources import SOURCES
 
 PACKAGE = 'gsc_ros'
@@ -78,7 +79,7 @@ SOURCE = (
              'topic'),
     Argument('depth_topic', 'camera/depth/image', "Topic of a depth sensor's images, for "
              'use_depth'),
-    Argument('scene', '', 'World of the simulator', ('street', 'rover')),
+    Argument('scene', '', 'World of the simulator', SCENES),
     Argument('image_transport', '', 'Transport of the images', ('raw', 'compressed')),
     Argument('image_qos', '', 'Quality of service of the images; reliable where the camera offers '
              'it and images are lost', ('best_effort', 'reliable')),

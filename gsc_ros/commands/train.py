@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from gsc_ros.sim import SCENES
+
 STAGES = (
     'simulated', 'pack', 'kinds', 'perception', 'autoencoder', 'tokens', 'flow', 'prior',
     'captions', 'entropy', 'trust', 'mtgc',
@@ -27,6 +29,16 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
         '--simulated', type=Path,
         help='folder of simulator frames with true labels, as stage `simulated` makes them',
     )  # fmt: skip
+    parser.add_argument(
+        '--scenes', type=lambda text: tuple(text.split(',')), default=SCENES,
+        help='worlds to make frames of (simulated; default: all, ' + ','.join(SCENES) + ')',
+    )  # fmt: skip
+    parser.add_argument(
+        '--worlds', type=int, default=40, help='worlds of each, of six frames (simulated; 40)'
+    )
+    parser.add_argument(
+        '--size', type=_size, default=(480, 360), help='of the frames (simulated; 480x360)'
+    )
     parser.add_argument(
         '--critics', type=Path,
         help='Python file with the networks that judge images (autoencoder, tokens, flow); see '
@@ -71,6 +83,12 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
         '--megabytes', type=float, default=60.0, help='size of a packed corpus (`pack`; 60)'
     )
     _add_settings(parser)
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Read a size such as 480x360."""
+    width, height = text.split('x')
+    return int(width), int(height)
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
@@ -125,13 +143,14 @@ def run(args: argparse.Namespace) -> int:
     if args.stage == 'simulated':
         from gsc_ros.training.simulated import export
 
-        print(export(args.output / 'simulated', seed=args.seed))
+        folder = args.output / 'simulated'
+        print(export(folder, args.worlds, args.seed, args.scenes, args.size))
         return 0
     for name, stage in _OF_ONE_STAGE.items():
         if getattr(args, name) and args.stage != stage:
             option = name.replace('_', '-')
             raise ValueError(f'stage {args.stage} has no --{option}: {stage} has')
-    if args.data is None:
+    if args.data is None and not (args.stage == 'pack' and args.simulated):
         raise ValueError(f'stage {args.stage} needs --data <folder of images>')
     if args.stage == 'pack':
         from gsc_ros.training.pack import export as pack

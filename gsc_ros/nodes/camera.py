@@ -29,6 +29,7 @@ from gsc_ros.ros.link.velocity_input import VelocityInput
 from gsc_ros.ros.parameters import Parameters, parameter
 from gsc_ros.ros.robot_state import messages
 from gsc_ros.ros.worker import Received
+from gsc_ros.sim import SCENES
 from gsc_ros.sources import SOURCES, CameraFrame, Source
 from gsc_ros.transforms import Transform
 
@@ -51,10 +52,12 @@ class CameraParameters(Parameters):
     frame_id: str = parameter('camera_optical_frame', 'Optical frame (REP-103)', read_only=True)
     odom_frame: str = parameter('odom', 'Frame of the odometry (sim)', read_only=True)
     base_frame: str = parameter('base_link', "The simulated robot's own frame", read_only=True)
-    scene: str = parameter(
-        'street', 'World of the simulator', choices=('street', 'rover'), read_only=True
-    )
+    scene: str = parameter('street', 'World of the simulator', choices=SCENES, read_only=True)
     seed: int = parameter(0, 'Selects the simulated world', 0, 2**31 - 1, read_only=True)
+    vary_camera: bool = parameter(
+        False, "Draw the simulated camera's height, pitch, roll and lens by the seed, instead of "
+        "the world's usual ones and hfov_deg", read_only=True,
+    )  # fmt: skip
     width: int = parameter(480, 'Width of simulated images, pixels', 64, 1920, read_only=True)
     height: int = parameter(360, 'Height of simulated images, pixels', 64, 1920, read_only=True)
     auto_drive: bool = parameter(True, 'The simulated robot drives by itself until commanded')
@@ -68,7 +71,8 @@ def open_source(values: CameraParameters, log) -> Source:  # type: ignore[no-unt
     if values.source == 'sim':
         from gsc_ros.sources.sim import Sim
 
-        return Sim(values.scene, values.seed, values.width, values.height, values.hfov_deg)
+        size = values.width, values.height
+        return Sim(values.scene, values.seed, *size, values.hfov_deg, values.vary_camera)
     if not values.path:
         raise ValueError(f'source {values.source!r} needs the parameter path: set path:=<...>')
     if values.source == 'images':
@@ -80,10 +84,12 @@ def open_source(values: CameraParameters, log) -> Source:  # type: ignore[no-unt
     return Video(values.path, values.loop, values.hfov_deg, log)
 
 
-def camera_info(k: NDArray[np.float64], width: int, height: int, header: Header) -> CameraInfo:
-    """Make the camera_info of a camera without distortion."""
+def camera_info(
+    k: NDArray[np.float64], width: int, height: int, header: Header, k1: float = 0.0
+) -> CameraInfo:
+    """Make the camera_info of a camera with radial distortion ``k1`` alone."""
     info = CameraInfo(header=header, width=width, height=height, distortion_model='plumb_bob')
-    info.d = [0.0] * 5
+    info.d = [k1, 0.0, 0.0, 0.0, 0.0]
     info.k = k.ravel().tolist()
     info.r = np.eye(3).ravel().tolist()
     info.p = np.hstack([k, np.zeros((3, 1))]).ravel().tolist()
@@ -199,7 +205,7 @@ class Camera(lifecycle.GscNode[CameraParameters]):
         header = Header(stamp=taken.to_msg(), frame_id=self.values.frame_id)
         height, width = frame.rgb.shape[:2]
         self._publish_place(frame, header)  # first, so that it is known when the image comes
-        self._info.publish(camera_info(frame.k, width, height, header))
+        self._info.publish(camera_info(frame.k, width, height, header, frame.k1))
         self._image.publish(convert.to_image(frame.rgb, 'rgb8', header))
         if frame.depth is not None and self._depth is not None:
             self._depth.publish(convert.to_image(frame.depth, '32FC1', header))

@@ -1,1 +1,4 @@
-"""A small simulated world with true depth and classes: a street, and a rover's terrain."""
+"""Small simulated worlds with true depth, classes, hazards and pose."""
+
+# A world is a module of its name in ``gsc_ros.sim.worlds``.
+SCENES = ('street', 'rover', 'moon', 'mars', 'corridor', 'rubble')

@@ -28,11 +28,15 @@ def _png(rgb: NDArray[np.float32]) -> bytes:
 
 
 def mottled(
-    rng: np.random.Generator, colour: Colour, contrast: float, octaves: tuple[int, ...]
+    rng: np.random.Generator,
+    colour: Colour,
+    contrast: float,
+    octaves: tuple[int, ...],
+    fall: float = 0.6,
 ) -> bytes:
     """Make a PNG of a colour varied by noise in brightness, and a little in tint."""
     size = 256
-    light = 1 + contrast * noise(rng, size, octaves)[..., None]
+    light = 1 + contrast * noise(rng, size, octaves, fall)[..., None]
     tint = 1 + 0.2 * contrast * np.stack([noise(rng, size, octaves[:2]) for _ in range(3)], -1)
     return _png(np.asarray(colour, np.float32) * light * tint)
 

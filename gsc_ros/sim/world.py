@@ -3,22 +3,22 @@
 import contextlib
 import importlib.util
 import os
-from dataclasses import dataclass
+from dataclasses import replace
 from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gsc_ros.labels import SKY
-from gsc_ros.sim import rover, street
+from gsc_ros.sim.lens import Lens
+from gsc_ros.sim.place import Rig
+from gsc_ros.sim.scene import SHADOW_M
+from gsc_ros.sim.view import View
+from gsc_ros.sim.worlds import place_of
 from gsc_ros.transforms import OPTICAL, Transform, from_euler
 
-SCENES = ('street', 'rover')
-ROBOT_RADIUS = 0.5
-CAMERA_HEIGHT = {'street': 1.45, 'rover': 1.1}
-_CRUISE = {'street': 3.5, 'rover': 0.8}  # metres a second, when nobody commands
-_PITCH = {'street': 4.0, 'rover': 12.0}  # degrees down
 _FAR = 400.0
+_SKY = -1  # the id of a geom where there is none
 
 NO_RENDERER = (
     'MuJoCo found no way to draw without a screen. On Debian or Ubuntu: '
@@ -48,26 +48,13 @@ def _mujoco() -> ModuleType:
     return mujoco
 
 
-@dataclass(frozen=True)
-class View:
-    """
-    The camera's image with its ground truth.
-
-    ``rgb`` uint8 (H, W, 3); ``depth`` float32 (H, W), metres along the camera's Z, +inf for sky;
-    ``segmentation`` uint8 (H, W) ids of ``perception.labels``.
-    """
-
-    rgb: NDArray[np.uint8]
-    depth: NDArray[np.float32]
-    segmentation: NDArray[np.uint8]
-
-
 class World:
     """
     A scene with a robot that is moved kinematically by velocity commands.
 
-    Raises ``ValueError`` for an unknown scene or size and ``ImportError`` with the remedy when
-    MuJoCo or a renderer for it is missing.
+    ``rig``: the camera, None for the usual one of the scene with ``hfov_deg``. Raises
+    ``ValueError`` for an unknown scene or size and ``ImportError`` with the remedy when MuJoCo or
+    a renderer for it is missing.
     """
 
     def __init__(
@@ -77,32 +64,39 @@ class World:
         width: int = 480,
         height: int = 360,
         hfov_deg: float = 70.0,
+        rig: Rig | None = None,
     ) -> None:
-        if scene not in SCENES:
-            raise ValueError(f'scene {scene!r} is not one of {", ".join(SCENES)}')
+        self.place = place_of(scene)
+        self.rig = rig or replace(self.place.rig, hfov_deg=hfov_deg)
         if not (16 <= width <= 1920 and 16 <= height <= 1920):
             raise ValueError(f'size {width}x{height} is outside 16..1920 pixels a side')
-        if not 10 <= hfov_deg <= 150:
-            raise ValueError(f'hfov_deg {hfov_deg} is outside 10..150 degrees')
+        if not 10 <= self.rig.hfov_deg <= 150:
+            raise ValueError(f'hfov_deg {self.rig.hfov_deg} is outside 10..150 degrees')
         mujoco = _mujoco()
         self.scene, self.time = scene, 0.0
-        self._built = (street if scene == 'street' else rover).build(seed)
-        self._rng = np.random.default_rng(seed + 1)
-        focal = width / 2 / np.tan(np.radians(hfov_deg) / 2)
-        fovy = 2 * np.degrees(np.arctan(height / 2 / focal))
+        self._built = self.place.build(seed)
+        rng = np.random.default_rng(seed + 1)
+        focal = width * self.rig.focal
         # The centre of the image lies between pixels whose centres are whole numbers.
         self.k = np.array(
             [[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]], np.float64
         )
+        self._lens = Lens(self.k, self.rig.k1, width, height)
+        width, height = self._lens.source
+        fovy = 2 * np.degrees(np.arctan(height / 2 / focal))
         model = mujoco.MjModel.from_xml_string(
             self._built.xml(width, height, fovy, _FAR), self._built.assets
         )
         self._obstacles = np.array(self._built.obstacles, np.float64).reshape(-1, 3).T
-        ground = self._built.ground
-        if ground is not None:
+        if self._built.terrain is not None:
+            ground = self._built.terrain.heights
             span = max(float(np.ptp(ground)), 1e-6)
             model.hfield_data[:] = ((ground - ground.min()) / span).ravel()
-        self._labels = np.append(self._built.all_labels(), np.uint8(SKY))
+        shapes = self._built.shapes
+        # Of each geom, and of the sky at the end, which is what the id -1 finds.
+        self._labels = np.array([*(shape.label for shape in shapes), SKY], np.uint8)
+        self._ground = np.array([*(shape.ground for shape in shapes), False])
+        self._things = np.array([*(shape.thing for shape in shapes), _SKY], np.int32)
         self._model, self._data = model, mujoco.MjData(model)
         self._mujoco = mujoco
         self._mocap = {
@@ -114,13 +108,12 @@ class World:
         except Exception as error:
             raise ImportError(f'{NO_RENDERER} ({error})') from error
         self._options = mujoco.MjvOption()
-        self._route = street.route() if scene == 'street' else None
+        self._route = self._built.route
+        self.x = self.y = 0.0
         if self._route is not None:
-            start = int(self._rng.integers(10, 50))
-            self.x, self.y = (float(v) for v in self._route[start])
-        else:
-            self.x = self.y = 0.0
-        self.yaw = 0.0 if scene == 'street' else float(self._rng.uniform(-np.pi, np.pi))
+            self.x, self.y = (float(v) for v in self._route[int(rng.integers(10, 50))])
+        heading = self._built.heading
+        self.yaw = float(rng.uniform(-np.pi, np.pi)) if heading is None else heading
         self.bumped = False
 
     def step(self, seconds: float, command: tuple[float, float] | None = None) -> None:
@@ -140,18 +133,30 @@ class World:
 
     def _blocked(self, x: float, y: float) -> bool:
         """Whether a place is in an obstacle or off the world, and no way out of one."""
-        half = rover.EXTENT * 0.36 if self.scene == 'rover' else street.LENGTH / 2 + 20
-        side = half if self.scene == 'rover' else street.LANE + street.PAVEMENT
-        if abs(x) > half or abs(y) > side:
+        long, wide = self._built.half
+        if abs(x) > long or abs(y) > wide:
             return abs(x) + abs(y) > abs(self.x) + abs(self.y)
         ox, oy, radius = self._obstacles
         near = np.hypot(x - ox, y - oy)
         closer = near < np.hypot(self.x - ox, self.y - oy)
-        return bool(np.any((near < radius + ROBOT_RADIUS) & closer))
+        return bool(np.any((near < radius + self.place.radius) & closer))
+
+    def jump(self, rng: np.random.Generator) -> None:
+        """Put the robot at a random free place, at a random time, looking any way it may go."""
+        self.time = float(rng.uniform(0, 60))
+        heading, half = self._built.heading, self._built.half
+        for _ in range(200):
+            self.x, self.y = (float(v) for v in rng.uniform(-1, 1, 2) * half)
+            gap = np.hypot(self.x - self._obstacles[0], self.y - self._obstacles[1])
+            if (gap > self._obstacles[2] + self.place.radius).all():
+                break
+        self.yaw = float(rng.uniform(-np.pi, np.pi))
+        if heading is not None:
+            self.yaw = float(rng.choice((0, np.pi)) + rng.normal(0, 0.4))
 
     def drive(self) -> tuple[float, float]:
         """Steer by itself: along the street's lanes, or across the terrain around rocks."""
-        cruise = _CRUISE[self.scene]
+        cruise = self.place.cruise
         if self._route is not None:
             nearest = int(np.argmin(np.hypot(*(self._route - (self.x, self.y)).T)))
             x, y = self._route[(nearest + 3) % len(self._route)]
@@ -177,23 +182,23 @@ class World:
     @property
     def base(self) -> Transform:
         """Where the robot is in the world: on the ground, x ahead, z up."""
-        return from_euler((self.x, self.y, self._height()), 0.0, 0.0, self.yaw)
+        position = (self.x, self.y, self._built.height(self.x, self.y))
+        return from_euler(position, 0.0, 0.0, self.yaw)
 
     @property
     def mount(self) -> Transform:
         """Where the camera's optical frame (REP 103) is on the robot."""
-        pitch = float(np.radians(_PITCH[self.scene]))
-        return from_euler((0.0, 0.0, CAMERA_HEIGHT[self.scene]), 0.0, pitch, 0.0) @ OPTICAL
+        return self.rig.mount
 
     @property
     def obstacles(self) -> NDArray[np.float64]:
         """What the robot does not enter: discs (N, 3) of x, y and radius, m."""
         return self._obstacles.T
 
-    def _height(self) -> float:
-        """Height of the ground below the robot, m."""
-        ground = self._built.ground
-        return 0.0 if ground is None else rover.height_at(ground, self.x, self.y)
+    @property
+    def rays(self) -> NDArray[np.float32]:
+        """What each pixel sees: x and y over z in the optical frame, float32 (H, W, 2)."""
+        return self._lens.rays
 
     def _place(self) -> None:
         """Put the bodies where they are now."""
@@ -203,40 +208,55 @@ class World:
             index = self._mocap[mover.name]
             data.mocap_pos[index] = (x, y, 0)
             data.mocap_quat[index] = (np.cos(yaw / 2), 0, 0, np.sin(yaw / 2))
+        body = self.base @ self.mount @ OPTICAL.inverse
         index = self._mocap['robot']
-        data.mocap_pos[index] = (self.x, self.y, self._height() + CAMERA_HEIGHT[self.scene])
-        a, b = self.yaw / 2, np.radians(_PITCH[self.scene]) / 2
-        # yaw about z, then pitch about y (nose down)
-        data.mocap_quat[index] = (
-            np.cos(a) * np.cos(b),
-            -np.sin(a) * np.sin(b),
-            np.cos(a) * np.sin(b),
-            np.sin(a) * np.cos(b),
-        )
+        data.mocap_pos[index] = body.position
+        x, y, z, w = body.orientation
+        data.mocap_quat[index] = (w, x, y, z)
+        # The sun's shadows are drawn round a point on its way to the robot.
+        sun = np.array(self._built.light.sun)
+        self._model.light_pos[0] = body.position - SHADOW_M * sun / np.linalg.norm(sun)
         self._mujoco.mj_forward(self._model, data)
 
     def look(self, truth: bool = True) -> View:
-        """Render the camera's view; without ``truth`` depth and segmentation are empty."""
+        """Render the camera's view; without ``truth`` the maps of it are empty."""
         self._place()
-        renderer = self._renderer
-        renderer.update_scene(self._data, 'optical', self._options)
-        flags = self._mujoco.mjtRndFlag
-        renderer.scene.flags[flags.mjRND_FOG] = 1
-        renderer.scene.flags[flags.mjRND_REFLECTION] = 0
-        rgb = renderer.render().copy()
+        rgb = self._lens.image(self._render(drawn=True))
         if not truth:
-            return View(rgb, np.empty((0, 0), np.float32), np.empty((0, 0), np.uint8))
+            return View.untold(rgb)
+        renderer = self._renderer
         renderer.enable_segmentation_rendering()
-        renderer.update_scene(self._data, 'optical', self._options)
-        ids = renderer.render()[..., 0]
+        geoms = self._render()[..., 0]
         renderer.disable_segmentation_rendering()
-        segmentation = self._labels[np.where(ids < 0, len(self._labels) - 1, ids)]
         renderer.enable_depth_rendering()
-        renderer.update_scene(self._data, 'optical', self._options)
-        depth = renderer.render().astype(np.float32)
+        metres = self._render().astype(np.float32)
         renderer.disable_depth_rendering()
-        depth[segmentation == SKY] = np.inf
-        return View(rgb, depth, segmentation)
+        metres[geoms == _SKY] = np.inf
+        depth, geoms = self._lens.depth(metres, geoms), self._lens.ids(geoms)
+        return View(
+            rgb, depth, self._labels[geoms], self._heights(depth, geoms), self._things[geoms]
+        )
+
+    def _render(self, drawn: bool = False) -> NDArray:
+        """Render what the renderer is set to; the ``drawn`` image alone has fog and shadows."""
+        renderer, flags = self._renderer, self._mujoco.mjtRndFlag
+        renderer.update_scene(self._data, 'optical', self._options)
+        renderer.scene.flags[flags.mjRND_FOG] = drawn
+        renderer.scene.flags[flags.mjRND_SHADOW] = drawn
+        renderer.scene.flags[flags.mjRND_REFLECTION] = 0
+        return np.asarray(renderer.render()).copy()
+
+    def _heights(
+        self, depth: NDArray[np.float32], geoms: NDArray[np.int32]
+    ) -> NDArray[np.float32]:
+        """Return the heights over the ground right below, m: 0 on it, NaN for sky."""
+        seen = np.isfinite(depth)
+        rays = self._lens.rays[seen]
+        points = np.concatenate([rays, np.ones((len(rays), 1))], 1) * depth[seen][:, None]
+        x, y, z = (self.base @ self.mount).apply(points).T
+        heights = np.full(depth.shape, np.nan, np.float32)
+        heights[seen] = np.where(self._ground[geoms[seen]], 0, z - self._built.ground_at(x, y))
+        return heights
 
     def close(self) -> None:
         """Free the renderer."""

@@ -1,6 +1,7 @@
 """The simulator as a camera."""
 
 from gsc_ros.sim.world import World
+from gsc_ros.sim.worlds import place_of
 from gsc_ros.sources.source import CameraFrame
 
 _STEP_S = 0.1  # step of the robot's own steering
@@ -9,8 +10,17 @@ _STEP_S = 0.1  # step of the robot's own steering
 class Sim:
     """A robot's camera in a simulated world; it knows the truth and takes commands."""
 
-    def __init__(self, scene: str, seed: int, width: int, height: int, hfov_deg: float) -> None:
-        self.world = World(scene, seed, width, height, hfov_deg)
+    def __init__(
+        self,
+        scene: str,
+        seed: int,
+        width: int,
+        height: int,
+        hfov_deg: float,
+        vary_camera: bool = False,
+    ) -> None:
+        rig = place_of(scene).drawn(seed) if vary_camera else None
+        self.world = World(scene, seed, width, height, hfov_deg, rig)
         self.skipped = 0
 
     def frame(
@@ -25,7 +35,13 @@ class Sim:
         view = world.look(truth)
         depth, segmentation = (view.depth, view.segmentation) if truth else (None, None)
         return CameraFrame(
-            view.rgb, world.k, depth, segmentation, base=world.base, mount=world.mount
+            view.rgb,
+            world.k,
+            depth,
+            segmentation,
+            base=world.base,
+            mount=world.mount,
+            k1=world.rig.k1,
         )
 
     def close(self) -> None:

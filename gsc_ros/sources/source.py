@@ -20,7 +20,8 @@ class CameraFrame:
     ``age_s``: how long ago it was taken, by the source's own time stamps; ``fresh``: whether it is
     another image than the last time; ``next_s``: when the next one comes, of a source that has
     times of its own. ``base``: where the robot is in its odometry frame; ``mount``: where the
-    optical frame is on the robot; None where the source does not know.
+    optical frame is on the robot; None where the source does not know. ``k1``: radial distortion,
+    as camera_info has it.
     """
 
     rgb: NDArray[np.uint8]
@@ -32,6 +33,7 @@ class CameraFrame:
     next_s: float | None = None
     base: Transform | None = None
     mount: Transform | None = None
+    k1: float = 0.0
 
 
 class Source(Protocol):

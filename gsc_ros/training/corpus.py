@@ -136,21 +136,23 @@ def load_images(root: Path) -> list[Sample]:
     return _read(lambda path: _load(path, 'general'), found)
 
 
-def load(root: Path, split: str = 'train', simulated: Path | None = None) -> list[Sample]:
+def load(
+    root: Path | None, split: str = 'train', simulated: Path | None = None
+) -> list[Sample]:  # fmt: skip
     """
-    Load a corpus folder, and simulator frames where given.
+    Load a corpus folder, and simulator frames where given; either may be None.
 
     Raises ``ValueError`` when nothing readable is found.
     """
-    samples = (
-        load_manifest(root, split)
-        if (root / split / 'manifest.csv').is_file()
-        else load_images(root)
-    )
+    samples: list[Sample] = []
+    if root is not None:
+        listed = (root / split / 'manifest.csv').is_file()
+        samples = load_manifest(root, split) if listed else load_images(root)
     if simulated is not None:
         samples += load_simulated(simulated)
     if not samples:
         raise ValueError(
-            f'{root}: no images found; give a folder of images or one with {split}/manifest.csv'
+            f'{root or simulated}: no images found; give a folder of images or one with '
+            f'{split}/manifest.csv'
         )
     return samples

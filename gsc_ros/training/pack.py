@@ -69,7 +69,7 @@ def _depth_code(log_depth: NDArray[np.float16]) -> NDArray[np.uint8]:
 
 
 def export(
-    data: Path, output: Path, simulated: Path | None = None, megabytes: float = 60.0
+    data: Path | None, output: Path, simulated: Path | None = None, megabytes: float = 60.0
 ) -> Path:
     """
     Write a corpus of at most about ``megabytes`` into ``output``; returns it.

@@ -1,8 +1,10 @@
 """A street of two lanes with pavements, houses, trees, signs, cars and people."""
 
 import numpy as np
+from numpy.typing import NDArray
 
-from gsc_ros.sim.scene import Mover, Scene
+from gsc_ros.sim.place import Place, Rig
+from gsc_ros.sim.scene import Mover, Scene, daylight
 from gsc_ros.sim.textures import disc, facade, mottled, paving
 
 LENGTH = 240.0  # metres along x, centred on the origin
@@ -92,6 +94,7 @@ def _tree(scene: Scene, rng: np.random.Generator, x: float, y: float) -> None:
             (x + dx, y + dy, height + 1.1 + 0.6 * dz),
             material=leaves,
             euler=rng.uniform(0, 180, 3),
+            part=True,
         )
     scene.obstacles.append((x, y, 0.4))
 
@@ -265,11 +268,16 @@ def build(seed: int) -> Scene:
     rng = np.random.default_rng(seed)
     blue = rng.uniform(0.35, 0.6)
     haze = (rng.uniform(0.72, 0.85), rng.uniform(0.76, 0.86), rng.uniform(0.80, 0.9))
+    fog = (rng.uniform(60, 110), rng.uniform(220, 320))
+    sun = (rng.uniform(-0.6, 0.6), rng.uniform(-0.7, 0.7), -1.0)
     scene = Scene(
         sky=((blue * 0.7, blue * 0.9, min(1.0, blue * 1.5)), haze),
-        fog=(rng.uniform(60, 110), rng.uniform(220, 320)),
-        sun=(rng.uniform(-0.6, 0.6), rng.uniform(-0.7, 0.7), -1.0),
-        brightness=rng.uniform(0.75, 1.0),
+        fog=fog,
+        light=daylight(seed, sun, rng.uniform(0.75, 1.0)),
+        half=(LENGTH / 2 + 20, LANE + PAVEMENT),
+        route=_route(),
+        heading=0.0,
+        levels=_levels,
     )
     looks = _materials(scene, rng)
     half = LENGTH / 2 + 60
@@ -280,7 +288,14 @@ def build(seed: int) -> Scene:
     return scene
 
 
-def route() -> np.ndarray:
+def _levels(y: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Height of the ground, m: road, kerb, grass."""
+    off = np.abs(y)
+    kerb = np.where(off < LANE + PAVEMENT, 0.09, -0.12)
+    return np.asarray(np.where(off < LANE, 0.0, kerb), np.float64)
+
+
+def _route() -> NDArray[np.float64]:
     """Way points (N, 2) in metres of a round trip: one lane there, the other back."""
     out = np.stack([np.arange(-LENGTH / 2, LENGTH / 2, 2.0)] * 2, 1)
     out[:, 1] = -LANE / 2
@@ -289,3 +304,6 @@ def route() -> np.ndarray:
     turn = np.linspace(-np.pi / 2, np.pi / 2, 7)[1:-1]
     arc = np.stack([LENGTH / 2 + LANE / 2 * np.cos(turn), LANE / 2 * np.sin(turn)], 1)
     return np.concatenate([out, arc, back, -arc])
+
+
+PLACE = Place(build, Rig(1.45, 4.0), heights_m=(0.7, 1.9), pitches_deg=(0.0, 12.0), cruise=3.5)
