@@ -14,7 +14,8 @@ from websockets.sync.client import connect
 PATIENCE_S = 60.0
 NAMES = 'chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'
 KEYS = {'w': ('KeyW', 87), 't': ('KeyT', 84), '1': ('Digit1', 49), 'Escape': ('Escape', 27),
-        'Tab': ('Tab', 9), 'Enter': ('Enter', 13), '3': ('Digit3', 51), 'g': ('KeyG', 71),
+        'Tab': ('Tab', 9), 'Enter': ('Enter', 13), '3': ('Digit3', 51),
+        '5': ('Digit5', 53), 'g': ('KeyG', 71),
         'ArrowDown': ('ArrowDown', 40)}  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """A console under test: its neighbours' topics, and browsers that are none."""
 
+import io
 import json
 import time
 
@@ -7,8 +8,9 @@ import numpy as np
 from bench import Bench
 from geometry_msgs.msg import PoseStamped, Twist
 from gsc_ros.msg import LinkStatus
-from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
-from std_msgs.msg import Bool, Empty, Float32, Header, UInt16
+from PIL import Image as PillowImage
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
+from std_msgs.msg import Bool, Empty, Float32, Header, String, UInt16
 from test_console_ground import K, scene
 from websockets.sync.client import connect
 
@@ -79,13 +81,17 @@ class Ground(Bench):
             (Empty, topics.GOAL_END),
             (UInt16, topics.BUDGET),
             (Float32, topics.RATE),
+            (Empty, topics.STILL),
         ):
             self.subscribe(kind, topic)
         publish = self.peer.create_publisher
         self.images = {
             topic: publish(Image, topic, topics.IMAGES)
-            for topic in (topics.DECODED, topics.TRUST, topics.DECODED_DEPTH)
+            for topic in (topics.DECODED, topics.TRUST, topics.DECODED_DEPTH, topics.HAZARDS)
         }
+        self.stills = publish(CompressedImage, topics.DECODED_STILL, topics.LATCHED)
+        self.still_states = publish(String, topics.STILL_STATE, topics.LATCHED)
+        self.still_shares = publish(Float32, topics.STILL_PROGRESS, topics.LATCHED)
         self.originals = publish(Image, topics.IMAGE, topics.SENSOR)
         self.infos = publish(CameraInfo, topics.DECODED_INFO, topics.IMAGES)
         self.classes = publish(Image, topics.DECODED_SEGMENTATION, topics.IMAGES)
@@ -114,6 +120,23 @@ class Ground(Bench):
         trust, depth = np.zeros(SIZE[::-1], np.uint8), np.ones(SIZE[::-1], np.float32)
         self.images[topics.DECODED_DEPTH].publish(convert.to_image(depth, '32FC1', header))
         self.images[topics.TRUST].publish(convert.to_image(trust, 'mono8', header))
+        hazards = np.full(SIZE[::-1], 128, np.uint8)
+        hazards[20:40, 10:40] = 255
+        hazards[:20] = 0
+        self.images[topics.HAZARDS].publish(convert.to_image(hazards, 'mono8', header))
+
+    def show_still(self, share=1.0):
+        """Publish how far a still has come, and the still when it has."""
+        self.still_shares.publish(Float32(data=share))
+        text = 'complete' if share == 1.0 else f'{round(8 * share)} of 8 parts'
+        self.still_states.publish(String(data=text))
+        if share < 1.0:
+            return
+        file = io.BytesIO()
+        PillowImage.new('RGB', (160, 120), (200, 30, 30)).save(file, 'WEBP')
+        header = Header(frame_id='camera')
+        header.stamp.sec = 1_700_000_000
+        self.stills.publish(CompressedImage(header=header, format='webp', data=file.getvalue()))
 
     def show_ground(self, doubtful=False):
         """Publish a frame of flat ground seen from 1.2 m, with classes, trust and camera_info."""

@@ -141,6 +141,43 @@ def test_a_click_on_the_ground_and_a_cross_moved_by_keys_become_goals(page, grou
     assert not page.errors
 
 
+def test_a_whole_image_is_asked_for_comes_with_its_progress_and_can_be_kept(page, ground):
+    page.go(ground.node.server.url)
+    page.wait(CONNECTED)
+    page.click('still')
+    browser.wait(lambda: ground.got[topics.STILL], 'it is asked for')
+    ground.show_still(0.5)
+    page.wait('document.getElementById("still-state").textContent === "4 of 8 parts"')
+    page.wait('document.getElementById("still-progress").value === 0.5')
+    assert page.run('document.getElementById("still-progress").hidden') is False
+    ground.show_still()
+    page.wait('document.getElementById("still-image").naturalWidth === 160')
+    assert page.run('document.getElementById("still-link").download') == (
+        'still_20231114T221320.000Z.webp'
+    )
+    assert 'taken 2023-11-14T22:13:20.000Z' in page.text('still-caption')
+    page.wait('document.getElementById("still-progress").hidden')
+    assert not page.errors
+
+
+def test_hazards_are_striped_with_an_edge_and_unknown_is_dotted(page, ground):
+    page.go(ground.node.server.url)
+    page.wait(CONNECTED)
+    page.tap('5')
+    shown = 'document.getElementById("overlay").getContext("2d").getImageData(0,0,64,48).data'
+    page.wait(f'{shown}.some((value) => value)', ground.show)
+    pixels = np.array(page.run(f'Array.from({shown})')).reshape(48, 64, 4)
+    assert not pixels[:20, :, 3].any(), 'nothing was found there'
+    assert (pixels[20, 10:40] == 255).all() and (pixels[20:40, 10] == 255).all(), 'the edge'
+    inner = pixels[22:38, 12:38, :3].reshape(-1, 3)
+    dark, orange = inner.max(axis=1) < 20, (inner[:, 0] > 180) & (inner[:, 2] < 40)
+    assert 0.3 < dark.mean() < 0.7 and (dark | orange).all(), 'stripes of two brightnesses'
+    dotted = pixels[41:, :, 3] > 0
+    assert 0.005 < dotted.mean() < 0.05
+    assert 'striped' in page.text('legend')
+    assert not page.errors
+
+
 def test_stop_latches_and_is_released_by_keyboard_in_two_steps(page, ground):
     page.go(ground.node.server.url)
     page.wait(CONNECTED)

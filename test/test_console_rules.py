@@ -338,8 +338,9 @@ def test_requests_reach_the_robot_and_a_beat_comes_back(desk):
     desk.hear(1, words.Box(WHOLE), 0.0)
     desk.hear(1, words.Record(True), 0.0)
     desk.hear(1, words.Plain('snapshot'), 0.0)
+    desk.hear(1, words.Plain('still'), 0.0)
     names = [one[0] for one in desk.log]
-    assert names == ['key_frame', 'region', 'record', 'snapshot']
+    assert names == ['key_frame', 'region', 'record', 'snapshot', 'still']
     assert json.loads(desk.hear(1, words.Beat(4.5), 0.0)[0]) == {'t': 'beat', 's': 4.5}
 
 
@@ -560,6 +561,17 @@ def test_classes_have_borders_and_no_colour_where_unlabelled():
     drawn = overlays.classes(ids)
     assert drawn[0, 0].tolist() == [128, 64, 128, 115] and drawn[0, 5, 3] == 0
     assert drawn[0, 3].tolist() == [0, 0, 0, 200]
+
+
+def test_hazards_are_marked_and_what_is_unknown_is_not_clear():
+    values = np.zeros((40, 60), np.uint8)
+    values[10:30, 10:30], values[:, 40:] = 255, 128
+    drawn = overlays.hazards(values)
+    assert not drawn[values == 0].any()
+    assert (drawn[10, 10:30] == 255).all() and (drawn[15:25, 15:25, 3] == 150).all()
+    dots = drawn[:, 40:, 3] > 0
+    assert dots.any() and dots.mean() < 0.05
+    assert read(overlays.png(drawn)).shape == (40, 60, 4)
 
 
 def test_an_image_becomes_a_jpeg():

@@ -184,7 +184,6 @@ def packet_with(head):
         (b'\x42\0\1\2\3', 'older gsc_ros'),
         (b'\x7f\0\1\0\0\0\0', 'unknown class 31'),
         (b'\x69\0\1\0\0\0\0', 'POSE is not used yet'),
-        (b'\x6b\0\1\0\0\0\0', 'STILL is not used yet'),
         (b'\x63\0\0\0\0\0\0', 'no session 0'),
         (b'\x63\1\0\0\0\0\0', 'no session 256'),
         (b'\x63\0\1\0\0\1\0', 'bits are set'),
@@ -204,7 +203,7 @@ def test_the_bytes_are_those_of_the_document():
     assert [(traffic_class.name, traffic_class.value) for traffic_class in TrafficClass] == [
         ('STOP', 0), ('COMMAND', 1), ('SETUP', 2), ('FRAME', 3), ('REQUEST', 6), ('REPORT', 7),
         ('GOAL', 8),
-        ('TELEMETRY', 10),
+        ('TELEMETRY', 10), ('STILL', 11),
     ]  # fmt: skip
 
 

@@ -145,6 +145,19 @@ def test_requests_go_out(ground):
     assert (ground.got[topics.BUDGET][0].data, ground.got[topics.RATE][0].data) == (150, 0.5)
 
 
+def test_a_still_is_asked_for_and_shown_to_all_with_its_progress(ground):
+    first = ground.browse()
+    first.say('still')
+    ground.wait(lambda: ground.got[topics.STILL], 'it is asked for')
+    ground.show_still(0.25)
+    first.wait(lambda b: b.state.get('still') == {'text': '2 of 8 parts', 'share': 0.25})
+    ground.show_still()
+    first.wait(lambda b: b.images.get('still') == '1700000000.000000000')
+    first.wait(lambda b: b.state['still']['text'] == 'complete')
+    later = ground.browse()
+    later.wait(lambda b: 'still' in b.images, 'who comes later gets it, too')
+
+
 def test_a_snapshot_and_a_recording_are_kept(ground, tmp_path):
     page = ground.browse()
     page.wait(lambda b: b.images, ground.show)

@@ -182,12 +182,14 @@ _STATE_OUT = (
     Topic(topics.RECEIVED_JOINTS, JOINTS, topics.LATCHED, 'positions of its joints'),
     _RECEIVED_MOUNT,
 )
+_STILL_CODED = Topic(topics.STILL_CODED, COMPRESSED, topics.NEWEST, 'a still as AVIF or WebP')
 # The robot's side of a link.
 _ROBOT_IN = (
     Topic(topics.CAMERA_INFO, INFO, topics.INFOS, 'camera_info of the images'),
     Topic(topics.CODED_INFO, INFO, topics.IMAGES, 'camera_info of rectified images'),
     Topic(topics.CODED, FRAME, topics.NEWEST, 'frames to send'),
     Topic(topics.GUARD_ALIVE, EMPTY, topics.SENSOR, 'heartbeat of the guard'),
+    _STILL_CODED,
     Topic(
         f'{topics.GOAL_ACTION}/status',
         'action_msgs/msg/GoalStatusArray',
@@ -211,6 +213,7 @@ _ROBOT_OUT = (
     ),
 )
 _WANTED = (
+    Topic(topics.STILL_WANTED, EMPTY, topics.NEWEST, 'request for a still, one whole image'),
     Topic(
         topics.BUDGET_WANTED,
         'std_msgs/msg/UInt16',
@@ -269,6 +272,17 @@ _GROUND_IN = (
         "where the robot shall go: x, y, heading in its frame at an image's stamp",
     ),
     Topic(topics.GOAL_END, EMPTY, topics.NEWEST, 'end of all goals'),
+    Topic(topics.STILL, EMPTY, topics.NEWEST, 'request for one whole image'),
+)
+_STILL_OUT = (
+    Topic(topics.DECODED_STILL, COMPRESSED, topics.LATCHED, "a still with the robot's stamp"),
+    Topic(topics.STILL_STATE, STRING, topics.LATCHED, 'what is known of the still'),
+    Topic(
+        topics.STILL_PROGRESS,
+        'std_msgs/msg/Float32',
+        topics.LATCHED,
+        'share of its parts that came, 0..1',
+    ),
 )
 _GOAL_STATE = Topic(topics.GOAL_STATE, STRING, topics.LATCHED, 'what is known of the goal')
 
@@ -338,6 +352,7 @@ NODES = {
             ),
             Topic(topics.CODED_INFO, INFO, topics.IMAGES, 'of rectified images', '`rectify`'),
             Topic(topics.CODED_MOUNT, TRANSFORM, topics.LATCHED, _CODED_MOUNT, '`pose`'),
+            _STILL_CODED,
             _ENCODER_STATUS,
             _DIAGNOSTICS,
         ),
@@ -346,7 +361,7 @@ NODES = {
         'gsc_ros.nodes.link:LinkNode',
         'A simulated radio between robot and ground.',
         (*_ROBOT_IN, *_GROUND_IN),
-        (*_ROBOT_OUT, *_RECEIVED, *_STATE_OUT, _GOAL_STATE, _STATUS, _DIAGNOSTICS),
+        (*_ROBOT_OUT, *_RECEIVED, *_STATE_OUT, *_STILL_OUT, _GOAL_STATE, _STATUS, _DIAGNOSTICS),
     ),
     'link_robot': Interface(
         'gsc_ros.nodes.link_robot:LinkRobot',
@@ -358,7 +373,7 @@ NODES = {
         'gsc_ros.nodes.link_ground:LinkGround',
         "The ground's end of a real link.",
         _GROUND_IN,
-        (*_RECEIVED, *_STATE_OUT, _GOAL_STATE, _STATUS, _DIAGNOSTICS),
+        (*_RECEIVED, *_STATE_OUT, *_STILL_OUT, _GOAL_STATE, _STATUS, _DIAGNOSTICS),
     ),
     'guard': Interface(
         'gsc_ros.nodes.guard:Guard',
@@ -462,6 +477,7 @@ NODES = {
                 'somebody looks at them',
             ),
             _GOAL_STATE,
+            *_STILL_OUT,
             _RECEIVED_MOUNT,
             dataclasses.replace(_DIAGNOSTICS, qos=topics.DIAGNOSTICS, text='what is not OK'),
         ),

@@ -26,6 +26,9 @@ class Outputs(Protocol):
     def key_frame(self) -> None:
         """Ask for a key frame."""
 
+    def still(self) -> None:
+        """Ask for one whole image."""
+
     def region(self, region: Region) -> None:
         """Ask for a part of the image to be sent first."""
 
@@ -133,6 +136,9 @@ class Desk:
         if name == 'key':
             self._outputs.key_frame()
             return [_note('key frame asked for')]
+        if name == 'still':
+            self._outputs.still()
+            return [_note('one whole image asked for')]
         return _notes(self._outputs.snapshot())
 
     def _confirm(self, viewer: int, word: words.Confirm, now: float) -> list[str]:

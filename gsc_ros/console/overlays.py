@@ -16,6 +16,8 @@ NEAR_M, FAR_M = 1.0, 100.0
 _QUALITY = 90
 _PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 _STRIPE = 8  # pixels from one line of a hatching to the next
+_HAZARD = 255
+_VERMILION = 213, 94, 0  # of Okabe and Ito
 _SURE, _LIKELY = 191, 128  # probabilities of 0.75 and 0.5
 
 
@@ -71,3 +73,23 @@ def depth(metres: NDArray[np.float32]) -> NDArray[np.uint8]:
     bgr = cv2.applyColorMap((255 * code).astype(np.uint8), cv2.COLORMAP_CIVIDIS)
     alpha = np.where(known, 170, 0).astype(np.uint8)
     return np.dstack([cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), alpha])
+
+
+def hazards(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """
+    Mark what is in the way: uint8 (H, W), 255 in the way, 0 nothing found, else not known.
+
+    Returns RGBA uint8 (H, W, 4): vermilion with dark stripes and a white edge; what is not known
+    is dotted.
+    """
+    height, width = values.shape
+    y, x = np.mgrid[:height, :width]
+    out = np.zeros((height, width, 4), np.uint8)
+    found = values == _HAZARD
+    out[found] = (*_VERMILION, 150)
+    out[found & ((x + y) % _STRIPE < _STRIPE // 2)] = (0, 0, 0, 150)
+    inner = cv2.erode(found.astype(np.uint8), np.ones((3, 3), np.uint8))
+    out[found & (inner == 0)] = (255, 255, 255, 255)
+    unknown = ~found & (values != 0)
+    out[unknown & (x % _STRIPE == 0) & (y % _STRIPE == 0)] = (255, 255, 255, 170)
+    return out

@@ -58,7 +58,7 @@ class Viewer:
 
     def shows(self, kind: str) -> bool:
         """Whether the page shows a kind of image."""
-        if kind == 'image':
+        if kind in ('image', 'still'):
             return True
         return self.view.original if kind == 'original' else kind in self.view.overlays
 

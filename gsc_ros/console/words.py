@@ -14,7 +14,7 @@ from typing import Any
 from gsc_ros.region import Region
 
 MOST_BYTES = 2048
-OVERLAYS = ('trust', 'classes', 'depth')
+OVERLAYS = ('trust', 'classes', 'depth', 'hazards')
 
 
 class BadWord(ValueError):
@@ -91,7 +91,7 @@ class Plain:
 
 
 STOP = Plain('stop')
-PLAIN = ('take', 'leave', 'stop', 'release', 'key', 'snapshot', 'cancel')
+PLAIN = ('take', 'leave', 'stop', 'release', 'key', 'snapshot', 'cancel', 'still')
 Word = View | Wish | Beat | Box | Confirm | Record | Ask | Go | Plain
 
 

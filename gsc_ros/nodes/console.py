@@ -24,8 +24,8 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TransformStamped
 from rclpy.clock import Clock, ClockType
-from sensor_msgs.msg import CameraInfo, Image
-from std_msgs.msg import String
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Float32, String
 
 from gsc_ros.console import panel, words
 from gsc_ros.console.access import Access, read_password
@@ -125,6 +125,9 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
             (topics.GOAL_STATE, String, topics.LATCHED),
             (topics.RECEIVED, SemanticFrame, topics.NEWEST),
             (topics.RECEIVED_MOUNT, TransformStamped, topics.LATCHED),
+            (topics.DECODED_STILL, CompressedImage, topics.LATCHED),
+            (topics.STILL_STATE, String, topics.LATCHED),
+            (topics.STILL_PROGRESS, Float32, topics.LATCHED),
             ('/diagnostics', DiagnosticArray, topics.DIAGNOSTICS),
         ):
             self.create_subscription(kind, topic, partial(self._on_other, topic), quality)
@@ -185,6 +188,8 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
             self._path.on_info(message)
         elif topic == topics.RECEIVED_MOUNT:
             self._path.on_mount(message)
+        elif topic == topics.DECODED_STILL:
+            self._screen.take_still(message)
         elif topic == topics.RECEIVED:
             self._frame_bytes = len(message.data)
             self._freshness.on_frame(self._frame_bytes)
@@ -219,7 +224,7 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
         age, link = self.age(), self._statuses.get(topics.STATUS)
         encoder = self._statuses.get(topics.ENCODER_STATUS)
         decoder = self._statuses.get(topics.DECODER_STATUS)
-        goal, way_s = self._statuses.get(topics.GOAL_STATE), link.delay_s if link else 0.0
+        way_s = link.delay_s if link else 0.0
         with self._hold():
             desk = self.desk.figures()
         figures = panel.link_figures(link, self._frame_bytes)
@@ -232,7 +237,11 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
             encoder=panel.coder_figures(encoder),
             decoder=panel.coder_figures(decoder),
             caption=self._caption,
-            goal=goal.data if goal is not None else '',
+            goal=self._data(topics.GOAL_STATE, ''),
+            still={
+                'text': self._data(topics.STILL_STATE, ''),
+                'share': self._data(topics.STILL_PROGRESS, 0.0),
+            },
             ways=self._path.drawn(way_s),
             size=list(self._outputs.size),
             troubles=self._troubles.listed(now),
@@ -241,6 +250,10 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
             simulated=bool(self.get_parameter('use_sim_time').value),
             **desk,
         )
+
+    def _data(self, topic: str, default: Any) -> Any:
+        message = self._statuses.get(topic)
+        return default if message is None else message.data
 
     def _tell(self) -> None:
         """Tell all viewers how it is, from a thread of its own: no STOP waits for that."""

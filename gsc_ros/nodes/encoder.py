@@ -33,6 +33,7 @@ from gsc_ros.ros import convert, lifecycle, topics
 from gsc_ros.ros.diagnostics import OK, STALE, WARN, Drops, Rate, Report, Troubles
 from gsc_ros.ros.images.camera_input import CameraInput, CameraInputParameters, Taken
 from gsc_ros.ros.images.freshness import Arrived, Freshness, FreshnessParameters
+from gsc_ros.ros.images.still import StillCamera, StillParameters
 from gsc_ros.ros.parameters import NetworkParameters, parameter
 from gsc_ros.ros.robot_state import messages
 from gsc_ros.ros.robot_state.pose_input import LEAST_BUDGET, PoseInput, PoseInputParameters
@@ -50,7 +51,11 @@ _FORGET = 0.9  # of a slow image at each one after it
 
 @dataclass(frozen=True)
 class EncoderParameters(
-    CameraInputParameters, FreshnessParameters, PoseInputParameters, NetworkParameters
+    CameraInputParameters,
+    FreshnessParameters,
+    PoseInputParameters,
+    StillParameters,
+    NetworkParameters,
 ):
     """Parameters of the encoder."""
 
@@ -160,6 +165,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         self._drops, self._troubles = Drops(self, 'image'), Troubles(self)
         self._camera = CameraInput(self, self._drops, self._on_image)
         self._poses = PoseInput(self)
+        self._stills = StillCamera(self, self._drops)
         self._last_image = -np.inf
         self._encode_ms = float('nan')
         self._encode_s = 0.0  # expected time of coding
@@ -180,6 +186,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         self.add_cleanup(self._worker.close)  # the frame at work is finished
         self.add_cleanup(self._stopping.set)
         self._poses.start()
+        self._stills.start()
         self._camera.start()
         self.create_subscription(LinkStatus, topics.STATUS, self._on_status, topics.LATCHED)
         self.create_subscription(
@@ -223,6 +230,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         self._last_image = now
         self._counts['images_received'] += 1
         arrived = self._freshness.arrived(message)
+        self._stills.on_image(message)
         if self._publisher.get_subscription_count() == 0:
             self._counts['images_without_subscriber'] += 1
         else:

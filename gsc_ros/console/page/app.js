@@ -3,6 +3,7 @@
 import * as charts from './charts.js';
 import * as connection from './connection.js';
 import * as drive from './drive.js';
+import * as still from './still.js';
 import * as view from './view.js';
 
 const byId = (id) => document.getElementById(id);
@@ -40,7 +41,11 @@ function sayView() {
 }
 
 async function take(buffer) {
-  await view.take(buffer);
+  const length = new DataView(buffer).getUint16(0);
+  const head = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 2, length)));
+  const file = new Uint8Array(buffer, 2 + length);
+  if (head.kind === 'still') still.take(head, file);
+  else await view.take(head, file);
   refreshAge();
 }
 
@@ -108,6 +113,7 @@ function refresh() {
   set('told', `${v.toFixed(2)} m/s, ${w.toFixed(2)} rad/s`);
   set('caption', state.caption || '');
   set('goal', state.goal || 'none');
+  still.progress(state.still);
   byId('record').setAttribute('aria-pressed', String(Boolean(state.recording)));
   byId('record').textContent = state.recording ? `Stop ${state.recording}` : 'Record';
   view.setWays(state.ways);
@@ -259,6 +265,7 @@ const SHORTCUTS = {
   Digit2: () => toggle('classes'),
   Digit3: () => toggle('depth'),
   Digit4: () => toggle('original'),
+  Digit5: () => toggle('hazards'),
 };
 
 document.addEventListener('keydown', (event) => {
@@ -282,6 +289,7 @@ byId('release').addEventListener('click', () => {
 });
 byId('take').addEventListener('click', wheel);
 byId('key').addEventListener('click', () => say('key'));
+byId('still').addEventListener('click', () => say('still'));
 byId('box').addEventListener('click', () => setMode('box'));
 byId('go').addEventListener('click', () => setMode('go'));
 byId('cancel').addEventListener('click', () => {

@@ -9,6 +9,7 @@ const LEGENDS = {
   trust: 'trust: hatched thinly from 50 to 75 %, dark and crossed below',
   classes: 'classes: in their colours, borders dark',
   depth: 'depth: bright near (1 m), dark far (100 m)',
+  hazards: 'hazards: striped with a white edge; dotted where not known',
 };
 let stamp = '';
 let shown = new Set();
@@ -36,10 +37,8 @@ function paint(canvas, bitmap) {
   canvas.getContext('2d').drawImage(bitmap, 0, 0);
 }
 
-export async function take(buffer) {
-  const length = new DataView(buffer).getUint16(0);
-  const head = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 2, length)));
-  const bitmap = await createImageBitmap(new Blob([new Uint8Array(buffer, 2 + length)]));
+export async function take(head, file) {
+  const bitmap = await createImageBitmap(new Blob([file]));
   if (head.kind === 'image') {
     if (stamp && Number(head.stamp) < Number(stamp) - 1e6) maps.clear();
     stamp = head.stamp;
@@ -54,7 +53,6 @@ export async function take(buffer) {
     maps.set(head.kind, { stamp: head.stamp, bitmap });
   }
   draw();
-  return head.kind;
 }
 
 export function draw() {
@@ -65,7 +63,7 @@ export function draw() {
   const { width, height } = overlay;
   const g = overlay.getContext('2d');
   g.clearRect(0, 0, width, height);
-  for (const kind of ['depth', 'classes', 'trust']) {
+  for (const kind of ['depth', 'classes', 'trust', 'hazards']) {
     const map = maps.get(kind);
     // A map of another image would lie.
     if (shown.has(kind) && map && map.stamp === stamp) g.drawImage(map.bitmap, 0, 0, width, height);

@@ -73,10 +73,11 @@ class TrafficClass(IntEnum):
     REPORT = 7
     GOAL = 8
     TELEMETRY = 10
+    STILL = 11
 
 
 # Traffic classes that later releases will use.
-RESERVED = {9: 'POSE', 11: 'STILL'}
+RESERVED = {9: 'POSE'}
 
 
 def random_session() -> int:

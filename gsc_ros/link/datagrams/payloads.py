@@ -26,8 +26,8 @@ _LATCHED, _LATE, _HELD_UP, _HAS_GOAL = 1, 2, 4, 8
 _LATE_STEPS = 10  # in a second
 _BURST_STEPS = 8
 NO_FRAME = 0xFFFF  # number of the last frame, before there was one
-_ASKS_KEY, _ASKS_REGION, _ASKS_SETUP, _ASKS_BUDGET, _ASKS_RATE = 1, 2, 4, 8, 16
-_REQUEST_FLAGS = _ASKS_KEY | _ASKS_REGION | _ASKS_SETUP | _ASKS_BUDGET | _ASKS_RATE
+_ASKS_KEY, _ASKS_REGION, _ASKS_SETUP, _ASKS_BUDGET, _ASKS_RATE, _ASKS_STILL = 1, 2, 4, 8, 16, 32
+_REQUEST_FLAGS = 2 * _ASKS_STILL - 1
 _WORD = struct.Struct('>H')
 _RATE_STEPS = 100  # in a frame a second
 MOST_RATE = 600.0  # frames a second
@@ -123,8 +123,8 @@ class Stop:
 @dataclass(frozen=True)
 class Request:
     """
-    What the ground asks of the robot: one byte, four for a region in steps of 1/255, and two each
-    for a budget and a rate.
+    What the ground asks of the robot: one byte, four for a region in steps of 1/255, two each for
+    a budget and a rate, and up to 19 for a still, as :class:`stills.StillAsk` packs them.
 
     ``key_frame``: send one that stands alone; ``region``: of interest from now on, the whole image
     for none; None: as before; ``setup``: send the setup before the next frame; ``budget``: bytes
@@ -137,9 +137,10 @@ class Request:
     setup: bool = False
     budget: int | None = None
     rate: float | None = None
+    still: bytes | None = None
 
     def __post_init__(self) -> None:
-        values = self.region, self.budget, self.rate
+        values = self.region, self.budget, self.rate, self.still or None
         if not (self.key_frame or self.setup or any(one is not None for one in values)):
             raise ValueError('a request asks for something')
         if self.budget is not None and not 0 < self.budget <= 0xFFFF:
@@ -148,13 +149,14 @@ class Request:
             raise ValueError(f'a rate is 0.01 to {MOST_RATE:g} frames a second, got {self.rate}')
 
     def also(self, other: 'Request') -> 'Request':
-        """Return both as one; region, budget and rate are the other's, if it has them."""
+        """Return both as one; all but flags are the other's, if it has them."""
         return Request(
             self.key_frame or other.key_frame,
             other.region or self.region,
             self.setup or other.setup,
             self.budget if other.budget is None else other.budget,
             self.rate if other.rate is None else other.rate,
+            self.still if other.still is None else other.still,
         )
 
     def pack(self) -> bytes:
@@ -173,6 +175,9 @@ class Request:
         if self.rate is not None:
             flags |= _ASKS_RATE
             rest += _WORD.pack(round(self.rate * _RATE_STEPS))
+        if self.still:
+            flags |= _ASKS_STILL
+            rest += self.still
         return bytes([flags]) + rest
 
     @classmethod
@@ -182,7 +187,9 @@ class Request:
             flags, rest = payload[0], payload[1:]
             sizes = (_ASKS_REGION, 4), (_ASKS_BUDGET, _WORD.size), (_ASKS_RATE, _WORD.size)
             size = sum(size for flag, size in sizes if flags & flag)
-            if flags & ~_REQUEST_FLAGS or len(rest) != size:
+            still = rest[size:] if flags & _ASKS_STILL else None
+            rest = rest[: len(rest) - len(still or b'')]
+            if flags & ~_REQUEST_FLAGS or len(rest) != size or still == b'':
                 raise ValueError('unknown flags or another length')
             region = budget = rate = None
             if flags & _ASKS_REGION:
@@ -192,7 +199,7 @@ class Request:
             if flags & _ASKS_RATE:
                 rate = _WORD.unpack(rest)[0] / _RATE_STEPS
             key_frame, setup = bool(flags & _ASKS_KEY), bool(flags & _ASKS_SETUP)
-            return cls(key_frame, region, setup, budget, rate)
+            return cls(key_frame, region, setup, budget, rate, still)
         except (ValueError, IndexError) as error:
             raise PayloadError(f'not a request: {payload[:8].hex()} ({error})') from None
 

@@ -22,10 +22,10 @@ includes that, so the rule stays. A frame that is held up on its way loses its p
 the end.
 
 What goes first: a stop before everything, then commands, between the fragments of other payloads
-too; what has begun is finished before anything else begins. Requests, reports and telemetry come
-last, but while one of them waits up to half of the air is theirs, by turns, so that no stream of
-commands or frames starves them. They are small, and who sends them keeps them to a twentieth of
-the air each.
+too; what has begun is finished before anything else begins. Requests, reports, telemetry and parts
+of stills come last, but while one of them waits up to half of the air is theirs, by turns, so that
+no stream of commands or frames starves them. They are small, and who sends them keeps them to a
+twentieth of the air each, stills to a share that is a parameter.
 
 While the link is closed nothing goes and one payload a class waits. When it opens, a frame of
 which less than that quarter would come in time is stale, and so is the rest of one that had
@@ -57,6 +57,7 @@ BACKGROUND = (
     TrafficClass.REPORT,
     TrafficClass.GOAL,
     TrafficClass.TELEMETRY,
+    TrafficClass.STILL,
 )
 
 

@@ -49,6 +49,7 @@ class Outputs:
         self._keys = node.create_publisher(Empty, topics.KEY_MISSED, topics.NEWEST)
         self._budgets = node.create_publisher(UInt16, topics.BUDGET, topics.NEWEST)
         self._rates = node.create_publisher(Float32, topics.RATE, topics.NEWEST)
+        self._still = node.create_publisher(Empty, topics.STILL, topics.NEWEST)
         self._disk = threading.Lock()
         self._goals: NewestWorker[Callable[[], str]] = NewestWorker(
             lambda work: self._note(work(), False), self._no_goal
@@ -79,6 +80,10 @@ class Outputs:
     def key_frame(self) -> None:
         """Ask for a key frame."""
         self._keys.publish(Empty())
+
+    def still(self) -> None:
+        """Ask for one whole image."""
+        self._still.publish(Empty())
 
     def region(self, region: Region) -> None:
         """Ask for a region; the whole image cancels it."""

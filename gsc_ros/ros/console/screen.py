@@ -11,7 +11,7 @@ import cv2
 from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.subscription import Subscription
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from gsc_ros.console import overlays, words
 from gsc_ros.ros import convert, topics
@@ -25,6 +25,7 @@ _KINDS = {
     topics.TRUST: 'trust',
     topics.DECODED_SEGMENTATION: 'classes',
     topics.DECODED_DEPTH: 'depth',
+    topics.HAZARDS: 'hazards',
 }
 # Original images that wait for their decoded one.
 _KEPT, _KEPT_BYTES = 256, 64 * 2**20
@@ -63,6 +64,11 @@ class Screen:
             if original is not None:
                 self.newest[_ORIGINAL] = original
         self._worker.offer(True)
+
+    def take_still(self, message: CompressedImage) -> None:
+        """Show one whole image, which is a file already."""
+        head = {'kind': 'still', 'stamp': text(_stamp(message)), 'format': message.format}
+        self._show('still', words.pack(head, bytes(message.data)))
 
     def follow(self) -> None:
         """Subscribe to original images while somebody looks at them; encode what is new."""
@@ -143,7 +149,7 @@ def text(stamp: Stamp) -> str:
     return f'{stamp[0]}.{stamp[1]:09d}'
 
 
-def _stamp(message: Image) -> Stamp:
+def _stamp(message: Image | CompressedImage) -> Stamp:
     return message.header.stamp.sec, message.header.stamp.nanosec
 
 

@@ -49,6 +49,7 @@ from gsc_ros.link.traffic.teleop import CommandSender, StopSender, StopState
 from gsc_ros.msg import LinkStatus, SemanticFrame
 from gsc_ros.ros import convert, topics
 from gsc_ros.ros.link.ground_goals import GroundGoals
+from gsc_ros.ros.link.ground_stills import GroundStills
 from gsc_ros.ros.link.node import LOG_PERIOD_S, NO_FRAMES_S, LinkBase, nanoseconds, time_of
 from gsc_ros.ros.link.side import Side
 from gsc_ros.ros.link.velocity_input import VelocityInput
@@ -89,6 +90,7 @@ class GroundSide(Side):
         self._cameras = node.create_publisher(CameraInfo, topics.RECEIVED_INFO, topics.NEWEST)
         self._robot = RobotState(node)
         self._goals = GroundGoals(node, lambda: self.stops.wanted, self._address)
+        self._stills = GroundStills(node, self._request, self._wait_s)
         self._stopped = False  # by the operator, whatever is reset
 
     def reset(self, down: LinkPort, up: LinkPort) -> None:
@@ -108,6 +110,7 @@ class GroundSide(Side):
         self.commands = CommandSender(up)
         self.stops = StopSender(up, lambda: up.turn_s + down.turn_s, self._node.session & 0xFF)
         self._goals.reset(up)
+        self._stills.reset(up)
         if self._stopped:
             self.stops.want(True, 0.0)
         self.clocks = ClockCheck(self._node.one_clock)
@@ -128,6 +131,7 @@ class GroundSide(Side):
         ):
             node.create_subscription(kind, topic, callback, topics.NEWEST)
         self._goals.start()
+        self._stills.start()
         commands = VelocityInput(
             node, topics.TELEOP, self._on_command, topics.NEWEST, node.values.stamped
         )
@@ -145,6 +149,7 @@ class GroundSide(Side):
         self.stops.step(now, stamp_us, robot)
         self.commands.step(now)
         self._goals.step(now)
+        self._stills.step(now)
         self._report(now)
         if self._setup_missing:
             self._ask_setup(now)
@@ -161,6 +166,7 @@ class GroundSide(Side):
             self.commands.next_deadline,
             self.stops.next_deadline,
             self._goals.next_deadline,
+            self._stills.next_deadline,
             None if self._wanted is None else self._wanted_at,
             self.setup_requests.next_at if self._setup_missing else None,
         ]
@@ -204,6 +210,7 @@ class GroundSide(Side):
             TrafficClass.SETUP: self._on_setup,
             TrafficClass.REPORT: self._on_report,
             TrafficClass.TELEMETRY: self._on_telemetry,
+            TrafficClass.STILL: self._stills.on_part,
         }
         handle = handlers.get(received.traffic_class)
         if handle is None:
@@ -250,6 +257,7 @@ class GroundSide(Side):
 
     def _publish(self, received: Received, frame: Frame, header: bitstream.FrameHeader) -> None:
         stamp = Header(stamp=time_of(frame.stamp_ns), frame_id=frame.camera.frame_id)
+        self._stills.frame_id = frame.camera.frame_id
         pose = self._pose(frame.data)
         if pose is not None:
             self._robot.on_pose(pose, stamp)  # so that it is known when the image is decoded
@@ -344,6 +352,7 @@ class GroundSide(Side):
             'setups asked for': self.setup_requests.asked,
             'frames without setup': self.undescribed,
             'frames incomplete': self.incomplete,
+            'parts of stills dropped': self._stills.receiver.dropped,
             'restored': self._down.receiver.restored,
             'commands given': self.commands.offered,
             'commands that did not fit': self.commands.dropped,
@@ -359,6 +368,7 @@ class GroundSide(Side):
         self.key_requests.answered()
         self.stops.on_robot_session(now)
         self._goals.on_robot_session()
+        self._stills.on_robot_session(now)
         self._report_timer.send_early()
         self.clocks.clear()
         self._robot.reset()

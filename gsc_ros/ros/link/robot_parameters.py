@@ -26,6 +26,13 @@ class RobotSideParameters(TelemetryParameters):
         choices=PROTECTIONS,
     )
     max_frame_bytes: int = parameter(16384, 'Larger frames are refused', low=64, high=65535)
+    still_share: float = parameter(
+        0.2,
+        'Share of the air that parts of a still may take, where one is asked for',
+        low=0.01,
+        high=0.5,
+        read_only=True,
+    )
     command_max_age_s: float = parameter(
         1.0,
         'A command is not executed when it took so much longer, in s, than an idle link takes',

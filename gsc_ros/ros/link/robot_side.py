@@ -45,6 +45,7 @@ from gsc_ros.ros.images.camera_info import CameraInfos
 from gsc_ros.ros.link.node import NO_FRAMES_S, LinkBase, nanoseconds, or_inf, report_of
 from gsc_ros.ros.link.robot_commands import RobotCommands
 from gsc_ros.ros.link.robot_goals import RobotGoals
+from gsc_ros.ros.link.robot_stills import RobotStills
 from gsc_ros.ros.link.side import Side
 from gsc_ros.ros.robot_state.telemetry_input import TelemetryInput
 
@@ -61,6 +62,7 @@ class RobotSide(Side):
         self.commands = RobotCommands(node)
         self.goals = RobotGoals(node, node.values.frame_id)
         self._telemetry = TelemetryInput(node)
+        self._stills = RobotStills(node)
         self._wanted = node.create_publisher(Empty, topics.KEY_WANTED, topics.NEWEST)
         self._regions = node.create_publisher(
             RegionOfInterest, topics.REGION_WANTED, topics.NEWEST
@@ -90,6 +92,7 @@ class RobotSide(Side):
         self._report_timer = RobotReportTimer()
         self._telemetry.reset()
         self.goals.reset(down, up)
+        self._stills.reset(down)
         self._ground_session = 0
 
     def start(self) -> None:
@@ -110,6 +113,7 @@ class RobotSide(Side):
         self._coded_topic = coded.topic_name
         self._telemetry.start()
         self.goals.start()
+        self._stills.start()
         node.create_subscription(SemanticFrame, topics.CODED, self._on_frame, topics.NEWEST)
 
     def stop(self) -> None:
@@ -130,7 +134,8 @@ class RobotSide(Side):
     def next_deadline(self) -> float | None:
         """When there is a report to be sent (s)."""
         report_at = self._report_timer.next_deadline(self._report(), self._pause_s)
-        return min(report_at, or_inf(self._telemetry.next_deadline))
+        others = self._telemetry.next_deadline, self._stills.next_deadline
+        return min(report_at, *map(or_inf, others))
 
     def step(self, now: float) -> None:
         """Log stops; report to the ground when it is time."""
@@ -147,6 +152,7 @@ class RobotSide(Side):
             self._down.offer(report.pack(), now, TrafficClass.REPORT)
             self._report_timer.on_sent(report, now)
         self._telemetry.step(now, self._down, self._up)
+        self._stills.step(now)
 
     def _report(self) -> RobotReport:
         """Return the report to the ground on what came."""
@@ -346,6 +352,8 @@ class RobotSide(Side):
         except PayloadError as error:
             self._node.refuse(f'request refused: {error}')
             return
+        if request.still is not None:
+            self._on_still_asked(request.still)
         if request.setup:
             self._sender.repeat_setup()
             self._telemetry.repeat()
@@ -357,6 +365,12 @@ class RobotSide(Side):
             self._budgets.publish(UInt16(data=request.budget))
         if request.rate is not None:
             self._rates.publish(Float32(data=request.rate))
+
+    def _on_still_asked(self, ask: bytes) -> None:
+        try:
+            self._stills.ask(ask)
+        except PayloadError as error:
+            self._node.refuse(f'request refused: {error}')
 
     def _on_report(self, received: Received) -> None:
         try:

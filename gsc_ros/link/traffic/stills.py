@@ -1,0 +1,217 @@
+"""
+A still at both ends: the robot sends its parts in a share of the air, the ground asks for what is
+missing, however long that takes and whatever interrupts it. Times are arguments, in s.
+"""
+
+from typing import NoReturn
+
+from gsc_ros.link.datagrams.framing import TrafficClass
+from gsc_ros.link.datagrams.payloads import PayloadError
+from gsc_ros.link.datagrams.stills import Part, Still, StillAsk
+from gsc_ros.link.traffic.port import LinkPort
+
+_LEAST_SILENCE_S = 3.0  # from asking to the first part: the robot takes and codes an image
+_INTERVALS = 4  # of parts without one, after which what is missing is asked for
+_MOST_WAITS = 5  # doublings
+_SILENT_ASKS = 2  # without an answer, before the waits grow: losses alone are no silence
+
+
+class StillSender:
+    """
+    Robot's end: sends the parts that the ground lacks over ``down``, in a ``share`` of the air.
+
+    ``number``: of the newest request, 0 for none; ``wants``: an image has yet to come for it.
+    """
+
+    def __init__(self, down: LinkPort, share: float) -> None:
+        self._down, self._share = down, share
+        self.number = 0
+        self.wants = False
+        self._parts: list[Part] = []
+        self._pending: list[int] = []
+        self._next_at = 0.0
+
+    def ask(self, ask: StillAsk) -> None:
+        """Take what the ground asks for: a new still, or parts of this one."""
+        if ask.number != self.number or not (self._parts or self.wants):
+            self.number, self.wants = ask.number, True
+            self._parts, self._pending = [], []
+            return
+        if not ask.missing:
+            self._pending = list(range(len(self._parts)))
+            return
+        later = [i for i in self._pending if i >= ask.covers]
+        self._pending = [i for i in ask.missing if i < len(self._parts)] + later
+
+    def give(self, still: Still) -> None:
+        """Send a still, in place of the one before."""
+        if not self.wants:
+            return
+        sender = self._down.sender
+        self._parts = still.parts(self.number, sender.mtu - sender.seal.overhead)
+        self._pending, self.wants = list(range(len(self._parts))), False
+
+    @property
+    def next_deadline(self) -> float | None:
+        """When to send next (s); None: when a part has left, or something is asked for."""
+        waits = self._down.sender.waiting_payload(TrafficClass.STILL) is not None
+        return self._next_at if self._pending and not waits else None
+
+    def step(self, now: float) -> None:
+        """Offer a part when it is time; one waits for the air at most."""
+        at = self.next_deadline
+        if at is None or now < at:
+            return
+        payload = self._parts[self._pending.pop(0)].pack()
+        took_s = self._down.sender.air_s(len(payload), TrafficClass.STILL) + self._down.turn_s
+        self._next_at = now + took_s / self._share
+        self._down.offer(payload, now, TrafficClass.STILL)
+
+
+class StillReceiver:
+    """
+    Ground's end: puts a still together. ``received`` of ``count`` parts came (0 of 0: none yet).
+
+    ``number``: not the one of the run before. ``dropped`` counts parts that are of another still,
+    too large or not of one piece with those before. ``complete``: the last one asked for came.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._wanted = False
+        self.complete = False
+        self.dropped = 0
+        self._parts: dict[int, Part] = {}
+        self._first: Part | None = None
+        self._ask_at: float | None = None
+        self._asked_at = self._came_at = 0.0
+        self._interval_s = 0.0
+        self._last_asked = 0  # index
+        self.unanswered = 0
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a still is on its way."""
+        return self._wanted
+
+    @property
+    def received(self) -> int:
+        """How many parts came."""
+        return len(self._parts)
+
+    @property
+    def count(self) -> int:
+        """How many parts there are, 0 where that is not known yet."""
+        return self._first.count if self._first else 0
+
+    @property
+    def next_deadline(self) -> float | None:
+        """When to ask next (s); None: not at all."""
+        return self._ask_at
+
+    @property
+    def text(self) -> str:
+        """What is known, in words."""
+        if self.complete:
+            return 'complete'
+        if not self._wanted:
+            return 'none'
+        what = f'{self.received} of {self.count} parts' if self.count else 'asked'
+        silent = self.unanswered > _SILENT_ASKS
+        return f'{what}, no answer from the robot' if silent else what
+
+    def want(self, now: float) -> None:
+        """Ask for a new still."""
+        self._number = self._number % 255 + 1
+        self._wanted, self.complete = True, False
+        self._begin()
+        self._ask_at, self.unanswered = now, 0
+
+    def _begin(self) -> None:
+        self._parts, self._first, self._interval_s = {}, None, 0.0
+
+    def ask_soon(self, now: float) -> None:
+        """Ask again: the robot has begun anew, and knows nothing of it."""
+        if self._wanted:
+            self._ask_at, self.unanswered = now, 0
+
+    def next_ask(self, now: float, is_open: bool, wait_s: float) -> StillAsk | None:
+        """
+        Return what to ask for now, or None.
+
+        is_open: whether the link is; while it is not, nothing is asked for. wait_s: how long an
+        answer takes, there and back.
+        """
+        if self._ask_at is None:
+            return None
+        if not is_open:
+            self._ask_at = max(self._ask_at, now + wait_s)
+            return None
+        if now < self._ask_at:
+            return None
+        missing = set(range(self.count)) - self._parts.keys()
+        ask = StillAsk.of(self._number, missing if self._parts else ())
+        self._last_asked = ask.missing[-1] if ask.missing else -1
+        self._asked_at = now
+        least_s = _LEAST_SILENCE_S + wait_s + _INTERVALS * self._interval_s
+        doublings = min(max(0, self.unanswered - _SILENT_ASKS), _MOST_WAITS)
+        self._ask_at = now + least_s * 2**doublings
+        self.unanswered += 1
+        return ask
+
+    def on_part(self, payload: bytes, now: float) -> Still | None:
+        """Take a part; returns the still when it is whole. Raises PayloadError."""
+        part = Part.unpack(payload)
+        if not self._wanted or part.number != self._number:
+            self._drop('a part of a still that is not wanted')
+        if self._first is not None and self._first.tag != part.tag:
+            self._begin()  # the robot began anew, and took another image
+        if not self._fits(part):
+            self._drop('a part that does not fit to those before')
+        self._note_time(part, now)
+        self._first = self._first or part
+        self._parts[part.index] = part
+        if len(self._parts) < part.count:
+            return None
+        data = b''.join(self._parts[i].data for i in range(part.count))
+        try:
+            still = Still.unpack(data)
+        except PayloadError:
+            self.dropped += part.count
+            self._begin()
+            self._ask_at = now
+            raise
+        self._wanted, self.complete, self._ask_at = False, True, None
+        return still
+
+    def _fits(self, part: Part) -> bool:
+        """Whether a part is of one still with those before: all but the last equally long."""
+        if self._first is None:
+            return True
+        if part.count != self._first.count:
+            return False
+        last = part.count - 1
+        size = len(part.data)
+        if part.index == last:
+            return all(size <= len(one.data) for one in self._parts.values())
+        return all(
+            len(one.data) == size if i < last else len(one.data) <= size
+            for i, one in self._parts.items()
+        )
+
+    def _drop(self, why: str) -> NoReturn:
+        self.dropped += 1
+        raise PayloadError(why)
+
+    def _note_time(self, part: Part, now: float) -> None:
+        """Plan when to ask: at the end of what was asked for, or when parts stay away."""
+        if self._parts and now > self._came_at:
+            took_s = now - self._came_at
+            self._interval_s = took_s if not self._interval_s else (
+                0.8 * self._interval_s + 0.2 * min(took_s, 4 * self._interval_s)
+            )  # fmt: skip
+        self._came_at, self.unanswered = now, 0
+        end = self._last_asked if self._last_asked >= 0 else part.count - 1
+        is_end = part.index >= max(end, 0) and part.index not in self._parts
+        patience_s = _LEAST_SILENCE_S + _INTERVALS * self._interval_s
+        self._ask_at = now + (min(1.0, patience_s) if is_end else patience_s)
