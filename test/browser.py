@@ -13,7 +13,8 @@ from websockets.sync.client import connect
 
 PATIENCE_S = 60.0
 NAMES = 'chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'
-KEYS = {'w': ('KeyW', 87), 't': ('KeyT', 84), '1': ('Digit1', 49), 'Escape': ('Escape', 27),
+KEYS = {'w': ('KeyW', 87), 't': ('KeyT', 84), '1': ('Digit1', 49), '2': ('Digit2', 50),
+        '4': ('Digit4', 52), 'Escape': ('Escape', 27),
         'Tab': ('Tab', 9), 'Enter': ('Enter', 13), '3': ('Digit3', 51),
         '5': ('Digit5', 53), 'g': ('KeyG', 71),
         'ArrowDown': ('ArrowDown', 40)}  # fmt: skip
@@ -87,6 +88,14 @@ class Chromium:
     def run(self, script):
         """Return the value of an expression on the page."""
         answer = self.call('Runtime.evaluate', expression=script, returnByValue=True)
+        assert 'exceptionDetails' not in answer, answer
+        return answer['result'].get('value')
+
+    def run_async(self, script):
+        """Return what the promise of an expression becomes."""
+        answer = self.call(
+            'Runtime.evaluate', expression=script, returnByValue=True, awaitPromise=True
+        )
         assert 'exceptionDetails' not in answer, answer
         return answer['result'].get('value')
 

@@ -76,12 +76,12 @@ _DECODED_MORE = (
         topics.IMAGES,
         'mono8: 255 sent, 128 predicted, 0 generated, lost or of another time',
     ),
-    Topic(
-        topics.HAZARDS,
-        IMAGE,
-        topics.IMAGES,
-        'mono8: 255 in the way, as the robot found it; 0 nothing found; 128 not known',
-    ),
+)
+_HAZARDS = Topic(
+    topics.HAZARDS,
+    IMAGE,
+    topics.IMAGES,
+    'mono8: 255 in the way, as the robot found it; 0 nothing found; 128 not known',
 )
 _DECODED_INFO = Topic(
     topics.DECODED_INFO,
@@ -403,6 +403,7 @@ NODES = {
         (
             *_DECODED,
             *_DECODED_MORE,
+            _HAZARDS,
             Topic(
                 topics.DECODED_COLOUR, IMAGE, topics.IMAGES, 'rgb8, the classes in their colours'
             ),
@@ -463,6 +464,7 @@ NODES = {
         "The operator's web page: image and its age, link, wheel and STOP.",
         (
             *_DECODED,
+            _HAZARDS,
             _DECODED_INFO,
             _CAPTION,
             *_RECEIVED[:1],
