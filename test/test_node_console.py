@@ -155,7 +155,7 @@ def test_a_still_is_asked_for_and_shown_to_all_with_its_progress(ground):
     first.wait(lambda b: b.images.get('still') == '1700000000.000000000')
     first.wait(lambda b: b.state['still']['text'] == 'complete')
     later = ground.browse()
-    later.wait(lambda b: 'still' in b.images, 'who comes later gets it, too')
+    later.wait(lambda b: 'still' in b.images, why='who comes later gets it, too')
 
 
 def test_a_snapshot_and_a_recording_are_kept(ground, tmp_path):
