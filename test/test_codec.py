@@ -27,11 +27,11 @@ from gsc_ros.codec.caption import (
     VOCABULARY,
     Caption,
     SceneObject,
-    describe,
     token_ids,
 )
 from gsc_ros.codec.layout import coarse_of, fine_of, halve
 from gsc_ros.codec.notes import Timing
+from gsc_ros.codec.seen import describe
 from gsc_ros.labels import LABELS
 from gsc_ros.perception.kinds import SceneKind
 

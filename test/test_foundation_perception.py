@@ -10,9 +10,9 @@ import torch
 
 from gsc_ros.cli import main
 from gsc_ros.codec import FrameEncoder, SemanticCodec, backend
-from gsc_ros.codec.caption import OBJECT_KINDS, describe
 from gsc_ros.codec.ground_perception import SeeingDecoder
 from gsc_ros.codec.notes import Timing
+from gsc_ros.codec.seen import find_objects
 from gsc_ros.labels import KINDS, LABELS, OTHER, SKY, UNLABELLED
 from gsc_ros.perception import choice
 from gsc_ros.perception.foundation.depth import DepthModel
@@ -252,23 +252,20 @@ def test_the_embedded_network_gives_maps_of_any_stride():
     assert same.mean() > 0.5
 
 
-def test_a_caption_takes_the_objects_of_a_detector():
+def test_the_objects_of_a_detector_are_told_where_their_depth_is_known():
     classes, depth = np.zeros((40, 60), np.uint8), np.full((40, 60), 50.0, np.float32)
     depth[10:30, 40:60] = 4.0
-    found = describe(
-        classes,
-        depth,
-        [
-            Detection('person', LABELS.index('person'), 0.9, (0.7, 0.25, 0.95, 0.75)),
-            Detection('table', UNLABELLED, 0.9, (0.1, 0.1, 0.2, 0.2)),
-        ],
-    )
-    (item,) = found.objects
-    assert OBJECT_KINDS[item.kind] == 'person'
-    assert 'person far right at 4 m' in str(found)
+    person = Detection('person', LABELS.index('person'), 0.9, (0.7, 0.25, 0.95, 0.75))
+    table = Detection('table', UNLABELLED, 0.9, (0.1, 0.1, 0.2, 0.2))
+
+    def named(depth, *objects):
+        found = find_objects(Prediction(classes, depth, False, objects), None, None)
+        return [str(item) for item in found.named]
+
+    assert named(depth, person, table) == ['person far right at 4 m']
     nothing = np.full_like(depth, np.nan)
-    assert describe(classes, nothing, [Detection('car', 13, 0.9, (0, 0, 1, 1))]).objects == ()
-    assert describe(classes, depth, []).objects == ()
+    assert named(nothing, Detection('car', 13, 0.9, (0, 0, 1, 1))) == []
+    assert named(depth) == []
 
 
 @pytest.fixture(scope='module')

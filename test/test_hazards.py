@@ -1,5 +1,7 @@
 """Hazards: found by geometry, sent in the frame, and told as not known where they are not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from frames import decode, encode, random_symbols, uneven_prior
@@ -16,6 +18,7 @@ from gsc_ros.codec.hazards import (
     reduced,
 )
 from gsc_ros.codec.notes import caption_text
+from gsc_ros.codec.objects import Objects
 from gsc_ros.labels import LABELS, SKY
 from gsc_ros.perception.camera import Camera
 from gsc_ros.perception.hazards import Limits, find_ground, find_hazards, find_standing
@@ -161,13 +164,20 @@ def test_the_nearest_are_named():
     hazards = some()
     assert str(hazards) == 'obstacle far left at 2 m'
     assert 0 < hazards.cells.sum() < 8
-    text = caption_text(Caption(1), None, SceneKind(0, 0.9), hazards)
+    text = caption_text(Caption(1), None, SceneKind(0, 0.9), hazards, Objects())
     assert text == 'street: obstacle far left at 2 m'
     none = Hazards(np.zeros((6, 8), bool))
-    assert NOTHING in caption_text(Caption(1), None, SceneKind(0, 0.9), none)
+    assert NOTHING in caption_text(Caption(1), None, SceneKind(0, 0.9), none, Objects())
 
 
-@pytest.mark.parametrize('hazards', [None, Hazards(np.zeros((6, 8), bool)), some()])
+HOLES = np.zeros((3, 4), bool)
+HOLES[1:, 2:] = True
+NONE = Hazards(np.zeros((6, 8), bool))
+
+
+@pytest.mark.parametrize(
+    'hazards', [None, NONE, some(), replace(NONE, holes=HOLES), replace(some(), holes=HOLES)]
+)
 def test_hazards_go_on_air(hazards):
     symbols, prior = random_symbols(4, (256, 192)), uneven_prior()
     symbols.hazards = hazards
@@ -179,6 +189,7 @@ def test_hazards_go_on_air(hazards):
     else:
         np.testing.assert_array_equal(found.cells, hazards.cells)
         assert found.nearest == hazards.nearest
+        np.testing.assert_array_equal(found.holes, hazards.holes)
 
 
 def test_the_published_map_says_what_is_not_known():
@@ -188,3 +199,22 @@ def test_the_published_map_says_what_is_not_known():
     shown = published(some(), size, hidden)
     assert set(np.unique(shown[:30])) <= {NOTHING_FOUND, IN_THE_WAY}
     assert (shown[30:] == NOT_KNOWN).all()
+
+
+def test_a_hole_of_the_sensor_is_not_known_and_a_hazard_in_it_stays():
+    cells = np.zeros((6, 8), bool)
+    cells[2, 4] = True  # in a block of holes
+    shown = published(Hazards(cells, holes=HOLES), (80, 60), np.zeros((60, 80), bool))
+    assert shown[25, 45] == IN_THE_WAY
+    assert (shown[40:, 40:] == NOT_KNOWN).all()
+    assert (shown[:20] == NOTHING_FOUND).all()
+
+
+def test_a_sensor_s_holes_are_told():
+    depth, _ = scene(None)
+    assert told(depth).holes is None
+    depth[32:40, 8:16] = np.nan
+    depth[40, 40] = np.nan  # a speck
+    holes = told(depth).holes
+    assert holes.shape == (ROWS // 8, COLUMNS // 8)
+    assert np.argwhere(holes).tolist() == [[4, 1]]

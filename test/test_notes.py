@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from gsc_ros.codec import notes
 from gsc_ros.codec.caption import Caption, SceneObject
 from gsc_ros.codec.notes import Notes, Timing, caption_text
+from gsc_ros.codec.objects import Objects
 from gsc_ros.codec.planes import PLANES
 from gsc_ros.codec.rangecoder import EndOfStream, RangeDecoder, RangeEncoder
 from gsc_ros.perception.content import KINDS, Loss
@@ -125,7 +126,8 @@ def test_notes_are_put_into_words():
         'street: car ahead at 10 m; part of the image is lost: grey, 50 %'
     )
     # The caption makes no claim about the lost part.
-    assert caption_text(Caption(1), Notes(half)).startswith('street: no objects in what is left; ')
+    left = caption_text(Caption(1), Notes(half), objects=Objects())
+    assert left.startswith('street: no objects in what is left; ')
     assert caption_text(street, Notes(Loss(0, np.ones(SHAPE, bool)))) == 'no image: black'
     assert caption_text(street, Notes(timing=Timing(3600.0))) == 'image not of now: 3600 s old'
     assert caption_text(street, Notes(timing=Timing(-90.0))) == (

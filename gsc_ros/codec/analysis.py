@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gsc_ros.codec.bitstream import depth_code
-from gsc_ros.codec.caption import Caption, describe, median_depth
+from gsc_ros.codec.caption import Caption, median_depth, scene_of
 from gsc_ros.codec.coarse_depth import coarse_depth_of
 from gsc_ros.codec.grid import coding_size
-from gsc_ros.codec.hazards import Hazards, of_mask, reduced
+from gsc_ros.codec.hazards import Hazards, holes_of, of_mask, reduced
 from gsc_ros.codec.kind import SENSOR
 from gsc_ros.codec.layout import WEIGHTS, coarse_of, fine_of
 from gsc_ros.codec.notes import Notes, Timing
@@ -26,8 +26,10 @@ from gsc_ros.codec.planes import (
     FrameSymbols,
     blocks_of,
 )
-from gsc_ros.labels import GROUND, OTHER, SKY, STREET, UNLABELLED
+from gsc_ros.codec.seen import find_objects
+from gsc_ros.labels import GROUND, OTHER, SKY, UNLABELLED
 from gsc_ros.models.layers import to_tensor
+from gsc_ros.models.objects import ObjectNet
 from gsc_ros.models.tokenizer import LEVELS, Tokenizer, to_symbols
 from gsc_ros.perception.camera import Camera
 from gsc_ros.perception.content import find_loss
@@ -38,14 +40,17 @@ from gsc_ros.perception.kinds import (
     depth_scale,
     has_layout,
     has_sky,
+    is_street,
     judged,
     restrict,
 )
 from gsc_ros.perception.model import Prediction
+from gsc_ros.perception.objects import Box
 from gsc_ros.perception.scene import SceneModel
 from gsc_ros.region import Region
 
 _HAZARD_WEIGHT = 3.0
+_OBJECT_WEIGHT = 2.0
 _LEAST_DEPTH = 16  # pixels a side of a sensor's depth, for hazards; less is a scale alone
 _REGION_WEIGHT = 16.0  # an error in a region, in errors elsewhere
 
@@ -69,14 +74,19 @@ def importance_of(region: Region, shape: tuple[int, ...]) -> NDArray[np.float64]
 
     Cells count that the region touches.
     """
-    rows, columns = shape
     weights = np.ones(shape)
-    inside = (
-        slice(int(region.top * rows), math.ceil(region.bottom * rows)),
-        slice(int(region.left * columns), math.ceil(region.right * columns)),
-    )
-    weights[inside] = _REGION_WEIGHT
+    weights[_inside(region, shape)] = _REGION_WEIGHT
     return weights
+
+
+def _inside(box: Box, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """Return rows and columns of a grid (rows, columns) that a box touches."""
+    rows, columns = shape
+    left, top, right, bottom = box
+    return (
+        slice(int(top * rows), math.ceil(bottom * rows)),
+        slice(int(left * columns), math.ceil(right * columns)),
+    )
 
 
 def stated(view: Prediction, kind: SceneKind | None) -> Prediction:
@@ -91,13 +101,6 @@ def stated(view: Prediction, kind: SceneKind | None) -> Prediction:
         metres = metres * np.float32(depth_scale(kind))
     classes = restrict(view.classes, kind)
     return replace(view, classes=classes, metres=metres, sky_doubtful=doubtful)
-
-
-def caption_in(found: Caption, view: Prediction, kind: SceneKind | None) -> Caption:
-    """Name no objects outside streets, but for those of a detector."""
-    if kind is None or view.objects is not None or (kind.sure and kind.index == STREET):
-        return found
-    return Caption()
 
 
 @dataclass(frozen=True)
@@ -138,14 +141,16 @@ class Analyser:
     """
     The networks that the robot alone runs: perception, encoder and the tokenizer's analysis.
 
-    ``scene``: tells the kind of scene, None where nothing does; ``camera``: None for one of 70
-    degrees at an unknown height; ``limits``: of what is a hazard.
+    ``scene``: tells the kind of scene, ``objects``: judges what looks like an object, None where
+    nothing does; ``camera``: None for one of 70 degrees at an unknown height; ``limits``: of what
+    is a hazard.
     """
 
     perception: Perception
     encoder: nn.Module
     tokenizer: Tokenizer
     scene: SceneModel | None = None
+    objects: ObjectNet | None = None
     camera: Camera | None = None
     limits: Limits = field(default_factory=Limits)
 
@@ -185,13 +190,19 @@ class Analyser:
             shown = np.where(lost, np.uint8(UNLABELLED), view.classes)
             metres[lost] = np.nan
         latent = self.encoder(to_tensor(torch.from_numpy(small)[None].to(self.device)))
+        objects, caption = None, Caption()
+        if not notes.blind:
+            seen = replace(view, classes=shown, metres=metres)
+            objects = find_objects(seen, kind, self.objects)
+            caption = Caption(
+                scene_of(shown) if is_street(kind) else 0, objects.named if objects else ()
+            )
         symbols = FrameSymbols(
-            Caption()
-            if notes.blind
-            else caption_in(describe(shown, metres, view.objects), view, kind),
+            caption,
             self._planes(view.classes, metres, latent, kind),
             notes=notes or None,
             kind=kind,
+            objects=objects,
         )
         scale = median_depth(metres, view.classes)
         if depth is not None and np.isfinite(measured := median_depth(depth)):
@@ -202,6 +213,8 @@ class Analyser:
         importance = np.where(fine < 0, 2, WEIGHTS[fine]).astype(np.float64)
         if symbols.hazards is not None:
             importance[symbols.hazards.cells.repeat(2, 0).repeat(2, 1)] *= _HAZARD_WEIGHT
+        for item in objects.items if objects else ():
+            importance[_inside(item.box, importance.shape)] *= _OBJECT_WEIGHT
         importance[symbols.lost('fine')] = 0
         blocks = None
         if region is not None:
@@ -235,7 +248,7 @@ class Analyser:
         ``lost`` of the image, bool (H/8, W/8), shows nothing that stands.
         """
         rows, columns = view.metres.shape
-        cells = (rows // 4, columns // 4)
+        cells, holes = (rows // 4, columns // 4), None
         camera = self.camera or Camera.assumed(*size)
         if (
             depth is not None
@@ -246,7 +259,9 @@ class Analyser:
             # Its metres are measured: they are not brought to a height that was stated.
             found = find_hazards(small, replace(camera, height_m=None), self.limits)
             metres = small.astype(np.float64)
-        elif kind is not None and kind.sure and kind.index == STREET:
+            seen = np.isposinf(small) | (np.isfinite(small) & (small > 0))
+            holes = holes_of(~seen, (rows // 8, columns // 8))
+        elif kind is not None and is_street(kind):
             ground, sky = np.isin(view.classes, GROUND), view.classes == SKY
             found, metres = find_standing(
                 view.metres, ground & ~lost, sky | lost, camera, self.limits
@@ -255,7 +270,7 @@ class Analyser:
             return None
         if found.ground is None:
             return None
-        return reduced(of_mask(found.mask, metres), cells)
+        return replace(reduced(of_mask(found.mask, metres), cells), holes=holes)
 
     def _planes(
         self,

@@ -5,15 +5,12 @@ In the stream it is a few symbols of a closed vocabulary; people read it as an E
 the generator takes it as words (``token_ids``).
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from gsc_ros.labels import LABELS, SKY
-from gsc_ros.perception.objects import Detection
 
 SCENES = ('unknown scene', 'street', 'open road', 'off-road', 'vegetation')
 OBJECT_KINDS = (
@@ -31,12 +28,6 @@ NOTHING = 'no object found'
 # distance (0 = none).
 VOCABULARY = (1 + len(SCENES) + len(OBJECT_KINDS), 1 + len(BEARINGS), 1 + len(DISTANCES))
 
-_KIND_OF_LABEL = {
-    LABELS.index(name): OBJECT_KINDS.index(name) for name in OBJECT_KINDS if name in LABELS
-} | {LABELS.index('other'): OBJECT_KINDS.index('obstacle')}
-_MIN_AREA = 0.0012  # of the image
-_MIN_SHOWN = 0.08
-
 
 @dataclass(frozen=True)
 class SceneObject:
@@ -45,6 +36,10 @@ class SceneObject:
     kind: int
     bearing: int
     distance: int
+
+    def __str__(self) -> str:
+        kind, where = OBJECT_KINDS[self.kind], BEARINGS[self.bearing]
+        return f'{kind} {where} at {DISTANCES[self.distance]} m'
 
 
 @dataclass(frozen=True)
@@ -55,16 +50,13 @@ class Caption:
     objects: tuple[SceneObject, ...] = ()
 
     def __str__(self) -> str:
-        parts = [
-            f'{OBJECT_KINDS[t.kind]} {BEARINGS[t.bearing]} at {DISTANCES[t.distance]} m'
-            for t in self.objects
-        ]
-        return f'{SCENES[self.scene]}: {", ".join(parts) or NOTHING}'
+        return f'{SCENES[self.scene]}: {", ".join(map(str, self.objects)) or NOTHING}'
 
 
-def _scene(share: NDArray[np.float64]) -> int:
-    """Classify the scene by the classes' shares of the image."""
-    shares = {name: float(share[i]) for i, name in enumerate(LABELS)}
+def scene_of(classes: NDArray[np.uint8]) -> int:
+    """Return the scene (index into SCENES) of a class map uint8 (h, w), by the classes' shares."""
+    counts = np.bincount(classes.ravel(), minlength=256)
+    shares = {name: counts[i] / classes.size for i, name in enumerate(LABELS)}
     built = shares['building'] + shares['wall'] + shares['fence']
     if shares['road'] > 0.1:
         return SCENES.index('street' if built + shares['sidewalk'] > 0.1 else 'open road')
@@ -73,72 +65,6 @@ def _scene(share: NDArray[np.float64]) -> int:
     if built > 0.25:
         return SCENES.index('street')
     return SCENES.index('vegetation' if shares['vegetation'] > 0.3 else 'unknown scene')
-
-
-def _place(metres: NDArray[np.float32], centre: float) -> tuple[float, int, int] | None:
-    """
-    Return distance in metres, bearing and distance bin of an object of these depths.
-
-    ``centre``: 0 (left) to 1 (right) of the image. None where no depth is known.
-    """
-    metres = metres[np.isfinite(metres)]
-    if metres.size == 0:
-        return None
-    distance = float(np.median(metres))
-    bearing = min(len(BEARINGS) - 1, int(centre * len(BEARINGS)))
-    return distance, bearing, int(np.searchsorted(DISTANCE_EDGES, distance))
-
-
-def _from_boxes(
-    objects: Iterable[Detection], depth: NDArray[np.float32]
-) -> Iterable[tuple[float, SceneObject]]:
-    """Place the objects of a detector, each with its rank; the middle of a box has its depth."""
-    height, width = depth.shape
-    for item in objects:
-        kind = _KIND_OF_LABEL.get(item.class_id)
-        if kind is None:
-            continue
-        left, top, right, bottom = item.box
-        centre = (left + right) / 2
-        x0, x1 = (int(width * (v + centre) / 2) for v in (left, right))
-        y0, y1 = (int(height * (v + (top + bottom) / 2) / 2) for v in (top, bottom))
-        place = _place(depth[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)], centre)
-        if place is not None:
-            yield place[0] / (1 + 20 * item.area), SceneObject(kind, place[1], place[2])
-
-
-def describe(
-    classes: NDArray[np.uint8],
-    depth: NDArray[np.float32],
-    objects: Iterable[Detection] | None = None,
-) -> Caption:
-    """
-    Describe a class map uint8 (h, w) with its depth float32 (h, w) in metres.
-
-    ``objects``: those of a detector; None to take connected regions of a class. Nearer and larger
-    ones come first.
-    """
-    _height, width = classes.shape
-    share = np.bincount(classes.ravel(), minlength=256)[: len(LABELS)] / classes.size
-    found = [] if objects is None else list(_from_boxes(objects, depth))
-    for label, kind in _KIND_OF_LABEL.items() if objects is None else ():
-        if share[label] < _MIN_AREA:
-            continue
-        count, regions, stats, centres = cv2.connectedComponentsWithStats(
-            (classes == label).astype(np.uint8), connectivity=8
-        )
-        for i in range(1, count):
-            area = stats[i, cv2.CC_STAT_AREA] / classes.size
-            if area < _MIN_AREA or (
-                kind == OBJECT_KINDS.index('obstacle') and area < _MIN_SHOWN / 8
-            ):
-                continue
-            place = _place(depth[regions == i], centres[i][0] / width)
-            if place is not None:
-                rank = place[0] / (1 + 20 * area)
-                found.append((rank, SceneObject(kind, place[1], place[2])))
-    found.sort(key=lambda item: item[0])
-    return Caption(_scene(share), tuple(item for _, item in found[:MAX_OBJECTS]))
 
 
 def token_ids(caption: Caption | None) -> NDArray[np.int64]:

@@ -19,7 +19,6 @@ from torch.nn import functional
 from gsc_ros.codec import bitstream, hazards, renderers, residual
 from gsc_ros.codec.caption import median_depth
 from gsc_ros.codec.networks import GroundNetworks
-from gsc_ros.codec.notes import caption_text
 from gsc_ros.codec.planes import BY_NAME, FrameSymbols
 from gsc_ros.codec.reader import FrameReader
 from gsc_ros.codec.renderers import Renderer, RendererOptions
@@ -228,7 +227,7 @@ def _finish(
         depth,
         segmentation,
         trust,
-        caption_text(symbols.caption, notes, symbols.kind, symbols.hazards),
+        symbols.description,
         header,
         frame.reference,
         notes,
@@ -237,6 +236,7 @@ def _finish(
         None if header.noted and (notes is None or notes.blind) else symbols.kind,
         maps.right[index],
         hazards.published(symbols.hazards, size, _hidden(symbols, header.noted, size)),
+        symbols.objects,
     )
 
 

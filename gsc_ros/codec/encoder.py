@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from gsc_ros.codec import bitstream
 from gsc_ros.codec.analysis import ImageAnalysis
 from gsc_ros.codec.bitstream import NO_SECTIONS, FrameHeader, Sections
+from gsc_ros.codec.kind import SCALES
 from gsc_ros.codec.networks import RobotNetworks
-from gsc_ros.codec.notes import Timing, caption_text
+from gsc_ros.codec.notes import Timing
 from gsc_ros.codec.rate_control import RateControl
 from gsc_ros.codec.reader import FrameReader
 from gsc_ros.codec.types import EncodedFrame, Reference
@@ -179,18 +180,17 @@ class FrameEncoder:
             best.header, best.stream, reference.crc if reference else 0, sections
         )
         notes = best.coded.notes
-        caption = caption_text(
-            analysis.symbols.caption, notes, analysis.symbols.kind, analysis.symbols.hazards
-        )
         return EncodedFrame(
             data,
             header,
-            caption,
+            best.coded.description,
             best.coded.bits,
             notes,
             self.preset.progressive,
             dict(sections),
             None if notes and notes.blind else analysis.symbols.kind,
+            best.coded.objects,
+            SCALES[analysis.symbols.scale] if analysis.depth_code else '',
         )
 
     def reference(self, data: bytes, reference: Reference | None = None) -> Reference:

@@ -16,13 +16,14 @@ import torch
 from numpy.typing import NDArray
 
 from gsc_ros.codec import bitstream
-from gsc_ros.codec.analysis import caption_in, stated
+from gsc_ros.codec.analysis import stated
 from gsc_ros.codec.backend import DecoderBackend
-from gsc_ros.codec.caption import describe, median_depth
+from gsc_ros.codec.caption import Caption, median_depth, scene_of
 from gsc_ros.codec.device import resolve
 from gsc_ros.codec.grid import coding_size
 from gsc_ros.codec.kind import LEARNED
 from gsc_ros.codec.notes import caption_text
+from gsc_ros.codec.seen import find_objects
 from gsc_ros.codec.trust import UNPROVEN
 from gsc_ros.codec.types import GENERATED, DecodedFrame, ReceivedFrame, Reference
 from gsc_ros.labels import SKY, UNLABELLED
@@ -214,6 +215,8 @@ def _caption(
     small = cv2.resize(hidden.astype(np.uint8), (columns, rows), interpolation=cv2.INTER_AREA)
     classes, metres = view.classes.copy(), view.metres.copy()
     classes[small > 0], metres[small > 0] = UNLABELLED, np.nan
-    found = caption_in(describe(classes, metres, view.objects), view, kind)
-    seen = f'seen on the ground: {caption_text(found, None, kind)}'
+    # Nothing is calibrated for what a decoded image seems to show: a detector alone names objects.
+    objects = find_objects(replace(view, classes=classes, metres=metres), kind, None)
+    found = Caption(scene_of(classes), objects.named if objects else ())
+    seen = f'seen on the ground: {caption_text(found, None, kind, objects=objects)}'
     return f'{frame.caption}; {seen}' if frame.caption else seen

@@ -1,5 +1,6 @@
 """
-Hazards in the stream: which cells of 32 pixels are in the way, and the nearest few by bearing.
+Hazards in the stream: which cells of 32 pixels are in the way, and the nearest few by bearing;
+where the depth sensor saw nothing, in blocks of 64 pixels.
 
 They come from the robot's own depth and classes of the image as it was, so that the ground has
 them also where too little was sent to see them.
@@ -23,6 +24,8 @@ _UNTOLD, _NONE, _SOME = range(3)
 _COUNTS, _BEARINGS = range(_MOST + 2), range(len(BEARINGS) + 1)
 _DISTANCES = range(len(DISTANCES) + 1)
 _SHARE = 0.1  # of a cell, from which it counts
+_HOLE = 0.25  # of a block without depth, from which it is a hole
+_HOLES = (0, 3, 4)  # cdf of whether there are holes
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +34,13 @@ class Hazards:
     What is in the way.
 
     ``cells``: bool (H/32, W/32); ``nearest``: bearing and distance, indices into ``BEARINGS`` and
-    ``DISTANCES`` of the caption, of at most three obstacles, the nearest first.
+    ``DISTANCES`` of the caption, of at most three obstacles, the nearest first; ``holes``: bool
+    (H/64, W/64), where a depth sensor saw nothing, None for no holes.
     """
 
     cells: NDArray[np.bool_]
     nearest: tuple[tuple[int, int], ...] = ()
+    holes: NDArray[np.bool_] | None = None
 
     def __str__(self) -> str:
         if not self.cells.any():
@@ -63,6 +68,14 @@ def of_mask(mask: NDArray[np.bool_], metres: NDArray[np.floating]) -> Hazards:
     return Hazards(mask, nearest)
 
 
+def holes_of(unknown: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.bool_] | None:
+    """Find the blocks (rows, columns) of which a quarter is unknown, (h, w); None for none."""
+    size = (shape[1], shape[0])
+    share = cv2.resize(unknown.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    holes = np.asarray(share >= _HOLE)
+    return holes if holes.any() else None
+
+
 def reduced(hazards: Hazards, shape: tuple[int, int]) -> Hazards:
     """
     Bring the mask to the grid of the cells (rows, columns).
@@ -81,7 +94,7 @@ def reduced(hazards: Hazards, shape: tuple[int, int]) -> Hazards:
         mine = shares((parts == region).astype(np.uint8))
         if not cells[mine > 0].any():
             cells.flat[mine.argmax()] = True
-    return Hazards(cells, hazards.nearest)
+    return Hazards(cells, hazards.nearest, hazards.holes)
 
 
 def published(
@@ -95,6 +108,8 @@ def published(
     if hazards is None:
         return np.full(size[::-1], NOT_KNOWN, np.uint8)
     cells = np.where(hazards.cells, np.uint8(IN_THE_WAY), np.uint8(NOTHING_FOUND))
+    if hazards.holes is not None:
+        cells[hazards.holes.repeat(2, 0).repeat(2, 1) & ~hazards.cells] = NOT_KNOWN
     out = cv2.resize(cells, size, interpolation=cv2.INTER_NEAREST)
     out[hidden] = NOT_KNOWN
     return np.asarray(out)
@@ -104,7 +119,8 @@ def write(encoder: RangeEncoder, hazards: Hazards | None) -> None:
     """Write hazards, None where nothing is told of them."""
     if hazards is None:
         encoder.encode(_UNTOLD, _STATES)
-    elif not hazards.cells.any():
+        return
+    if not hazards.cells.any():
         encoder.encode(_NONE, _STATES)
     else:
         encoder.encode(_SOME, _STATES)
@@ -113,6 +129,9 @@ def write(encoder: RangeEncoder, hazards: Hazards | None) -> None:
             encoder.encode(bearing, _BEARINGS)
             encoder.encode(distance, _DISTANCES)
         write_map(encoder, hazards.cells)
+    encoder.encode(int(hazards.holes is not None), _HOLES)
+    if hazards.holes is not None:
+        write_map(encoder, hazards.holes)
 
 
 def read(decoder: RangeDecoder, shape: tuple[int, int]) -> Hazards | None:
@@ -120,8 +139,12 @@ def read(decoder: RangeDecoder, shape: tuple[int, int]) -> Hazards | None:
     state = decoder.decode(_STATES)
     if state == _UNTOLD:
         return None
-    if state == _NONE:
-        return Hazards(np.zeros(shape, bool))
-    count = decoder.decode(_COUNTS)
-    nearest = tuple((decoder.decode(_BEARINGS), decoder.decode(_DISTANCES)) for _ in range(count))
-    return Hazards(read_map(decoder, shape), nearest)
+    cells, nearest = np.zeros(shape, bool), []
+    if state == _SOME:
+        for _ in range(decoder.decode(_COUNTS)):
+            nearest.append((decoder.decode(_BEARINGS), decoder.decode(_DISTANCES)))
+        cells = read_map(decoder, shape)
+    holes = None
+    if decoder.decode(_HOLES):
+        holes = read_map(decoder, (shape[0] // 2, shape[1] // 2))
+    return Hazards(cells, tuple(nearest), holes)

@@ -19,6 +19,7 @@ from gsc_ros.codec.synthesis import Reconstructor
 from gsc_ros.models import manifest
 from gsc_ros.models.autoencoder import Autoencoder, Decoder, Encoder
 from gsc_ros.models.flow import FlowNet
+from gsc_ros.models.objects import ObjectNet
 from gsc_ros.models.tokenizer import Predictor, Tokenizer
 from gsc_ros.models.trust import TrustNet
 from gsc_ros.models.weights import FOLDER, frozen, load, restore
@@ -36,6 +37,7 @@ FILES = {
 # What both ends decode with. Perception is the robot's own and may differ.
 SHARED = (*FILES.values(), prior.WEIGHTS)
 TRUST = 'trust.safetensors'
+OBJECTS = 'objects.safetensors'
 Weights = str | Path | None
 
 
@@ -54,7 +56,7 @@ class RobotNetworks:
         if weights == RANDOM:
             return Networks.random(device=device).robot
         folder, torch_device = _folder(weights), devices.resolve(device)
-        manifest.check(folder, (*SHARED, PERCEPTION, SCENE))
+        manifest.check(folder, (*SHARED, PERCEPTION, SCENE, OBJECTS))
         analyser = load_analyser(folder, device)
         analyser.scene = SceneModel.load(folder, torch_device)
         return cls(
@@ -143,6 +145,12 @@ def load_trust(folder: Path) -> TrustNet | None:
     return restore(TrustNet, path) if path.is_file() else None
 
 
+def load_objects(folder: Path) -> ObjectNet | None:
+    """Load what judges objects, on the CPU; None for a folder without: then none is stated."""
+    path = folder / OBJECTS
+    return restore(ObjectNet, path) if path.is_file() else None
+
+
 def load_analyser(weights: Weights = None, device: str = 'auto') -> Analyser:
     """
     Load what the robot alone runs, but for the kind of scene; training needs no more.
@@ -154,6 +162,7 @@ def load_analyser(weights: Weights = None, device: str = 'auto') -> Analyser:
         _moved(PerceptionModel.load(folder), torch_device),
         restore(Encoder, folder / FILES['autoencoder'], 'encoder').to(torch_device),
         restore(Tokenizer, folder / FILES['tokenizer']).to(torch_device),
+        objects=load_objects(folder),
     )
 
 

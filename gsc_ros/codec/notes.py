@@ -14,10 +14,10 @@ import numpy as np
 from gsc_ros.codec.caption import NOTHING, SCENES, Caption
 from gsc_ros.codec.hazards import Hazards
 from gsc_ros.codec.maps import read_map, write_map
+from gsc_ros.codec.objects import Objects
 from gsc_ros.codec.rangecoder import RangeDecoder, RangeEncoder
-from gsc_ros.labels import STREET
 from gsc_ros.perception.content import KINDS, Loss
-from gsc_ros.perception.kinds import SceneKind
+from gsc_ros.perception.kinds import SceneKind, is_street
 
 _KINDS = range(17)  # room for kinds to come; 0: nothing is lost
 _RIGHT, _OLD, _AHEAD = range(3)
@@ -25,6 +25,7 @@ _STAMPS = range(4)
 _STEPS = 4095  # of a time on air
 _SECONDS = range(_STEPS + 2)
 _LONGEST_S = 1e9
+_DOUBTFUL = 2  # objects that a caption names as not sure
 NO_STAMP_S = _LONGEST_S  # the age of an image without a stamp
 
 
@@ -96,23 +97,32 @@ def caption_text(
     notes: Notes | None,
     kind: SceneKind | None = None,
     hazards: Hazards | None = None,
+    objects: Objects | None = None,
 ) -> str:
     """Return kind of scene, hazards and objects as text, with what is wrong with the image."""
     warning = notes.warning if notes else ''
     if caption is None or (notes and notes.blind):
         return warning
-    text = str(caption)
-    if notes and notes.loss is not None and not caption.objects:
-        # The lost part may hide objects.
-        text = f'{SCENES[caption.scene]}: no objects in what is left'
-    if kind is not None and not (kind.sure and kind.index == STREET):
-        # Outside streets only a detector names objects (see analysis.caption_in).
-        named = str(caption).partition(': ')[2]
-        text = f'{kind}: {named if caption.objects else "objects are not named here"}'
+    on_street = is_street(kind)
+    parts, rest = [], str(caption).partition(': ')[2]
+    if not caption.objects:
+        if objects is None:
+            rest = 'objects are not named here'
+        elif notes and notes.loss is not None:  # the lost part may hide objects
+            rest = 'no objects in what is left'
     if hazards is not None and hazards.cells.any():
-        scene, _, rest = text.partition(': ')
-        text = f'{scene}: {hazards}' if rest == NOTHING else f'{scene}: {hazards}; {rest}'
-    return f'{text}; {warning}' if warning else text
+        parts.append(str(hazards))
+    doubtful = [] if objects is None else [item for item in objects.unnamed if not item.sure]
+    lost = 0 if objects is None else objects.lost
+    if rest != NOTHING or not (parts or doubtful or lost):
+        parts.append(rest)
+    if doubtful:
+        parts.append(f'not sure: {", ".join(map(str, doubtful[:_DOUBTFUL]))}')
+    if lost:
+        more = 'more ' if caption.objects or doubtful else ''
+        parts.append(f'{lost} {more}{"objects" if lost > 1 else "object"} not sent')
+    scene = SCENES[caption.scene] if on_street else str(kind)
+    return '; '.join([f'{scene}: {parts[0]}', *parts[1:], *([warning] if warning else [])])
 
 
 def _symbol_of(seconds: float) -> int:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gsc_ros.codec.caption import Caption
 from gsc_ros.codec.hazards import Hazards
 from gsc_ros.codec.notes import Notes, caption_text
+from gsc_ros.codec.objects import Objects
 from gsc_ros.codec.residual import Residual
 from gsc_ros.labels import NUM_CLASSES
 from gsc_ros.models.tokenizer import DEPTH_LEVELS, LEVELS, LOG2_STRIDES
@@ -90,7 +91,8 @@ class FrameSymbols:
     taken from its reference, and those that came with it. ``bits``: by part of the stream.
     ``notes``: on the image; of lost cells no symbol is sent. ``kind``: of scene, None where
     nothing is told of it; where no class applies, there is no class layout. ``scale``: where depth
-    has its scale, index into ``kind.SCALES``. ``hazards``: None where nothing is told of them.
+    has its scale, index into ``kind.SCALES``. ``hazards``, ``objects``: None where nothing is told
+    of them.
     """
 
     caption: Caption | None
@@ -103,6 +105,7 @@ class FrameSymbols:
     kind: SceneKind | None = None
     scale: int = 0
     hazards: Hazards | None = None
+    objects: Objects | None = None
 
     def received(self, name: str) -> NDArray[np.bool_]:
         """Which cells of a plane are known in all channels: bool (rows, columns)."""
@@ -124,7 +127,7 @@ class FrameSymbols:
     @property
     def description(self) -> str:
         """The caption as text, with what is wrong with the image; '' where neither came."""
-        return caption_text(self.caption, self.notes, self.kind, self.hazards)
+        return caption_text(self.caption, self.notes, self.kind, self.hazards, self.objects)
 
     @property
     def size(self) -> tuple[int, int]:

@@ -218,6 +218,7 @@ class RateControl:
             skip_mask,
             analysis.region,
             self.planes,
+            header.bytes,
         )
         stream, coded = StreamWriter(analysis.symbols, self.prior, plan, known).write()
         received = coded if known is None else completed(coded, known)

@@ -1,11 +1,12 @@
 """
 The order in which a frame's symbols are sent: what writer and reader do alike.
 
-Notes on the image if there are any, kind of scene, hazards, caption, plane after plane (``planes``
-of the preset), residual: what lowers the error most for a bit comes first, all in one range-coded
-stream, so that a frame that is cut at any byte (by the budget or by the link) is a worse image and
-not a broken one. Of the plane in which the budget ends the writer may send chosen blocks first. A
-region may come first: its blocks of all planes that are sent in part precede all other blocks.
+Notes on the image if there are any, kind of scene, hazards, caption, objects, plane after plane
+(``planes`` of the preset), residual: what lowers the error most for a bit comes first, all in one
+range-coded stream, so that a frame that is cut at any byte (by the budget or by the link) is a
+worse image and not a broken one. Of the plane in which the budget ends the writer may send chosen
+blocks first. A region may come first: its blocks of all planes that are sent in part precede all
+other blocks.
 """
 
 from abc import ABC, abstractmethod
@@ -68,6 +69,7 @@ class StreamWalk(ABC):
         yield 'kind', self._kind
         yield 'hazards', self._hazards
         yield 'caption', self._caption
+        yield 'objects', self._objects
         if self.reference is not None:
             yield 'skip_mask', self._skip_mask
         if regional:
@@ -159,6 +161,9 @@ class StreamWalk(ABC):
 
     @abstractmethod
     def _caption(self) -> None: ...
+
+    @abstractmethod
+    def _objects(self) -> None: ...
 
     @abstractmethod
     def _skip_mask(self) -> None:

@@ -11,9 +11,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gsc_ros.codec import hazards, kind, notes, residual, words
+from gsc_ros.codec import hazards, kind, notes, objects, residual, words
 from gsc_ros.codec.caption import Caption
 from gsc_ros.codec.maps import read_map, write_map
+from gsc_ros.codec.objects import Objects
 from gsc_ros.codec.planes import BY_NAME, PLANES, TOKENS, FrameSymbols, Plane
 from gsc_ros.codec.prior import Prior
 from gsc_ros.codec.rangecoder import EndOfStream, RangeDecoder, RangeEncoder
@@ -49,7 +50,7 @@ class Plan:
     ``most_bytes``: length of the stream at most; ``policy``: None to cut where the budget
     ends; ``skip_mask``: blocks whose known symbols a delta frame does not repeat, None for those
     that look as in the reference; ``region``: blocks that come first, None for no such;
-    ``planes``: the planes that are sent, in their order.
+    ``planes``: the planes that are sent, in their order; ``overhead``: bytes of the header.
     """
 
     most_bytes: int
@@ -57,6 +58,7 @@ class Plan:
     skip_mask: Blocks | None = None
     region: Blocks | None = None
     planes: tuple[Plane, ...] = PLANES
+    overhead: int = 0
 
 
 class StreamWriter(StreamWalk):
@@ -97,10 +99,30 @@ class StreamWriter(StreamWalk):
         self.symbols.hazards = self.source.hazards
 
     def _caption(self) -> None:
-        caption = self.source.caption or Caption()
         before = self.reference.caption if self.reference else None
-        words.write(self.encoder, caption, before, self.prior.words)
-        self.symbols.caption = caption
+        self._told = self._fitted(before)
+        self.symbols.caption = self._told[0]
+        words.write(self.encoder, self.symbols.caption, before, self.prior.words)
+
+    def _objects(self) -> None:
+        caption, seen = self._told
+        objects.write(self.encoder, seen, caption)
+        self.symbols.objects = seen
+
+    def _fitted(self, before: Caption | None) -> tuple[Caption, Objects | None]:
+        """Leave of caption and objects as many as their share of the frame holds."""
+        whole, seen = self.source.caption or Caption(), self.source.objects
+        most_bits = objects.SHARE * 8 * (self.plan.most_bytes + self.plan.overhead)
+        count = len(whole.objects) if seen is None else len(seen.items)
+        while True:
+            caption = Caption(whole.scene, whole.objects[:count])
+            kept = None if seen is None else seen.first(count)
+            trial = RangeEncoder()
+            words.write(trial, caption, before, self.prior.words)
+            objects.write(trial, kept, caption)
+            if not count or trial.bits <= most_bits:
+                return caption, kept
+            count -= 1
 
     def _skip_mask(self) -> None:
         assert self.reference is not None
@@ -215,6 +237,11 @@ class StreamReader(StreamWalk):
     def _caption(self) -> None:
         before = self.reference.caption if self.reference else None
         self.symbols.caption = words.read(self.decoder, before, self.prior.words)
+
+    def _objects(self) -> None:
+        assert self.symbols.caption is not None
+        for found in objects.read(self.decoder, self.symbols.caption):
+            self.symbols.objects = found  # as many as came
 
     def _skip_mask(self) -> None:
         self._skip(read_map(self.decoder, self._grid))

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gsc_ros.codec.notes import Notes
+    from gsc_ros.codec.objects import Objects
     from gsc_ros.codec.planes import FrameSymbols
     from gsc_ros.perception.kinds import SceneKind
 
@@ -58,7 +59,9 @@ class EncodedFrame:
 
     ``notes``: what the frame says of the image itself, None for nothing; ``divisible``: whether a
     sender may cut the frame, because any prefix of it decodes; ``sections``: content by id;
-    ``kind``: of scene, None where nothing is told of it, or the image is not of now.
+    ``kind``: of scene, None where nothing is told of it, or the image is not of now; ``objects``:
+    that it holds, with the count of those seen that it does not; None where nothing is told.
+    ``scale``: where depth has its scale, one of ``codec.kind.SCALES``; '' where there is no depth.
     """
 
     data: bytes
@@ -69,6 +72,8 @@ class EncodedFrame:
     divisible: bool = True
     sections: Sections = field(default_factory=dict)
     kind: 'SceneKind | None' = None
+    objects: 'Objects | None' = None
+    scale: str = ''
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,8 @@ class DecodedFrame:
     the image shows nothing or is not of now.
     ``right`` float32 (2, h, w): the two probabilities that trust is the product of, of class and
     depth, on a coarser grid. ``hazards`` uint8 (H, W): 255 in the way, as the robot found it, 0
-    nothing found, 128 not known.
+    nothing found, 128 not known. ``objects``: people, vehicles and signs that the robot
+    saw, and how many more; never what is seen in the decoded image. None where nothing is told.
     ``caption``: what the robot sees, and what is wrong with the image. ``notes``: the latter as
     data, None for nothing: where the image is lost, and everywhere when it shows nothing or is not
     of now, there is no object, depth is NaN, classes are 255 and trust is 0.
@@ -128,3 +134,4 @@ class DecodedFrame:
     kind: 'SceneKind | None' = None
     right: 'NDArray[np.float32] | None' = None
     hazards: 'NDArray[np.uint8] | None' = None
+    objects: 'Objects | None' = None

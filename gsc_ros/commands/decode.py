@@ -1,6 +1,7 @@
 """`gsc decode`: a .gsc file to image, depth, segmentation and trust."""
 
 import argparse
+import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
     parser.add_argument('--segmentation-color', type=Path, help='the same in colours')
     parser.add_argument('--trust', type=Path, help='PNG: probability, 255 for 1; 0 generated')
     parser.add_argument('--received', type=Path, help='PNG: 255 sent, 128 predicted, 0 generated')
+    parser.add_argument('--objects', type=Path, help='JSON: what the robot saw, as sent')
     parser.add_argument('--steps', type=int, help='of the renderer; 0: deterministic')
     add_renderer_arguments(parser)
     parser.add_argument(
@@ -67,6 +69,13 @@ def _map(array: 'NDArray | None', name: str, frame: 'DecodedFrame') -> 'NDArray'
     return array
 
 
+def _objects(frame: 'DecodedFrame') -> dict[str, object]:
+    """Return the objects of a frame; their boxes are in pixels of its image."""
+    from gsc_ros.codec.objects import listed
+
+    return listed(frame.objects, (frame.header.width, frame.header.height))
+
+
 def run(args: argparse.Namespace) -> int:
     """Decode and write what was asked for."""
     from gsc_ros.codec import renderers
@@ -92,6 +101,8 @@ def run(args: argparse.Namespace) -> int:
         write_exact(args.trust, _map(frame.trust, 'trust', frame))
     if args.received:
         write_exact(args.received, _map(frame.received, 'received', frame))
+    if args.objects:
+        args.objects.write_text(json.dumps(_objects(frame), indent=1) + '\n')
     summary = f'{frame.header.width}x{frame.header.height}, {frame.caption}'
     if frame.received is not None:
         summary += f'; {100 * (frame.received == 255).mean():.0f} % of the pixels were sent'

@@ -7,7 +7,7 @@ from gsc_ros.sim import SCENES
 
 STAGES = (
     'simulated', 'pack', 'kinds', 'perception', 'autoencoder', 'tokens', 'flow', 'prior',
-    'captions', 'entropy', 'trust', 'mtgc',
+    'captions', 'entropy', 'objects', 'trust', 'mtgc',
 )  # fmt: skip
 
 
@@ -172,6 +172,11 @@ def run(args: argparse.Namespace) -> int:
                 [args.data], args.output / 'trust', args.simulated, args.weights, seed=args.seed
             )
         )
+        return 0
+    if args.stage == 'objects':
+        from gsc_ros.training.objects import train as train_objects
+
+        print(train_objects([args.data], args.output / 'objects', args.weights))
         return 0
     if args.stage == 'captions':
         from gsc_ros.training.captions import train as count

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from gsc_ros.evaluation import metrics
+from gsc_ros.evaluation import metrics, objects
 from gsc_ros.evaluation.datasets import Frame
 from gsc_ros.evaluation.scores import ReferenceObservation, Row, Score
 from gsc_ros.evaluation.types import Codec, Outcome
@@ -48,6 +48,10 @@ def _score(
         **score.row,
         'image': _shown(images, name, outcome.rgb),
     }
+    if outcome.frame is not None and outcome.frame.trust is not None:
+        trust = cv2.cvtColor(outcome.frame.trust, cv2.COLOR_GRAY2RGB)
+        name = name.removesuffix('.png') + '_trust.png'
+        score.row['trust_image'] = _shown(images, name, np.asarray(trust))
     return score
 
 
@@ -136,7 +140,8 @@ def summarise(scores: Sequence[Score]) -> list[Row]:
 
     Detections are summed and given as F1 and per frame, hazards as the share missed, class maps as
     the IoU of the whole run, patterns as geometric means, trust as calibration error, area under
-    the ROC curve, and coverage and risk at a trust of 0.5 or more.
+    the ROC curve, and coverage and risk at a trust of 0.5 or more, objects as precision and
+    recall.
     """
     groups: dict[tuple[str, float], list[Score]] = defaultdict(list)
     for score in scores:
@@ -147,7 +152,7 @@ def summarise(scores: Sequence[Score]) -> list[Row]:
         mean: Row = {'codec': codec, 'budget': budget, 'frames': len(coded)}
         rows = [j.row for j in coded]
         for name in dict.fromkeys(n for row in rows for n in row):
-            if name in ('frame', 'codec', 'budget', 'image'):
+            if name in ('frame', 'codec', 'budget', 'image', 'trust_image'):
                 continue
             values = np.array([float(row.get(name, np.nan)) for row in rows])
             finite = values[np.isfinite(values)]
@@ -166,10 +171,13 @@ def summarise(scores: Sequence[Score]) -> list[Row]:
             total_counts = sum(j.counts[name] for j in coded if name in j.counts)
             mean[name] = metrics.mean_iou(np.asarray(total_counts))
         for name in dict.fromkeys(n for j in coded for n in j.trust):
-            counted = np.asarray(sum(j.trust[name] for j in coded if name in j.trust))
-            mean[f'trust_{name}_ece'] = metrics.calibration_error(counted)
-            mean[f'trust_{name}_auroc'] = metrics.ranking(counted)
-            covered = metrics.risk_coverage(counted)[128]
+            trusted = np.asarray(sum(j.trust[name] for j in coded if name in j.trust))
+            mean[f'trust_{name}_ece'] = metrics.calibration_error(trusted)
+            mean[f'trust_{name}_auroc'] = metrics.ranking(trusted)
+            covered = metrics.risk_coverage(trusted)[128]
             mean[f'trust_{name}_coverage'], mean[f'trust_{name}_risk'] = map(float, covered)
+        for name in dict.fromkeys(n for j in coded for n in j.objects):
+            counted = [j.objects[name] for j in coded if name in j.objects]
+            mean |= {f'{name}_{n}': v for n, v in objects.shares(counted).items()}
         out.append(mean)
     return out

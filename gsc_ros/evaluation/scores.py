@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gsc_ros.codec.grid import coding_size
 from gsc_ros.codec.types import GENERATED, DecodedFrame
-from gsc_ros.evaluation import metrics
+from gsc_ros.evaluation import metrics, objects
 from gsc_ros.evaluation.datasets import Frame
 from gsc_ros.evaluation.types import Outcome
 from gsc_ros.labels import UNLABELLED
@@ -23,12 +23,15 @@ class Score:
     """
     A row of figures, and by name the counts that are summed over a run.
 
-    ``counts``: of class maps, (256, 256); ``trust``: of trust and what is right, (256, 2).
+    ``counts``: of class maps, (256, 256); ``trust``: of trust and what is right, (256, 2);
+    ``objects``: of those stated and true (``evaluation.objects``); ``kind``: of scene, as sent.
     """
 
     row: Row
     counts: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     trust: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    objects: dict[str, dict[str, int]] = field(default_factory=dict)
+    kind: str = 'not told'
 
     def classes(self, name: str, found: NDArray[np.uint8], wanted: NDArray[np.uint8]) -> None:
         """Note the agreement of two class maps."""
@@ -116,6 +119,15 @@ class ReferenceObservation:
             if depth is not None and frame.depth is not None:
                 score.depths(name, frame.depth, depth)
         self._trust(frame, score)
+        if frame.kind is not None:
+            score.kind = frame.kind.name if frame.kind.sure else 'not sure'
+        if frame.objects is not None:
+            score.row['objects_lost'] = frame.objects.lost
+            if self.true_classes is not None:
+                sent = frame.objects.items
+                named = sent[: len(frame.objects.named)]
+                for name, stated in (('objects', sent), ('caption', named)):
+                    score.objects[name] = objects.count(stated, self.true_classes)
         if self.depth is not None and frame.depth is not None:
             score.row['own_known'] = metrics.depth_known(frame.depth, self.depth)
             if self.ground is not None:

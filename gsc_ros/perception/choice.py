@@ -85,15 +85,16 @@ class Chosen:
             # Where the embedded network saw the sky and this model does not, depth is unknown.
             metres[np.isinf(metres) & (classes != SKY)] = np.nan
             doubtful = sky_doubtful(classes, scores[:NUM_CLASSES], metres)
+            confidence = None  # of a model for which objects are not calibrated
         else:
             assert view is not None
-            classes, doubtful = view.classes, view.sky_doubtful
+            classes, doubtful, confidence = view.classes, view.sky_doubtful, view.confidence
         metres[classes == SKY] = np.inf
         objects = view.objects if view is not None else None
         if self.objects is not None:
             objects = self.objects.detect(rgb)
         in_sky = view.depth_in_sky if view is not None and self.depth is None else None
-        return Prediction(classes, metres, doubtful, objects, in_sky)
+        return Prediction(classes, metres, doubtful, objects, in_sky, confidence)
 
 
 def load(

@@ -6,7 +6,15 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from gsc_ros.labels import KINDS, NUM_CLASSES, OTHER, SKY, UNLABELLED, applicable
+from gsc_ros.labels import (
+    KINDS,
+    NUM_CLASSES,
+    OTHER,
+    SKY,
+    STREET,
+    UNLABELLED,
+    applicable,
+)
 
 # A probability is sent as one of these; it is rounded down, so that it never promises too much.
 PROBABILITIES = (0.0, 0.4, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
@@ -69,6 +77,11 @@ def classes_of(kind: SceneKind | None) -> NDArray[np.bool_]:
 def has_layout(kind: SceneKind | None) -> bool:
     """Tell whether any class may be stated, so that a class layout is sent."""
     return bool(_classes(kind).any())
+
+
+def is_street(kind: SceneKind | None) -> bool:
+    """Tell whether it is a street, or may be one as nothing was told of the kind."""
+    return kind is None or (kind.sure and kind.index == STREET)
 
 
 def has_sky(kind: SceneKind | None) -> bool:

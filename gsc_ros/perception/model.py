@@ -34,7 +34,8 @@ class Prediction:
     (H/stride, W/stride), NaN where unknown, +inf where the class is sky; ``sky_doubtful``: what is
     classed as sky may be something else; ``objects``: those that a detector found, None where
     there is no detector; ``depth_in_sky``: of the embedded network, depth everywhere, as if there
-    were no sky.
+    were no sky; ``confidence``: probability of the class, float32 (H/stride, W/stride), None
+    where it is not known.
     """
 
     classes: NDArray[np.uint8]
@@ -42,6 +43,7 @@ class Prediction:
     sky_doubtful: bool
     objects: tuple[Detection, ...] | None = None
     depth_in_sky: NDArray[np.float32] | None = None
+    confidence: NDArray[np.float32] | None = None
 
 
 def sky_doubtful(
@@ -111,6 +113,9 @@ class PerceptionModel:
             )
         classes = logits[0].argmax(0).cpu().numpy().astype(np.uint8)
         depth = log_to_depth(code.float())[0, 0].cpu().numpy()
-        doubtful = sky_doubtful(classes, logits[0].float().softmax(0).cpu().numpy(), depth)
+        probabilities = logits[0].float().softmax(0).cpu().numpy()
+        doubtful = sky_doubtful(classes, probabilities, depth)
         metres = np.where(classes == SKY, np.float32(np.inf), depth)
-        return Prediction(classes, metres, doubtful, depth_in_sky=depth)
+        return Prediction(
+            classes, metres, doubtful, depth_in_sky=depth, confidence=probabilities.max(0)
+        )

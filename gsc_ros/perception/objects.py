@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+Box = tuple[float, float, float, float]
+
 
 @dataclass(frozen=True)
 class Detection:
@@ -16,7 +18,7 @@ class Detection:
     name: str
     class_id: int
     score: float
-    box: tuple[float, float, float, float]
+    box: Box
 
     @property
     def area(self) -> float:

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gsc_ros.codec.caption import VOCABULARY, describe, token_ids
+from gsc_ros.codec.caption import VOCABULARY, token_ids
+from gsc_ros.codec.seen import describe
 from gsc_ros.models.flow import START_NOISE, FlowNet
 from gsc_ros.models.layers import channels_last
 from gsc_ros.models.perception import log_to_depth
