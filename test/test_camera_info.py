@@ -11,7 +11,7 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from gsc_ros.ros import convert
-from gsc_ros.ros.images.camera_info import CameraInfos, Rectifier, scaled_info
+from gsc_ros.ros.images.camera_info import CameraInfos, Rectifier, camera_of, scaled_info
 
 
 def rays(message, pixels, matrix='p'):
@@ -263,3 +263,14 @@ def test_a_camera_without_distortion_keeps_its_pixels():
 def test_what_cannot_be_rectified_is_refused(message, text):
     with pytest.raises(ValueError, match=text):
         Rectifier().rectify(np.zeros((64, 96, 3), np.uint8), message)
+
+
+def test_a_camera_is_told_in_shares_of_any_image_of_it():
+    message = CameraInfo(width=640, height=480)
+    message.k = [512.0, 0.0, 330.0, 0.0, 500.0, 250.0, 0.0, 0.0, 1.0]
+    for size in ((640, 480), (320, 240)):
+        camera = camera_of(message, *size)
+        found = camera.fx, camera.fy, camera.cx, camera.cy
+        np.testing.assert_allclose(found, (512 / 640, 500 / 480, 330 / 640, 250 / 480))
+        assert camera.height_m is None
+    assert camera_of(CameraInfo(width=640, height=480), 640, 480) is None

@@ -40,6 +40,7 @@ def decoding(bench, codec):
     for topic, (_, kind) in DECODED.items():
         bench.subscribe(kind, topic)
     bench.subscribe(String, topics.CAPTION)
+    bench.subscribe(String, topics.OBJECTS)
     bench.subscribe(String, topics.LABELS, topics.LATCHED)
     frames = bench.peer.create_publisher(SemanticFrame, topics.RECEIVED, topics.NEWEST)
     infos = bench.peer.create_publisher(CameraInfo, topics.RECEIVED_INFO, topics.NEWEST)
@@ -55,7 +56,7 @@ def test_one_frame_gives_all_maps_with_one_stamp(decoding, codec):
     frame = coded(codec)
     infos.publish(info())
     frames.publish(frame)
-    for topic in (*DECODED, topics.CAPTION):
+    for topic in (*DECODED, topics.CAPTION, topics.OBJECTS):
         bench.wait(lambda topic=topic: bench.got[topic], topic)
     for topic, (encoding, _) in DECODED.items():
         message = bench.got[topic][0]
@@ -68,6 +69,9 @@ def test_one_frame_gives_all_maps_with_one_stamp(decoding, codec):
     labels = json.loads(bench.got[topics.LABELS][0].data)
     assert labels['0'] == 'road'
     assert labels['255'] == 'unlabelled'
+    objects = json.loads(bench.got[topics.OBJECTS][0].data)
+    assert objects['frame_id'] == frame.header.frame_id
+    assert (objects['width'], objects['objects']) == (96, None)  # untrained: nothing is known
     depth = convert.to_array(bench.got[topics.DECODED_DEPTH][0])
     trust = convert.to_array(bench.got[topics.TRUST][0])
     assert np.isnan(depth[trust == 0]).all()

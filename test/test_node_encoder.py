@@ -5,17 +5,18 @@ import time
 
 import numpy as np
 import pytest
-from bench import image, stamped, warned
+from bench import image, info, stamped, warned
 from diagnostic_msgs.msg import DiagnosticStatus
 from gsc_ros.msg import LinkStatus, SemanticFrame
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Empty
 
 from gsc_ros.codec import SemanticCodec, SequenceDecoder, bitstream
 from gsc_ros.nodes.encoder import Encoder
 from gsc_ros.perception.kinds import SceneKind
 from gsc_ros.ros import convert, topics
+from gsc_ros.transforms import Transform
 
 
 @pytest.fixture(scope='module')
@@ -56,6 +57,30 @@ def test_a_frame_names_its_scene(encoding):
     frame = bench.got[topics.CODED][-1]
     assert frame.scene == 'indoor' and frame.caption.startswith('indoor: ')
     assert frame.scene_probability == pytest.approx(0.9)
+
+
+def test_hazards_are_looked_for_with_the_camera_s_own_calibration_and_height(encoding):
+    bench, node, publisher = encoding
+
+    def told(name, wanted):
+        def done():
+            publisher.publish(stamped(bench))
+            return bench.report('encoder')[2].get(name) == wanted
+
+        bench.wait(done, f'{name} {wanted}')
+
+    told('camera', 'assumed')
+    infos = bench.peer.create_publisher(CameraInfo, topics.CAMERA_INFO, 10)
+    bench.wait(infos.get_subscription_count, 'the encoder subscribes')
+    infos.publish(info())
+    told('camera', 'camera_info')
+    camera = node._encoder.encoder.networks.analyser.camera
+    assert camera.fx == pytest.approx(info().k[0] / info().width)
+    assert camera.height_m is None
+    frame = image().header.frame_id
+    node._poses._buffer.add_fixed('base_footprint', frame, Transform((0.1, 0.0, 1.25)))
+    told('camera_height_m', '1.25')
+    assert node._encoder.encoder.networks.analyser.camera.height_m == pytest.approx(1.25)
 
 
 def test_bad_images_are_counted_and_the_encoder_lives(encoding):

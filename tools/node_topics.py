@@ -83,6 +83,25 @@ _HAZARDS = Topic(
     topics.IMAGES,
     'mono8: 255 in the way, as the robot found it; 0 nothing found; 128 not known',
 )
+_OBJECTS = (
+    Topic(
+        topics.OBJECTS,
+        'vision_msgs/msg/Detection2DArray',
+        topics.IMAGES,
+        'people, vehicles and signs that the robot saw, as sent: box in pixels, class, '
+        'probability, and as pose the distance in the optical frame (x, y NaN without K)',
+        'vision_msgs is installed',
+    ),
+    Topic(
+        topics.OBJECTS,
+        STRING,
+        topics.IMAGES,
+        'the same as JSON: `stamp` (`sec`, `nanosec`), `frame_id`, `width`, `height`, `objects` '
+        '(each `class_id`, `class`, `probability`, `distance_m`, `box`: left, top, right, bottom '
+        'in pixels; null: not known) and `lost`, how many more the robot saw',
+        'vision_msgs is not installed',
+    ),
+)
 _DECODED_INFO = Topic(
     topics.DECODED_INFO,
     INFO,
@@ -327,7 +346,7 @@ NODES = {
                 'images, compressed',
                 '`image_transport` compressed',
             ),
-            Topic(topics.CAMERA_INFO, INFO, topics.INFOS, 'camera_info', '`rectify`'),
+            Topic(topics.CAMERA_INFO, INFO, topics.INFOS, 'camera_info: for hazards, `rectify`'),
             Topic(
                 topics.DEPTH,
                 IMAGE,
@@ -422,6 +441,7 @@ NODES = {
             _DECODED_INFO,
             Topic(topics.DECODED_DEPTH_INFO, INFO, topics.IMAGES, 'camera_info of the depth'),
             _CAPTION,
+            *_OBJECTS,
             Topic(
                 topics.LABEL_INFO,
                 'vision_msgs/msg/LabelInfo',

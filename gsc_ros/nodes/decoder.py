@@ -28,7 +28,7 @@ from gsc_ros.codec.backend import PRESETS, DecoderBackend, load_decoder
 from gsc_ros.codec.bitstream import MissingReferenceError, read_header
 from gsc_ros.labels import LABELS, UNLABELLED, colourise
 from gsc_ros.msg import DecoderStatus, LinkStatus, SemanticFrame
-from gsc_ros.ros import convert, lifecycle, topics
+from gsc_ros.ros import convert, lifecycle, objects, topics
 from gsc_ros.ros.diagnostics import OK, STALE, WARN, Drops, Rate, Report, Troubles
 from gsc_ros.ros.images.camera_info import CameraInfos, calibrated, scaled_info
 from gsc_ros.ros.images.clouds import CloudParameters, Clouds
@@ -89,11 +89,16 @@ class DecoderParameters(RendererParameters, CloudParameters, NetworkParameters):
 
 @dataclass(frozen=True)
 class Shown:
-    """The image that was published last: ``unchanged_s`` is for how long no pixel had changed."""
+    """
+    The image that was published last.
+
+    ``unchanged_s``: for how long no pixel had changed; ``objects_lost``: seen, and not in it.
+    """
 
     header: Header
     preset: str
     unchanged_s: float
+    objects_lost: int
 
 
 def _began_anew(frame: SemanticFrame, before: SemanticFrame) -> bool:
@@ -161,6 +166,10 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         }
         self._clouds = Clouds(self)
         self._caption = self.create_publisher(String, topics.CAPTION, topics.IMAGES)
+        self._list_type = objects.list_type()
+        self._objects: Publisher = self.create_publisher(
+            self._list_type, topics.OBJECTS, topics.IMAGES
+        )
         self._missed = self.create_publisher(Empty, topics.KEY_MISSED, topics.NEWEST)
         self._status = self.create_publisher(DecoderStatus, topics.DECODER_STATUS, topics.LATCHED)
         kind, topic, labels = label_message()
@@ -218,7 +227,9 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         self._bits.add(now, 8 * len(message.data))
         if message.frame_type == SemanticFrame.KEY and not message.truncated:
             self._key = message
-        outputs = [*self._images.values(), *self._infos_out.values(), self._caption]
+        outputs = [
+            *self._images.values(), *self._infos_out.values(), self._caption, self._objects
+        ]  # fmt: skip
         if self._clouds.wanted or any(p.get_subscription_count() for p in outputs):
             self._worker.offer(message)
         else:
@@ -304,7 +315,8 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         self._decode_ms = 1000 * (now - start)
         self._frames.add(now)
         unchanged_s = frame.notes.timing.frozen_s if frame.notes else 0.0
-        self._shown = Shown(message.header, frame.header.preset, unchanged_s)
+        lost = frame.objects.lost if frame.objects else 0
+        self._shown = Shown(message.header, frame.header.preset, unchanged_s, lost)
         warning = frame.notes.warning if frame.notes else ''
         self._troubles.note('image', f'the robot reports: {warning}' if warning else '')
         self._counts['frames_decoded'] += 1
@@ -352,6 +364,10 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         if info is not None:
             info = scaled_info(info, frame.rgb.shape[1], frame.rgb.shape[0])
             info.header = header
+        size = (frame.rgb.shape[1], frame.rgb.shape[0])
+        self._objects.publish(
+            objects.list_message(self._list_type, frame.objects, header, size, info)
+        )
         for topic, publisher in self._infos_out.items():
             if info is not None and maps[topic] is not None:
                 publisher.publish(info)
@@ -394,6 +410,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
                 'camera_info_unmatched': self._infos.unmatched,
                 'frame_age_s': age_s,
                 'unchanged_s': unchanged_s,
+                'objects_lost': shown.objects_lost if shown else 0,
                 'frame_rate_hz': self._frames.per_second(now),
                 'rate_kbps': self._bits.per_second(now) / 1000,
                 'decode_ms': self._decode_ms,

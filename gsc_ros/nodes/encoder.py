@@ -15,21 +15,21 @@ if __name__ == '__main__':  # first, so that a signal finds its handler before s
 import math
 import threading
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
-from std_msgs.msg import Empty, Float32, UInt16
+from std_msgs.msg import Empty, Float32, Header, UInt16
 
 from gsc_ros.codec.backend import PRESETS, load_encoder
 from gsc_ros.codec.bitstream import MIN_BUDGET, Section
 from gsc_ros.link.traffic.frame_scheduler import FrameScheduler, LinkCapacity, frame_budget
 from gsc_ros.msg import EncoderStatus, LinkStatus, SemanticFrame
 from gsc_ros.region import WHOLE, Region
-from gsc_ros.ros import convert, lifecycle, topics
+from gsc_ros.ros import convert, lifecycle, objects, topics
 from gsc_ros.ros.diagnostics import OK, STALE, WARN, Drops, Rate, Report, Troubles
 from gsc_ros.ros.images.camera_input import CameraInput, CameraInputParameters, Taken
 from gsc_ros.ros.images.freshness import Arrived, Freshness, FreshnessParameters
@@ -91,10 +91,17 @@ class EncoderParameters(
         60.0,
     )
     camera_height_m: float = parameter(
-        0.0, 'Height of the camera over the ground, for hazards; 0: not known', 0.0, 100.0
+        0.0,
+        'Height of the camera over the ground, for hazards; 0: that over ground_frame, where TF '
+        'has it',
+        0.0,
+        100.0,
     )
     camera_hfov_deg: float = parameter(
-        70.0, "The camera's horizontal field of view, for hazards", 10.0, 170.0
+        70.0,
+        "The camera's horizontal field of view, for hazards, until its camera_info comes",
+        10.0,
+        170.0,
     )
     hazard_height_m: float = parameter(
         0.15, 'What stands higher over the ground is a hazard', 0.02, 2.0
@@ -159,6 +166,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
                 'images_partly_lost',
                 'keyframes_requested',
                 'frames_encoded',
+                'objects_lost',
             ),
             0,
         )
@@ -168,6 +176,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         self._stills = StillCamera(self, self._drops)
         self._last_image = -np.inf
         self._encode_ms = float('nan')
+        self._seen_by: dict[str, object] = {}  # of the last image, where hazards are looked for
         self._encode_s = 0.0  # expected time of coding
         self._budget_bytes = v.budget_bytes  # of the last image
         self._bits, self._frames = Rate(), Rate()
@@ -316,7 +325,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         self._scheduler.on_sent(self._now(), len(frame.data))
         self._budget_bytes = budget_bytes
 
-    def _see_by(self, aspect: float) -> None:
+    def _see_by(self, taken: Taken, header: Header) -> None:
         """Tell an encoder that finds hazards how the camera sees, and what is one."""
         from gsc_ros.codec.encoder import FrameEncoder
         from gsc_ros.perception.camera import Camera
@@ -324,9 +333,17 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
 
         v, encoder = self.values, self._encoder.encoder
         if isinstance(encoder, FrameEncoder):
+            height, width = taken.rgb.shape[:2]
             focal = 0.5 / math.tan(math.radians(v.camera_hfov_deg) / 2)
-            camera = Camera(focal, focal * aspect, height_m=v.camera_height_m or None)
-            encoder.see_by(camera, Limits(v.hazard_height_m, v.hazard_distance_m))
+            camera = taken.camera or Camera(focal, focal * width / height)
+            height_m = v.camera_height_m or self._poses.height_of(header)
+            encoder.see_by(
+                replace(camera, height_m=height_m), Limits(v.hazard_height_m, v.hazard_distance_m)
+            )
+            self._seen_by = {
+                'camera': 'assumed' if taken.camera is None else 'camera_info',
+                'camera_height_m': height_m or float('nan'),
+            }
 
     def _code(
         self,
@@ -339,7 +356,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         sections: dict[int, bytes] = {} if pose is None else {Section.POSE: pose.pack()}
         self._encoder.keyframe_interval = self.values.keyframe_interval
         height, width = taken.rgb.shape[:2]
-        self._see_by(width / height)
+        self._see_by(taken, image.message.header)
         frame = self._encoder.encode(
             taken.rgb,
             budget_bytes,
@@ -349,6 +366,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
             self._freshness.timing(image),
             sections,
         )
+        self._seen_by |= {'depth_scale': frame.scale} if frame.scale else {}
         loss = frame.notes.loss if frame.notes else None
         if loss is not None:
             self._counts['images_blank' if loss.whole else 'images_partly_lost'] += 1
@@ -360,7 +378,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         self, image: Arrived, taken: Taken, frame: 'EncodedFrame', pose: 'Pose | None'
     ) -> None:
         self._camera.describe(taken)
-        kind = frame.kind
+        kind, lost = frame.kind, frame.objects.lost if frame.objects else 0
         self._publisher.publish(
             SemanticFrame(
                 **messages.pose_fields(pose),
@@ -375,6 +393,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
                 caption=frame.caption,
                 data=frame.data,
                 divisible=frame.divisible,
+                objects=objects.scene_objects(frame.objects),
                 scene=kind.name if kind is not None else '',
                 scene_probability=kind.probability if kind is not None else np.nan,
             )
@@ -382,6 +401,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         now = time.monotonic()
         self._sequence = (self._sequence + 1) % 2**32
         self._counts['frames_encoded'] += 1
+        self._counts['objects_lost'] += lost
         self._bits.add(now, 8 * len(frame.data))
         self._frames.add(now)
 
@@ -412,6 +432,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
             {
                 **self._model,
                 **self._counts,
+                **self._seen_by,
                 **self._camera.figures(),
                 **(self._freshness.figures() if self.active else {}),
                 'budget_bytes': self._budget_bytes,

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Header
 
+from gsc_ros.perception.camera import Camera
+
 _KEPT = 512  # 8 s of a camera of 60 images a second
 _FISHEYE = 'equidistant'
 # Of each model of distortion, how many numbers OpenCV takes of it.
@@ -108,6 +110,14 @@ def scaled_info(info: CameraInfo, width: int, height: int) -> CameraInfo:
                 matrix[row] *= size / expected
     out.k, out.p = k.ravel(), p.ravel()
     return out
+
+
+def camera_of(info: CameraInfo, width: int, height: int) -> Camera | None:
+    """Return the pinhole camera of an image of a size; None where it is not calibrated."""
+    if not calibrated(info):
+        return None
+    k = _matrices(scaled_info(info, width, height))[0]
+    return Camera(k[0, 0] / width, k[1, 1] / height, k[0, 2] / width, k[1, 2] / height)
 
 
 def rays_of(info: CameraInfo) -> NDArray[np.float32]:

@@ -1,7 +1,7 @@
 """
 What the encoder takes of a camera: images, its camera_infos, and a depth sensor's scale.
 
-Subscribes camera/image (or its compressed form) and, if asked to, camera/camera_info and
+Subscribes camera/image (or its compressed form), camera/camera_info and, if asked to,
 camera/depth/image; publishes the camera_info of rectified images, and reports what does not come
 as it should.
 """
@@ -20,9 +20,10 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from gsc_ros.codec.caption import median_depth
 from gsc_ros.dds import dds_profile
+from gsc_ros.perception.camera import Camera
 from gsc_ros.ros import convert, topics
 from gsc_ros.ros.diagnostics import Drops
-from gsc_ros.ros.images.camera_info import CameraInfos, Rectifier
+from gsc_ros.ros.images.camera_info import CameraInfos, Rectifier, camera_of
 from gsc_ros.ros.images.depth_scale import DepthScale
 from gsc_ros.ros.images.encodings import ContrastStretch, Levels, full_range
 from gsc_ros.ros.images.gaps import Gaps
@@ -91,12 +92,14 @@ class Taken:
     An image: ``rgb`` uint8 (H, W, 3), and float32 ``depth`` (m) whose median is the scene's.
 
     ``depth`` is a map of the image where the sensor sees what the camera sees, else (1, 1).
-    ``info`` is its camera_info where it was to be rectified, else None.
+    ``info`` is its camera_info where it was to be rectified, else None; ``camera`` how it sees,
+    None where no camera_info of a calibrated camera has come.
     """
 
     rgb: NDArray[np.uint8]
     info: CameraInfo | None
     depth: NDArray[np.float32] | None
+    camera: Camera | None = None
 
 
 class CameraInput:
@@ -129,8 +132,7 @@ class CameraInput:
             (kind, topic), (_, self._other_topic) = raw, compressed
         qos = topics.IMAGES if values.image_qos == 'reliable' else topics.SENSOR
         self._topic = node.create_subscription(kind, topic, self._on_image, qos).topic_name
-        if values.rectify:
-            node.create_subscription(CameraInfo, topics.CAMERA_INFO, self._infos.add, topics.INFOS)
+        node.create_subscription(CameraInfo, topics.CAMERA_INFO, self._infos.add, topics.INFOS)
         if values.use_depth:
             node.create_subscription(Image, topics.DEPTH, self._on_depth, topics.SENSOR)
 
@@ -152,7 +154,10 @@ class CameraInput:
         rgb, info = self._rgb(message), None
         if self._node.values.rectify:
             rgb, info = self._rectified(rgb, message)
-        return Taken(rgb, info, self._scale(message))
+        known = info if info is not None else self._infos.of(message.header)
+        height, width = rgb.shape[:2]
+        camera = None if known is None else camera_of(known, width, height)
+        return Taken(rgb, info, self._scale(message), camera)
 
     def describe(self, taken: Taken) -> None:
         """Publish the camera_info of an image whose frame comes next."""

@@ -40,6 +40,11 @@ class PoseInputParameters(Parameters):
         'odom', 'Frame that poses are in (REP 105): continuous, without jumps', read_only=True
     )
     base_frame: str = parameter('base_link', "The robot's own frame (REP 105)", read_only=True)
+    ground_frame: str = parameter(
+        'base_footprint',
+        "Frame on the ground below the robot (REP 120): the camera's height over it",
+        read_only=True,
+    )
     pose_max_lag_s: float = parameter(
         0.2,
         'By how much the newest transform may be older than an image; over that, it is sent '
@@ -164,6 +169,16 @@ class PoseInput:
         except LookupError as error:
             self._missing = f'where the camera is on the robot is not sent: {error}'
         return pose
+
+    def height_of(self, header: Header) -> float | None:
+        """Return the height of an image's camera over the ground frame, m; None: not known."""
+        if not self.on:
+            return None
+        try:
+            height_m = self._find(self._node.values.ground_frame, header).position[2]
+        except LookupError:
+            return None
+        return height_m if height_m > 0 else None
 
     def _find(self, target: str, header: Header) -> Transform:
         """Return where the camera of an image is in a frame; raises ``LookupError``."""
