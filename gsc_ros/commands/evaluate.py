@@ -56,6 +56,10 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
     parser.add_argument('--sequence', help='only the sequences whose name contains this')
     parser.add_argument('--report', type=Path, default=Path('report'))
     parser.add_argument(
+        '--reliability', type=Path, metavar='FOLDER',
+        help='write how far trust can be relied on, by kind of scene: tables, diagrams, images',
+    )  # fmt: skip
+    parser.add_argument(
         '--peers-by', default='psnr', metavar='METRIC',
         help='what the peers choose their scale by: psnr, ms_ssim, or a distance of '
         "the judge's (best for them, and slow)",
@@ -150,4 +154,8 @@ def run(args: argparse.Namespace) -> int:
     (args.report / 'summary.md').write_text(table + '\n')
     page(args.report / 'index.html', rows, summary, plots(args.report, summary))
     print(table)
+    if args.reliability:
+        from gsc_ros.evaluation import reliability
+
+        reliability.write(args.reliability, scores, args.report / 'images')
     return 0
