@@ -75,7 +75,8 @@ def importance_of(region: Region, shape: tuple[int, ...]) -> NDArray[np.float64]
     Cells count that the region touches.
     """
     weights = np.ones(shape)
-    weights[_inside(region, shape)] = _REGION_WEIGHT
+    box = (region.left, region.top, region.right, region.bottom)
+    weights[_inside(box, shape)] = _REGION_WEIGHT
     return weights
 
 
