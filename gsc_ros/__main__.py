@@ -59,7 +59,7 @@ def parse(words: Sequence[str]) -> dict[str, str]:
 
 def command(graph: Graph, node: Node, values: Values) -> list[str]:
     """Return the command line of a node."""
-    words = [sys.executable, '-m', start.__name__, node.executable]
+    words = [sys.executable, '-m', start.__name__, node.executable, *graph.options(node, values)]
     namespace, name = node.key(values)
     words += ['--ros-args', '-r', f'__node:={name}']
     words += ['--log-level', values['log_level'], '--params-file', values['params_file']]

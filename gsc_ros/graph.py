@@ -7,12 +7,13 @@ that the two cannot differ. Plain data: no ROS is imported.
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import yaml
 
 from gsc_ros.codec.backend import PRESETS
+from gsc_ros.link.traffic.cameras import CameraStream, parse_cameras
 from gsc_ros.link.traffic.transports import KINDS as TRANSPORTS
 from gsc_ros.paths import config_dir
 from gsc_ros.sim import SCENES
@@ -20,6 +21,8 @@ from gsc_ros.sources import SOURCES
 
 PACKAGE = 'gsc_ros'
 TOPIC = 'topic'  # a source that is not ours: any camera or bag
+FILES = 'images', 'video'  # sources that are of one camera each
+CAMERA = '{camera}'  # stands for the name of a camera in paths and topics
 
 Values = Mapping[str, str]
 Key = tuple[str, str]  # namespace and name of a node: unique in a graph
@@ -54,7 +57,8 @@ class Node:
     ``parameters``: its parameters by the argument that sets each; ``when``: whether it runs, from
     the values of the arguments. ``always``: it is started again when it ends, whatever the
     argument ``respawn``. ``name``: of the node, empty for that of its executable;
-    ``namespace``: below that of the argument ``namespace``.
+    ``namespace``: below that of the argument ``namespace``. ``each_camera``: the process has a
+    node in the namespace of each camera, where there are several.
     """
 
     executable: str
@@ -63,6 +67,7 @@ class Node:
     always: bool = False
     name: str = ''
     namespace: str = ''
+    each_camera: bool = False
 
     def key(self, values: Values) -> Key:
         """Return its namespace, without a leading slash, and its name."""
@@ -88,6 +93,10 @@ SOURCE = (
     Argument('max_rate', '', 'Frames a second at most', kind=float),
     Argument('keyframe_interval', '', 'Frames from one key frame to the next at most; 1: key '
              'frames only, 0: as few as the scenes need', kind=int, formerly='key_every'),
+)  # fmt: skip
+CAMERAS = (
+    Argument('cameras', '', 'Cameras that share the link, the same at both ends: names and, where '
+             'not 1, weights, as front:2,rear,arm; empty: one without a name'),
 )  # fmt: skip
 LINK = (Argument('link', '', 'Link profile, see `gsc link-budget --list`'),)
 PRESET = (
@@ -148,7 +157,7 @@ RVIZ = (_switch('rviz', 'false', 'Start RViz with config/teleop.rviz'),)
 
 CAMERA_NODE = Node(
     'camera',
-    {'source': 'source', 'path': 'path', 'scene': 'scene'},
+    {'source': 'source', 'path': 'path', 'scene': 'scene', 'cameras': 'cameras'},
     lambda values: values['source'] != TOPIC,
 )
 ENCODER_NODE = Node(
@@ -170,11 +179,14 @@ ENCODER_NODE = Node(
             DEVICE,
         )
     },
+    each_camera=True,
 )
 # Without it nothing moves, and it stops the robot at its start.
 GUARD_NODE = Node('guard', {'stamped': 'stamped'}, always=True)
 DECODER_NODE = Node(
-    'decoder', {name: name for name in ('renderer', 'steps', 'foundation', 'threads', DEVICE)}
+    'decoder',
+    {name: name for name in ('renderer', 'steps', 'foundation', 'threads', DEVICE)},
+    each_camera=True,
 )
 CONSOLE_NODE = Node(
     'console',
@@ -188,7 +200,7 @@ CONSOLE_NODE = Node(
 )
 CLOCK_NODE = Node('clock', {'speed': 'clock_speed'}, lambda values: values['clock_speed'] != '0')
 _ROBOT = {'command_timeout_s': 'command_timeout_s', 'stamped': 'stamped'}
-_END = {'profile': 'link'} | {
+_END = {'profile': 'link', 'cameras': 'cameras'} | {
     argument.name.removeprefix('serial_'): argument.name for argument in TRANSPORT
 }
 
@@ -197,6 +209,12 @@ REMAPPINGS = (
     ('camera/camera_info', 'camera_info_topic'),
     ('camera/depth/image', 'depth_topic'),
 )
+
+
+def _named(topic: str, base: str, camera: CameraStream) -> str:
+    """Return a topic of a camera in full: a relative one is in its namespace."""
+    topic = topic.replace(CAMERA, camera.name)
+    return topic if topic.startswith('/') else f'{base}/{camera.name}/{topic}'
 
 
 @dataclass(frozen=True)
@@ -240,6 +258,7 @@ class Graph:
         own = given.get('params_file')
         if values.get('source') in ('images', 'video') and not values['path'] and not own:
             raise ValueError(f'source:={values["source"]} needs path:=<folder or file>')
+        self._check_cameras(values)
         return values
 
     def current(self, given: Values) -> tuple[dict[str, str], list[str]]:
@@ -271,7 +290,18 @@ class Graph:
 
     def running(self, values: Values) -> list[Node]:
         """Return the nodes that run under these values."""
-        return [node for node in self.nodes if node.when(values)]
+        running = []
+        for node in self.nodes:
+            if not node.when(values):
+                continue
+            named = node is CAMERA_NODE and values['source'] in FILES and values['cameras']
+            # The simulator has all cameras; of files each is a process of its own.
+            cameras = parse_cameras(values['cameras']) if named else ()
+            own = {name: by for name, by in node.parameters.items() if name != 'cameras'}
+            running += [replace(node, namespace=one.name, parameters=own) for one in cameras] or [
+                node
+            ]
+        return running
 
     def typed(self, name: str, value: str) -> str | int | float | bool:
         """
@@ -302,6 +332,8 @@ class Graph:
             for name, argument in node.parameters.items()
             if values[argument]
         }
+        if CAMERA in str(parameters.get('path', '')):
+            parameters['path'] = values['path'].replace(CAMERA, node.namespace)
         if node is CLOCK_NODE:
             parameters['use_sim_time'] = False
         elif values['use_sim_time']:
@@ -330,9 +362,42 @@ class Graph:
         return ''
 
     def remappings(self, values: Values) -> list[tuple[str, str]]:
-        """Return the topics that get another name, and that name."""
-        pairs = [(name, values[a]) for name, a in REMAPPINGS if self._argument(a)]
-        return [(name, target) for name, target in pairs if name != target]
+        """Return the topics that get another name, and that name; of several cameras, of each."""
+        given = [(name, values[a]) for name, a in REMAPPINGS if self._argument(a)]
+        pairs = [(name, target) for name, target in given if name != target]
+        if not values['cameras']:
+            return pairs
+        base = f'/{values["namespace"]}' if values['namespace'] else ''
+        return [
+            # In full, as the nodes of a process are in different namespaces.
+            (f'{base}/{one.name}/{name}', _named(target, base, one))
+            for one in parse_cameras(values['cameras'])
+            for name, target in pairs
+        ]
+
+    def options(self, node: Node, values: Values) -> list[str]:
+        """Return the words of a node's command line that are not of ROS."""
+        several = node.each_camera and values['cameras']
+        return ['--cameras', values['cameras']] if several else []
+
+    def _check_cameras(self, values: Values) -> None:
+        """Raise ``ValueError`` for cameras that cannot be, or would all be the same one."""
+        cameras = parse_cameras(values['cameras'])
+        if not values['cameras'] or 'source' not in values:
+            return
+        names = ','.join(camera.name for camera in cameras)
+        if values['source'] in FILES and CAMERA not in values['path']:
+            raise ValueError(
+                f'path:={values["path"]}: with cameras:={names} give one with {CAMERA} in it, '
+                'which stands for the name of each'
+            )
+        for _, argument in REMAPPINGS:
+            topic = values[argument]
+            if topic.startswith('/') and CAMERA not in topic and len(cameras) > 1:
+                raise ValueError(
+                    f'{argument}:={topic} is the same topic for all of {names}: give one with '
+                    f'{CAMERA} in it, which stands for the name of each'
+                )
 
     def _argument(self, name: str) -> Argument | None:
         return next((a for a in self.arguments if a.name == name), None)
@@ -343,6 +408,7 @@ GRAPHS = {
         'robot, simulated link and ground on one machine',
         (
             *SOURCE,
+            *CAMERAS,
             *LINK,
             *PRESET,
             *NETWORKS,
@@ -358,7 +424,7 @@ GRAPHS = {
         (
             CAMERA_NODE,
             ENCODER_NODE,
-            Node('link', {'profile': 'link', **_ROBOT}),
+            Node('link', {'profile': 'link', 'cameras': 'cameras', **_ROBOT}),
             GUARD_NODE,
             DECODER_NODE,
             CONSOLE_NODE,
@@ -367,12 +433,23 @@ GRAPHS = {
     ),
     'robot': Graph(
         "the robot's end of a real link",
-        (*SOURCE, *LINK, *TRANSPORT, *PRESET, *NETWORKS, *BUDGET, *COMMANDS, *STAMPED, *RUN),
+        (
+            *SOURCE,
+            *CAMERAS,
+            *LINK,
+            *TRANSPORT,
+            *PRESET,
+            *NETWORKS,
+            *BUDGET,
+            *COMMANDS,
+            *STAMPED,
+            *RUN,
+        ),
         (CAMERA_NODE, ENCODER_NODE, Node('link_robot', {**_END, **_ROBOT}), GUARD_NODE),
     ),
     'ground': Graph(
         "the operator's end of a real link",
-        (*LINK, *TRANSPORT, *NETWORKS, *RENDERER, *STAMPED, *CONSOLE, *RUN, *RVIZ),
+        (*CAMERAS, *LINK, *TRANSPORT, *NETWORKS, *RENDERER, *STAMPED, *CONSOLE, *RUN, *RVIZ),
         (Node('link_ground', {**_END, 'stamped': 'stamped'}), DECODER_NODE, CONSOLE_NODE),
     ),
 }

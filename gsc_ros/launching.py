@@ -113,7 +113,12 @@ def start(context: LaunchContext, graph: Graph) -> list[LaunchDescriptionEntity]
                 },
             ],
             remappings=graph.remappings(values),
-            arguments=['--ros-args', '--log-level', values['log_level']],
+            arguments=[
+                *graph.options(node, values),
+                '--ros-args',
+                '--log-level',
+                values['log_level'],
+            ],
             output='screen',
             on_exit=Ended(node.key(values)[1], Respawn(graph.respawned(node, values))),
         )

@@ -17,13 +17,13 @@ CODE = """
 import json, sys, time
 from gsc_ros.link.traffic.end import End
 from gsc_ros.link.datagrams.framing import TrafficClass
-from gsc_ros.link.traffic.reports import ReceiverStats
+from gsc_ros.link.traffic.reports import FrameStats, ReceiverStats
 from gsc_ros.link.radio.schedule import Schedule
 from gsc_ros.link.traffic.transports.udp import UdpTransport
 
 local, remote, frames, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
 transport, end = UdpTransport(local, remote), End(Schedule.constant(80_000.0), 100)
-receiver_stats = ReceiverStats(end.receiver)
+receiver_stats, shown = ReceiverStats(end.receiver), FrameStats()
 print('ready', flush=True)
 sys.stdin.readline()  # until both are
 begin = time.monotonic()
@@ -41,14 +41,14 @@ while (now := time.monotonic() - begin) < seconds:
                 commands += 1
                 continue
             assert one.payload == one.payload[:1] * len(one.payload)
-            receiver_stats.on_frame(one.number)
+            shown.on_frame(one.number)
             whole += not one.truncated
             end.offer(b'go', now, TrafficClass.COMMAND)
     end.expire(now)
     for data in end.outgoing(now):
         transport.send(data)
 receiver_stats.update()
-print(json.dumps({'came': receiver_stats.received, 'whole': whole,
+print(json.dumps({'came': shown.received, 'whole': whole,
                   'loss': receiver_stats.estimate.loss,
                   'frames': end.sender.counts[TrafficClass.FRAME].sent,
                   'sent': end.sent, 'commands': commands, 'malformed': end.receiver.malformed}))

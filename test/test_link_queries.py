@@ -12,7 +12,7 @@ from gsc_ros.link.radio.schedule import Schedule
 from gsc_ros.link.traffic.channel import Channel, share_air
 from gsc_ros.link.traffic.command_gate import CommandGate, Now, Origin
 from gsc_ros.link.traffic.peer import Peer
-from gsc_ros.link.traffic.reports import ReceiverStats, RobotReportTimer
+from gsc_ros.link.traffic.reports import FrameStats, ReceiverStats, RobotReportTimer
 from gsc_ros.link.traffic.teleop import CommandSender, StopSender
 
 TIMES = Schedule([(2.0, 24e3, 0.1, 3.0), (3.0, 0.0), (2.0, 16e3, 0.2, 1.0)])
@@ -33,6 +33,7 @@ class World:
         self.down, self.up = (Channel(24e3, mtu=60, seed=n, **more) for n in (1, 2))
         self.duplex = share_air((self.down, self.up), 0.02)
         self.down.sender.set_fec(0.3)
+        self.frames = FrameStats()
         self.stats, self.peer = ReceiverStats(self.down.receiver), Peer(self.down.receiver, False)
         self.commands, self.stops = CommandSender(self.up), StopSender(self.up, no_turns, 3)
         self.timer, self.gate = RobotReportTimer(), CommandGate(1.0, 0.5)
@@ -52,7 +53,7 @@ class World:
             self.commands.step(now)
             self.stops.step(now, 10**15, 7)
             for received in self.down.poll(now):
-                self.stats.on_frame(received.number, received.session)
+                self.frames.on_frame(received.number, received.session)
             self.stats.update()
             self.peer.update(now)
             self.up.poll(now)
@@ -71,8 +72,8 @@ class World:
             yield sender.next_start, sender.in_progress, sender.queue(now)
             yield [sender.waiting_payload(one) for one in TrafficClass]
             yield receiver.refused, receiver.next_expiry, receiver.held_bytes
-            yield receiver.unfinished(TrafficClass.FRAME)
-        yield self.stats.report(), self.stats.estimate.loss, self.stats.estimate.burst
+            yield receiver.unfinished_payloads
+        yield self.stats.report(self.frames), self.stats.estimate.loss, self.stats.estimate.burst
         yield self.peer.silence_s(now), self.peer.is_silent(now, 0.0, 1.0, 0.1)
         yield self.peer.trouble(now), self.peer.session
         yield self.commands.next_deadline, self.commands.advice(now)

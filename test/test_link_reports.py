@@ -14,16 +14,20 @@ from gsc_ros.link.datagrams.payloads import NO_FRAME, PayloadError, Report
 from gsc_ros.link.radio.losses import GilbertElliott, GilbertElliottModel
 from gsc_ros.link.radio.schedule import Schedule
 from gsc_ros.link.traffic.end import End
-from gsc_ros.link.traffic.reports import Feedback, GroundReportTimer, LossEstimator, ReceiverStats
+from gsc_ros.link.traffic.reports import (
+    Feedback,
+    FrameStats,
+    GroundReportTimer,
+    LossEstimator,
+    ReceiverStats,
+)
 
 
 def test_both_ends_learn_the_loss_and_what_became_of_the_frames():
     rng = np.random.default_rng(5)
     robot, ground = pair(rate_bps=80_000.0)
-    receiver_stats, feedback = (
-        ReceiverStats(ground.receiver),
-        Feedback(robot.sender.session & 0xFF),
-    )
+    receiver_stats, frames = ReceiverStats(ground.receiver), FrameStats()
+    feedback = Feedback(robot.sender.session & 0xFF)
     lost = sent = 0
 
     def fate():
@@ -36,16 +40,16 @@ def test_both_ends_learn_the_loss_and_what_became_of_the_frames():
         now = step / 20
         robot.offer(FRAME, now)
         for received in carry(robot, ground, now, fate):
-            receiver_stats.on_frame(received.number, received.session)
+            frames.on_frame(received.number, received.session)
         if step % 100 == 99:
             receiver_stats.update()
-            feedback.on_report(Report.unpack(receiver_stats.report().pack()))
+            feedback.on_report(Report.unpack(receiver_stats.report(frames).pack()))
     assert feedback.loss == pytest.approx(receiver_stats.estimate.loss, abs=0.005)
     assert receiver_stats.estimate.loss == pytest.approx(lost / sent, abs=0.12)
     stats = robot.sent_statistics(now, feedback.delivered, feedback.lost)
     # The frame that is on its way is neither.
     assert 0 <= stats.sent - stats.delivered - stats.lost <= 2
-    assert stats.delivered == receiver_stats.received
+    assert stats.delivered == frames.received
 
 
 def test_a_ground_that_starts_anew_is_counted_on():
@@ -65,36 +69,37 @@ def test_a_ground_that_starts_anew_is_counted_on():
 
 def test_frames_of_a_robot_that_starts_anew_are_counted_on():
     _, ground = pair()
-    receiver_stats = ReceiverStats(ground.receiver)
+    receiver_stats, frames = ReceiverStats(ground.receiver), FrameStats()
     robot = End(Schedule.constant(1e6), 60, session=0x0107)
-    assert receiver_stats.report() == Report(NO_FRAME, 0, 0.0)
+    assert receiver_stats.report(frames) == Report(NO_FRAME, 0, 0.0)
     for step in range(20):
         now = float(step)
         if step == 10:
             robot = End(Schedule.constant(1e6), 60, session=0x0209)
         robot.offer(FRAME[:30], now)
         for received in carry(robot, ground, now, lambda step=step: step in (3, 13)):
-            receiver_stats.on_frame(received.number, received.session)
+            frames.on_frame(received.number, received.session)
         receiver_stats.update()
         if step == 10:
-            assert receiver_stats.report(5) == Report(
+            assert receiver_stats.report(frames, 5) == Report(
                 0, 1, pytest.approx(0.1, abs=0.01), 1.0, 9, 5
             )
-    report = receiver_stats.report()
-    assert (receiver_stats.received, receiver_stats.lost) == (18, 2)
+    report = receiver_stats.report(frames)
+    assert (frames.received, frames.lost) == (18, 2)
     assert (report.newest, report.shown, report.robot) == (9, 9, 9)
 
 
 def test_a_frame_of_no_use_is_reported_as_lost():
     robot, ground = pair()
-    stats, feedback = ReceiverStats(ground.receiver), Feedback(robot.sender.session & 0xFF)
+    stats, frames = ReceiverStats(ground.receiver), FrameStats()
+    feedback = Feedback(robot.sender.session & 0xFF)
     session = robot.sender.session
     robot.offer(FRAME, 0.0)
     carry(robot, ground, 0.0)
     for number, lost in enumerate((True, False, True, False)):
-        stats.on_frame(number, session, lost)
-    assert (stats.received, stats.lost) == (2, 2)
-    feedback.on_report(stats.report())
+        frames.on_frame(number, session, lost)
+    assert (frames.received, frames.lost) == (2, 2)
+    feedback.on_report(stats.report(frames))
     assert (feedback.delivered, feedback.lost) == (2, 2)
 
 

@@ -222,7 +222,7 @@ def test_a_key_is_changed_without_a_false_alarm(restarted):
     restarted.end_robot()
     restarted.files[0].write_text(f'{new}\n{key}')
     restarted.begin_robot()
-    feedback = restarted.robot.side.feedback
+    feedback = restarted.robot.side.cameras[0].feedback
     pair.wait(lambda: restarted.shown() and feedback.delivered)  # by a report
     assert not restarted.robot.keys_notice
     assert pair.ground.node.end.receiver.seal.newest_counts[1] < MARGIN

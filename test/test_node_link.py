@@ -56,7 +56,7 @@ def bench(context, request):
 def test_a_frame_arrives_with_its_own_stamp_and_a_camera_info_of_the_same(bench):
     link = bench()
     link.cameras.publish(camera('cam'))
-    link.wait(lambda: link.node.robot.camera_info is not None)
+    link.wait(lambda: link.node.robot.cameras[0].camera_info is not None)
     sent = [frame(number, stamp=(STAMP[0] + number, STAMP[1])) for number in range(5)]
     link.send(*sent)
     link.wait(lambda: len(link.got[topics.RECEIVED]) == len(link.got[topics.RECEIVED_INFO]) == 5)
@@ -85,8 +85,8 @@ def test_a_change_of_camera_crosses_with_its_first_frame(bench):
     link = bench()
     for number, focal in enumerate((400.0, 500.0)):
         link.cameras.publish(camera(focal=focal))
-        link.wait(lambda focal=focal: link.node.robot.camera_info
-                  and link.node.robot.camera_info.k[0] == focal)  # fmt: skip
+        link.wait(lambda focal=focal: link.node.robot.cameras[0].camera_info
+                  and link.node.robot.cameras[0].camera_info.k[0] == focal)  # fmt: skip
         link.send(frame(number))
         link.wait(lambda number=number: len(link.got[topics.RECEIVED_INFO]) == number + 1)
     assert [info.k[0] for info in link.got[topics.RECEIVED_INFO]] == [400.0, 500.0]
@@ -107,19 +107,19 @@ def test_a_frame_has_the_camera_info_of_its_stamp_while_newer_ones_came(bench):
     link = bench()
     for number in range(20):
         link.cameras.publish(zooming(number))
-    link.wait(lambda: link.node.robot.camera_info
-              and link.node.robot.camera_info.k[0] == 419.0)  # fmt: skip
+    link.wait(lambda: link.node.robot.cameras[0].camera_info
+              and link.node.robot.cameras[0].camera_info.k[0] == 419.0)  # fmt: skip
     link.send(*map(zoomed, (4, 11, 19)))
     link.wait(lambda: len(link.got[topics.RECEIVED_INFO]) == 3)
     assert [info.k[0] for info in link.got[topics.RECEIVED_INFO]] == [404.0, 411.0, 419.0]
-    assert link.node.robot.unmatched == 0
+    assert link.node.robot.cameras[0].unmatched == 0
     # Of one that was lost the newest older one stands in, and it is counted.
     link.cameras.publish(zooming(30))
-    link.wait(lambda: link.node.robot.camera_info.k[0] == 430.0)
+    link.wait(lambda: link.node.robot.cameras[0].camera_info.k[0] == 430.0)
     link.send(zoomed(25))
     link.wait(lambda: len(link.got[topics.RECEIVED_INFO]) == 4)
     assert link.got[topics.RECEIVED_INFO][3].k[0] == 419.0
-    assert link.node.robot.unmatched == 1
+    assert link.node.robot.cameras[0].unmatched == 1
 
 
 def test_the_encoders_camera_info_replaces_the_cameras(bench):
@@ -131,15 +131,15 @@ def test_the_encoders_camera_info_replaces_the_cameras(bench):
         rectified = zooming(number)
         rectified.d = [0.0] * 5
         encoder.publish(rectified)
-    link.wait(lambda: link.node.robot.camera_info
-              and link.node.robot.camera_info.k[0] == 402.0)  # fmt: skip
+    link.wait(lambda: link.node.robot.cameras[0].camera_info
+              and link.node.robot.cameras[0].camera_info.k[0] == 402.0)  # fmt: skip
     link.send(*map(zoomed, range(3)))
     link.wait(lambda: len(link.got[topics.RECEIVED_INFO]) == 3)
     assert [(i.k[0], any(i.d)) for i in link.got[topics.RECEIVED_INFO]] == [
         (400.0, False), (401.0, False), (402.0, False),
     ]  # fmt: skip
     link.peer.destroy_publisher(encoder)
-    link.wait(lambda: any(link.node.robot.camera_info.d))
+    link.wait(lambda: any(link.node.robot.cameras[0].camera_info.d))
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_lost_datagrams_come_back_once_the_ground_has_reported_the_loss(bench, p
     def enough():
         link.send(frame(next(numbers)))
         time.sleep(0.01)
-        reported = link.node.robot.feedback.loss > 0.1
+        reported = link.node.robot.cameras[0].feedback.loss > 0.1
         return reported and (protection == 'off' or link.node.down.receiver.restored > 5)
 
     link.wait(enough)
@@ -290,7 +290,7 @@ def test_an_indivisible_frame_comes_whole_or_is_lost(bench, monkeypatch):
         message.divisible = False
     link.send(*frames)
     status = link.status(lambda s: s.frames_delivered + s.frames_lost == 40)
-    assert all(words[-1] is False for words in offered if words[2] is TrafficClass.FRAME)
+    assert all(words[4] is False for words in offered if words[2] is TrafficClass.FRAME)
     received = link.got[topics.RECEIVED]
     link.wait(lambda: len(received) == status.frames_delivered)
     for message in received:
@@ -384,8 +384,9 @@ def test_a_clock_that_is_set_back_stops_a_moving_robot(bench):
 def test_reports_and_requests_take_a_twentieth_of_the_air_turns_included(bench):
     link = bench(profile='vhf_cnr_25k', loss=0.0)
     ground, up = link.node.ground, link.node.up
+    one = ground.cameras[0]
     for size in (1, 5, 6):
-        assert ground._pause_s(bytes(size)) == pytest.approx(20 * (0.6 + up.frame_s(size)))
+        assert one._pause_s(bytes(size)) == pytest.approx(20 * (0.6 + up.frame_s(size)))
     link.send(frame())
     link.wait(lambda: link.got[topics.RECEIVED])
     link.wait(lambda: up.sender.counts[TrafficClass.REPORT].offered)
@@ -519,8 +520,8 @@ def test_a_key_frame_is_asked_for_over_the_link_and_not_in_a_storm(bench):
     b.peer.create_subscription(Empty, topics.KEY_WANTED, wanted.append, topics.IMAGES)
     missed = b.peer.create_publisher(Empty, topics.KEY_MISSED, topics.NEWEST)
     b.wait(missed.get_subscription_count)
-    b.wait(b.node.robot._wanted.get_subscription_count)
-    requests = b.node.ground.key_requests
+    b.wait(b.node.robot.cameras[0]._wanted.get_subscription_count)
+    requests = b.node.ground.cameras[0].key_requests
     for number in range(1, 6):
         missed.publish(Empty())
         b.wait(lambda n=number: requests.asked + requests.held >= n)

@@ -65,7 +65,7 @@ def pair(request, key_files):
 def test_frames_commands_requests_and_reports_cross(pair):
     robot, ground = pair.robot, pair.ground
     robot.publishers[topics.CAMERA_INFO].publish(camera())
-    pair.wait(lambda: robot.node.side.camera_info is not None)
+    pair.wait(lambda: robot.node.side.cameras[0].camera_info is not None)
     images = ground.got[topics.RECEIVED], ground.got[topics.RECEIVED_INFO]
     sent = [frame(2 * number) for number in range(3)]
     for number, message in enumerate(sent):

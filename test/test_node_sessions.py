@@ -19,7 +19,7 @@ from test_node_link_ends import key_files as _key_files  # noqa: E402
 from gsc_ros.link.datagrams import key_file  # noqa: E402
 from gsc_ros.ros import topics  # noqa: E402
 from gsc_ros.ros.diagnostics import ERROR, OK, STALE, WARN, Report  # noqa: E402
-from gsc_ros.ros.link.node import report_of  # noqa: E402
+from gsc_ros.ros.link.state_report import report_of  # noqa: E402
 
 PATIENCE_S = 20.0
 key_files = _key_files
@@ -55,7 +55,7 @@ class Field(Ends):
         self.eye, self.sequence = eye, 0
         name, focal = eye
         self.robot.publishers[topics.CAMERA_INFO].publish(camera(name, focal))
-        infos = self.robot.node.side
+        infos = self.robot.node.side.cameras[0]
         self.wait(lambda: infos.camera_info is not None and infos.camera_info.k[0] == focal)
 
     @property

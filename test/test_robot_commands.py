@@ -130,7 +130,7 @@ def test_a_stop_holds_until_its_release_and_the_ground_knows(bench):
     count = len(driven.speeds())
     bench.wait(lambda: len(driven.speeds()) > count + 3, 'it is repeated')
     assert set(driven.speeds()[count:]) == {0.0}
-    stops = driven.node.up.sender.counts[TrafficClass.STOP]
+    stops = driven.node.up.sender.counts.of(TrafficClass.STOP)
     for refused in ({'age_s': 5.0}, {'robot': 0}):  # too old, and for another session
         before = stops.delivered
         driven.stop(False, **refused)

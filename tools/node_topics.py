@@ -303,7 +303,16 @@ _STILL_OUT = (
         'share of its parts that came, 0..1',
     ),
 )
+_FIRST = Topic(
+    topics.FIRST,
+    STRING,
+    topics.NEWEST,
+    'name of the camera that comes first, of several; an empty one: none',
+)
 _GOAL_STATE = Topic(topics.GOAL_STATE, STRING, topics.LATCHED, 'what is known of the goal')
+_FIRST_STATED = Topic(
+    topics.FIRST_STATED, STRING, topics.LATCHED, 'the camera that comes first, as the robot has it'
+)
 
 NODES = {
     'camera': Interface(
@@ -379,8 +388,17 @@ NODES = {
     'link': Interface(
         'gsc_ros.nodes.link:LinkNode',
         'A simulated radio between robot and ground.',
-        (*_ROBOT_IN, *_GROUND_IN),
-        (*_ROBOT_OUT, *_RECEIVED, *_STATE_OUT, *_STILL_OUT, _GOAL_STATE, _STATUS, _DIAGNOSTICS),
+        (*_ROBOT_IN, *_GROUND_IN, _FIRST),
+        (
+            *_ROBOT_OUT,
+            *_RECEIVED,
+            *_STATE_OUT,
+            *_STILL_OUT,
+            _GOAL_STATE,
+            _FIRST_STATED,
+            _STATUS,
+            _DIAGNOSTICS,
+        ),
     ),
     'link_robot': Interface(
         'gsc_ros.nodes.link_robot:LinkRobot',
@@ -391,8 +409,16 @@ NODES = {
     'link_ground': Interface(
         'gsc_ros.nodes.link_ground:LinkGround',
         "The ground's end of a real link.",
-        _GROUND_IN,
-        (*_RECEIVED, *_STATE_OUT, *_STILL_OUT, _GOAL_STATE, _STATUS, _DIAGNOSTICS),
+        (*_GROUND_IN, _FIRST),
+        (
+            *_RECEIVED,
+            *_STATE_OUT,
+            *_STILL_OUT,
+            _GOAL_STATE,
+            _FIRST_STATED,
+            _STATUS,
+            _DIAGNOSTICS,
+        ),
     ),
     'guard': Interface(
         'gsc_ros.nodes.guard:Guard',

@@ -100,6 +100,7 @@ def run(args: argparse.Namespace) -> int:
     """Run, record, and print the summary."""
     from gsc_ros.__main__ import Processes, command, parse, stop_on_signals
     from gsc_ros.graph import GRAPHS, Node
+    from gsc_ros.link.traffic.cameras import parse_cameras
 
     graph = GRAPHS['teleop_link']
     given, warnings = graph.current(parse(args.arguments))
@@ -110,7 +111,9 @@ def run(args: argparse.Namespace) -> int:
     if not (math.isfinite(args.seconds) and args.seconds > 0):
         raise ValueError(f'--seconds {args.seconds:g}: give more than 0')
     clear(output)
-    monitor = Node('monitor', {'output': 'output'})
+    # Of several cameras the first one is recorded.
+    first = parse_cameras(values['cameras'])[0].name
+    monitor = Node('monitor', {'output': 'output'}, namespace=first)
     nodes = [*graph.running(values), monitor]
     commands = {n.key(values): command(graph, n, {**values, 'output': str(output)}) for n in nodes}
     line = StatusLine()

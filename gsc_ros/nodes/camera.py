@@ -3,7 +3,8 @@ A camera without hardware: simulator, folder of images, or video.
 
 Publishes camera/image and camera/camera_info; the simulator also the ground truth on
 camera/depth/image and camera/segmentation/image, while these have subscribers, and where the robot
-is (odom, camera/mount). Takes cmd_vel, stamped or not.
+is (odom, camera/mount). Of several simulated cameras each has these topics, but for odom, in the
+namespace of its name. Takes cmd_vel, stamped or not.
 """
 
 if __name__ == '__main__':  # first, so that a signal finds its handler before slow imports
@@ -17,12 +18,14 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+from builtin_interfaces.msg import Time as Stamp
 from geometry_msgs.msg import TransformStamped, Twist
 from numpy.typing import NDArray
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
+from gsc_ros.link.traffic.cameras import CameraStream, parse_cameras
 from gsc_ros.ros import convert, lifecycle, topics
 from gsc_ros.ros.diagnostics import ERROR, OK, WARN, Rate, Report
 from gsc_ros.ros.link.velocity_input import VelocityInput
@@ -52,6 +55,12 @@ class CameraParameters(Parameters):
     frame_id: str = parameter('camera_optical_frame', 'Optical frame (REP-103)', read_only=True)
     odom_frame: str = parameter('odom', 'Frame of the odometry (sim)', read_only=True)
     base_frame: str = parameter('base_link', "The simulated robot's own frame", read_only=True)
+    cameras: str = parameter(
+        '',
+        'Cameras of the simulated robot, of front, rear, left, right, arm, joined by commas; '
+        'empty: one without a name',
+        read_only=True,
+    )
     scene: str = parameter('street', 'World of the simulator', choices=SCENES, read_only=True)
     seed: int = parameter(0, 'Selects the simulated world', 0, 2**31 - 1, read_only=True)
     vary_camera: bool = parameter(
@@ -71,8 +80,11 @@ def open_source(values: CameraParameters, log) -> Source:  # type: ignore[no-unt
     if values.source == 'sim':
         from gsc_ros.sources.sim import Sim
 
+        views = [camera.name or 'front' for camera in parse_cameras(values.cameras)]
         size = values.width, values.height
-        return Sim(values.scene, values.seed, *size, values.hfov_deg, values.vary_camera)
+        return Sim(values.scene, values.seed, *size, values.hfov_deg, values.vary_camera, views)
+    if values.cameras:
+        raise ValueError(f'source {values.source} is one camera: leave cameras empty')
     if not values.path:
         raise ValueError(f'source {values.source!r} needs the parameter path: set path:=<...>')
     if values.source == 'images':
@@ -96,6 +108,48 @@ def camera_info(
     return info
 
 
+class _Output:
+    """The topics of one camera; those of the truth only of a simulated one."""
+
+    def __init__(self, node: 'Camera', stream: CameraStream) -> None:
+        values, topic = node.values, stream.topic
+        self._base_frame = values.base_frame
+        self._frame_id = f'{stream.name}_{values.frame_id}' if stream.name else values.frame_id
+        self._image = node.create_publisher(Image, topic(topics.IMAGE), topics.SENSOR)
+        self._info = node.create_publisher(CameraInfo, topic(topics.CAMERA_INFO), topics.SENSOR)
+        self._depth = self._segmentation = self._mount = None
+        self._mounted: Transform | None = None  # as published last
+        if values.source == 'sim':
+            self._mount = node.create_publisher(
+                TransformStamped, topic(topics.MOUNT), topics.LATCHED
+            )
+            self._depth = node.create_publisher(Image, topic(topics.DEPTH), topics.SENSOR)
+            self._segmentation = node.create_publisher(
+                Image, topic(topics.SEGMENTATION), topics.SENSOR
+            )
+
+    def truth_wanted(self) -> bool:
+        """Whether anybody listens to the ground truth."""
+        outputs = (self._depth, self._segmentation)
+        return any(p is not None and p.get_subscription_count() for p in outputs)
+
+    def publish(self, frame: CameraFrame, stamp: Stamp) -> None:
+        """Publish an image with all that is known of it, and first where the camera is."""
+        header = Header(stamp=stamp, frame_id=self._frame_id)
+        height, width = frame.rgb.shape[:2]
+        if frame.mount is not None and frame.mount != self._mounted and self._mount is not None:
+            self._mounted = frame.mount
+            self._mount.publish(
+                messages.from_transform(frame.mount, stamp, self._base_frame, self._frame_id)
+            )
+        self._info.publish(camera_info(frame.k, width, height, header, frame.k1))
+        self._image.publish(convert.to_image(frame.rgb, 'rgb8', header))
+        if frame.depth is not None and self._depth is not None:
+            self._depth.publish(convert.to_image(frame.depth, '32FC1', header))
+        if frame.segmentation is not None and self._segmentation is not None:
+            self._segmentation.publish(convert.to_image(frame.segmentation, 'mono8', header))
+
+
 class Camera(lifecycle.GscNode[CameraParameters]):
     """Publishes images at a rate; a thread of its own makes them, off the executor."""
 
@@ -108,20 +162,14 @@ class Camera(lifecycle.GscNode[CameraParameters]):
         """Open the source once, so that mistakes show at configure."""
         # A renderer belongs to the thread that made it: this one is closed again.
         open_source(self.values, self.get_logger().warning).close()
-        self._image = self.create_publisher(Image, topics.IMAGE, topics.SENSOR)
-        self._info = self.create_publisher(CameraInfo, topics.CAMERA_INFO, topics.SENSOR)
-        self._depth = self._segmentation = self._odom = self._mount = None
-        if self.values.source == 'sim':
-            if messages.Odometry is not None:
-                self._odom = self.create_publisher(messages.Odometry, topics.ODOM, topics.IMAGES)
-            self._mount = self.create_publisher(TransformStamped, topics.MOUNT, topics.LATCHED)
-            self._depth = self.create_publisher(Image, topics.DEPTH, topics.SENSOR)
-            self._segmentation = self.create_publisher(Image, topics.SEGMENTATION, topics.SENSOR)
+        self._outputs = [_Output(self, stream) for stream in parse_cameras(self.values.cameras)]
+        self._odom = None
+        if self.values.source == 'sim' and messages.Odometry is not None:
+            self._odom = self.create_publisher(messages.Odometry, topics.ODOM, topics.IMAGES)
         self._reset()
 
     def _reset(self) -> None:
         self._command: Received[tuple[float, float]] | None = None
-        self._mounted: Transform | None = None  # as published last
         self._ended = False
         self._problem = ''
         self._skipped = 0
@@ -197,29 +245,18 @@ class Camera(lifecycle.GscNode[CameraParameters]):
             self._frame_ms = 1000 * (time.monotonic() - now)
 
     def _truth_wanted(self) -> bool:
-        outputs = (self._depth, self._segmentation)
-        return any(p is not None and p.get_subscription_count() for p in outputs)
+        return any(output.truth_wanted() for output in self._outputs)
 
     def _publish(self, frame: CameraFrame, clock_ns: int) -> None:
         taken = Time(nanoseconds=max(0, clock_ns - round(1e9 * frame.age_s)))
-        header = Header(stamp=taken.to_msg(), frame_id=self.values.frame_id)
-        height, width = frame.rgb.shape[:2]
-        self._publish_place(frame, header)  # first, so that it is known when the image comes
-        self._info.publish(camera_info(frame.k, width, height, header, frame.k1))
-        self._image.publish(convert.to_image(frame.rgb, 'rgb8', header))
-        if frame.depth is not None and self._depth is not None:
-            self._depth.publish(convert.to_image(frame.depth, '32FC1', header))
-        if frame.segmentation is not None and self._segmentation is not None:
-            self._segmentation.publish(convert.to_image(frame.segmentation, 'mono8', header))
+        stamp = taken.to_msg()
+        self._publish_place(frame, stamp)  # first, so that it is known when the image comes
+        for output, one in zip(self._outputs, (frame, *frame.others), strict=True):
+            output.publish(one, stamp)
 
-    def _publish_place(self, frame: CameraFrame, header: Header) -> None:
-        """Publish where the robot is, and the camera on it."""
-        v, stamp = self.values, header.stamp
-        if frame.mount is not None and frame.mount != self._mounted and self._mount is not None:
-            self._mounted = frame.mount
-            self._mount.publish(
-                messages.from_transform(frame.mount, stamp, v.base_frame, v.frame_id)
-            )
+    def _publish_place(self, frame: CameraFrame, stamp: Stamp) -> None:
+        """Publish where the robot is."""
+        v = self.values
         if frame.base is not None and self._odom is not None:
             odom = messages.Odometry(
                 header=Header(stamp=stamp, frame_id=v.odom_frame), child_frame_id=v.base_frame

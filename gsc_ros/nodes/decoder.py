@@ -28,7 +28,7 @@ from gsc_ros.codec.backend import PRESETS, DecoderBackend, load_decoder
 from gsc_ros.codec.bitstream import MissingReferenceError, read_header
 from gsc_ros.labels import LABELS, UNLABELLED, colourise
 from gsc_ros.msg import DecoderStatus, LinkStatus, SemanticFrame
-from gsc_ros.ros import convert, lifecycle, objects, topics
+from gsc_ros.ros import convert, lifecycle, objects, per_camera, shared, topics
 from gsc_ros.ros.diagnostics import OK, STALE, WARN, Drops, Rate, Report, Troubles
 from gsc_ros.ros.images.camera_info import CameraInfos, calibrated, scaled_info
 from gsc_ros.ros.images.clouds import CloudParameters, Clouds
@@ -140,18 +140,20 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         v = self.values
         self._device = str(resolve(v.device))
         self._models = Options(self._device, v.perception_dtype, v.perception_offline, self._warn)
-        self._renderer: Renderer = renderers.load_or_fall_back(
-            v.renderer_options(),
-            self._device,
-            self._tell,
-            self._warn,
-            background=True,
+        options = v.renderer_options()
+        # The decoders of several cameras in one process load all networks once, and take turns.
+        self._shared: shared.Lease[Renderer] = shared.share(
+            ('renderer', options, self._device),
+            lambda: renderers.load_or_fall_back(
+                options, self._device, self._tell, self._warn, background=True
+            ),
         )
-        close = getattr(self._renderer, 'close', None)
-        if close is not None:
-            self.add_cleanup(close)  # also where the node cannot be configured
+        self.add_cleanup(self._shared.release)  # also where the node cannot be configured
+        self._renderer = self._shared.value
         renderers.steps_of(self._renderer, self._steps())
         self._decoders: dict[str, SequenceDecoder] = {}
+        self._loaded: list[shared.Lease[DecoderBackend]] = []
+        self.add_cleanup(self._release)
         self._failed: dict[str, Received[str]] = {}
         self._decoder(_DEFAULT_PRESET)  # so that a mistake shows now
         self._images: dict[str, Publisher] = {
@@ -197,9 +199,14 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         self.create_subscription(SemanticFrame, topics.RECEIVED, self._on_frame, topics.NEWEST)
         self.create_subscription(LinkStatus, topics.STATUS, self._on_status, topics.LATCHED)
 
+    def _release(self) -> None:
+        """Give back what was loaded for the presets that came."""
+        for lease in self._loaded:
+            lease.release()
+
     def teardown(self) -> None:
         """Free the networks."""
-        del self._decoders, self._renderer
+        del self._decoders, self._renderer, self._shared
 
     def _validate(self, wanted: list[Parameter]) -> SetParametersResult:
         """Refuse also steps that the renderer does not take: no frame could be drawn."""
@@ -277,15 +284,20 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
 
     def _load(self, preset: str) -> DecoderBackend:
         v = self.values
-        return load_decoder(
-            preset,
-            v.weights_of(preset),
-            v.threads,
-            self._device,
-            self._renderer,
-            v.perception,
-            self._models,
+        lease = shared.share(
+            ('decoder', *v.networks(preset), id(self._renderer)),
+            lambda: load_decoder(
+                preset,
+                v.weights_of(preset),
+                v.threads,
+                self._device,
+                self._renderer,
+                v.perception,
+                self._models,
+            ),
         )
+        self._loaded.append(lease)
+        return lease.value
 
     def _decoder(self, preset: str) -> 'SequenceDecoder':
         """Return the decoder of a preset; it is loaded for its first frame."""
@@ -307,7 +319,8 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         start = time.monotonic()
         from gsc_ros.codec.trust import withhold
 
-        frame = withhold(self._read(message), self.values.min_trust)
+        with self._shared.lock:
+            frame = withhold(self._read(message), self.values.min_trust)
         # First: it has no stamp by which it could be matched.
         self._caption.publish(String(data=frame.caption))
         self._publish(frame, message.header)
@@ -444,5 +457,5 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the node."""
-    return lifecycle.run(Decoder, args)
+    """Run the node, or one for each camera of ``--cameras``."""
+    return per_camera.run(Decoder, args)

@@ -24,12 +24,12 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Empty, Float32, Header, UInt16
 
-from gsc_ros.codec.backend import PRESETS, load_encoder
+from gsc_ros.codec.backend import PRESETS, EncoderBackend, load_encoder
 from gsc_ros.codec.bitstream import MIN_BUDGET, Section
 from gsc_ros.link.traffic.frame_scheduler import FrameScheduler, LinkCapacity, frame_budget
 from gsc_ros.msg import EncoderStatus, LinkStatus, SemanticFrame
 from gsc_ros.region import WHOLE, Region
-from gsc_ros.ros import convert, lifecycle, objects, topics
+from gsc_ros.ros import convert, lifecycle, objects, per_camera, shared, topics
 from gsc_ros.ros.diagnostics import OK, STALE, WARN, Drops, Rate, Report, Troubles
 from gsc_ros.ros.images.camera_input import CameraInput, CameraInputParameters, Taken
 from gsc_ros.ros.images.freshness import Arrived, Freshness, FreshnessParameters
@@ -140,14 +140,24 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         models = Options(
             device, v.perception_dtype, v.perception_offline, self.get_logger().warning
         )
-        encoder = load_encoder(
-            v.preset, v.weights_of(v.preset), v.threads, device, v.perception, models
+
+        def load() -> EncoderBackend:
+            encoder = load_encoder(
+                v.preset, v.weights_of(v.preset), v.threads, device, v.perception, models
+            )
+            if v.captioner:
+                choose = getattr(encoder, 'choose_captioner', None)
+                if choose is None:
+                    raise ValueError(f'preset {v.preset} has no free text: leave captioner empty')
+                choose(v.captioner, models, v.caption_bytes)
+            return encoder
+
+        # The encoders of several cameras in one process load the networks once, and take turns.
+        self._shared = shared.share(
+            ('encoder', *v.networks(v.preset), v.captioner, v.caption_bytes), load
         )
-        if v.captioner:
-            choose = getattr(encoder, 'choose_captioner', None)
-            if choose is None:
-                raise ValueError(f'preset {v.preset} has no free text: leave captioner empty')
-            choose(v.captioner, models, v.caption_bytes)
+        self.add_cleanup(self._shared.release)
+        encoder = self._shared.value
         self._model = {
             'preset': v.preset,
             'device': device,
@@ -212,7 +222,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
 
     def teardown(self) -> None:
         """Free the networks."""
-        del self._encoder
+        del self._encoder, self._shared
 
     # On the executor's thread
 
@@ -356,16 +366,17 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         sections: dict[int, bytes] = {} if pose is None else {Section.POSE: pose.pack()}
         self._encoder.keyframe_interval = self.values.keyframe_interval
         height, width = taken.rgb.shape[:2]
-        self._see_by(taken, image.message.header)
-        frame = self._encoder.encode(
-            taken.rgb,
-            budget_bytes,
-            taken.depth,
-            self._sequence,
-            self._interest(now, (width, height)),
-            self._freshness.timing(image),
-            sections,
-        )
+        with self._shared.lock:
+            self._see_by(taken, image.message.header)
+            frame = self._encoder.encode(
+                taken.rgb,
+                budget_bytes,
+                taken.depth,
+                self._sequence,
+                self._interest(now, (width, height)),
+                self._freshness.timing(image),
+                sections,
+            )
         self._seen_by |= {'depth_scale': frame.scale} if frame.scale else {}
         loss = frame.notes.loss if frame.notes else None
         if loss is not None:
@@ -450,5 +461,5 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the node."""
-    return lifecycle.run(Encoder, args)
+    """Run the node, or one for each camera of ``--cameras``."""
+    return per_camera.run(Encoder, args, of_robot=(topics.ODOM,))

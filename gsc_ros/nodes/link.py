@@ -28,12 +28,10 @@ from gsc_ros.ros.link.ground_side import GroundSide, GroundSideParameters
 from gsc_ros.ros.link.node import (
     LinkBase,
     LinkBaseParameters,
-    closed,
-    figures,
-    report_of,
 )
 from gsc_ros.ros.link.robot_parameters import RobotSideParameters
 from gsc_ros.ros.link.robot_side import RobotSide
+from gsc_ros.ros.link.state_report import closed, figures, report_of
 from gsc_ros.ros.parameters import parameter
 
 _HIGH_LOSS = 0.5
@@ -157,6 +155,7 @@ class LinkNode(LinkBase[LinkParameters]):
                 seal=self.seal(direction),
                 session=self.session,
                 code=CODES.get(profile.code),
+                cameras=len(self.cameras),
             )
 
         # Each direction has losses of its own, and in full duplex the whole rate.
@@ -215,14 +214,19 @@ class LinkNode(LinkBase[LinkParameters]):
         sides = self.robot.next_deadline, self.ground.next_deadline
         return self.down.next_event(), self.up.next_event(), *sides
 
-    def statistics(self, now: float) -> Statistics:
-        """Return the counters of frames; what is forged on the way up counts as well."""
-        stats = self.down.statistics(now)
+    def statistics(self, now: float, camera: int | None = None) -> Statistics:
+        """
+        Return the counters of frames, of one camera or all.
+
+        What is forged on the way up counts as well.
+        """
+        stats = self.down.statistics(now, camera=camera)
+        ground = self.ground.cameras if camera is None else [self.ground.cameras[camera]]
         receivers = self.down.receiver, self.up.receiver
         return replace(
             stats,
-            delivered=self.ground.delivered,
-            lost=stats.lost + self.ground.undescribed + self.ground.incomplete,
+            delivered=sum(one.delivered for one in ground),
+            lost=stats.lost + sum(one.undescribed + one.incomplete for one in ground),
             packets_malformed=sum(r.unreadable for r in receivers),
             packets_replayed=sum(r.played_back for r in receivers),
         )

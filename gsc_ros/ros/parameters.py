@@ -126,6 +126,18 @@ class NetworkParameters(Parameters):
         own = {'foundation': self.foundation, 'cod_lite': self.cod_lite}
         return own.get(preset, self.weights) or None
 
+    def networks(self, preset: str) -> tuple[str | int | bool | None, ...]:
+        """Return all that the networks of a preset are loaded by: what is equal can be shared."""
+        return (
+            preset,
+            self.weights_of(preset),
+            self.threads,
+            self.device,
+            self.perception,
+            self.perception_dtype,
+            self.perception_offline,
+        )
+
 
 P = TypeVar('P', bound=Schema)
 

@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import rclpy
@@ -46,6 +46,51 @@ class Runnable(Protocol):
         """Take the node down."""
 
 
+class Group:
+    """Nodes that run as one; see :class:`Runnable`."""
+
+    def __init__(self, nodes: Sequence[Runnable]) -> None:
+        self.nodes = nodes
+
+    @property
+    def exit_code(self) -> int:
+        """The greatest of the nodes' codes."""
+        return max(node.exit_code for node in self.nodes)
+
+    @property
+    def active(self) -> bool:
+        """Whether there is anything to close."""
+        return any(node.active for node in self.nodes)
+
+    @property
+    def closing(self) -> bool:
+        """Whether any is being closed."""
+        return any(node.closing for node in self.nodes)
+
+    def halt(self) -> None:
+        """Stop the robot, if a node moves it."""
+        self._each('halt')
+
+    def close(self) -> None:
+        """End all work."""
+        self._each('close')
+
+    def destroy_node(self) -> None:
+        """Take the nodes down."""
+        self._each('destroy_node')
+
+    def _each(self, step: str) -> None:
+        """Do a step at each node, also where one fails; raises what the first of those raises."""
+        failures = []
+        for node in self.nodes:
+            try:
+                getattr(node, step)()
+            except Exception as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
+
 class Ending:
     """
     Whether this process was asked to end: by a signal, or by the death of the process that
@@ -60,7 +105,7 @@ class Ending:
         self.asked = threading.Event()
         self.begun = threading.Event()  # closing has
         self.failure = ''  # the traceback of what ended the node, if something did
-        self.node: Runnable | None = None
+        self.node: Runnable | Group | None = None
         self.executor: SingleThreadedExecutor | None = None
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
@@ -130,8 +175,8 @@ def _parent() -> list[int]:
         return []
 
 
-def run(make: Callable[[], Runnable], args: list[str] | None = None) -> int:
-    """Run a node until the process is asked to end; returns the exit code."""
+def run(make: Callable[[], Runnable | Group], args: list[str] | None = None) -> int:
+    """Run a node, or a group, until the process is asked to end; returns the exit code."""
     ending = Ending()
     shared_memory.clean()
     try:
@@ -144,7 +189,8 @@ def run(make: Callable[[], Runnable], args: list[str] | None = None) -> int:
             return 0
         ending.node = node = make()
         ending.executor = executor = SingleThreadedExecutor()
-        executor.add_node(node)  # type: ignore[arg-type]
+        for one in node.nodes if isinstance(node, Group) else (node,):
+            executor.add_node(one)  # type: ignore[arg-type]
         with contextlib.suppress(ExternalShutdownException):
             while not ending.asked.is_set() and rclpy.ok():
                 executor.spin_once()

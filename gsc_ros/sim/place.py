@@ -1,7 +1,7 @@
 """What a world is to the robot in it: how it is built, how the camera sees, how fast to go."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +12,15 @@ _HFOV_DEG = (50.0, 95.0)
 _ROLL_DEG = 1.5  # standard deviation
 _BENT = (-0.08, 0.03)  # of the distance from the middle, at the left and right edge
 
+# Where further cameras of a robot look, in degrees to the left of its usual one, and down from it.
+VIEWS = {
+    'front': (0.0, 0.0),
+    'rear': (180.0, 0.0),
+    'left': (90.0, 0.0),
+    'right': (-90.0, 0.0),
+    'arm': (0.0, 30.0),
+}
+
 
 @dataclass(frozen=True)
 class Rig:
@@ -19,7 +28,7 @@ class Rig:
     A camera on the robot.
 
     ``height_m``: over the ground; ``pitch_deg``: down; ``roll_deg``: to the right; ``k1``: radial
-    distortion as in camera_info (plumb_bob), negative for a barrel.
+    distortion as in camera_info (plumb_bob), negative for a barrel; ``yaw_deg``: to the left.
     """
 
     height_m: float
@@ -27,6 +36,12 @@ class Rig:
     hfov_deg: float = 70.0
     roll_deg: float = 0.0
     k1: float = 0.0
+    yaw_deg: float = 0.0
+
+    def turned(self, view: str) -> 'Rig':
+        """Return the camera of this kind that looks where one of `VIEWS` does."""
+        left, down = VIEWS[view]
+        return replace(self, yaw_deg=self.yaw_deg + left, pitch_deg=self.pitch_deg + down)
 
     @property
     def focal(self) -> float:
@@ -36,8 +51,8 @@ class Rig:
     @property
     def mount(self) -> Transform:
         """Where the optical frame (REP 103) is on the robot."""
-        roll, pitch = float(np.radians(self.roll_deg)), float(np.radians(self.pitch_deg))
-        return from_euler((0.0, 0.0, self.height_m), roll, pitch, 0.0) @ OPTICAL
+        angles = np.radians((self.roll_deg, self.pitch_deg, self.yaw_deg)).tolist()
+        return from_euler((0.0, 0.0, self.height_m), *angles) @ OPTICAL
 
 
 @dataclass(frozen=True)

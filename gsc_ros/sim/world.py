@@ -200,15 +200,15 @@ class World:
         """What each pixel sees: x and y over z in the optical frame, float32 (H, W, 2)."""
         return self._lens.rays
 
-    def _place(self) -> None:
-        """Put the bodies where they are now."""
+    def _place(self, mount: Transform) -> None:
+        """Put the bodies where they are now, and the camera where it is on the robot."""
         data = self._data
         for mover in self._built.movers:
             x, y, yaw = mover.at(self.time) if mover.speed else (*mover.start, 0.0)
             index = self._mocap[mover.name]
             data.mocap_pos[index] = (x, y, 0)
             data.mocap_quat[index] = (np.cos(yaw / 2), 0, 0, np.sin(yaw / 2))
-        body = self.base @ self.mount @ OPTICAL.inverse
+        body = self.base @ mount @ OPTICAL.inverse
         index = self._mocap['robot']
         data.mocap_pos[index] = body.position
         x, y, z, w = body.orientation
@@ -218,9 +218,14 @@ class World:
         self._model.light_pos[0] = body.position - SHADOW_M * sun / np.linalg.norm(sun)
         self._mujoco.mj_forward(self._model, data)
 
-    def look(self, truth: bool = True) -> View:
-        """Render the camera's view; without ``truth`` the maps of it are empty."""
-        self._place()
+    def look(self, truth: bool = True, mount: Transform | None = None) -> View:
+        """
+        Render the camera's view; without ``truth`` the maps of it are empty.
+
+        ``mount``: where another camera of the same kind is on the robot.
+        """
+        mount = self.mount if mount is None else mount
+        self._place(mount)
         rgb = self._lens.image(self._render(drawn=True))
         if not truth:
             return View.untold(rgb)
@@ -233,9 +238,8 @@ class World:
         renderer.disable_depth_rendering()
         metres[geoms == _SKY] = np.inf
         depth, geoms = self._lens.depth(metres, geoms), self._lens.ids(geoms)
-        return View(
-            rgb, depth, self._labels[geoms], self._heights(depth, geoms), self._things[geoms]
-        )
+        heights = self._heights(depth, geoms, mount)
+        return View(rgb, depth, self._labels[geoms], heights, self._things[geoms])
 
     def _render(self, drawn: bool = False) -> NDArray:
         """Render what the renderer is set to; the ``drawn`` image alone has fog and shadows."""
@@ -247,13 +251,13 @@ class World:
         return np.asarray(renderer.render()).copy()
 
     def _heights(
-        self, depth: NDArray[np.float32], geoms: NDArray[np.int32]
+        self, depth: NDArray[np.float32], geoms: NDArray[np.int32], mount: Transform
     ) -> NDArray[np.float32]:
         """Return the heights over the ground right below, m: 0 on it, NaN for sky."""
         seen = np.isfinite(depth)
         rays = self._lens.rays[seen]
         points = np.concatenate([rays, np.ones((len(rays), 1))], 1) * depth[seen][:, None]
-        x, y, z = (self.base @ self.mount).apply(points).T
+        x, y, z = (self.base @ mount).apply(points).T
         heights = np.full(depth.shape, np.nan, np.float32)
         heights[seen] = np.where(self._ground[geoms[seen]], 0, z - self._built.ground_at(x, y))
         return heights

@@ -21,7 +21,7 @@ class CameraFrame:
     another image than the last time; ``next_s``: when the next one comes, of a source that has
     times of its own. ``base``: where the robot is in its odometry frame; ``mount``: where the
     optical frame is on the robot; None where the source does not know. ``k1``: radial distortion,
-    as camera_info has it.
+    as camera_info has it. ``others``: of the robot's other cameras, at the same moment.
     """
 
     rgb: NDArray[np.uint8]
@@ -34,6 +34,7 @@ class CameraFrame:
     base: Transform | None = None
     mount: Transform | None = None
     k1: float = 0.0
+    others: 'tuple[CameraFrame, ...]' = ()
 
 
 class Source(Protocol):

@@ -6,6 +6,9 @@ number of the *setup* it belongs to. The setup holds what seldom changes (frame_
 full stamp and sequence to count from) and crosses once, on change and now and then again, so that
 the far end rebuilds stamp, frame_id and camera_info exactly, whatever the clocks show. A frame and
 its setup are of one session of the robot (`framing.py`).
+
+Of several cameras each has frames and setups of its own. Their setups carry the camera's name, so
+that two ends with different lists of cameras show no camera as another one.
 """
 
 import math
@@ -80,12 +83,17 @@ class Camera:
 
 @dataclass(frozen=True)
 class Setup:
-    """What frames of one setup share. `number` 0..127; stamp (ns) and sequence to count from."""
+    """
+    What frames of one setup share. `number` 0..127; stamp (ns) and sequence to count from.
+
+    name: of the camera on the link; empty where it is the only one.
+    """
 
     number: int
     stamp_ns: int
     sequence: int
     camera: Camera
+    name: str = ''
 
     def pack(self) -> bytes:
         """Return the bytes for the air; deflate takes out zeros and what K and P share."""
@@ -95,7 +103,7 @@ class Setup:
         body = _CAMERA.pack(
             camera.width, camera.height, *camera.window, len(camera.d), *map(len, names)
         )
-        body += struct.pack(f'>{len(numbers)}d', *numbers) + b''.join(names)
+        body += struct.pack(f'>{len(numbers)}d', *numbers) + b''.join(names) + self.name.encode()
         packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
         head = _SETUP.pack(self.number, self.stamp_ns, self.sequence)
         return head + packer.compress(body) + packer.flush()
@@ -110,12 +118,13 @@ class Setup:
             width, height, *window, d_size, model_size, name_size = _CAMERA.unpack_from(body)
             numbers = struct.unpack_from(f'>{9 + 12 + 9 + d_size}d', body, _CAMERA.size)
             text = body[_CAMERA.size + 8 * len(numbers) :]
-            if len(text) != model_size + name_size or not unpacker.eof:
+            frame_id_end = model_size + name_size
+            if len(text) < frame_id_end or not unpacker.eof:
                 raise ValueError('its end is not where it should be')
             if not 0 <= stamp <= MAX_STAMP_NS:
                 raise ValueError(f'a stamp is 0 to {MAX_STAMP_NS} ns, got {stamp}')
             camera = Camera(
-                frame_id=text[model_size:].decode(),
+                frame_id=text[model_size:frame_id_end].decode(),
                 width=width,
                 height=height,
                 distortion_model=text[:model_size].decode(),
@@ -125,9 +134,10 @@ class Setup:
                 p=numbers[9:21],
                 window=tuple(window),
             )
+            name = text[frame_id_end:].decode()
         except (struct.error, zlib.error, ValueError) as error:
             raise PayloadError(f'not a setup: {error}') from error
-        return cls(number, stamp, sequence, camera)
+        return cls(number, stamp, sequence, camera, name)
 
 
 @dataclass(frozen=True)
@@ -144,10 +154,12 @@ class FrameSender:
     """
     Robot side: turns frames into payloads, with a setup first where one has to go.
 
-    ``number``: of the first setup, 0..127; None for a random one.
+    ``number``: of the first setup, 0..127; None for a random one. ``name``: of the camera, as of
+    :class:`Setup`.
     """
 
-    def __init__(self, number: int | None = None) -> None:
+    def __init__(self, number: int | None = None, name: str = '') -> None:
+        self._name = name
         self._number = secrets.randbelow(_SETUPS) if number is None else number % _SETUPS
         self._setup: Setup | None = None
         self._repeat = False
@@ -196,7 +208,7 @@ class FrameSender:
         self._stamp_ns, self._sequence = frame.stamp_ns, frame.sequence
         if not same:
             number = self._number if setup is None else (setup.number + 1) % _SETUPS
-            self._setup = Setup(number, frame.stamp_ns, frame.sequence, frame.camera)
+            self._setup = Setup(number, frame.stamp_ns, frame.sequence, frame.camera, self._name)
             self._begun_at = frames_sent
             self._shown_at = -1
 
@@ -206,16 +218,24 @@ class FrameReceiver:
     Ground side: rebuilds frames. `undescribed` counts those that came without their setup.
 
     ``session``: of the robot, as the datagrams have it. A frame needs a setup of its own session.
+    ``name``: of the camera, as of :class:`Setup`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = '') -> None:
+        self._name = name
         self.undescribed = 0
         self._setup: Setup | None = None
         self._session = 0
 
     def setup(self, payload: bytes, session: int = 0) -> None:
-        """Take a setup; raises PayloadError."""
-        self._setup, self._session = Setup.unpack(payload), session
+        """Take a setup; raises PayloadError, also for that of a camera with another name."""
+        setup = Setup.unpack(payload)
+        if setup.name != self._name:
+            raise PayloadError(
+                f'the robot has {_called(setup.name)} where this end has {_called(self._name)}: '
+                'give both ends the same cameras'
+            )
+        self._setup, self._session = setup, session
 
     def frame(self, payload: bytes, session: int = 0) -> Frame | None:
         """Rebuild a frame; None when its setup is not known (yet). Raises PayloadError."""
@@ -237,3 +257,7 @@ class FrameReceiver:
         # The next frame counts from this one.
         self._setup = replace(setup, stamp_ns=frame.stamp_ns, sequence=frame.sequence)
         return frame
+
+
+def _called(name: str) -> str:
+    return f'camera {name!r}' if name else 'one camera without a name'

@@ -5,7 +5,7 @@ A datagram is a header of 7 bytes around a fragment of a payload, big-endian::
 
     byte 0      version (3 bits) | traffic class (5 bits)
     bytes 1-2   session of the sender
-    bytes 3-4   number of the payload within its class and session, modulo 65536
+    bytes 3-4   number of the payload within its class, camera and session, modulo 65536
     byte 5      end (1 bit) | cut (1 bit) | camera (3 bits) | 0 (3 bits)
     byte 6      index of this fragment
     ...         the fragment
@@ -75,6 +75,21 @@ class TrafficClass(IntEnum):
     TELEMETRY = 10
     STILL = 11
 
+
+# Classes whose payloads are of one of several cameras; the others are of the robot as a whole.
+PER_CAMERA = frozenset(
+    (
+        TrafficClass.SETUP,
+        TrafficClass.FRAME,
+        TrafficClass.REQUEST,
+        TrafficClass.REPORT,
+        TrafficClass.TELEMETRY,
+    )
+)
+
+# A class and a camera: numbers of payloads count within one.
+Stream = tuple[TrafficClass, int]
+PayloadId = tuple[TrafficClass, int, int]  # class, camera, number
 
 # Traffic classes that later releases will use.
 RESERVED = {9: 'POSE'}
@@ -191,6 +206,14 @@ def check_mtu(mtu: int) -> None:
     """Raise ValueError unless `mtu` is a possible datagram size in bytes."""
     if not MIN_MTU <= mtu <= MAX_MTU:
         raise ValueError(f'mtu must be {MIN_MTU} to {MAX_MTU} bytes, got {mtu}')
+
+
+def check_camera(camera: int, traffic_class: TrafficClass) -> None:
+    """Raise ValueError unless payloads of this class can be of this camera."""
+    if camera and traffic_class not in PER_CAMERA:
+        raise ValueError(f'{traffic_class.name} is of the robot, and not of camera {camera}')
+    if not 0 <= camera <= MAX_CAMERA:
+        raise ValueError(f'camera must be 0 to {MAX_CAMERA}, got {camera}')
 
 
 def check_payload(size: int, mtu: int, overhead: int = OVERHEAD) -> None:

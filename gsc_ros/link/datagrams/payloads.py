@@ -22,12 +22,14 @@ _GOAL = struct.Struct('>BB')
 # With everything that they may hold.
 REPORT_BYTES = _REPORT.size + _COUNT.size
 ROBOT_REPORT_BYTES = _ROBOT_REPORT.size + _LATENESS.size + _GOAL.size + _COUNT.size
-_LATCHED, _LATE, _HELD_UP, _HAS_GOAL = 1, 2, 4, 8
+_LATCHED, _LATE, _HELD_UP, _HAS_GOAL, _HAS_FIRST = 1, 2, 4, 8, 16
 _LATE_STEPS = 10  # in a second
 _BURST_STEPS = 8
 NO_FRAME = 0xFFFF  # number of the last frame, before there was one
 _ASKS_KEY, _ASKS_REGION, _ASKS_SETUP, _ASKS_BUDGET, _ASKS_RATE, _ASKS_STILL = 1, 2, 4, 8, 16, 32
-_REQUEST_FLAGS = 2 * _ASKS_STILL - 1
+_ASKS_FIRST = 64
+_REQUEST_FLAGS = 2 * _ASKS_FIRST - 1
+NO_CAMERA = 0xFF  # comes first
 _WORD = struct.Struct('>H')
 _RATE_STEPS = 100  # in a frame a second
 MOST_RATE = 600.0  # frames a second
@@ -124,12 +126,15 @@ class Stop:
 class Request:
     """
     What the ground asks of the robot: one byte, four for a region in steps of 1/255, two each for
-    a budget and a rate, and up to 19 for a still, as :class:`stills.StillAsk` packs them.
+    a budget and a rate, one for the camera that comes first, and up to 19 for a still, as
+    :class:`stills.StillAsk` packs them.
 
     ``key_frame``: send one that stands alone; ``region``: of interest from now on, the whole image
     for none; None: as before; ``setup``: send the setup before the next frame; ``budget``: bytes
     of a frame from now on, 1 to 65535; ``rate``: frames a second at most from now on, 0.01 to 600
-    in steps of 0.01; None: as before.
+    in steps of 0.01; None: as before; ``first``: number of the camera that comes first from now
+    on, `NO_CAMERA` for none; None: as before. All else is asked of the camera that the datagram
+    names.
     """
 
     key_frame: bool = False
@@ -138,15 +143,18 @@ class Request:
     budget: int | None = None
     rate: float | None = None
     still: bytes | None = None
+    first: int | None = None
 
     def __post_init__(self) -> None:
-        values = self.region, self.budget, self.rate, self.still or None
+        values = self.region, self.budget, self.rate, self.still or None, self.first
         if not (self.key_frame or self.setup or any(one is not None for one in values)):
             raise ValueError('a request asks for something')
         if self.budget is not None and not 0 < self.budget <= 0xFFFF:
             raise ValueError(f'a budget has 1 to 65535 bytes, got {self.budget}')
         if self.rate is not None and not 1 / _RATE_STEPS <= self.rate <= MOST_RATE:  # nor NaN
             raise ValueError(f'a rate is 0.01 to {MOST_RATE:g} frames a second, got {self.rate}')
+        if self.first is not None and not 0 <= self.first <= NO_CAMERA:
+            raise ValueError(f'a camera has a number from 0 to {NO_CAMERA}, got {self.first}')
 
     def also(self, other: 'Request') -> 'Request':
         """Return both as one; all but flags are the other's, if it has them."""
@@ -157,6 +165,7 @@ class Request:
             self.budget if other.budget is None else other.budget,
             self.rate if other.rate is None else other.rate,
             self.still if other.still is None else other.still,
+            self.first if other.first is None else other.first,
         )
 
     def pack(self) -> bytes:
@@ -175,6 +184,9 @@ class Request:
         if self.rate is not None:
             flags |= _ASKS_RATE
             rest += _WORD.pack(round(self.rate * _RATE_STEPS))
+        if self.first is not None:
+            flags |= _ASKS_FIRST
+            rest += bytes([self.first])
         if self.still:
             flags |= _ASKS_STILL
             rest += self.still
@@ -185,8 +197,8 @@ class Request:
         """Read a request; raises PayloadError for anything else."""
         try:
             flags, rest = payload[0], payload[1:]
-            sizes = (_ASKS_REGION, 4), (_ASKS_BUDGET, _WORD.size), (_ASKS_RATE, _WORD.size)
-            size = sum(size for flag, size in sizes if flags & flag)
+            sizes = {_ASKS_REGION: 4, _ASKS_BUDGET: 2, _ASKS_RATE: 2, _ASKS_FIRST: 1}
+            size = sum(size for flag, size in sizes.items() if flags & flag)
             still = rest[size:] if flags & _ASKS_STILL else None
             rest = rest[: len(rest) - len(still or b'')]
             if flags & ~_REQUEST_FLAGS or len(rest) != size or still == b'':
@@ -197,9 +209,10 @@ class Request:
             if flags & _ASKS_BUDGET:
                 budget, rest = _WORD.unpack(rest[: _WORD.size])[0], rest[_WORD.size :]
             if flags & _ASKS_RATE:
-                rate = _WORD.unpack(rest)[0] / _RATE_STEPS
+                rate, rest = _WORD.unpack(rest[: _WORD.size])[0] / _RATE_STEPS, rest[_WORD.size :]
+            first = rest[0] if flags & _ASKS_FIRST else None
             key_frame, setup = bool(flags & _ASKS_KEY), bool(flags & _ASKS_SETUP)
-            return cls(key_frame, region, setup, budget, rate, still)
+            return cls(key_frame, region, setup, budget, rate, still, first)
         except (ValueError, IndexError) as error:
             raise PayloadError(f'not a request: {payload[:8].hex()} ({error})') from None
 
@@ -246,14 +259,15 @@ class Report:
 class RobotReport:
     """
     What the robot has received: 3 bytes, 2 more where it refuses commands, 2 more once a goal
-    came, 4 more with a count.
+    came, 1 more of a robot with several cameras, 4 more with a count.
 
     stop: number of the last stop or release that it obeyed, 0 for none; latched: whether it holds
     a stop. loss: share of the commands lost recently, 0..1, in steps of 1/255. count: the greatest
     count that came under the robot's first key, None where datagrams have none. late_s: by how
     much most commands are too late, so that it refuses them (below 0: ahead), in steps of 0.1 s
     and within 3,276 s; None where it does not; held_up: by its monotonic clock. goal: number of
-    the last goal, 0 for none yet; goal_state: 0 to 255, what became of it.
+    the last goal, 0 for none yet; goal_state: 0 to 255, what became of it. first: number of the
+    camera that comes first, `NO_CAMERA` for none; None where there is but one.
     """
 
     stop: int = 0
@@ -264,10 +278,11 @@ class RobotReport:
     held_up: bool = False
     goal: int = 0
     goal_state: int = 0
+    first: int | None = None
 
     def pack(self) -> bytes:
         """Return the bytes."""
-        flags, lateness, goal = _LATCHED * self.latched, b'', b''
+        flags, lateness, goal, first = _LATCHED * self.latched, b'', b'', b''
         if self.late_s is not None:
             flags |= _LATE | _HELD_UP * self.held_up
             steps = round(_LATE_STEPS * self.late_s)
@@ -275,15 +290,18 @@ class RobotReport:
         if self.goal:
             flags |= _HAS_GOAL
             goal = _GOAL.pack(self.goal, self.goal_state)
+        if self.first is not None:
+            flags |= _HAS_FIRST
+            first = bytes([self.first])
         body = _ROBOT_REPORT.pack(self.stop, flags, round(self.loss * 255))
-        return body + lateness + goal + _pack_count(self.count)
+        return body + lateness + goal + first + _pack_count(self.count)
 
     @classmethod
     def unpack(cls, payload: bytes) -> 'RobotReport':
         """Read a report of the robot; raises PayloadError for anything else."""
         try:
             stop, flags, loss = _ROBOT_REPORT.unpack(payload[: _ROBOT_REPORT.size])
-            if flags & ~(_LATCHED | _LATE | _HELD_UP | _HAS_GOAL):
+            if flags & ~(_LATCHED | _LATE | _HELD_UP | _HAS_GOAL | _HAS_FIRST):
                 raise PayloadError(f'not a report of the robot: unknown flags {flags:#x}')
             rest, late_s = payload[_ROBOT_REPORT.size :], None
             if flags & _LATE:
@@ -293,12 +311,15 @@ class RobotReport:
             if flags & _HAS_GOAL:
                 goal, goal_state = _GOAL.unpack(rest[: _GOAL.size])
                 rest = rest[_GOAL.size :]
+            first = None
+            if flags & _HAS_FIRST:
+                first, rest = rest[0], rest[1:]
             count = _unpack_count(rest)
-        except struct.error as error:
+        except (struct.error, IndexError) as error:
             raise PayloadError(f'not a report of the robot: {error}') from None
         held_up = bool(flags & _HELD_UP)
         latched = bool(flags & _LATCHED)
-        return cls(stop, latched, loss / 255, count, late_s, held_up, goal, goal_state)
+        return cls(stop, latched, loss / 255, count, late_s, held_up, goal, goal_state, first)
 
 
 def _pack_count(count: int | None) -> bytes:

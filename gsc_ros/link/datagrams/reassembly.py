@@ -11,7 +11,15 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from gsc_ros.link.datagrams import erasure
-from gsc_ros.link.datagrams.framing import SIZE, Datagram, ProtectedPayload, TrafficClass
+from gsc_ros.link.datagrams.framing import (
+    PER_CAMERA,
+    SIZE,
+    Datagram,
+    PayloadId,
+    ProtectedPayload,
+    Stream,
+    TrafficClass,
+)
 from gsc_ros.link.datagrams.seals import (
     CHECKSUM,
     FramingError,
@@ -143,22 +151,24 @@ class _Last:
 
 class Reassembler:
     """
-    Puts datagrams together again; holds at most one unfinished payload per class.
+    Puts datagrams together again; holds at most one unfinished payload per class and camera.
 
     A payload is handed up when it is whole or can be restored, when the last that was sent of it
-    came (what is missing then is lost, as order is kept), when a newer one of its class begins, or
-    when nothing of it came for `timeout_s`. All of them are of one `session`, that of the
-    sender as it runs now (0: none came yet). What is unfinished of a session when the next one
+    came (what is missing then is lost, as order is kept), when a newer one of its class and camera
+    begins, or when nothing of it came for `timeout_s`. All of them are of one `session`, that of
+    the sender as it runs now (0: none came yet). What is unfinished of a session when the next one
     begins is given up. A session that is over stays so: where datagrams have a proven order, those
     from before the current session's newest cannot begin another, nor can those under a key that
     another has replaced; else the last 64 sessions are remembered. A STOP is handed up all the
-    same: the command gate decides on it.
+    same: the command gate decides on it. Of several `cameras` each has payloads of its own; what
+    comes of others is counted and dropped.
 
     Counters: `accepted` (datagrams of the other end as it runs now), `malformed` (not ours,
     damaged, or not of one piece with what came before), `older` (in the format of an older
     release), `replayed` (the seal has seen it before), `retired` (of a session that is over),
-    `other_camera` (of a camera that is not shown), `late` (duplicates, and fragments of payloads
-    already handed up), `spare` (parity that was not needed any more),
+    `other_camera` (of a camera that there is not, or of a class that is of no camera), `late`
+    (duplicates, and fragments of payloads already handed up), `spare` (parity that was not needed
+    any more),
     `restored` (payloads that parity made whole), `headless` (payloads whose beginning was lost:
     nothing to hand up), `fragments` (of data that came of finished payloads), `expected` (how many
     of them there must have been: a payload whose end did not come counts as many as the one
@@ -166,11 +176,12 @@ class Reassembler:
     come).
     """
 
-    def __init__(self, timeout_s: float, seal: Seal = CHECKSUM) -> None:
+    def __init__(self, timeout_s: float, seal: Seal = CHECKSUM, cameras: int = 1) -> None:
         if not timeout_s > 0:
             raise ValueError(f'timeout_s must be above 0 s, got {timeout_s}')
         self.timeout_s = timeout_s
         self.seal = seal
+        self._cameras = cameras
         self.accepted = 0
         self.malformed = 0
         self.older = 0
@@ -186,11 +197,11 @@ class Reassembler:
         self._key, self._order = 0, -1  # of the session, and its greatest order
         self._over: deque[int] = deque(maxlen=_RETIRED_KEPT)
         self._over_keys: set[int] = set()
-        self._partial: dict[TrafficClass, _Partial] = {}
-        self._done: dict[TrafficClass, int] = {}
-        # Of each class the greatest order, and when its last datagram came (s).
-        self._recent: dict[TrafficClass, tuple[int, float]] = {}
-        self._last: dict[TrafficClass, _Last] = {}
+        self._partial: dict[Stream, _Partial] = {}
+        self._done: dict[Stream, int] = {}
+        # Of each stream the greatest order, and when its last datagram came (s).
+        self._recent: dict[Stream, tuple[int, float]] = {}
+        self._last: dict[Stream, _Last] = {}
 
     @property
     def refused(self) -> int:
@@ -228,22 +239,22 @@ class Reassembler:
             )
             return [_received(datagram, opened, datagram.fragment, datagram.cut)] if whole else []
         self.accepted += 1
-        if datagram.camera:
+        stream = datagram.traffic_class, datagram.camera
+        if datagram.camera and not self._knows(*stream):
             self.other_camera += 1
             return []
-        traffic_class = datagram.traffic_class
-        partial = self._partial.get(traffic_class)
+        partial = self._partial.get(stream)
         ready: list[Received] = []
         if partial is None or partial.number != datagram.number:
-            newest = partial.number if partial else self._done.get(traffic_class)
+            newest = partial.number if partial else self._done.get(stream)
             if newest is not None and self._is_late(datagram, opened.order, newest, now):
                 self.spare += datagram.parity
                 self.late += not datagram.parity
                 return []
-            ready = self._finish(traffic_class)
-            partial = self._partial[traffic_class] = _Partial(datagram, opened, now)
-        order, _ = self._recent.get(traffic_class, (-1, now))
-        self._recent[traffic_class] = max(order, -1 if opened.order is None else opened.order), now
+            ready = self._finish(stream)
+            partial = self._partial[stream] = _Partial(datagram, opened, now)
+        order, _ = self._recent.get(stream, (-1, now))
+        self._recent[stream] = max(order, -1 if opened.order is None else opened.order), now
         if datagram.index in (partial.parity if datagram.parity else partial.parts):
             self.late += 1
             return ready
@@ -254,14 +265,17 @@ class Reassembler:
         restored = not partial.whole and partial.restore()
         self.restored += restored
         if restored or partial.whole or (datagram.end and not datagram.protected):
-            ready += self._finish(traffic_class)
+            ready += self._finish(stream)
         return ready
+
+    def _knows(self, traffic_class: TrafficClass, camera: int) -> bool:
+        return camera < self._cameras and traffic_class in PER_CAMERA
 
     def _is_late(self, datagram: Datagram, order: int | None, newest: int, now: float) -> bool:
         """Whether a datagram is of no later payload; an outage may skip any number of them."""
         if datagram.number == newest:
             return True
-        last, at = self._recent[datagram.traffic_class]
+        last, at = self._recent[datagram.traffic_class, datagram.camera]
         if order is not None:
             return order < last
         return (newest - datagram.number) % 0x10000 < _HALF and now <= at + _NUMBERS_S
@@ -289,7 +303,7 @@ class Reassembler:
     def expire(self, now: float) -> list[Received]:
         """Hand up payloads of which nothing came for too long at time `now` (s)."""
         expired = [k for k, p in self._partial.items() if now >= p.updated_at + self.timeout_s]
-        return [received for traffic_class in expired for received in self._finish(traffic_class)]
+        return [received for stream in expired for received in self._finish(stream)]
 
     @property
     def next_expiry(self) -> float | None:
@@ -302,20 +316,18 @@ class Reassembler:
         held = (parts for p in self._partial.values() for parts in (p.parts, p.parity))
         return sum(len(part) for parts in held for part in parts.values())
 
-    def unfinished(self, traffic_class: TrafficClass) -> int | None:
-        """Return the number of the unfinished payload of this class, or None."""
-        partial = self._partial.get(traffic_class)
-        return partial.number if partial else None
+    @property
+    def unfinished_payloads(self) -> set[PayloadId]:
+        """Class, camera and number of the payloads that are not finished."""
+        return {(*stream, partial.number) for stream, partial in self._partial.items()}
 
-    def _finish(self, traffic_class: TrafficClass) -> list[Received]:
-        partial = self._partial.pop(traffic_class, None)
+    def _finish(self, stream: Stream) -> list[Received]:
+        partial = self._partial.pop(stream, None)
         if partial is None:
             return []
-        skipped = (
-            partial.number - self._done.get(traffic_class, partial.number - 1) - 1
-        ) % 0x10000
+        skipped = (partial.number - self._done.get(stream, partial.number - 1) - 1) % 0x10000
         skipped = skipped if skipped < _MOST_SKIPPED else 0
-        before = self._last.get(traffic_class, _Last(1, False))
+        before = self._last.get(stream, _Last(1, False))
         # A payload whose end did not come is taken to be like the one before.
         count = partial.count or max(before.count, 1 + max(partial.parts))
         lost = [i not in partial.parts for i in range(count)]
@@ -323,8 +335,8 @@ class Reassembler:
         self.expected += count * (1 + skipped)
         fates = pairwise([before.lost, *[True] * skipped, *lost])
         self.gaps += sum(now and not then for then, now in fates)
-        self._last[traffic_class] = _Last(count, lost[-1] and not partial.parity)
-        self._done[traffic_class] = partial.number
+        self._last[stream] = _Last(count, lost[-1] and not partial.parity)
+        self._done[stream] = partial.number
         received = partial.received()
         if received is None:
             self.headless += 1

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gsc_ros.link.datagrams.framing import Datagram, TrafficClass
+from gsc_ros.link.datagrams.framing import Datagram, PayloadId, TrafficClass
 from gsc_ros.link.datagrams.reassembly import Reassembler, Received
 from gsc_ros.link.datagrams.seals import CHECKSUM, Seal
 from gsc_ros.link.radio.airtime import PLAIN, OnAir
@@ -38,8 +38,9 @@ class Channel:
     every datagram; on_air: what datagrams take besides their bytes; max_age_s: see `Sender`;
     schedule: rate, delay and signal over time, in the place of `rate_bps` and `delay_s`; seal: how
     datagrams are proven; session: of the sending end; code: what makes bits wrong when the signal
-    is weak (None: nothing). ``fade_db``, by how much the signal is weaker than in the schedule,
-    may be set at any time. Raises ValueError for values out of range.
+    is weak (None: nothing); cameras: how many share the air. ``fade_db``, by how much the signal
+    is weaker than in the schedule, may be set at any time. Raises ValueError for values out of
+    range.
 
     Use: `offer` payloads, `poll` for what has come out, `next_event` for when to poll again.
     Times must not run backwards.
@@ -60,6 +61,7 @@ class Channel:
         seal: Seal = CHECKSUM,
         session: int = 1,
         code: Code | None = None,
+        cameras: int = 1,
     ) -> None:
         if not 0.0 <= delay_s < float('inf'):
             raise ValueError(f'delay_s must be finite and at least 0, got {delay_s}')
@@ -72,12 +74,12 @@ class Channel:
         self._duplex: HalfDuplex | None = None  # see `share_air`
         self.sender = Sender(pacer, mtu, max_age_s, schedule, seal, session)
         timeout_s = _TIMEOUT_DATAGRAMS * pacer.air_s(mtu) if pacer.rate_bps else 1.0
-        self.receiver = Reassembler(timeout_s + EPSILON_S, seal)
+        self.receiver = Reassembler(timeout_s + EPSILON_S, seal, cameras)
         self._loss = GilbertElliott(loss or GilbertElliottModel(), seed)
         self._code = code
         self._noise = random.Random(f'noise {seed}')
-        self._air: deque[tuple[float, tuple[TrafficClass, int], bytes]] = deque()
-        self._open: set[tuple[TrafficClass, int]] = set()
+        self._air: deque[tuple[float, PayloadId, bytes]] = deque()
+        self._open: set[PayloadId] = set()
         self._settle_at = 1000
         self._now = self._arrived_at = 0.0
         self._packets_sent = self._packets_lost = 0
@@ -113,6 +115,7 @@ class Channel:
         traffic_class: TrafficClass = TrafficClass.FRAME,
         is_keyframe: bool = False,
         divisible: bool = True,
+        camera: int = 0,
     ) -> None:
         """
         Offer a payload at time `now`; see `Sender.offer`.
@@ -120,7 +123,7 @@ class Channel:
         Raises ValueError when it is empty or too large for the MTU.
         """
         self._advance(now)
-        self.sender.offer(payload, now, traffic_class, is_keyframe, divisible)
+        self.sender.offer(payload, now, traffic_class, is_keyframe, divisible, camera)
 
     def poll(self, now: float) -> list[Received]:
         """Return what has come out at the far end up to `now`, in order."""
@@ -132,8 +135,9 @@ class Channel:
             out += self.receiver.push(data, arrival)
         out += self.receiver.expire(now)
         for received in out:
-            self._open.discard((received.traffic_class, received.number))
-            count = self.sender.counts[received.traffic_class]
+            stream = received.traffic_class, received.camera
+            self._open.discard((*stream, received.number))
+            count = self.sender.counts.of(*stream)
             count.delivered += 1
             count.truncated += received.truncated
         if len(self._open) > self._settle_at:
@@ -152,13 +156,17 @@ class Channel:
         return min((t for t in times if t is not None), default=None)
 
     def statistics(
-        self, now: float, traffic_class: TrafficClass = TrafficClass.FRAME
+        self,
+        now: float,
+        traffic_class: TrafficClass = TrafficClass.FRAME,
+        camera: int | None = None,
     ) -> Statistics:
-        """Return the counters up to the last `poll` and the queue at `now`."""
+        """Return the counters up to the last `poll`, of one camera or all, and the queue now."""
         sender = self.sender
         queue_bytes, queue_age = sender.queue(now)
-        count = sender.counts[traffic_class]
-        lost = sum(one is traffic_class for one, _ in self._lost())
+        counts, of_all = sender.counts, camera is None
+        count = counts[traffic_class] if camera is None else counts.of(traffic_class, camera)
+        lost = sum(c is traffic_class and (of_all or k == camera) for c, k, _ in self._lost())
         return Statistics(
             **vars(replace(count, lost=count.lost + lost)),
             packets_sent=self._packets_sent,
@@ -183,7 +191,7 @@ class Channel:
 
     def _launch(self, left: float, datagram: Datagram, data: bytes) -> None:
         """Take a datagram on its way whose last bit left at a time (s)."""
-        key = (datagram.traffic_class, datagram.number)
+        key = datagram.traffic_class, datagram.camera, datagram.number
         self._packets_sent += 1
         if datagram.index == 0:
             self._open.add(key)
@@ -215,20 +223,17 @@ class Channel:
             word ^= 1 << self._noise.randrange(bits)
         return word.to_bytes(len(data), 'big')
 
-    def _lost(self) -> set[tuple[TrafficClass, int]]:
+    def _lost(self) -> set[PayloadId]:
         """Return what was sent, was not delivered and has nothing left on its way."""
         alive = self.sender.in_progress | {key for _, key, _ in self._air}
-        for traffic_class in TrafficClass:
-            number = self.receiver.unfinished(traffic_class)
-            if number is not None:
-                alive.add((traffic_class, number))
+        alive |= self.receiver.unfinished_payloads
         return self._open - alive
 
     def _settle(self) -> None:
         """Count what was lost, and forget it."""
         lost = self._lost()
-        for traffic_class, _ in lost:
-            self.sender.counts[traffic_class].lost += 1
+        for traffic_class, camera, _ in lost:
+            self.sender.counts.of(traffic_class, camera).lost += 1
         self._open -= lost
 
 

@@ -33,8 +33,8 @@ class End:
     datagram; delay_s: how long a datagram is on its way when nothing holds it up, where the
     schedule does not say; turn_s: how long the radio takes to get the air, where both directions
     share it; gap_s, on_air: see `Pacer`; max_age_s: see `Sender`; out, into: how datagrams
-    are proven that go out and come in; session: of this end, None for a random one. Raises
-    ValueError for values out of range.
+    are proven that go out and come in; session: of this end, None for a random one; cameras: how
+    many share the air. Raises ValueError for values out of range.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class End:
         out: Seal = CHECKSUM,
         into: Seal = CHECKSUM,
         session: int | None = None,
+        cameras: int = 1,
     ) -> None:
         pacer = Pacer(min(schedule.rates, default=0.0), gap_s, on_air)
         self._delay_s, self.turn_s = delay_s, turn_s
@@ -57,7 +58,7 @@ class End:
         session = random_session() if session is None else session
         self.sender = Sender(pacer, mtu, max_age_s, schedule, out, session)
         timeout_s = _TIMEOUT_DATAGRAMS * pacer.air_s(mtu) if pacer.rate_bps else 0.0
-        self.receiver = Reassembler(timeout_s + _JITTER_S, into)
+        self.receiver = Reassembler(timeout_s + _JITTER_S, into, cameras)
         self.sent = self.received_bytes = 0
 
     @property
@@ -73,13 +74,14 @@ class End:
         traffic_class: TrafficClass = TrafficClass.FRAME,
         is_keyframe: bool = False,
         divisible: bool = True,
+        camera: int = 0,
     ) -> None:
         """
         Offer a payload at time `now`; see `Sender.offer`.
 
         Raises ValueError when it is empty or too large for the MTU.
         """
-        self.sender.offer(payload, now, traffic_class, is_keyframe, divisible)
+        self.sender.offer(payload, now, traffic_class, is_keyframe, divisible, camera)
 
     def frame_s(self, payload_bytes: int) -> float:
         """Time that a payload of so many bytes takes on air, s."""
@@ -111,10 +113,16 @@ class End:
         times = self.sender.next_start, self.receiver.next_expiry
         return min((t for t in times if t is not None), default=None)
 
-    def sent_statistics(self, now: float, delivered: int, lost: int) -> Statistics:
-        """Return the counters of frames sent; what came of them is what the far end reports."""
-        sender = self.sender
-        count = sender.counts[TrafficClass.FRAME]
+    def sent_statistics(
+        self, now: float, delivered: int, lost: int, camera: int | None = None
+    ) -> Statistics:
+        """
+        Return the counters of frames sent, of one camera or all.
+
+        ``delivered``, ``lost``: what came of them, as the far end reports it.
+        """
+        sender, frame = self.sender, TrafficClass.FRAME
+        count = sender.counts[frame] if camera is None else sender.counts.of(frame, camera)
         queue_bytes, queue_age = sender.queue(now)
         return Statistics(
             offered=count.offered,

@@ -28,9 +28,11 @@ class LinkPort(Protocol):
         traffic_class: TrafficClass,
         is_keyframe: bool = False,
         divisible: bool = True,
+        camera: int = 0,
     ) -> None:
         """
-        Offer a payload; ``is_keyframe``: delta frames need it; ``divisible``: its tail may be cut.
+        Offer a payload; ``is_keyframe``: delta frames need it; ``divisible``: its tail may be cut;
+        ``camera``: whose it is.
 
         Raises ValueError when it is empty or too large for the MTU.
         """

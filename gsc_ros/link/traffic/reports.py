@@ -98,24 +98,49 @@ class LossEstimator:
         return older
 
 
+class FrameStats:
+    """
+    Ground's end: what came of the frames of one camera.
+
+    ``newest``: number of the last frame that came in this session of the robot; ``shown``: how
+    many of the session came that are of use; ``received``, ``lost``: frames of all sessions.
+    """
+
+    def __init__(self) -> None:
+        self.session = 0
+        self._session_began = False  # a frame of the session came
+        self.shown = 0
+        self.newest = NO_FRAME
+        self.received = self.lost = 0
+
+    def on_frame(self, number: int, session: int = 0, lost: bool = False) -> None:
+        """
+        Note that the frame of this number came; those that it skipped were lost.
+
+        ``lost``: so is this one, as the part of it that came is of no use.
+        """
+        if session != self.session:
+            self.session, self.shown, self.newest = session, 0, NO_FRAME
+            self._session_began = False
+        if self._session_began:
+            self.lost += _ahead(number, self.newest) - 1
+        self.newest, self._session_began = number, True
+        self.shown += not lost
+        self.received += not lost
+        self.lost += lost
+
+
 class ReceiverStats:
     """
-    Ground's end: what came of the frames, worked out of the receiver's counters.
+    Ground's end: what came, worked out of the receiver's counters.
 
-    ``estimate``: of what was lost recently, as of the last `update`; ``newest``: number of the
-    last frame that came in this session of the robot; ``received``, ``lost``: frames of all
-    sessions.
+    ``estimate``: of what was lost recently, as of the last `update`.
     """
 
     def __init__(self, receiver: Reassembler) -> None:
         self._receiver = receiver
         self.estimate = LossEstimator()
         self._expected = self._fragments = self._gaps = 0
-        self._session = 0
-        self._session_began = False  # a frame of the session came
-        self._session_frames = 0  # of use
-        self.newest = NO_FRAME
-        self.received = self.lost = 0
 
     def update(self) -> None:
         """Take over what the receiver has counted since the last call."""
@@ -127,27 +152,11 @@ class ReceiverStats:
             self._expected, self._fragments = receiver.expected, receiver.fragments
             self._gaps = receiver.gaps
 
-    def on_frame(self, number: int, session: int = 0, lost: bool = False) -> None:
-        """
-        Note that the frame of this number came; those that it skipped were lost.
-
-        ``lost``: so is this one, as the part of it that came is of no use.
-        """
-        if session != self._session:
-            self._session, self._session_frames, self.newest = session, 0, NO_FRAME
-            self._session_began = False
-        if self._session_began:
-            self.lost += _ahead(number, self.newest) - 1
-        self.newest, self._session_began = number, True
-        self._session_frames += not lost
-        self.received += not lost
-        self.lost += lost
-
-    def report(self, count: int | None = None) -> Report:
-        """Make a report; ``count``: the greatest that came, see :class:`Report`."""
+    def report(self, frames: FrameStats, count: int | None = None) -> Report:
+        """Make a report on frames; ``count``: the greatest that came, see :class:`Report`."""
         session = self._receiver.session
-        known = bool(session) and session == self._session
-        newest, shown = (self.newest, self._session_frames) if known else (NO_FRAME, 0)
+        known = bool(session) and session == frames.session
+        newest, shown = (frames.newest, frames.shown) if known else (NO_FRAME, 0)
         loss, burst = self.estimate.loss, self.estimate.burst
         return Report(newest, shown, loss, burst, session & 0xFF, count)
 
@@ -182,7 +191,7 @@ class GroundReportTimer:
 
 class Feedback:
     """
-    Robot's end: what the ground reports. Counters of frames since the first report.
+    Robot's end: what the ground reports of one camera. Counters of frames since the first report.
 
     ``robot``: the low byte of the robot's session; reports on another one are ignored.
     """
@@ -270,7 +279,11 @@ class RobotReportTimer:
         last, sent_at = self._sent
         if (last.stop, last.latched) != (report.stop, report.latched):
             return 0.0
-        if (last.goal, last.goal_state) != (report.goal, report.goal_state):
+        if (last.goal, last.goal_state, last.first) != (
+            report.goal,
+            report.goal_state,
+            report.first,
+        ):
             return sent_at + pause_s / 5
         if self._stop_repeated:
             return sent_at + pause_s / 5

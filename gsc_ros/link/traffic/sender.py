@@ -1,7 +1,8 @@
 """
 The sending end of a link: what goes out next, and when; all in explicit time.
 
-How age stays bounded, the rule that the whole link rests on: per class at most one payload waits;
+How age stays bounded, the rule that the whole link rests on: per class and camera at most one
+payload waits;
 a newer one replaces it and the older is *stale*. A frame that waits for the frame before it has
 to leave the radio within one frame time (its own serialisation time) of the moment it was
 offered, and of the moment the one before had left. For that its tail is cut to what still fits,
@@ -31,6 +32,11 @@ While the link is closed nothing goes and one payload a class waits. When it ope
 which less than that quarter would come in time is stale, and so is the rest of one that had
 begun: what is shown first is younger than one frame time + delay.
 
+Several cameras share the air by weights, frame by frame (`sharing.py`). The rules hold for each
+of them; the frame time of one counts from when the others' frames before it have left, so that
+waiting for these cuts none. A frame is then as old as its own time and those of one round of the
+others at most.
+
 The file is long because these rules are one: each of them reads and changes the same few fields.
 """
 
@@ -41,12 +47,13 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from gsc_ros.link.datagrams import framing
-from gsc_ros.link.datagrams.framing import Datagram, TrafficClass
+from gsc_ros.link.datagrams.framing import Datagram, PayloadId, Stream, TrafficClass
 from gsc_ros.link.datagrams.seals import CHECKSUM, Seal, SealError
 from gsc_ros.link.radio.schedule import Schedule
 from gsc_ros.link.traffic.pacer import Pacer
 from gsc_ros.link.traffic.packetizer import EPSILON_S, Datagrams, Packetizer, air_bytes
-from gsc_ros.link.traffic.statistics import Count
+from gsc_ros.link.traffic.sharing import FairShare
+from gsc_ros.link.traffic.statistics import Counts
 
 # Smallest share of a frame that is sent.
 MIN_SHARE = 0.25
@@ -87,12 +94,14 @@ class _Sending:
 
 class Sender:
     """
-    The sending end: what goes out next, and when. Bounded: one waiting payload per class.
+    The sending end: what goes out next, and when. Bounded: one waiting payload per class and
+    camera.
 
     pacer: of the radio; mtu: bytes a datagram at most; max_age_s: a payload that waited longer is
     stale (None: no limit but the frame-time rule above); schedule: the rate over time (None: the
     pacer's for ever); seal: how datagrams are proven; session: of this end, see `framing.py`.
-    `set_fec` sets the losses that parity is for. Raises ValueError for values out of range.
+    `set_fec` sets the losses that parity is for, `share` how cameras share the air. Raises
+    ValueError for values out of range.
     """
 
     def __init__(
@@ -118,13 +127,14 @@ class Sender:
         self.max_age_s = max_age_s
         self.schedule = schedule or Schedule.constant(pacer.rate_bps)
         self._check_windows()
-        self.counts = {traffic_class: Count() for traffic_class in TrafficClass}
+        self.share = FairShare()
+        self.counts = Counts()
         self.offered_bytes = self.sent_bytes = 0
         self.sent_s = 0.0  # of air that datagrams took, with the gaps behind them
         self.unsealed = 0  # datagrams that could not be proven, and did not go out
         self.trouble = ''
-        self._waiting: dict[TrafficClass, _Waiting] = {}
-        self._sending: dict[TrafficClass, _Sending] = {}
+        self._waiting: dict[Stream, _Waiting] = {}
+        self._sending: dict[Stream, _Sending] = {}
         # When the turn began, where others share the air.
         self._turn_at: float | None = None
         # When the link opens that traffic waits for; None while it is open.
@@ -132,8 +142,9 @@ class Sender:
         # Air that others had while something in the background waited, s, and whose turn is next.
         self._owed_s = 0.0
         self._background = list(BACKGROUND)
-        # When the payload leaves that the waiting one of its class waits for; None: for none.
-        self._left_at: dict[TrafficClass, float | None] = dict.fromkeys(TrafficClass)
+        # When the payload leaves that the waiting one of its stream waits for; None: for none.
+        self._left_at: dict[Stream, float | None] = {}
+        self._frame_left_at: dict[int, float] = {}  # the last datagram of each camera's frames
 
     # What waits for the air
 
@@ -148,28 +159,35 @@ class Sender:
         traffic_class: TrafficClass,
         is_keyframe: bool = False,
         divisible: bool = True,
+        camera: int = 0,
     ) -> None:
         """
-        Let a payload wait for the air, in the place of an older one of its class.
+        Let a payload wait for the air, in the place of an older one of its class and camera.
 
         ``is_keyframe``: only another key frame takes its place, until it is stale; ``divisible``:
         a frame whose beginning is of use alone, so that its tail may be cut. Raises ValueError
-        when it is empty or too large for the MTU.
+        when it is empty or too large for the MTU, and for a camera that cannot be.
         """
+        framing.check_camera(camera, traffic_class)
         framing.check_payload(len(payload), self.mtu, self.seal.overhead)
         self.offered_bytes += air_bytes(self._packetizer.datagrams(len(payload), traffic_class))
         if traffic_class is TrafficClass.FRAME:
             self.parity = self._packetizer.parity_share(len(payload))
-        self.counts[traffic_class].offered += 1
-        waiting = self._waiting.get(traffic_class)
-        left_at = self._left_at[traffic_class]
+        stream = traffic_class, camera
+        count = self.counts.of(*stream)
+        count.offered += 1
+        waiting = self._waiting.get(stream)
+        left_at = self._left_at.get(stream)
         if waiting is not None:
-            self.counts[traffic_class].stale += 1
+            count.stale += 1
             if waiting.is_keyframe and not is_keyframe and self._is_fresh(waiting, now):
                 return
-        elif traffic_class not in self._sending and left_at is not None and left_at <= now:
-            self._left_at[traffic_class] = None
-        self._waiting[traffic_class] = _Waiting(payload, now, is_keyframe, divisible)
+        elif stream not in self._sending:
+            if traffic_class is TrafficClass.FRAME:
+                self.share.begin(camera)
+            if left_at is not None and left_at <= now:
+                self._left_at[stream] = None
+        self._waiting[stream] = _Waiting(payload, now, is_keyframe, divisible)
         self.pacer.wait_until(now)
 
     def wait_until(self, at: float) -> None:
@@ -181,21 +199,21 @@ class Sender:
         self.pacer.wait_until(start)
         self._turn_at = start
 
-    def waiting_payload(self, traffic_class: TrafficClass) -> bytes | None:
-        """Return the payload of a class that waits, if there is one."""
-        waiting = self._waiting.get(traffic_class)
+    def waiting_payload(self, traffic_class: TrafficClass, camera: int = 0) -> bytes | None:
+        """Return the payload of a class and camera that waits, if there is one."""
+        waiting = self._waiting.get((traffic_class, camera))
         return waiting.payload if waiting else None
 
     @property
-    def in_progress(self) -> set[tuple[TrafficClass, int]]:
-        """Class and number of payloads that are partly sent."""
-        return {(traffic_class, one.number) for traffic_class, one in self._sending.items()}
+    def in_progress(self) -> set[PayloadId]:
+        """Class, camera and number of payloads that are partly sent."""
+        return {(*stream, one.number) for stream, one in self._sending.items()}
 
     def queue(self, now: float) -> tuple[int, float]:
         """Bytes that have yet to go on air, and the age of the oldest waiting payload (s)."""
         rests = [
             air_bytes(self._packetizer.datagrams(len(waiting.payload), traffic_class))
-            for traffic_class, waiting in self._waiting.items()
+            for (traffic_class, _), waiting in self._waiting.items()
         ]
         rests += [air_bytes(self._rest(sending)) for sending in self._sending.values()]
         age = max((now - w.offered_at for w in self._waiting.values()), default=0.0)
@@ -268,8 +286,7 @@ class Sender:
             self.sent_bytes += len(data)
             left = self.pacer.send(len(data), start)
             self.sent_s += self.pacer.free_at - start
-            self._account(datagram.traffic_class, self.pacer.free_at - start)
-            self._left_at[datagram.traffic_class] = self.pacer.free_at
+            self._account(datagram, self.pacer.free_at - start)
             return left, datagram, data
         return None
 
@@ -297,12 +314,13 @@ class Sender:
 
     def _drop_outdated(self, start: float) -> None:
         """Drop frames that the outage has made old."""
-        self._sending.pop(TrafficClass.FRAME, None)
-        self._left_at[TrafficClass.FRAME] = start  # what waits now waits for this
-        waiting = self._waiting.get(TrafficClass.FRAME)
-        if waiting is not None and not self._is_fresh(waiting, start):
-            del self._waiting[TrafficClass.FRAME]
-            self.counts[TrafficClass.FRAME].stale += 1
+        for stream in [one for one in self._sending if one[0] is TrafficClass.FRAME]:
+            del self._sending[stream]
+        for stream in [one for one in self._waiting if one[0] is TrafficClass.FRAME]:
+            self._left_at[stream] = start  # what waits now waits for this
+            if not self._is_fresh(self._waiting[stream], start):
+                del self._waiting[stream]
+                self.counts.of(*stream).stale += 1
 
     def _is_fresh(self, waiting: _Waiting, now: float) -> bool:
         """Whether enough of a frame leaves within its own time on air of when it was offered."""
@@ -311,46 +329,63 @@ class Sender:
 
     def _next_datagram(self, start: float) -> Datagram | None:
         """Choose the datagram that goes at `start`; None when a payload was dropped instead."""
-        traffic_class = self._choose()
-        sending = self._sending.get(traffic_class)
+        stream = self._choose()
+        sending = self._sending.get(stream)
         if sending is None:
-            sending = self._begin_payload(traffic_class, start)
+            sending = self._begin_payload(stream, start)
             if sending is None:
                 return None
-            self._sending[traffic_class] = sending
-        elif traffic_class is TrafficClass.FRAME and traffic_class in self._waiting:
+            self._sending[stream] = sending
+        elif stream[0] is TrafficClass.FRAME and stream in self._waiting:
             # Urgent traffic may have come between; then the tail would delay the newer payload.
             self._cut(sending, start)
-        datagram = None if sending.done else self._pop_datagram(sending, traffic_class)
+        datagram = None if sending.done else self._pop_datagram(sending, stream)
         if sending.done:
-            del self._sending[traffic_class]
+            del self._sending[stream]
         return datagram
 
-    def _choose(self) -> TrafficClass:
+    def _choose(self) -> Stream:
         """Return whose turn it is among what has begun and what waits."""
         first = min({*self._sending, *self._waiting})
-        if first is TrafficClass.STOP or first in self._sending:
+        if first[0] is TrafficClass.STOP or first in self._sending:
             return first
-        if self._sending and first is not TrafficClass.COMMAND:
+        if self._sending and first[0] is not TrafficClass.COMMAND:
             return min(self._sending)
         # A payload begins now.
-        candidate = next((one for one in self._background if one in self._waiting), first)
+        if first[0] is TrafficClass.FRAME:
+            first = first[0], self.share.choose(self._cameras_waiting(first[0]))
+        background = next((one for one in self._background if self._cameras_waiting(one)), None)
+        if background is None:
+            return first
+        # Of several cameras the one that has waited longest.
+        candidate = min(
+            ((background, camera) for camera in self._cameras_waiting(background)),
+            key=lambda stream: self._waiting[stream].offered_at,
+        )
         size = len(self._waiting[candidate].payload)
-        owed = self._owed_s >= self.air_s(size, candidate) - EPSILON_S
+        owed = self._owed_s >= self.air_s(size, background) - EPSILON_S
         return candidate if owed else first
 
-    def _account(self, traffic_class: TrafficClass, air_s: float) -> None:
-        """Note who had the air, for what is owed to those in the background that wait."""
+    def _cameras_waiting(self, traffic_class: TrafficClass) -> list[int]:
+        return [camera for one, camera in self._waiting if one is traffic_class]
+
+    def _account(self, datagram: Datagram, air_s: float) -> None:
+        """Note who had the air, for what is owed to others that wait."""
+        traffic_class, camera = datagram.traffic_class, datagram.camera
+        self._left_at[traffic_class, camera] = self.pacer.free_at
+        if traffic_class is TrafficClass.FRAME:
+            self._frame_left_at[camera] = self.pacer.free_at
+            self.share.account(camera, air_s)
         if traffic_class in BACKGROUND:
             self._owed_s = max(0.0, self._owed_s - air_s)
             self._background.remove(traffic_class)
             self._background.append(traffic_class)
         elif traffic_class is not TrafficClass.STOP:
             self._owed_s += air_s
-        if not any(waiting in BACKGROUND for waiting in self._waiting):
+        if not any(waiting in BACKGROUND for waiting, _ in self._waiting):
             self._owed_s = 0.0
 
-    def _pop_datagram(self, sending: _Sending, traffic_class: TrafficClass) -> Datagram:
+    def _pop_datagram(self, sending: _Sending, stream: Stream) -> Datagram:
         """Remove the next datagram of a payload: its data, then its parity."""
         is_parity = not sending.rest
         if is_parity:
@@ -365,7 +400,7 @@ class Sender:
             sending.index = 0  # parity has its own
         cut = (end or is_parity) and sending.cut
         return Datagram(
-            traffic_class,
+            stream[0],
             sending.number,
             index,
             fragment,
@@ -374,17 +409,19 @@ class Sender:
             protected,
             is_parity,
             self.session,
+            stream[1],
         )
 
-    def _begin_payload(self, traffic_class: TrafficClass, start: float) -> _Sending | None:
-        """Begin the waiting payload of a class; None when it is stale."""
-        waiting = self._waiting.pop(traffic_class)
-        count = self.counts[traffic_class]
+    def _begin_payload(self, stream: Stream, start: float) -> _Sending | None:
+        """Begin the waiting payload of a class and camera; None when it is stale."""
+        traffic_class = stream[0]
+        waiting = self._waiting.pop(stream)
+        count = self.counts.of(*stream)
         if self.max_age_s is not None and start - waiting.offered_at > self.max_age_s:
             count.stale += 1
             return None
         size = len(waiting.payload)
-        deadline = self._deadline(waiting, traffic_class, start)
+        deadline = self._deadline(waiting, stream, start)
         keep = size
         if traffic_class is TrafficClass.FRAME and waiting.divisible:
             fitting = _longest(size, deadline - start, self.air_s)
@@ -400,15 +437,19 @@ class Sender:
         count.sent += 1
         return sending
 
-    def _deadline(self, waiting: _Waiting, traffic_class: TrafficClass, start: float) -> float:
+    def _deadline(self, waiting: _Waiting, stream: Stream, start: float) -> float:
         """Return when a payload that begins at `start` has to have left, s."""
-        left_at = self._left_at[traffic_class]
+        left_at = self._left_at.get(stream)
         begin, slot = start, 1.0
         if left_at is not None:
             begin, slot = min(waiting.offered_at, left_at), SLOT
         if self._turn_at is not None and begin <= self._turn_at:
             begin, slot = self._turn_at, 1.0
-        return begin + self.air_s(len(waiting.payload), traffic_class) * slot
+        if stream[0] is TrafficClass.FRAME:
+            others = [at for camera, at in self._frame_left_at.items() if camera != stream[1]]
+            if begin < max(others, default=begin):
+                begin, slot = max(others), 1.0
+        return begin + self.air_s(len(waiting.payload), stream[0]) * slot
 
     def _cut(self, sending: _Sending, start: float) -> None:
         """

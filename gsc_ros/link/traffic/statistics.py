@@ -1,6 +1,8 @@
 """What became of what was offered to a link."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+
+from gsc_ros.link.datagrams.framing import Stream, TrafficClass
 
 
 @dataclass
@@ -13,6 +15,21 @@ class Count:
     delivered: int = 0
     truncated: int = 0
     lost: int = 0
+
+
+class Counts:
+    """Counts of each class and camera; ``counts[traffic_class]`` is that of all its cameras."""
+
+    def __init__(self) -> None:
+        self._of: dict[Stream, Count] = {}
+
+    def of(self, traffic_class: TrafficClass, camera: int = 0) -> Count:
+        """Return the count of one camera, which goes on counting."""
+        return self._of.setdefault((traffic_class, camera), Count())
+
+    def __getitem__(self, traffic_class: TrafficClass) -> Count:
+        counts = [count for (one, _), count in self._of.items() if one == traffic_class]
+        return Count(*(sum(getattr(c, field.name) for c in counts) for field in fields(Count)))
 
 
 @dataclass(frozen=True)

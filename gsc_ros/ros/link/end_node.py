@@ -25,11 +25,9 @@ from gsc_ros.ros.link.node import (
     STATUS_PERIOD_S,
     LinkBase,
     LinkBaseParameters,
-    closed,
-    figures,
-    report_of,
 )
 from gsc_ros.ros.link.side import Side
+from gsc_ros.ros.link.state_report import closed, figures, report_of
 from gsc_ros.ros.parameters import parameter
 
 # Datagrams that wait for the node; a flood beyond is dropped and counted.
@@ -185,6 +183,7 @@ class LinkEnd(LinkBase[P]):
             out=self.seal(self.side_type.sends),
             into=self.seal(self.side_type.receives, closes=False),
             session=self.session,
+            cameras=len(self.cameras),
         )
         self._peer = Peer(self.end.receiver, self.keys is not None)
 
@@ -254,9 +253,9 @@ class LinkEnd(LinkBase[P]):
         self.side.fill_status(status)
         return status
 
-    def statistics(self, now: float) -> Statistics:
-        """Return the counters of frames."""
-        return self.side.statistics(self.end, now)
+    def statistics(self, now: float, camera: int | None = None) -> Statistics:
+        """Return the counters of frames, of one camera or all."""
+        return self.side.statistics(self.end, now, camera)
 
     def loss(self, stats: Statistics, old: Statistics) -> float:
         """Return the share of datagrams lost recently, 0..1."""

@@ -1,29 +1,22 @@
 """
 The ground's side of a link: frames come down, commands and requests go up.
 
-Publishes link/image/gsc and link/camera_info, one of each per frame, with the robot's acquisition
-stamp; subscribes teleop/* and decoded/key_missed. What is published
-is rebuilt from what crossed the link and from nothing else. Reports to the robot what was
-received, in a twentieth of the air at most, calls it until it answers, and asks for the setup of
-frames that none describes. Over 400 lines, as both directions share the state of one side.
+`ground_camera` has the topics of a camera. Subscribes teleop/cmd_vel, teleop/stop, teleop/camera
+and goals. What is published is rebuilt from what crossed the link and from nothing else. Reports
+to the robot what was received, in a twentieth of the air at most, of several cameras by turns;
+calls it until it answers, and asks for the setup of frames that none describes.
 """
 
-import array
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Twist
-from sensor_msgs.msg import CameraInfo, RegionOfInterest
-from std_msgs.msg import Bool, Empty, Float32, Header, UInt16
+from std_msgs.msg import Bool, String
 
-from gsc_ros.codec import backend, bitstream
-from gsc_ros.codec.bitstream import Section
-from gsc_ros.codec.pose import Pose
-from gsc_ros.link.datagrams.frames import Frame, FrameReceiver
+from gsc_ros.codec import bitstream
 from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.datagrams.payloads import (
+    NO_CAMERA,
     Command,
     PayloadError,
     Request,
@@ -46,18 +39,16 @@ from gsc_ros.link.traffic.reports import (
 from gsc_ros.link.traffic.requests import Backoff
 from gsc_ros.link.traffic.statistics import Statistics
 from gsc_ros.link.traffic.teleop import CommandSender, StopSender, StopState
-from gsc_ros.msg import LinkStatus, SemanticFrame
+from gsc_ros.msg import LinkStatus
 from gsc_ros.ros import convert, topics
+from gsc_ros.ros.link.ground_camera import GroundCamera
 from gsc_ros.ros.link.ground_goals import GroundGoals
 from gsc_ros.ros.link.ground_stills import GroundStills
 from gsc_ros.ros.link.node import LOG_PERIOD_S, NO_FRAMES_S, LinkBase, nanoseconds, time_of
-from gsc_ros.ros.link.side import Side
+from gsc_ros.ros.link.side import Side, missing_from
 from gsc_ros.ros.link.velocity_input import VelocityInput
 from gsc_ros.ros.parameters import parameter
-from gsc_ros.ros.robot_state import messages
 from gsc_ros.ros.robot_state.output import RobotState, RobotStateParameters
-
-_LEAST_WAIT_S = 0.5  # for what was requested: the robot takes time to answer
 
 
 @dataclass(frozen=True)
@@ -86,24 +77,29 @@ class GroundSide(Side):
 
     def __init__(self, node: LinkBase) -> None:
         super().__init__(node)
-        self._frames = node.create_publisher(SemanticFrame, topics.RECEIVED, topics.NEWEST)
-        self._cameras = node.create_publisher(CameraInfo, topics.RECEIVED_INFO, topics.NEWEST)
-        self._robot = RobotState(node)
+        self._robot = RobotState(node, node.cameras)
+        self.cameras = [
+            GroundCamera(node, stream, number, self._robot, self._on_age)
+            for number, stream in enumerate(node.cameras)
+        ]
+        self._first_stated = node.create_publisher(String, topics.FIRST_STATED, topics.LATCHED)
+        self._first: int | None = None  # number of the camera that the operator chose
+        self._first_name = ''  # as published
         self._goals = GroundGoals(node, lambda: self.stops.wanted, self._address)
-        self._stills = GroundStills(node, self._request, self._wait_s)
+        # Of the first camera: a still is one image of the robot.
+        one = self.cameras[0]
+        self._stills = GroundStills(node, one.request, one.wait_s)
         self._stopped = False  # by the operator, whatever is reset
 
     def reset(self, down: LinkPort, up: LinkPort) -> None:
         """Begin with nothing on its way and nothing counted."""
         self._down, self._up = down, up
-        self._receiver = FrameReceiver()
+        for camera in self.cameras:
+            camera.reset(down, up)
         self.receiver_stats = ReceiverStats(down.receiver)
+        self._next_report = 0  # number of the camera that it is on
+        self.first_requests = Backoff()
         self._report_timer = GroundReportTimer()
-        self._wanted_at = 0.0
-        self._wanted: Request | None = None  # region, budget and rate, to be requested
-        self._size = (0, 0)  # of the last image
-        self.key_requests, self.setup_requests = Backoff(), Backoff()
-        self._setup_missing = True  # until the robot has answered
         self._robot_session = 0
         self._robot.reset()
         self.robot_report: RobotReport | None = None  # the last
@@ -114,22 +110,15 @@ class GroundSide(Side):
         if self._stopped:
             self.stops.want(True, 0.0)
         self.clocks = ClockCheck(self._node.one_clock)
-        self.delivered = 0
-        self.incomplete = 0  # frames of which a part came that does not decode alone
-        self.delivered_at = self.frame_age_s = 0.0
-        self._frame_s = 0.0  # time on air of the last frame
+        self.frame_age_s = 0.0
 
     def start(self) -> None:
         """Subscribe to the operator."""
         node = self._node
-        for kind, topic, callback in (
-            (Bool, topics.STOP, self._on_stop),
-            (Empty, topics.KEY_MISSED, self._on_missed),
-            (RegionOfInterest, topics.REGION, self._on_region),
-            (UInt16, topics.BUDGET, self._on_budget),
-            (Float32, topics.RATE, self._on_rate),
-        ):
-            node.create_subscription(kind, topic, callback, topics.NEWEST)
+        node.create_subscription(Bool, topics.STOP, self._on_stop, topics.NEWEST)
+        node.create_subscription(String, topics.FIRST, self._on_first, topics.NEWEST)
+        for camera in self.cameras:
+            camera.start()
         self._goals.start()
         self._stills.start()
         commands = VelocityInput(
@@ -140,7 +129,17 @@ class GroundSide(Side):
     @property
     def undescribed(self) -> int:
         """Frames that came before their setup, and so could not be shown."""
-        return self._receiver.undescribed
+        return sum(camera.undescribed for camera in self.cameras)
+
+    @property
+    def delivered(self) -> int:
+        """Frames that were published."""
+        return sum(camera.delivered for camera in self.cameras)
+
+    @property
+    def incomplete(self) -> int:
+        """Frames of which a part came that does not decode alone."""
+        return sum(camera.incomplete for camera in self.cameras)
 
     def step(self, now: float) -> None:
         """Offer what it is time for: stops and repeats, reports, requests."""
@@ -151,12 +150,10 @@ class GroundSide(Side):
         self._goals.step(now)
         self._stills.step(now)
         self._report(now)
-        if self._setup_missing:
-            self._ask_setup(now)
-        if self._wanted is not None and now >= self._wanted_at:
-            payload = self._request(self._wanted, now)
-            self._wanted_at = now + max(LEAST_PAUSE_S, self._pause_s(payload))
-            self._wanted = None
+        for camera in self.cameras:
+            camera.step(now)
+        if self._first_missing:
+            self.cameras[0].ask(self.first_requests, Request(first=self._first), now)
 
     @property
     def next_deadline(self) -> float | None:
@@ -167,8 +164,8 @@ class GroundSide(Side):
             self.stops.next_deadline,
             self._goals.next_deadline,
             self._stills.next_deadline,
-            None if self._wanted is None else self._wanted_at,
-            self.setup_requests.next_at if self._setup_missing else None,
+            self.first_requests.next_at if self._first_missing else None,
+            *(camera.next_deadline for camera in self.cameras),
         ]
         return min(at for at in times if at is not None)
 
@@ -179,29 +176,14 @@ class GroundSide(Side):
         if now < timer.next_deadline and not timer.is_early(now, loss):
             return
         known = self._down.receiver.session or count is not None
-        payload = self.receiver_stats.report(count).pack() if known else b''
+        camera = self.cameras[self._next_report]
+        payload = self.receiver_stats.report(camera.stats, count).pack() if known else b''
         if known:
-            self._up.offer(payload, now, TrafficClass.REPORT)
-        pause = max(LEAST_PAUSE_S, self._pause_s(payload) if known else 0.0)
+            self._up.offer(payload, now, TrafficClass.REPORT, camera=camera.number)
+            self._next_report = (self._next_report + 1) % len(self.cameras)
+        air_s = pause_s(self._up, self._down, len(payload)) if known else 0.0
+        pause = max(LEAST_PAUSE_S, air_s)
         timer.on_sent(now, pause, loss)
-
-    def _ask_setup(self, now: float) -> None:
-        """Call a robot that has not been received yet, or ask it for the setup of its frames."""
-        request = Request(setup=True)
-        wait, pause = self._wait_s(request), self._pause_s(request.pack())
-        if self.setup_requests.ask(now, wait, pause):
-            self._request(request, now)
-
-    def _wait_s(self, request: Request) -> float:
-        """Time until the answer to a request comes, s."""
-        # It goes up, a frame that has begun is finished, the answer comes down.
-        there_s = self._up.turn_s + self._up.frame_s(len(request.pack())) + self._up.delay_s
-        back_s = self._down.turn_s + self._down.delay_s + 2 * self._frame_s
-        return max(there_s + back_s, _LEAST_WAIT_S)
-
-    def _pause_s(self, payload: bytes) -> float:
-        """Time after a payload until the next of its kind may go, s."""
-        return pause_s(self._up, self._down, len(payload))
 
     def on_received(self, received: Received, now: float) -> None:
         """Publish what came down the link."""
@@ -224,82 +206,29 @@ class GroundSide(Side):
             self._node.refuse(f'{received.traffic_class.name.lower()} lost: {error}')
 
     def _on_setup(self, received: Received, now: float) -> None:
-        if not received.truncated:
-            self._receiver.setup(received.payload, received.session)
-            self._setup_missing = False
+        self.cameras[received.camera].on_setup(received)
 
     def _on_frame(self, received: Received, now: float) -> None:
-        frame = header = None
-        try:
-            frame = self._receiver.frame(received.payload, received.session)
-            if frame is not None:
-                header = bitstream.read_header(frame.data, not received.truncated)
-        finally:
-            lost = header is not None and received.truncated and not _is_divisible(header)
-            self.receiver_stats.on_frame(received.number, received.session, lost)
-        self._setup_missing = frame is None
-        if frame is None or header is None:
-            return
-        self.setup_requests.answered()
-        if lost:
-            self.incomplete += 1
-            return
-        self._publish(received, frame, header)
-        self._size = header.width, header.height
-        self.delivered += 1
-        self.delivered_at = now
-        self.frame_age_s = (self._node.time_ns - frame.stamp_ns) * 1e-9
-        self._frame_s = self._down.frame_s(len(received.payload))
-        link_s = self._down.delay_s + self._down.turn_s + self._frame_s
-        self.clocks.on_frame(now, self.frame_age_s, link_s)
-        if header.frame_type == bitstream.KEY and not received.truncated:
-            self.key_requests.answered()
+        self.cameras[received.camera].on_frame(received, now)
 
-    def _publish(self, received: Received, frame: Frame, header: bitstream.FrameHeader) -> None:
-        stamp = Header(stamp=time_of(frame.stamp_ns), frame_id=frame.camera.frame_id)
-        self._stills.frame_id = frame.camera.frame_id
-        pose = self._pose(frame.data)
-        if pose is not None:
-            self._robot.on_pose(pose, stamp)  # so that it is known when the image is decoded
-        self._cameras.publish(convert.from_camera(frame.camera, stamp))
-        self._frames.publish(
-            SemanticFrame(
-                **messages.pose_fields(pose),
-                header=stamp,
-                sequence=frame.sequence,
-                session=received.session,
-                frame_type=header.frame_type,
-                reference_sequence=header.reference_of(frame.sequence) % 2**32,
-                preset=header.preset,
-                model_fingerprint=header.fingerprint,
-                width=header.width,
-                height=header.height,
-                scene_probability=math.nan,
-                data=array.array('B', frame.data),
-                truncated=received.truncated,
-                divisible=_is_divisible(header),
-            )
-        )
-
-    def _pose(self, data: bytes) -> Pose | None:
-        """Return the pose that a frame carries, or None."""
-        content = bitstream.read_sections(data).get(Section.POSE)
-        try:
-            return None if content is None else Pose.unpack(content)
-        except ValueError as error:
-            self._node.refuse(f'pose refused: {error}')
-            return None
+    def _on_age(self, now: float, age_s: float, link_s: float) -> None:
+        """Note how old a frame was on arrival, and how long the link took for it."""
+        self.frame_age_s = age_s
+        self.clocks.on_frame(now, age_s, link_s)
 
     def _on_telemetry(self, received: Received, now: float) -> None:
         if received.truncated:
             return
         sent_ns = self._node.time_ns - round(1e9 * self._down.delay_s)
         telemetry = Telemetry.unpack(received.payload)
-        self._robot.on_telemetry(telemetry, time_of(max(0, sent_ns)))
+        stamp = time_of(max(0, sent_ns))
+        self._robot.on_telemetry(telemetry, stamp, received.camera)
 
-    def statistics(self, end: End, now: float) -> Statistics:
+    def statistics(self, end: End, now: float, camera: int | None = None) -> Statistics:
         """Return the counters of frames that came down."""
-        return end.received_statistics(self.delivered, self.receiver_stats.lost + self.undescribed)
+        cameras = self.cameras if camera is None else [self.cameras[camera]]
+        lost = sum(one.stats.lost + one.undescribed for one in cameras)
+        return end.received_statistics(sum(one.delivered for one in cameras), lost)
 
     @property
     def loss(self) -> float:
@@ -316,8 +245,9 @@ class GroundSide(Side):
     def missing_frames(self, now: float) -> str:
         """Return that no frames come, or nothing at all; empty when they do."""
         usual_s = self._down.delay_s + NO_FRAMES_S
-        if now <= self.delivered_at + usual_s:
-            return ''
+        missing = [camera for camera in self.cameras if now > camera.delivered_at + usual_s]
+        if len(missing) < len(self.cameras):
+            return missing_from(missing, self.cameras, 'no frames come through')
         silence_s = self._node.peer.silence_s(now)
         if silence_s is not None and silence_s <= usual_s:
             return 'no frames come through'
@@ -332,7 +262,12 @@ class GroundSide(Side):
 
     def trouble(self, now: float) -> str:
         """Return what keeps the operator from driving or trusting stamps; empty for nothing."""
-        found = (self.refused_commands, self.commands.advice(now), self.clocks.trouble)
+        found = (
+            self.refused_commands,
+            self.commands.advice(now),
+            self.clocks.trouble,
+            *dict.fromkeys(camera.trouble for camera in self.cameras),
+        )
         return '; '.join(filter(None, found))
 
     @property
@@ -348,12 +283,13 @@ class GroundSide(Side):
         """Return what diagnostics show of this side."""
         return {
             'frame age on arrival s': self.frame_age_s,
-            'key frames asked for': self.key_requests.asked,
-            'setups asked for': self.setup_requests.asked,
+            'key frames asked for': sum(one.key_requests.asked for one in self.cameras),
+            'setups asked for': sum(one.setup_requests.asked for one in self.cameras),
             'frames without setup': self.undescribed,
             'frames incomplete': self.incomplete,
             'parts of stills dropped': self._stills.receiver.dropped,
             'restored': self._down.receiver.restored,
+            'of unknown cameras': self._down.receiver.other_camera,
             'commands given': self.commands.offered,
             'commands that did not fit': self.commands.dropped,
             'loss of commands': self.commands.loss,
@@ -363,9 +299,9 @@ class GroundSide(Side):
     def _on_robot_session(self, session: int, now: float) -> None:
         """Begin anew with a robot that was not received before, or has begun anew."""
         self._robot_session = session
-        self._setup_missing = False
-        self.setup_requests.answered()
-        self.key_requests.answered()
+        for camera in self.cameras:
+            camera.on_robot_session()
+        self.first_requests.answered()
         self.stops.on_robot_session(now)
         self._goals.on_robot_session()
         self._stills.on_robot_session(now)
@@ -377,6 +313,7 @@ class GroundSide(Side):
     def _on_report(self, received: Received, now: float) -> None:
         report = RobotReport.unpack(received.payload)
         self.robot_report = report
+        self._state_first(report.first)
         self.stops.on_report(report, now)
         self._goals.on_report(report)
         self.commands.loss = report.loss
@@ -438,45 +375,28 @@ class GroundSide(Side):
         stamp_us = self.commands.next_stamp(self._node.time_ns // 1000)
         return stamp_us, self._down.receiver.session & 0xFF
 
-    def _on_missed(self, _message: Empty) -> None:
-        """Ask for a key frame, if it is not on its way already."""
-        now = self._node.update_time()
-        request = Request(key_frame=True)
-        wait, pause = self._wait_s(request), self._pause_s(request.pack())
-        if self.key_requests.ask(now, wait, pause):
-            self._request(request, now)
-            self._node.set_alarm(now)
+    # Which camera comes first
 
-    def _on_region(self, message: RegionOfInterest) -> None:
-        """Ask for a part of the image, the newest one requested."""
-        self._want('region', lambda: Request(region=convert.to_region(message, self._size)))
-
-    def _on_budget(self, message: UInt16) -> None:
-        """Ask for frames of so many bytes."""
-        self._want('budget', lambda: Request(budget=message.data))
-
-    def _on_rate(self, message: Float32) -> None:
-        """Ask for so many frames a second at most."""
-        self._want('rate', lambda: Request(rate=message.data))
-
-    def _want(self, name: str, make: Callable[[], Request]) -> None:
-        """Ask for what is made, when the air allows, with what waits already."""
-        try:
-            request = make()
-        except ValueError as error:
-            self._node.refuse(f'{name} refused: {error}')
+    def _on_first(self, message: String) -> None:
+        """Let a camera come first, by its name; none for an empty one."""
+        names = [camera.stream.name for camera in self.cameras]
+        if len(names) == 1 or message.data not in ('', *names):
+            known = ', '.join(names) if len(names) > 1 else 'one without a name'
+            self._node.refuse(f'camera {message.data!r} refused: there is {known}')
             return
-        self._wanted = self._wanted.also(request) if self._wanted else request
+        self._first = names.index(message.data) if message.data else NO_CAMERA
+        self.first_requests = Backoff()
         self._node.wake()
 
-    def _request(self, request: Request, now: float) -> bytes:
-        """Let a request wait for the air, with one that waits already."""
-        waiting = self._up.sender.waiting_payload(TrafficClass.REQUEST)
-        payload = (Request.unpack(waiting).also(request) if waiting else request).pack()
-        self._up.offer(payload, now, TrafficClass.REQUEST)
-        return payload
+    @property
+    def _first_missing(self) -> bool:
+        """Whether the robot has not yet reported the operator's choice."""
+        report = self.robot_report
+        return self._first is not None and (report is None or report.first != self._first)
 
-
-def _is_divisible(header: bitstream.FrameHeader) -> bool:
-    """Whether the beginning of a frame decodes alone."""
-    return backend.find(header.preset).progressive
+    def _state_first(self, first: int | None) -> None:
+        """Publish which camera comes first, as the robot reports it."""
+        name = next((one.stream.name for one in self.cameras if one.number == first), '')
+        if name != self._first_name:
+            self._first_name = name
+            self._first_stated.publish(String(data=name))

@@ -1,5 +1,6 @@
 """What every link node has: a profile, keys, explicit time, an alarm, and link/status."""
 
+import copy
 import math
 import time
 from collections import deque
@@ -18,14 +19,16 @@ from gsc_ros.link.datagrams.keys import KeyRing
 from gsc_ros.link.datagrams.reassembly import Received
 from gsc_ros.link.datagrams.seals import Seal
 from gsc_ros.link.datagrams.security import Sealed
-from gsc_ros.link.radio import airtime, budget, profiles, units
+from gsc_ros.link.radio import airtime, budget, profiles
+from gsc_ros.link.traffic.cameras import CameraStream, parse_cameras
 from gsc_ros.link.traffic.peer import Peer, received_ago
 from gsc_ros.link.traffic.sender import Sender
 from gsc_ros.link.traffic.statistics import Statistics
 from gsc_ros.msg import LinkStatus
 from gsc_ros.ros import topics
-from gsc_ros.ros.diagnostics import ERROR, OK, STALE, WARN, Report
+from gsc_ros.ros.diagnostics import ERROR, WARN
 from gsc_ros.ros.lifecycle import GscNode
+from gsc_ros.ros.link.state_report import Trouble
 from gsc_ros.ros.parameters import Parameters, parameter
 
 STATUS_PERIOD_S = 0.5
@@ -34,12 +37,8 @@ WINDOW_S = 10.0
 LOG_PERIOD_S = 5.0
 NO_FRAMES_S = 5.0  # without frames: something is wrong
 _NOTICE_S = 600.0  # of the keys
-_SEVERITY = OK, STALE, WARN, ERROR
 # Shortest sleep: keeps rounding from waking the node again and again for one event.
 _LEAST_SLEEP_S = 2e-4
-
-# A level of diagnostics, and what is wrong; empty for nothing.
-Trouble = tuple[bytes, str]
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,13 @@ class LinkBaseParameters(Parameters):
         'Datagram size in bytes, 50 or more; 0 keeps the profile',
         low=0,
         high=airtime.MAX_MTU,
+        read_only=True,
+    )
+    cameras: str = parameter(
+        '',
+        'Cameras that share the link, the same at both ends, as front:2,rear,arm: names, which '
+        'are the namespaces of their topics, and weights where they are not 1; empty: one without '
+        'a name',
         read_only=True,
     )
     security: bool = parameter(
@@ -89,6 +95,8 @@ class LinkBase(GscNode[P]):
     one_clock = False  # whether both ends have the same
     keys_made = False  # whether a missing key file may be made
     keys: KeyRing | None = None
+    cameras: tuple[CameraStream, ...]
+    shares: tuple[float, ...] = ()  # of each camera, where this end shares the air between them
     reset_reason = ''  # why the link begins anew, where it does
     _notice, _notice_at = '', 0.0  # the last one about them, and when (s, monotonic)
 
@@ -115,6 +123,7 @@ class LinkBase(GscNode[P]):
         self.session = self.keys.next_session() if self.keys else random_session()
         self._epoch_ns = self.time_ns = self.get_clock().now().nanoseconds
         self._published_bps: float | None = None  # in the last status
+        self._published_shares: tuple[float, ...] = ()
         self._history: deque[tuple[float, Statistics]] = deque()
         self._opened_at = 0.0
 
@@ -131,8 +140,8 @@ class LinkBase(GscNode[P]):
         """What is known of the other end."""
         raise NotImplementedError
 
-    def statistics(self, now: float) -> Statistics:
-        """Return the counters of frames on their way down."""
+    def statistics(self, now: float, camera: int | None = None) -> Statistics:
+        """Return the counters of frames on their way down, of one camera or all."""
         raise NotImplementedError
 
     def loss(self, stats: Statistics, old: Statistics) -> float:
@@ -145,6 +154,7 @@ class LinkBase(GscNode[P]):
     def setup(self) -> None:
         """Compute the link; raises ValueError or OSError for a bad profile, parameter or key."""
         self.budget = budget.compute(profiles.load(self.values.profile))
+        self.cameras = parse_cameras(self.values.cameras)
         self.keys, self._notice = None, ''
         self._seals: dict[str, Sealed | None] = {}
         if self.values.security:
@@ -157,6 +167,11 @@ class LinkBase(GscNode[P]):
             self.keys = KeyRing(Path(named) if named else default_path(), make=not named)
             self.add_cleanup(self.keys.close)  # notes what was received, unless the disk is slow
         self._status = self.create_publisher(LinkStatus, topics.STATUS, topics.LATCHED)
+        self._camera_statuses = [
+            self.create_publisher(LinkStatus, stream.topic(topics.STATUS), topics.LATCHED)
+            for stream in self.cameras
+            if stream.name
+        ]
 
     def start(self) -> None:
         """Wake at deadlines, and publish the status."""
@@ -221,7 +236,8 @@ class LinkBase(GscNode[P]):
             return  # something came while the link was closed
         now = self.update_time()
         self.step(now)
-        if self.downlink.rate_at(now)[0] != self._published_bps:
+        published = self._published_bps, self._published_shares
+        if (self.downlink.rate_at(now)[0], self.shares) != published:
             self._publish_status()  # who waits for the link to open need not wait longer
         self.set_alarm(now)
 
@@ -288,13 +304,25 @@ class LinkBase(GscNode[P]):
         rate_bps = self.downlink.rate_at(now)[0]
         if rate_bps and not self._published_bps:
             self._opened_at = now
-        self._published_bps = rate_bps
+        self._published_bps, self._published_shares = rate_bps, self.shares
         self._note_keys()
         now = self.now()  # small again where the keys have reset the link
         self._history.append((now, self.statistics(now)))
         while len(self._history) > 1 and self._history[0][0] < now - WINDOW_S:
             self._history.popleft()
-        self._status.publish(self.status())
+        status = self.status()
+        self._status.publish(status)
+        for number, publisher in enumerate(self._camera_statuses):
+            publisher.publish(self._camera_status(status, number))
+
+    def _camera_status(self, status: LinkStatus, number: int) -> LinkStatus:
+        """Return what a camera has of the link: its share of the rate, and its frames."""
+        stats, out = self.statistics(self.now(), number), copy.copy(status)
+        if self.shares:
+            out.rate_bps = status.rate_bps * self.shares[number]
+        out.frames_sent, out.frames_delivered = stats.sent, stats.delivered
+        out.frames_stale, out.frames_lost = stats.stale, stats.lost
+        return out
 
     def _note_keys(self) -> None:
         """Have it noted what was received; a full disk is no reason to close the link."""
@@ -335,45 +363,6 @@ class LinkBase(GscNode[P]):
         left, trouble = self.keys.left, self.keys.trouble
         values['datagrams that counts are left for'] = left
         return [(WARN if left else ERROR, trouble), (WARN, self.keys_notice)]
-
-
-def report_of(troubles: Iterable[Trouble], values: dict[str, object]) -> Report:
-    """Return a report of all troubles that have a text, at the level of the most severe one."""
-    named = [(level, text) for level, text in troubles if text]
-    if not named:
-        return Report(OK, 'ok', values)
-    level = max((level for level, _ in named), key=_SEVERITY.index)
-    return Report(level, '; '.join(text for _, text in named), values)
-
-
-def closed(status: LinkStatus) -> str:
-    """Return in words that a link is closed, and for how long."""
-    return f'the link is closed and opens in {units.show(status.next_window_in_s, "time")}'
-
-
-def figures(status: LinkStatus) -> dict[str, object]:
-    """Return a status as diagnostics show it."""
-    silence_s = status.peer_silence_s
-    return {
-        'profile': status.profile,
-        'rate kbps': status.rate_bps / 1e3,
-        'changes in s': status.changes_in_s,
-        'closes in s': status.closes_in_s,
-        'next window in s': status.next_window_in_s,
-        'delay s': status.delay_s,
-        'margin dB': status.margin_db,
-        'parity': status.parity,
-        'offered kbps': status.offered_bps / 1e3,
-        'used kbps': status.used_bps / 1e3,
-        'loss': status.loss,
-        'queue age s': status.queue_age_s,
-        'other end last received': received_ago(silence_s if math.isfinite(silence_s) else None),
-        'malformed': status.packets_malformed,
-        'replayed': status.packets_replayed,
-        'frames delivered': status.frames_delivered,
-        'frames stale': status.frames_stale,
-        'frames lost': status.frames_lost,
-    }
 
 
 def or_inf(value: float | None) -> float:

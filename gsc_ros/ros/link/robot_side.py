@@ -1,23 +1,19 @@
 """
 The robot's side of a link: frames go down, commands, requests and reports come up.
 
-Subscribes camera/image/gsc, camera/camera_info and, where the encoder rectifies,
-camera/image/gsc/camera_info; publishes what the ground asks for (camera/key_wanted, roi_wanted,
-budget_wanted, rate_wanted). `robot_commands` executes commands, `robot_goals` hands goals on.
+`robot_camera` has the topics of a camera, `robot_commands` executes commands, `robot_goals` hands
+goals on. Several cameras share the air by their weights, of which those that send have all; the
+operator's choice has most of it.
 """
 
 import time
 from typing import Any
 
-from sensor_msgs.msg import CameraInfo, RegionOfInterest
-from std_msgs.msg import Empty, Float32, UInt16
-
-from gsc_ros.codec import bitstream
 from gsc_ros.link.datagrams import payloads
-from gsc_ros.link.datagrams.frames import FRAME_OVERHEAD, Camera, Frame, FrameSender
 from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.datagrams.goals import Goal
 from gsc_ros.link.datagrams.payloads import (
+    NO_CAMERA,
     REPORT_BYTES,
     ROBOT_REPORT_BYTES,
     Command,
@@ -33,23 +29,21 @@ from gsc_ros.link.traffic.port import LinkPort
 from gsc_ros.link.traffic.reports import (
     LEAST_PAUSE_S,
     CommandLoss,
-    Feedback,
     RobotReportTimer,
     pause_s,
 )
+from gsc_ros.link.traffic.sharing import shares
 from gsc_ros.link.traffic.statistics import Statistics
-from gsc_ros.msg import LinkStatus, SemanticFrame
-from gsc_ros.ros import convert, topics
+from gsc_ros.msg import LinkStatus
 from gsc_ros.ros.diagnostics import OK, WARN, Report
-from gsc_ros.ros.images.camera_info import CameraInfos
-from gsc_ros.ros.link.node import NO_FRAMES_S, LinkBase, nanoseconds, or_inf, report_of
+from gsc_ros.ros.link.node import LinkBase, or_inf
+from gsc_ros.ros.link.robot_camera import RobotCamera
 from gsc_ros.ros.link.robot_commands import RobotCommands
 from gsc_ros.ros.link.robot_goals import RobotGoals
 from gsc_ros.ros.link.robot_stills import RobotStills
-from gsc_ros.ros.link.side import Side
+from gsc_ros.ros.link.side import Side, missing_from
+from gsc_ros.ros.link.state_report import report_of
 from gsc_ros.ros.robot_state.telemetry_input import TelemetryInput
-
-_RARELY_S = 60.0
 
 
 class RobotSide(Side):
@@ -61,16 +55,14 @@ class RobotSide(Side):
         super().__init__(node)
         self.commands = RobotCommands(node)
         self.goals = RobotGoals(node, node.values.frame_id)
-        self._telemetry = TelemetryInput(node)
-        self._stills = RobotStills(node)
-        self._wanted = node.create_publisher(Empty, topics.KEY_WANTED, topics.NEWEST)
-        self._regions = node.create_publisher(
-            RegionOfInterest, topics.REGION_WANTED, topics.NEWEST
-        )
-        self._budgets = node.create_publisher(UInt16, topics.BUDGET_WANTED, topics.NEWEST)
-        self._rates = node.create_publisher(Float32, topics.RATE_WANTED, topics.NEWEST)
-        self._infos, self._coded_infos = CameraInfos(), CameraInfos()
-        self._size = (0, 0)  # of the last image
+        self.cameras = [
+            RobotCamera(node, stream, number, self._protect)
+            for number, stream in enumerate(node.cameras)
+        ]
+        self._telemetry = [
+            TelemetryInput(node, stream, number) for number, stream in enumerate(node.cameras)
+        ]
+        self._stills = RobotStills(node, node.cameras[0])
 
     @classmethod
     def frame_max_age_s(cls, values: Any) -> float | None:
@@ -84,13 +76,16 @@ class RobotSide(Side):
     def reset(self, down: LinkPort, up: LinkPort) -> None:
         """Begin with nothing on its way and nothing counted."""
         self._down, self._up = down, up
-        self._sender = FrameSender()
-        self.feedback = Feedback(self._node.session & 0xFF)
-        self.offered_at = 0.0
+        for camera in self.cameras:
+            camera.reset(down)
+        self._reported = self.cameras[0]  # in the last report
+        self._first: int | None = None  # number of the camera that the operator chose
+        self._share(0.0)
         self.commands.reset()
         self._command_loss = CommandLoss()
         self._report_timer = RobotReportTimer()
-        self._telemetry.reset()
+        for telemetry in self._telemetry:
+            telemetry.reset()
         self.goals.reset(down, up)
         self._stills.reset(down)
         self._ground_session = 0
@@ -98,23 +93,12 @@ class RobotSide(Side):
     def start(self) -> None:
         """Subscribe to the robot."""
         self.commands.start()
-        node = self._node
-        self._infos, self._coded_infos = CameraInfos(), CameraInfos()
-        # Before the frames, so that a frame's camera_info is known before the frame.
-        node.create_subscription(
-            CameraInfo, topics.CAMERA_INFO, lambda m: self._on_camera(m, self._infos), topics.INFOS
-        )
-        coded = node.create_subscription(
-            CameraInfo,
-            topics.CODED_INFO,
-            lambda m: self._on_camera(m, self._coded_infos),
-            topics.IMAGES,
-        )
-        self._coded_topic = coded.topic_name
-        self._telemetry.start()
+        for telemetry in self._telemetry:
+            telemetry.start()
         self.goals.start()
         self._stills.start()
-        node.create_subscription(SemanticFrame, topics.CODED, self._on_frame, topics.NEWEST)
+        for camera in self.cameras:
+            camera.start()
 
     def stop(self) -> None:
         """Stop a robot that moves, and watch no more."""
@@ -134,7 +118,7 @@ class RobotSide(Side):
     def next_deadline(self) -> float | None:
         """When there is a report to be sent (s)."""
         report_at = self._report_timer.next_deadline(self._report(), self._pause_s)
-        others = self._telemetry.next_deadline, self._stills.next_deadline
+        others = [one.next_deadline for one in (*self._telemetry, self._stills)]
         return min(report_at, *map(or_inf, others))
 
     def step(self, now: float) -> None:
@@ -145,14 +129,38 @@ class RobotSide(Side):
             # A ground that begins needs this session to command, and the setup to show a frame.
             self._ground_session = self._up.receiver.session
             self._report_timer.on_ground_session()
-            self._sender.repeat_setup()
-            self._telemetry.repeat()
+            self._repeat_setups()
         report = self._report()
         if now >= self._report_timer.next_deadline(report, self._pause_s):
             self._down.offer(report.pack(), now, TrafficClass.REPORT)
             self._report_timer.on_sent(report, now)
-        self._telemetry.step(now, self._down, self._up)
+        for telemetry in self._telemetry:
+            telemetry.step(now, self._down, self._up)
         self._stills.step(now)
+        self._share(now)
+
+    def _share(self, now: float) -> None:
+        """Give each camera its share of the air, and state it."""
+        if len(self.cameras) > 1:
+            sending = [camera.number for camera in self.cameras if camera.is_sending(now)]
+            weights = [camera.stream.weight for camera in self.cameras]
+            self._node.shares = tuple(shares(weights, sending, self._first))
+            self._down.sender.share.set_weights(dict(enumerate(self._node.shares)))
+
+    def _protect(self) -> None:
+        """Set the parity behind the frame that goes next."""
+        if self._node.values.protection == 'auto':
+            feedback = self._reported.feedback
+            self._down.sender.set_fec(feedback.loss, feedback.burst)
+        else:
+            self._down.sender.set_fec(0.0)
+
+    def _repeat_setups(self) -> None:
+        """Send again what seldom changes: the ground may not have it."""
+        for camera in self.cameras:
+            camera.repeat_setup()
+        for telemetry in self._telemetry:
+            telemetry.repeat()
 
     def _report(self) -> RobotReport:
         """Return the report to the ground on what came."""
@@ -160,14 +168,26 @@ class RobotSide(Side):
         refused = gate.times.refused(time.monotonic())
         late_s, held_up = refused[2] if refused else (None, False)
         loss, goal = self._command_loss.loss, self.goals.keeper
+        first = None
+        if len(self.cameras) > 1:
+            first = NO_CAMERA if self._first is None else self._first
         return RobotReport(
-            gate.acknowledged, gate.held, loss, count, late_s, held_up, goal.number, goal.state
+            gate.acknowledged,
+            gate.held,
+            loss,
+            count,
+            late_s,
+            held_up,
+            goal.number,
+            goal.state,
+            first,
         )
 
     @property
     def _pause_s(self) -> float:
         """Time between reports, so that they take a twentieth of the air, s."""
-        return max(LEAST_PAUSE_S, pause_s(self._down, self._up, ROBOT_REPORT_BYTES))
+        size = ROBOT_REPORT_BYTES + (len(self.cameras) > 1)
+        return max(LEAST_PAUSE_S, pause_s(self._down, self._up, size))
 
     def on_received(self, received: Received, now: float) -> None:
         """Handle a payload that came up the link."""
@@ -193,9 +213,15 @@ class RobotSide(Side):
             'stops': self.commands.stops,
             'STOP held': gate.held,
             'goal ends after a silence of s': self.goals.silence_s(self.report_pause_s),
-            'camera_info unmatched': self.unmatched,
-            'telemetry sent': self._telemetry.sent,
+            'camera_info unmatched': sum(camera.unmatched for camera in self.cameras),
+            'telemetry sent': sum(telemetry.sent for telemetry in self._telemetry),
+            **self._camera_figures(),
         }
+
+    def _camera_figures(self) -> dict[str, object]:
+        """Return the share of the air of each camera, where there are several."""
+        named = zip(self.cameras, self._node.shares, strict=False)
+        return {f'share of {camera.stream.name}': share for camera, share in named}
 
     def complete(self, report: Report) -> Report:
         """Add to a report why nothing moves: a STOP, or a guard that is missing or elsewhere."""
@@ -222,14 +248,17 @@ class RobotSide(Side):
         if gate.held:
             status.stop = LinkStatus.STOP_HELD
 
-    def statistics(self, end: End, now: float) -> Statistics:
+    def statistics(self, end: End, now: float, camera: int | None = None) -> Statistics:
         """Return the counters of frames; what came of them is what the ground reports."""
-        return end.sent_statistics(now, self.feedback.delivered, self.feedback.lost)
+        cameras = self.cameras if camera is None else [self.cameras[camera]]
+        delivered = sum(one.feedback.delivered for one in cameras)
+        lost = sum(one.feedback.lost for one in cameras)
+        return end.sent_statistics(now, delivered, lost, camera)
 
     @property
     def loss(self) -> float:
         """Share of datagrams lost recently, as the ground reports it, 0..1."""
-        return self.feedback.loss
+        return self._reported.feedback.loss
 
     def trouble(self, now: float) -> str:
         """Return that the ground is silent, or that its commands are refused."""
@@ -238,77 +267,13 @@ class RobotSide(Side):
 
     def missing_frames(self, now: float) -> str:
         """Return that no frames come from the encoder; empty when they do."""
-        missing = now > self.offered_at + NO_FRAMES_S
-        return 'no frames come from the encoder' if missing else ''
-
-    @property
-    def camera_info(self) -> CameraInfo | None:
-        """The newest camera_info of the frames."""
-        return self._frames_infos().newest
-
-    @property
-    def unmatched(self) -> int:
-        """How many frames had no camera_info of their stamp, and took an older one."""
-        return self._infos.unmatched + self._coded_infos.unmatched
+        missing = [camera for camera in self.cameras if camera.is_missing(now)]
+        return missing_from(missing, self.cameras, 'no frames come from the encoder')
 
     @property
     def report_pause_s(self) -> float:
         """Time between the ground's reports, s."""
         return max(LEAST_PAUSE_S, pause_s(self._up, self._down, REPORT_BYTES))
-
-    def _frames_infos(self) -> CameraInfos:
-        """Return the camera's camera_infos, or, where it changes images, the encoder's."""
-        coded = self._node.count_publishers(self._coded_topic)
-        return self._coded_infos if coded else self._infos
-
-    def _on_camera(self, message: CameraInfo, infos: CameraInfos) -> None:
-        try:
-            convert.to_camera(message, message.header.frame_id)
-        except ValueError as error:
-            self._node.refuse(f'camera_info refused: {error}')
-            return
-        infos.add(message)
-
-    def _on_frame(self, message: SemanticFrame) -> None:
-        data = bytes(message.data)
-        most = self._down.sender.max_payload - FRAME_OVERHEAD
-        limit = min(self._node.values.max_frame_bytes, most)
-        try:
-            if not 0 < len(data) <= limit:
-                raise ValueError(f'{len(data)} bytes, 1 to {limit} can be sent')
-            header = bitstream.read_header(data, not message.truncated)
-            self._size = header.width, header.height
-            camera = Camera(message.header.frame_id, header.width, header.height)
-            infos = self._frames_infos()
-            unmatched = infos.unmatched
-            info = infos.of(message.header)
-            if infos.unmatched > unmatched:
-                self._node.get_logger().warning(
-                    "no camera_info has the image's stamp, the newest older one is taken: "
-                    'publish one with every image',
-                    throttle_duration_sec=_RARELY_S,
-                )
-            if info is not None:
-                camera = convert.to_camera(info, message.header.frame_id)
-        except ValueError as error:
-            self._node.refuse(f'frame refused: {error}')
-            return
-        now = self._node.update_time()
-        frame = Frame(nanoseconds(message.header.stamp), message.sequence, camera, data)
-        sender = self._down.sender
-        if self._node.values.protection == 'auto':
-            sender.set_fec(self.feedback.loss, self.feedback.burst)
-        else:
-            sender.set_fec(0.0)
-        sent = sender.counts[TrafficClass.FRAME].sent
-        for traffic_class, payload in self._sender.pack(frame, sent):
-            # A key frame that waits is not replaced by a delta frame that needs it.
-            is_keyframe = (
-                traffic_class is TrafficClass.FRAME and header.frame_type == bitstream.KEY
-            )
-            self._down.offer(payload, now, traffic_class, is_keyframe, message.divisible)
-        self.offered_at = now
-        self._node.set_alarm(now)
 
     def _on_command(self, received: Received) -> None:
         kind: type[Command] | type[Stop] = (
@@ -355,16 +320,19 @@ class RobotSide(Side):
         if request.still is not None:
             self._on_still_asked(request.still)
         if request.setup:
-            self._sender.repeat_setup()
-            self._telemetry.repeat()
-        if request.key_frame:
-            self._wanted.publish(Empty())
-        if request.region:
-            self._regions.publish(convert.to_roi(request.region, self._size))
-        if request.budget is not None:
-            self._budgets.publish(UInt16(data=request.budget))
-        if request.rate is not None:
-            self._rates.publish(Float32(data=request.rate))
+            self._telemetry[received.camera].repeat()
+        if request.first is not None:
+            self._put_first(request.first)
+        self.cameras[received.camera].on_request(request)
+
+    def _put_first(self, number: int) -> None:
+        """Let a camera come first, or none."""
+        if number != NO_CAMERA and number >= len(self.cameras):
+            self._node.refuse(f'camera {number} cannot come first: there is none')
+            return
+        self._first = None if number == NO_CAMERA else number
+        name = 'no camera' if self._first is None else f'camera {self.cameras[number].stream.name}'
+        self._node.get_logger().info(f'the operator lets {name} come first')
 
     def _on_still_asked(self, ask: bytes) -> None:
         try:
@@ -375,7 +343,8 @@ class RobotSide(Side):
     def _on_report(self, received: Received) -> None:
         try:
             report = payloads.Report.unpack(received.payload)
-            self.feedback.on_report(report, received.session)
+            self._reported = self.cameras[received.camera]
+            self._reported.feedback.on_report(report, received.session)
             self._node.peer_received('down', received, report.count)
         except PayloadError as error:
             self._node.refuse(f'report refused: {error}')

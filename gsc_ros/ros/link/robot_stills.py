@@ -8,6 +8,7 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Empty
 
 from gsc_ros.link.datagrams.stills import Still, StillAsk
+from gsc_ros.link.traffic.cameras import CameraStream
 from gsc_ros.link.traffic.port import LinkPort
 from gsc_ros.link.traffic.stills import StillSender
 from gsc_ros.ros import topics
@@ -17,9 +18,12 @@ from gsc_ros.ros.link.node import LinkBase, nanoseconds
 class RobotStills:
     """Takes a still from the encoder when one is asked for, and sends its parts."""
 
-    def __init__(self, node: LinkBase) -> None:
+    def __init__(self, node: LinkBase, camera: CameraStream) -> None:
         self._node = node
-        self._wanted = node.create_publisher(Empty, topics.STILL_WANTED, topics.NEWEST)
+        self._wanted = node.create_publisher(
+            Empty, camera.topic(topics.STILL_WANTED), topics.NEWEST
+        )
+        self._topic = camera.topic(topics.STILL_CODED)
 
     def reset(self, down: LinkPort) -> None:
         """Begin with nothing asked for."""
@@ -27,9 +31,7 @@ class RobotStills:
 
     def start(self) -> None:
         """Subscribe to the encoder."""
-        self._node.create_subscription(
-            CompressedImage, topics.STILL_CODED, self._on_still, topics.NEWEST
-        )
+        self._node.create_subscription(CompressedImage, self._topic, self._on_still, topics.NEWEST)
 
     @property
     def next_deadline(self) -> float | None:

@@ -1,9 +1,11 @@
 """What the two sides of a link have in common, whichever node they are part of."""
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol
 
 from gsc_ros.link.datagrams.reassembly import Received
+from gsc_ros.link.traffic.cameras import CameraStream
 from gsc_ros.link.traffic.end import End
 from gsc_ros.link.traffic.port import LinkPort
 from gsc_ros.link.traffic.statistics import Statistics
@@ -79,8 +81,8 @@ class Side(ABC):
     # At an end of a real link
 
     @abstractmethod
-    def statistics(self, end: End, now: float) -> Statistics:
-        """Return the counters of frames at an end of a real link."""
+    def statistics(self, end: End, now: float, camera: int | None = None) -> Statistics:
+        """Return the counters of frames at an end of a real link, of one camera or all."""
 
     @property
     @abstractmethod
@@ -102,3 +104,14 @@ class Side(ABC):
     def complete(self, report: Report) -> Report:
         """Add to a report what holds in any state of the link."""
         return report
+
+
+class _Named(Protocol):
+    stream: CameraStream
+
+
+def missing_from(missing: Sequence[_Named], all_of: Sequence[_Named], text: str) -> str:
+    """Return a text on cameras that are missing, with their names if not all are; else empty."""
+    if not missing or len(missing) == len(all_of):
+        return text if missing else ''
+    return f'{text}: camera {", ".join(camera.stream.name for camera in missing)}'

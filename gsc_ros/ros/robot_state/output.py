@@ -5,8 +5,9 @@ Publishes link/odom, link/battery_state, link/mode, link/joint_states, link/moun
 is on the robot), and transforms: on /tf where tf2_msgs is installed, else on link/transforms.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -17,12 +18,14 @@ from std_msgs.msg import Header, String
 
 from gsc_ros.codec.pose import Pose
 from gsc_ros.link.datagrams.telemetry import Battery, Mount, Telemetry, check_of
+from gsc_ros.link.traffic.cameras import MAX_CAMERAS, CameraStream
 from gsc_ros.ros import topics
 from gsc_ros.ros.lifecycle import GscNode
 from gsc_ros.ros.parameters import Parameters, parameter
 from gsc_ros.ros.robot_state import messages
 from gsc_ros.transforms import OPTICAL, Transform, scan_frame
 
+T = TypeVar('T')
 _MOST_S = 60.0  # between two poses that a velocity is computed of
 
 
@@ -44,7 +47,7 @@ class RobotStateParameters(Parameters):
 class RobotState:
     """Publishes what came of the robot's state."""
 
-    def __init__(self, node: GscNode) -> None:
+    def __init__(self, node: GscNode, cameras: Sequence[CameraStream]) -> None:
         self._node = node
         self._frame = node.values.odom_frame
         self._tf: Publisher | None = None
@@ -63,25 +66,30 @@ class RobotState:
             BatteryState, topics.RECEIVED_BATTERY, topics.LATCHED
         )
         self._mode = node.create_publisher(String, topics.RECEIVED_MODE, topics.LATCHED)
-        self._mounts = node.create_publisher(
-            TransformStamped, topics.RECEIVED_MOUNT, topics.LATCHED
-        )
+        self._placed = [
+            node.create_publisher(
+                TransformStamped, camera.topic(topics.RECEIVED_MOUNT), topics.LATCHED
+            )
+            for camera in cameras
+        ]
         self._joints = node.create_publisher(JointState, topics.RECEIVED_JOINTS, topics.LATCHED)
         self.reset()
 
     def reset(self) -> None:
         """Forget the robot: another one may come."""
-        self._mount: Mount | None = None
+        self._mounts: dict[str, Mount] = {}  # by the frame of the camera
         self._names: tuple[str, ...] = ()
-        self._last: tuple[float, Transform] | None = None  # stamp (s) and base
+        # By camera: stamp (s) and base. Those of another camera are too near, and too coarse.
+        self._last: dict[str, tuple[float, Transform]] = {}
 
     def on_pose(self, pose: Pose, header: Header) -> None:
         """Publish a frame's pose, that of the camera, at the image's stamp."""
         stamp, camera = header.stamp, header.frame_id
         base, mount = camera, Transform()
-        if self._mount is not None and self._mount.camera == camera:
-            base = self._mount.base
-            mount = Transform(self._mount.position, self._mount.orientation)
+        known = self._mounts.get(camera)
+        if known is not None:
+            base = known.base
+            mount = Transform(known.position, known.orientation)
         placed = pose.transform @ mount.inverse
         made = messages.from_transform
         transforms = [
@@ -92,7 +100,7 @@ class RobotState:
             transforms.insert(1, made(mount, stamp, base, camera))
         self._publish_transforms(transforms)
         if self._odom is not None:
-            self._odom.publish(self._odometry(pose, placed, stamp, base))
+            self._odom.publish(self._odometry(pose, placed, header, base))
 
     def _publish_transforms(self, transforms: list[TransformStamped]) -> None:
         if self._tf is None:
@@ -103,14 +111,16 @@ class RobotState:
         for transform in transforms:
             self._tf.publish(transform)
 
-    def _odometry(self, pose: Pose, placed: Transform, stamp: Time, base: str) -> Any:
+    def _odometry(self, pose: Pose, placed: Transform, header: Header, base: str) -> Any:
+        stamp = header.stamp
         out = messages.Odometry(
             header=Header(stamp=stamp, frame_id=self._frame), child_frame_id=base
         )
         out.pose.pose = messages.to_pose(placed)
         out.pose.covariance = messages.covariance(*pose.accuracy.deviations)
         at = stamp.sec + 1e-9 * stamp.nanosec
-        last, self._last = self._last, (at, placed)
+        last = self._last.get(header.frame_id)
+        _keep(self._last, header.frame_id, (at, placed))
         if last is not None and 0 < at - last[0] < _MOST_S:
             way = np.subtract(placed.position, last[1].position) / (at - last[0])
             linear = placed.rotation.T @ way
@@ -122,12 +132,18 @@ class RobotState:
             out.twist.covariance = [-1.0] + [0.0] * 35  # not known
         return out
 
-    def on_telemetry(self, telemetry: Telemetry, stamp: Time) -> None:
-        """Publish telemetry; ``stamp``: when it left the robot, as far as the delay is known."""
+    def on_telemetry(self, telemetry: Telemetry, stamp: Time, camera: int = 0) -> None:
+        """
+        Publish telemetry of a camera's number.
+
+        ``stamp``: when it left the robot, as far as the delay is known.
+        """
         if telemetry.mount is not None:
-            self._mount = mount = telemetry.mount
+            mount = telemetry.mount
             place = Transform(mount.position, mount.orientation)
-            self._mounts.publish(messages.from_transform(place, stamp, mount.base, mount.camera))
+            placed = messages.from_transform(place, stamp, mount.base, mount.camera)
+            self._placed[camera].publish(placed)
+            _keep(self._mounts, mount.camera, mount)
         if telemetry.names is not None:
             self._names = telemetry.names
         if telemetry.battery is not None:
@@ -150,6 +166,13 @@ class RobotState:
                     position=[p for _, p in known],
                 )
             )
+
+
+def _keep(known: dict[str, T], frame: str, value: T) -> None:
+    """Keep a value of a camera's frame, and no more than there can be cameras."""
+    known[frame] = value
+    while len(known) > MAX_CAMERAS:
+        del known[next(iter(known))]
 
 
 def battery_state(battery: Battery, stamp: Time) -> BatteryState:

@@ -1,6 +1,8 @@
 """
 How the robot is, of its own topics: what the robot's end of a link sends as telemetry.
 
+Of each camera goes where it is on the robot; all else goes with the first one.
+
 Subscribes camera/image/gsc/mount, battery_state, mode and, where joints are named, joint_states.
 """
 
@@ -18,6 +20,7 @@ from gsc_ros.link.datagrams.telemetry import (
     Telemetry,
     check_of,
 )
+from gsc_ros.link.traffic.cameras import CameraStream
 from gsc_ros.link.traffic.port import LinkPort
 from gsc_ros.link.traffic.reports import pause_s
 from gsc_ros.link.traffic.telemetry_timer import TelemetryTimer
@@ -47,9 +50,11 @@ class TelemetryParameters(Parameters):
 class TelemetryInput:
     """Keeps the robot's last state, and offers it to the link when it is time."""
 
-    def __init__(self, node: LinkBase) -> None:
+    def __init__(self, node: LinkBase, stream: CameraStream, number: int) -> None:
         self._node = node
-        names = tuple(n.strip() for n in node.values.joints.split(',') if n.strip())
+        self._stream, self._number = stream, number
+        joints = '' if number else node.values.joints
+        names = tuple(n.strip() for n in joints.split(',') if n.strip())
         self._names = names
         self._check = check_of(names)  # raises ValueError where they are too long
         self._now = Telemetry(names=names or None)
@@ -68,8 +73,13 @@ class TelemetryInput:
             return
         self._now = Telemetry(names=self._names or None)
         node.create_subscription(
-            TransformStamped, topics.CODED_MOUNT, self._on_mount, topics.LATCHED
+            TransformStamped,
+            self._stream.topic(topics.CODED_MOUNT),
+            self._on_mount,
+            topics.LATCHED,
         )
+        if self._number:
+            return
         node.create_subscription(BatteryState, topics.BATTERY, self._on_battery, topics.SENSOR)
         node.create_subscription(String, topics.MODE, self._on_mode, topics.SENSOR)
         if self._names:
@@ -90,10 +100,11 @@ class TelemetryInput:
         if at is None or now < at:
             return
         payload = self._timer.next(now, self._now).pack()
-        down.offer(payload, now, TrafficClass.TELEMETRY)
+        down.offer(payload, now, TrafficClass.TELEMETRY, camera=self._number)
         self.sent += 1
         period_s = self._node.values.telemetry_period_s
-        self._pause_s = max(period_s, pause_s(down, up, len(payload)))
+        pause = len(self._node.cameras) * pause_s(down, up, len(payload))
+        self._pause_s = max(period_s, pause)
 
     def _on_mount(self, message: TransformStamped) -> None:
         try:
