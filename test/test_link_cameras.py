@@ -336,7 +336,7 @@ def test_the_operators_choice_crosses(first, key_frame, budget):
     assert len(report.pack()) == len(RobotReport(3, True, count=9, goal=4).pack()) + 1
 
 
-@pytest.mark.parametrize('payload', ['20', '2001ff', '0120', '40'])
+@pytest.mark.parametrize('payload', ['40', '4001ff', '0120', '80'])
 def test_a_request_of_another_length_is_refused(payload):
     with pytest.raises(PayloadError):
         Request.unpack(bytes.fromhex(payload))
