@@ -11,7 +11,7 @@ from test_link_channel import frame
 
 from gsc_ros.link.datagrams import ccsds
 from gsc_ros.link.datagrams.ccsds import SpacePackets, seal_for
-from gsc_ros.link.datagrams.framing import Datagram, TrafficClass
+from gsc_ros.link.datagrams.framing import Datagram, TrafficClass, claims_stop
 from gsc_ros.link.datagrams.reassembly import Reassembler
 from gsc_ros.link.datagrams.seals import CHECKSUM, FramingError
 from gsc_ros.link.datagrams.security import Sealed
@@ -184,3 +184,15 @@ def test_without_the_library_it_names_what_to_install(monkeypatch):
 def test_another_direction_is_refused():
     with pytest.raises(ValueError, match='direction'):
         SpacePackets('sideways')
+
+
+@pytest.mark.parametrize('traffic_class', TrafficClass)
+@pytest.mark.parametrize('packets', [False, True])
+@pytest.mark.parametrize('secure', [False, True])
+def test_a_stop_is_told_by_its_datagram_before_that_is_opened(traffic_class, packets, secure):
+    inner = sealed('up') if secure else None
+    seal = SpacePackets('up', inner) if packets else inner or CHECKSUM
+    data = Datagram(traffic_class, 1, 0, b'x').pack(seal)
+    skip = ccsds.HEADER_BYTES if packets else 0
+    assert claims_stop(data, skip) == (traffic_class is TrafficClass.STOP)
+    assert not claims_stop(data[:skip], skip)

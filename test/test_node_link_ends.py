@@ -19,7 +19,7 @@ from test_node_link import refused  # noqa: E402
 from gsc_ros.link.datagrams import key_file  # noqa: E402
 from gsc_ros.link.datagrams.frames import FRAME_OVERHEAD, Camera, Setup  # noqa: E402
 from gsc_ros.link.datagrams.framing import TrafficClass  # noqa: E402
-from gsc_ros.link.datagrams.payloads import Command  # noqa: E402
+from gsc_ros.link.datagrams.payloads import Command, Stop  # noqa: E402
 from gsc_ros.link.radio import profiles, schedule  # noqa: E402
 from gsc_ros.link.traffic.pacer import Pacer  # noqa: E402
 from gsc_ros.link.traffic.sender import Sender  # noqa: E402
@@ -166,6 +166,24 @@ def test_a_flood_does_not_keep_the_robot_from_being_stopped(ros):
         robot.wake()
         time.sleep(0.1)
         assert not commands.gate.moving and commands.stops == 1
+    finally:
+        robot.close()
+        robot.destroy_node()
+
+
+def test_a_stop_is_taken_though_the_inbox_is_full(ros):
+    robot = active(LinkRobot, ros, security=False, local='127.0.0.1:0')
+    try:
+        sender = Sender(Pacer(1e9), 1400)
+        stop = Stop(robot.get_clock().now().nanoseconds // 1000, 1)
+        sender.offer(stop.pack(), 0.0, TrafficClass.STOP)
+        ((_, _, data),) = sender.advance(1.0)
+        noise = b'noise', ('127.0.0.1', 9)
+        robot._keep([noise] * 300)
+        robot._keep([noise] * 50 + [(data, ('127.0.0.1', 9))] + [noise] * 50)
+        assert robot._overrun == 144, 'all but the STOP'
+        robot.wake()
+        assert robot.side.commands.gate.held
     finally:
         robot.close()
         robot.destroy_node()

@@ -95,6 +95,15 @@ PayloadId = tuple[TrafficClass, int, int]  # class, camera, number
 RESERVED = {9: 'POSE'}
 
 
+def claims_stop(data: bytes, skip: int = 0) -> bool:
+    """
+    Whether a datagram says that it is of a STOP, before anything of it is proven.
+
+    ``skip``: bytes of another protocol's header before it.
+    """
+    return len(data) > skip and data[skip] & _CLASS == TrafficClass.STOP
+
+
 def random_session() -> int:
     """Draw the number of a session, for senders that cannot note which ones they had."""
     return secrets.randbelow(0x100) << 8 | 1 + secrets.randbelow(0xFF)

@@ -10,6 +10,8 @@ from typing import ClassVar, TypeVar
 
 from rclpy.exceptions import InvalidHandle
 
+from gsc_ros.link.datagrams.ccsds import HEADER_BYTES
+from gsc_ros.link.datagrams.framing import claims_stop
 from gsc_ros.link.radio import schedule, units
 from gsc_ros.link.radio.airtime import PLAIN
 from gsc_ros.link.radio.schedule import Schedule
@@ -30,8 +32,9 @@ from gsc_ros.ros.link.side import Side
 from gsc_ros.ros.link.state_report import closed, figures, report_of
 from gsc_ros.ros.parameters import parameter
 
-# Datagrams that wait for the node; a flood beyond is dropped and counted.
-_INBOX = 256
+# Datagrams that wait for the node; a flood beyond is dropped and counted, but for the newest that
+# may be a STOP.
+_INBOX, _STOPS = 256, 32
 _POLL_S = 0.2
 _PAUSE_S = 0.05
 _END_S = 2.0  # for a device that does not let go
@@ -108,6 +111,7 @@ class LinkEnd(LinkBase[P]):
         super().start()
         self._join()
         self._inbox: deque[tuple[bytes, Hashable]] = deque()
+        self._stops: deque[tuple[bytes, Hashable]] = deque(maxlen=_STOPS)
         self._overrun = self._unsent = 0
         self._listening = True
         reader = threading.Thread(target=self._listen, name='datagrams', daemon=True)
@@ -219,19 +223,34 @@ class LinkEnd(LinkBase[P]):
 
     def _receive(self, now: float) -> None:
         # What comes meanwhile has to wait, or a flood would keep the robot from being stopped.
-        for _ in range(len(self._inbox)):
-            data, source = self._inbox.popleft()
-            replayed = self.end.receiver.replayed
-            ours, complete = self.end.push(data, now)
-            if ours:
-                self._transport.answer(source)
-            elif self.end.receiver.replayed > replayed:
-                self._transport.repeated(source)
-            for received in complete:
-                self.side.on_received(received, now)
+        for waiting in (self._inbox, self._stops):
+            for _ in range(len(waiting)):
+                self._take(*waiting.popleft(), now)
         self._peer.update(now)
         for received in self.end.expire(now):
             self.side.on_received(received, now)
+
+    def _take(self, data: bytes, source: Hashable, now: float) -> None:
+        """Take a datagram."""
+        replayed = self.end.receiver.replayed
+        ours, complete = self.end.push(data, now)
+        if ours:
+            self._transport.answer(source)
+        elif self.end.receiver.replayed > replayed:
+            self._transport.repeated(source)
+        for received in complete:
+            self.side.on_received(received, now)
+
+    def _keep(self, datagrams: list[tuple[bytes, Hashable]]) -> None:
+        """Let datagrams wait for the node, as far as there is room."""
+        room = max(0, _INBOX - len(self._inbox))
+        self._inbox.extend(datagrams[:room])
+        skip = HEADER_BYTES if self.budget.profile.packets == 'ccsds' else 0
+        for one in datagrams[room:]:
+            if claims_stop(one[0], skip):
+                self._stops.append(one)
+            else:
+                self._overrun += 1
 
     def _send(self, now: float) -> None:
         for data in self.end.outgoing(now):
@@ -326,9 +345,7 @@ class LinkEnd(LinkBase[P]):
                 self._troubles.note(error)
                 time.sleep(_PAUSE_S)  # one that goes on failing must not take the processor
                 continue
-            room = _INBOX - len(self._inbox)
-            self._inbox.extend(received[:room])
-            self._overrun += max(0, len(received) - room)
+            self._keep(received)
             # Also without any: a wall clock that is set back may hold up the executor.
             due = time.monotonic() >= woken_at + STATUS_PERIOD_S
             if (received or due) and self._listening:
