@@ -14,11 +14,21 @@ from std_msgs.msg import Bool, Empty, Float32, Header, String, UInt16
 from test_console_ground import K, scene
 from websockets.sync.client import connect
 
+from gsc_ros.codec.objects import Objects, SeenObject
+from gsc_ros.labels import LABELS
 from gsc_ros.nodes.console import Console
 from gsc_ros.ros import convert, topics
+from gsc_ros.ros.objects import list_message, list_type
 
 PATIENCE_S = 60.0
 SIZE = (64, 48)
+CAR = LABELS.index('car')
+SEEN = Objects(
+    (
+        SeenObject.of(CAR, (0.2, 0.4, 0.6, 0.9), 12.0, 0.9),
+        SeenObject.of(CAR, (0.7, 0.5, 0.9, 0.7), 30.0, 0.6),
+    )
+)
 
 
 class Browser:
@@ -89,6 +99,7 @@ class Ground(Bench):
             topic: publish(Image, topic, topics.IMAGES)
             for topic in (topics.DECODED, topics.TRUST, topics.DECODED_DEPTH, topics.HAZARDS)
         }
+        self.objects = publish(list_type(), topics.OBJECTS, topics.IMAGES)
         self.stills = publish(CompressedImage, topics.DECODED_STILL, topics.LATCHED)
         self.still_states = publish(String, topics.STILL_STATE, topics.LATCHED)
         self.still_shares = publish(Float32, topics.STILL_PROGRESS, topics.LATCHED)
@@ -124,6 +135,7 @@ class Ground(Bench):
         hazards[20:40, 10:40] = 255
         hazards[:20] = 0
         self.images[topics.HAZARDS].publish(convert.to_image(hazards, 'mono8', header))
+        self.objects.publish(list_message(list_type(), SEEN, header, SIZE, None))
 
     def show_still(self, share=1.0):
         """Publish how far a still has come, and the still when it has."""

@@ -178,6 +178,26 @@ def test_hazards_are_striped_with_an_edge_and_unknown_is_dotted(page, ground):
     assert not page.errors
 
 
+def test_objects_are_boxes_with_names_over_their_own_image(page, ground):
+    page.go(ground.node.server.url)
+    page.wait(CONNECTED)
+    page.run(
+        'window.texts = new Set(); const fill = CanvasRenderingContext2D.prototype.fillText;'
+        ' CanvasRenderingContext2D.prototype.fillText = function (text, ...at) {'
+        ' window.texts.add(text); return fill.call(this, text, ...at); }; 0'
+    )
+    page.tap('6')
+    page.wait('[...window.texts].some((text) => text.startsWith("car 90 %, "))', ground.show)
+    page.wait('[...window.texts].some((text) => text.startsWith("car 60 %, "))')
+    assert 'dashed below 75 %' in page.text('legend')
+    shown = 'document.getElementById("overlay").getContext("2d").getImageData(0,0,64,48).data'
+    page.wait(f'{shown}.some((value) => value)', ground.show)
+    pixels = np.array(page.run(f'Array.from({shown})')).reshape(48, 64, 4)
+    assert pixels[:, :8, 3].max() == 0, 'beside the boxes there is nothing'
+    page.wait(f'!{shown}.some((value) => value)', ground.show_ground)
+    assert not page.errors
+
+
 def test_stop_latches_and_is_released_by_keyboard_in_two_steps(page, ground):
     page.go(ground.node.server.url)
     page.wait(CONNECTED)

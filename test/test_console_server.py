@@ -126,6 +126,7 @@ def test_the_page_comes_with_all_its_parts_and_names_nothing_elsewhere(serve):
     for name in (
         'app.js',
         'connection.js',
+        'objects.js',
         'still.js',
         'view.js',
         'drive.js',

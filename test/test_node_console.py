@@ -21,6 +21,7 @@ from test_console_ground import K
 from gsc_ros.console.ground import Footing, drawn
 from gsc_ros.nodes.console import Console
 from gsc_ros.ros import topics
+from gsc_ros.ros.console.objects import shown
 
 
 @pytest.fixture
@@ -156,6 +157,24 @@ def test_a_still_is_asked_for_and_shown_to_all_with_its_progress(ground):
     first.wait(lambda b: b.state['still']['text'] == 'complete')
     later = ground.browse()
     later.wait(lambda b: 'still' in b.images, why='who comes later gets it, too')
+
+
+def test_lists_of_objects_that_cannot_be_read_are_refused():
+    size = 100, 50
+    text = json.dumps({
+        'stamp': {'sec': 5, 'nanosec': 7}, 'width': 100, 'height': 50,
+        'objects': [{'class': 'car', 'probability': 0.9, 'distance_m': 12.0,
+                     'box': [10, 5, 120, 25]}],
+    })  # fmt: skip
+    stamp, objects = shown(String(data=text), size)
+    assert stamp == (5, 7)
+    assert objects == [
+        {'name': 'car', 'probability': 0.9, 'distance_m': 12.0, 'box': [0.1, 0.1, 1.0, 0.5]}
+    ]
+    assert shown(String(data=text.replace('[{', 'null,"x":[{')), size) == ((5, 7), [])
+    for bad in ('', '[]', '{}', text.replace('100', '0'), text.replace('10, 5', 'NaN, 5')):
+        with pytest.raises(ValueError, match=r'.'):
+            shown(String(data=bad), size)
 
 
 def test_a_snapshot_and_a_recording_are_kept(ground, tmp_path):

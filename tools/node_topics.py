@@ -511,6 +511,7 @@ NODES = {
         (
             *_DECODED,
             _HAZARDS,
+            *_OBJECTS,
             _DECODED_INFO,
             _CAPTION,
             *_RECEIVED[:1],

@@ -14,7 +14,7 @@ from typing import Any
 from gsc_ros.region import Region
 
 MOST_BYTES = 2048
-OVERLAYS = ('trust', 'classes', 'depth', 'hazards')
+OVERLAYS = ('trust', 'classes', 'depth', 'hazards', 'objects')
 
 
 class BadWord(ValueError):

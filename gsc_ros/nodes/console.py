@@ -35,13 +35,16 @@ from gsc_ros.console.freshness import Age, Freshness
 from gsc_ros.console.stops import State
 from gsc_ros.msg import DecoderStatus, EncoderStatus, LinkStatus, SemanticFrame
 from gsc_ros.ros import convert, lifecycle, topics
+from gsc_ros.ros.console.objects import shown as objects_of
 from gsc_ros.ros.console.outputs import Outputs
 from gsc_ros.ros.console.parameters import ConsoleParameters
 from gsc_ros.ros.console.path import GroundPath
 from gsc_ros.ros.console.recording import Recording
 from gsc_ros.ros.console.screen import Screen
+from gsc_ros.ros.console.screen import text as text_of
 from gsc_ros.ros.diagnostics import ERROR, OK, WARN, Report
 from gsc_ros.ros.monotonic import Alarm, locked
+from gsc_ros.ros.objects import list_type
 from gsc_ros.ros.worker import NewestWorker
 
 _STATE_S = 0.5
@@ -125,6 +128,7 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
             (topics.GOAL_STATE, String, topics.LATCHED),
             (topics.RECEIVED, SemanticFrame, topics.NEWEST),
             (topics.RECEIVED_MOUNT, TransformStamped, topics.LATCHED),
+            (topics.OBJECTS, list_type(), topics.IMAGES),
             (topics.DECODED_STILL, CompressedImage, topics.LATCHED),
             (topics.STILL_STATE, String, topics.LATCHED),
             (topics.STILL_PROGRESS, Float32, topics.LATCHED),
@@ -188,6 +192,8 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
             self._path.on_info(message)
         elif topic == topics.RECEIVED_MOUNT:
             self._path.on_mount(message)
+        elif topic == topics.OBJECTS:
+            self._show_objects(message)
         elif topic == topics.DECODED_STILL:
             self._screen.take_still(message)
         elif topic == topics.RECEIVED:
@@ -198,6 +204,16 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
             if self.desk.state != before:
                 self._alarm.set()
                 self._tell()
+
+    def _show_objects(self, message: Any) -> None:
+        if 'objects' not in self.server.views:
+            return
+        try:
+            stamp, objects = objects_of(message, self._outputs.size)
+        except ValueError as error:
+            self.get_logger().warning(str(error), throttle_duration_sec=5.0)
+            return
+        self.server.tell(words.dump('objects', stamp=text_of(stamp), objects=objects))
 
     def _on_timer(self) -> None:
         self._screen.follow()

@@ -60,6 +60,7 @@ function hear(word) {
     refresh();
   } else if (word.t === 'note') note(word.text, word.bad);
   else if (word.t === 'refused') note(word.why, true);
+  else if (word.t === 'objects') view.takeObjects(word);
   else if (word.t === 'confirm') askRelease(word.token);
 }
 
@@ -266,6 +267,7 @@ const SHORTCUTS = {
   Digit3: () => toggle('depth'),
   Digit4: () => toggle('original'),
   Digit5: () => toggle('hazards'),
+  Digit6: () => toggle('objects'),
 };
 
 document.addEventListener('keydown', (event) => {

@@ -1,5 +1,7 @@
 // The image, the maps laid over it, its age, and the box that is drawn on it.
 
+import * as objects from './objects.js';
+
 const byId = (id) => document.getElementById(id);
 const image = byId('image');
 const overlay = byId('overlay');
@@ -9,6 +11,7 @@ const LEGENDS = {
   trust: 'trust: hatched thinly from 50 to 75 %, dark and crossed below',
   classes: 'classes: in their colours, borders dark',
   depth: 'depth: bright near (1 m), dark far (100 m)',
+  objects: 'objects: boxes, dashed below 75 %, with the distance',
   hazards: 'hazards: striped with a white edge; dotted where not known',
 };
 let stamp = '';
@@ -68,6 +71,7 @@ export function draw() {
     // A map of another image would lie.
     if (shown.has(kind) && map && map.stamp === stamp) g.drawImage(map.bitmap, 0, 0, width, height);
   }
+  if (shown.has('objects')) objects.draw(g, width, height, stamp);
   ways.forEach((way, i) => way.length > 1 && drawWay(g, width, height, way, i ? [10, 8] : []));
   if (goal) {
     g.lineWidth = 3;
@@ -98,6 +102,11 @@ function drawWay(g, width, height, way, dash) {
     g.stroke();
   }
   g.setLineDash([]);
+}
+
+export function takeObjects(word) {
+  objects.take(word);
+  draw();
 }
 
 export function setWays(found) {
