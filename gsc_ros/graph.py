@@ -217,6 +217,27 @@ def _named(topic: str, base: str, camera: CameraStream) -> str:
     return topic if topic.startswith('/') else f'{base}/{camera.name}/{topic}'
 
 
+# Topics of one camera that the console has: of several cameras it shows the first.
+CONSOLE_TOPICS = (
+    'camera/image',
+    'camera/image/gsc/status',
+    'decoded/image',
+    'decoded/camera_info',
+    'decoded/caption',
+    'decoded/depth/image',
+    'decoded/hazards',
+    'decoded/key_missed',
+    'decoded/segmentation/image',
+    'decoded/status',
+    'decoded/trust',
+    'link/image/gsc',
+    'link/mount',
+    'teleop/budget',
+    'teleop/rate',
+    'teleop/roi',
+)
+
+
 @dataclass(frozen=True)
 class Graph:
     """What one launch file starts; ``title`` describes it in a line."""
@@ -361,8 +382,15 @@ class Graph:
                     return str(value).lower() if isinstance(value, bool) else str(value)
         return ''
 
-    def remappings(self, values: Values) -> list[tuple[str, str]]:
-        """Return the topics that get another name, and that name; of several cameras, of each."""
+    def remappings(self, values: Values, node: Node | None = None) -> list[tuple[str, str]]:
+        """
+        Return the topics that get another name, and that name; of several cameras, of each.
+
+        ``node``: for which; None for what holds for all.
+        """
+        if node is CONSOLE_NODE and values['cameras']:
+            first = parse_cameras(values['cameras'])[0]
+            return [(topic, first.topic(topic)) for topic in CONSOLE_TOPICS]
         given = [(name, values[a]) for name, a in REMAPPINGS if self._argument(a)]
         pairs = [(name, target) for name, target in given if name != target]
         if not values['cameras']:
