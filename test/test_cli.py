@@ -1,5 +1,6 @@
 """The command line: files in and out, and one line for every mistake."""
 
+import json
 import os
 import struct
 import subprocess
@@ -46,9 +47,13 @@ def test_an_image_goes_through(png, tmp_path, capsys):
         str(depth),
         '--received',
         str(received),
+        '--objects',
+        str(tmp_path / 'o.json'),
     ]
     assert main([*words, '--segmentation', str(classes), '--steps', '1', *RANDOM]) == 0
     assert cv2.imread(str(out)).shape == (120, 160, 3)
+    told = json.loads((tmp_path / 'o.json').read_text())
+    assert told == {'width': 160, 'height': 120, 'objects': None, 'lost': 0}
     assert cv2.imread(str(depth), cv2.IMREAD_UNCHANGED).dtype == np.uint16
     assert cv2.imread(str(classes), cv2.IMREAD_UNCHANGED).shape == (120, 160)
     assert set(np.unique(cv2.imread(str(received), cv2.IMREAD_UNCHANGED))) <= {0, 128, 255}

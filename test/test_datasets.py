@@ -249,6 +249,24 @@ def test_camvid_as_in_segnet(tmp_path):
     assert {(f.sequence, f.fps) for f in frames} == {('0016E5', 15)}
 
 
+def test_simulated_frames_have_hazards_and_their_camera(tmp_path):
+    save(tmp_path / 'moon/00000_rgb.png')
+    save(tmp_path / 'moon/00000_seg.png', ids(9, 255))
+    save(tmp_path / 'moon/00000_hazards.png', ids(255))
+    np.save(tmp_path / 'moon/00000_depth.npy', np.full((4, 6), 2.5, np.float16))
+    (tmp_path / 'frames.csv').write_text(
+        'file,fx,fy,cx,cy,height_m\nmoon/00000_rgb.png,0.6,0.9,0.5,0.5,1.2\n'
+    )
+    (frame,) = opened(tmp_path, 'simulated')
+    assert frame.segmentation()[0, :2].tolist() == [9, 255]
+    assert np.argwhere(frame.hazards()).tolist() == [[0, 0]]
+    assert (frame.depth() == 2.5).all() and frame.depth().dtype == np.float32
+    assert (frame.camera.fx, frame.camera.fy, frame.camera.height_m) == (0.6, 0.9, 1.2)
+    (tmp_path / 'frames.csv').write_text('file\nmoon/00000_rgb.png\n')
+    with pytest.raises(ValueError, match='missing column'):
+        open_dataset(tmp_path)
+
+
 @pytest.mark.parametrize('layout', [name for name in LAYOUTS if name != 'folder'])
 def test_a_folder_of_another_layout_is_refused(tmp_path, layout):
     save(tmp_path / 'a.png')

@@ -19,6 +19,7 @@ from gsc_ros.codec.hazards import (
 )
 from gsc_ros.codec.notes import caption_text
 from gsc_ros.codec.objects import Objects
+from gsc_ros.evaluation.hazards import count, shares
 from gsc_ros.labels import LABELS, SKY
 from gsc_ros.perception.camera import Camera
 from gsc_ros.perception.hazards import Limits, find_ground, find_hazards, find_standing
@@ -218,3 +219,15 @@ def test_a_sensor_s_holes_are_told():
     holes = told(depth).holes
     assert holes.shape == (ROWS // 8, COLUMNS // 8)
     assert np.argwhere(holes).tolist() == [[4, 1]]
+
+
+def test_hazards_are_counted_against_truth():
+    truth, told = np.zeros((60, 80), bool), np.zeros((60, 80), np.uint8)
+    truth[30:40, 10:20] = truth[30:40, 60:70] = truth[5, 5] = True  # the last is a speck
+    told[28:40, 8:20] = told[50:60, 30:40] = IN_THE_WAY
+    told[30:40, 60:70] = NOT_KNOWN
+    found = count(told, truth)
+    assert found == {'true': 2, 'missed': 1, 'false': 1, 'untold': 0}
+    nothing = count(np.full((60, 80), NOT_KNOWN, np.uint8), truth)
+    assert nothing == {'true': 2, 'missed': 2, 'false': 0, 'untold': 1}
+    assert shares([found, nothing]) == {'missed': 0.75, 'false': 0.5, 'untold': 0.5}

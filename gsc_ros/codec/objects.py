@@ -26,7 +26,7 @@ from gsc_ros.perception.objects import Box
 
 # A probability is sent as one of these; it is rounded down, so that it never promises too much.
 PROBABILITIES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
-SURE = 0.75  # from which an object is named: of those named more than four in five are there
+SURE = 0.7  # from which an object is named: of those named more than four in five are there
 MOST_BEYOND = 15  # objects that the caption does not name, at most
 SHARE = 0.15  # of a frame's bytes, for caption and objects at most
 _CENTRES, _BOTTOMS, _SIDES = 16, 64, 24  # steps in a bearing, of the height, of a side

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from gsc_ros.evaluation import metrics, objects
+from gsc_ros.evaluation import hazards, metrics, objects
 from gsc_ros.evaluation.datasets import Frame
 from gsc_ros.evaluation.scores import ReferenceObservation, Row, Score
 from gsc_ros.evaluation.types import Codec, Outcome
@@ -179,5 +179,8 @@ def summarise(scores: Sequence[Score]) -> list[Row]:
         for name in dict.fromkeys(n for j in coded for n in j.objects):
             counted = [j.objects[name] for j in coded if name in j.objects]
             mean |= {f'{name}_{n}': v for n, v in objects.shares(counted).items()}
+        obstacles = [j.hazards for j in coded if j.hazards is not None]
+        if obstacles:
+            mean |= {f'obstacles_{n}': v for n, v in hazards.shares(obstacles).items()}
         out.append(mean)
     return out

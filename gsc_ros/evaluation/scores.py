@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gsc_ros.codec.grid import coding_size
 from gsc_ros.codec.types import GENERATED, DecodedFrame
-from gsc_ros.evaluation import metrics, objects
+from gsc_ros.evaluation import hazards, metrics, objects
 from gsc_ros.evaluation.datasets import Frame
 from gsc_ros.evaluation.types import Outcome
 from gsc_ros.labels import UNLABELLED
@@ -24,13 +24,15 @@ class Score:
     A row of figures, and by name the counts that are summed over a run.
 
     ``counts``: of class maps, (256, 256); ``trust``: of trust and what is right, (256, 2);
-    ``objects``: of those stated and true (``evaluation.objects``); ``kind``: of scene, as sent.
+    ``objects``: of those stated and true (``evaluation.objects``); ``hazards``:
+    likewise; ``kind``: of scene, as sent.
     """
 
     row: Row
     counts: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     trust: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     objects: dict[str, dict[str, int]] = field(default_factory=dict)
+    hazards: dict[str, int] | None = None
     kind: str = 'not told'
 
     def classes(self, name: str, found: NDArray[np.uint8], wanted: NDArray[np.uint8]) -> None:
@@ -66,6 +68,7 @@ class ReferenceObservation:
         self.true_classes = frame.segmentation() if frame.segmentation else None
         self.true_depth = frame.depth() if frame.depth else None
         self.true_boxes = frame.boxes() if frame.boxes else None
+        self.true_hazards = frame.hazards() if frame.hazards else None
 
     def _can(self, name: str) -> bool:
         return self.judge is not None and hasattr(self.judge, name)
@@ -121,6 +124,8 @@ class ReferenceObservation:
         self._trust(frame, score)
         if frame.kind is not None:
             score.kind = frame.kind.name if frame.kind.sure else 'not sure'
+        if frame.hazards is not None and self.true_hazards is not None:
+            score.hazards = hazards.count(frame.hazards, self.true_hazards)
         if frame.objects is not None:
             score.row['objects_lost'] = frame.objects.lost
             if self.true_classes is not None:

@@ -25,6 +25,7 @@ from gsc_ros.evaluation.datasets.kitti import (
 )
 from gsc_ros.evaluation.datasets.manifest import is_manifest, read_manifest
 from gsc_ros.evaluation.datasets.sequences import sequences
+from gsc_ros.evaluation.datasets.simulated import is_simulated, read_simulated
 
 __all__ = ['LAYOUTS', 'Frame', 'open_dataset', 'sequences', 'thin']
 
@@ -33,6 +34,7 @@ _Reader = tuple[Callable[[Path], bool], Callable[[Path, str], list[Frame]]]
 # In the order in which 'auto' tries them: what holds another layout comes before it.
 _READERS: dict[str, _Reader] = {
     'manifest': (is_manifest, read_manifest),
+    'simulated': (is_simulated, read_simulated),
     'cityscapes': (is_cityscapes, read_cityscapes),
     'kitti_depth': (is_kitti_depth, read_kitti_depth),
     'kitti_raw': (is_kitti_raw, read_kitti_raw),

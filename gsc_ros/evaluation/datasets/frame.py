@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from gsc_ros import image_files
 from gsc_ros.evaluation.metrics import Box
+from gsc_ros.perception.camera import Camera
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Frame:
     ``segmentation``: uint8 (H, W) train ids of ``perception.labels``, 255 unlabelled or ignored.
     ``depth``: float32 (H, W) metres along the optical axis, NaN unknown.
     ``boxes``: (x0, y0, x1, y1, score 1, COCO class 0..79) in pixels.
+    ``hazards``: bool (H, W), what is in the way. ``camera``: that of the image, where it is known.
     All raise ``ValueError`` for files that are missing, damaged or of another format.
     """
 
@@ -29,6 +31,8 @@ class Frame:
     segmentation: Callable[[], NDArray[np.uint8]] | None = None
     depth: Callable[[], NDArray[np.float32]] | None = None
     boxes: Callable[[], list[Box]] | None = None
+    hazards: Callable[[], NDArray[np.bool_]] | None = None
+    camera: Camera | None = None
 
     def rgb(self) -> NDArray[np.uint8]:
         """Read the image as uint8 (H, W, 3); ``ValueError`` when it cannot be read whole."""
