@@ -20,6 +20,8 @@ from gsc_ros.codec.cod_lite.networks import CodLite, Config
 from gsc_ros.codec.notes import Timing
 from gsc_ros.commands.images import write_rgb
 from gsc_ros.labels import UNLABELLED
+from gsc_ros.models import pretrained
+from gsc_ros.models.pretrained import Options
 
 TINY = Config(
     ds=32, codebook_bits=4, up2x=True, light=True, hidden_size=64, hidden_size_x=8, num_blocks=3,
@@ -379,21 +381,35 @@ def test_a_checkpoint_of_the_hub_comes_with_its_configuration(tmp_path, monkeypa
     hub = pytest.importorskip('huggingface_hub')
     path, asked = save(tmp_path, 'CoD_Lite_bpp_0_0039'), []
 
-    def download(repository, file, revision):
-        asked.append((repository, file, revision))
-        if repository == 'gone/name':
+    def download(repository, revision, allow_patterns, local_files_only):
+        asked.append((repository, revision, allow_patterns, local_files_only))
+        if local_files_only or repository == 'gone/name':
             raise OSError('no internet')
-        return str(tmp_path / file)
+        return str(tmp_path)
 
-    monkeypatch.setattr(hub, 'hf_hub_download', download)
+    monkeypatch.setattr(hub, 'snapshot_download', download)
     name = 'owner/name/CoD_Lite_bpp_0_0039.pt@1a2b'
     assert checkpoint.find(name) == path
-    assert asked == [
-        ('owner/name', 'CoD_Lite_bpp_0_0039.pt', '1a2b'),
-        ('owner/name', 'CoD_Lite_bpp_0_0039.yaml', '1a2b'),
-    ]
-    with pytest.raises(FileNotFoundError, match=r'check name and internet.*no internet'):
+    files = ['CoD_Lite_bpp_0_0039.pt', 'CoD_Lite_bpp_0_0039.yaml', 'README.md']
+    assert asked == [('owner/name', '1a2b', files, here) for here in (True, False)]
+    with pytest.raises(ValueError, match=r'cannot be fetched \(no internet\).*copy the folder'):
         checkpoint.find('gone/name/a.pt')
+    with pytest.raises(ValueError, match='owner/name at revision 1a2b is not on this machine'):
+        checkpoint.find(name, Options(offline=True))
+    with pytest.raises(ValueError, match=r'has no b\.pt\. Check the name'):
+        checkpoint.find('owner/name/b.pt')
+
+
+def test_the_licence_is_told_and_memory_counted_before_a_checkpoint_is_loaded(
+    tmp_path, monkeypatch
+):
+    path, told = save(tmp_path, 'tiny'), []
+    (tmp_path / 'README.md').write_text('---\nlicense: mit\n---\n')
+    checkpoint.load(path, torch.device('cpu'), Options(report=told.append))
+    assert told == [f'{path}: licence of its weights: mit']
+    monkeypatch.setattr(pretrained, 'free_bytes', lambda device: 1000)
+    with pytest.raises(ValueError, match=r'tiny\.pt needs .* GB, cpu has 0\.0 GB free'):
+        checkpoint.load(path, torch.device('cpu'))
 
 
 def test_the_published_sizes():

@@ -17,6 +17,7 @@ pytest.importorskip('diffusers', reason='needs the extra foundation')
 import tiny_pipelines
 
 from gsc_ros.codec.foundation import loading
+from gsc_ros.models import pretrained
 
 
 @pytest.fixture(scope='module')
@@ -101,7 +102,7 @@ def test_a_model_of_the_hub_is_fetched_once_and_pinned(source, monkeypatch):
     monkeypatch.setattr(DiffusionPipeline, 'download', download)
     assert load('owner/model', told.append).name == 'owner/model'
     assert calls == [(True, None), (False, None)]
-    assert f'renderer owner/model: pin it with revision {source.name}' in told
+    assert any(f'Pin it with revision {source.name}' in text for text in told)
     calls.clear()
     load('owner/model', revision='abc')
     assert calls == [(True, 'abc'), (False, 'abc')]
@@ -135,10 +136,11 @@ def test_memory_is_counted_before_weights_are_loaded(folder, monkeypatch):
     pipe = load(folder, dtype='float32').pipe
     parts = (pipe.transformer, pipe.vae, pipe.text_encoder)
     size = sum(p.numel() * 4 for part in parts for p in part.parameters())
-    assert loading.weights_bytes(folder, torch.float32) == pytest.approx(size, rel=0.02)
-    assert loading.weights_bytes(folder, torch.bfloat16) * 2 == pytest.approx(size, rel=0.02)
-    assert loading.free_bytes(torch.device('cpu')) > 1e8
-    monkeypatch.setattr(loading, 'free_bytes', lambda device: 1000)
+    files = [path for paths in loading.parts_of(folder).values() for path in paths]
+    assert pretrained.bytes_of(files, torch.float32) == pytest.approx(size, rel=0.02)
+    assert pretrained.bytes_of(files, torch.bfloat16) * 2 == pytest.approx(size, rel=0.02)
+    assert pretrained.free_bytes(torch.device('cpu')) > 1e8
+    monkeypatch.setattr(pretrained, 'free_bytes', lambda device: 1000)
     refused(r'needs .* GB, cpu has 0\.0 GB free. Free memory', folder)
 
 
@@ -147,7 +149,11 @@ def test_the_licence_is_told_once(folder, tmp_path):
     told = []
     load(folder, told.append)
     assert [text for text in told if text.endswith('licence of its weights: apache-2.0')]
-    assert any('loading' in text for text in told) and 'ready on cpu' in told[-1]
+    assert 'ready on cpu' in told[-1]
+    parts = [text for text in told if 'parts' in text]
+    for number, name in enumerate(('text_encoder', 'transformer', 'vae'), 1):
+        assert sum(f'loading {name}, ' in text for text in parts) == 1
+        assert f', {number} of 3 parts, 0.00 GB' in parts[number - 1]
     count = len(told)
     load(folder, told.append)
     assert not any('licence of its weights' in text for text in told[count:])

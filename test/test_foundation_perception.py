@@ -14,11 +14,13 @@ from gsc_ros.codec.ground_perception import SeeingDecoder
 from gsc_ros.codec.notes import Timing
 from gsc_ros.codec.seen import find_objects
 from gsc_ros.labels import KINDS, LABELS, OTHER, SKY, UNLABELLED
+from gsc_ros.models import pretrained
+from gsc_ros.models.pretrained import Options
 from gsc_ros.perception import choice
 from gsc_ros.perception.foundation.depth import DepthModel
 from gsc_ros.perception.foundation.detection import Detector
 from gsc_ros.perception.foundation.images import Normalisation, fitted
-from gsc_ros.perception.foundation.loading import Loader, Options, Source
+from gsc_ros.perception.foundation.loading import Loader, Source
 from gsc_ros.perception.foundation.names import class_of, id_table
 from gsc_ros.perception.foundation.segmentation import SegmentationModel
 from gsc_ros.perception.kinds import SceneKind
@@ -156,7 +158,7 @@ def test_a_model_that_lacks_weights_is_refused(folders, tmp_path):
         SegmentationModel.load(str(tmp_path))
 
 
-def test_where_a_model_is(tmp_path, monkeypatch):
+def test_where_a_model_is(tmp_path):
     assert Source.parse('owner/name@1a2b') == Source('owner/name', '1a2b')
     (tmp_path / 'with@sign').mkdir()
     assert Source.parse(str(tmp_path / 'with@sign')).revision is None
@@ -165,22 +167,36 @@ def test_where_a_model_is(tmp_path, monkeypatch):
             Source.parse(bad)
     with pytest.raises(ValueError, match=r'cannot be loaded; copy the whole folder again'):
         DepthModel.load(str(tmp_path))
-    asked, told = [], []
 
-    def from_pretrained(name, **kwargs):
-        asked.append((name, kwargs))
-        raise OSError('no internet')
 
-    monkeypatch.setattr(transformers.AutoConfig, 'from_pretrained', from_pretrained)
-    with pytest.raises(ValueError, match='download it where there is internet'):
-        DepthModel.load('owner/name@1a2b', Options(offline=True, report=told.append))
-    with pytest.raises(ValueError, match=r'check name and internet.*no internet'):
-        DepthModel.load('owner/name', Options(report=told.append))
-    assert asked == [
-        ('owner/name', {'local_files_only': True, 'revision': '1a2b'}),
-        ('owner/name', {'local_files_only': False}),
-    ]
-    assert len(told) == 1 and 'no revision is pinned' in told[0]
+def test_a_model_of_the_hub_is_taken_from_this_machine_or_fetched(folders, monkeypatch):
+    hub = pytest.importorskip('huggingface_hub')
+    asked, told, cached = [], [], []
+
+    def download(name, revision, allow_patterns, local_files_only):
+        asked.append((name, revision, local_files_only))
+        if local_files_only and not cached:
+            raise OSError('not in the cache')
+        if name == 'gone/name':
+            raise OSError('no internet')
+        return str(folders / 'depth_anything')
+
+    monkeypatch.setattr(hub, 'snapshot_download', download)
+    monkeypatch.setattr(pretrained, '_licences_told', set())
+    with pytest.raises(ValueError, match=r'owner/name at revision 1a2b is not on this machine'):
+        DepthModel.load('owner/name@1a2b', Options(offline=True))
+    with pytest.raises(ValueError, match=r'cannot be fetched \(no internet\).*hf download gone'):
+        DepthModel.load('gone/name', Options())
+    asked.clear()
+    DepthModel.load('owner/name', Options(report=told.append))
+    assert asked == [('owner/name', None, True), ('owner/name', None, False)]
+    assert 'Pin it with revision' in told[0] and 'states no licence' in told[1]
+    cached.append(True)
+    DepthModel.load('owner/name@1a2b', Options(offline=True, report=told.append))
+    assert asked[2:] == [('owner/name', '1a2b', True)]
+    monkeypatch.setattr(pretrained, 'free_bytes', lambda device: 1000)
+    with pytest.raises(ValueError, match=r'needs .* GB, cpu has 0\.0 GB free'):
+        DepthModel.load(str(folders / 'depth_anything'))
 
 
 def test_the_dtype_is_that_which_was_asked_for(folders):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_captioner import save_blip
 from tiny_vae import make, needs_compressai, save_images, save_vae, scene, train_tables
 
 from gsc_ros.cli import main
@@ -31,6 +32,8 @@ from gsc_ros.codec.foundation.vae_source import VaeSource
 from gsc_ros.codec.foundation.vae_stream import Layout
 from gsc_ros.codec.notes import Timing
 from gsc_ros.codec.rangecoder import RangeDecoder, RangeEncoder
+from gsc_ros.models import pretrained
+from gsc_ros.models.pretrained import Options
 
 GOLDEN = Path(__file__).parent / 'golden/foundation'
 RGB = scene(1)
@@ -112,6 +115,17 @@ def test_any_prefix_decodes_to_what_was_sent(codec, analysis, budget, share):
     # What did not come whole is not trusted as sent.
     sent = part.complete.mean() if part.rung >= 0 else 0
     assert abs((decoded.received == 255).mean() - sent) < 0.05
+
+
+def test_a_large_block_is_not_called_sent(codec):
+    large = scene(1, (480, 640))
+    for budget, sent in ((60, False), (6000, True)):
+        frame = codec.encode(large, budget)
+        decoded, symbols = codec.decode(frame.data), codec.read(frame.data).symbols
+        assert symbols.complete.any()
+        assert (decoded.received == 255).any() == sent
+        latents = 4 * symbols.complete.shape[1]
+        assert (640 / latents <= 32) == sent
 
 
 @given(st.integers(40, 300), st.data())
@@ -354,8 +368,21 @@ def test_a_hub_id_that_is_not_here_is_named(folder, tmp_path, monkeypatch):
     config = json.loads((folder / 'foundation.json').read_text())
     config['vae'] = {'name': 'nobody/nothing', 'revision': 'abc'}
     (tmp_path / 'foundation.json').write_text(json.dumps(config))
-    with pytest.raises(ValueError, match='nobody/nothing: it is not on this machine'):
-        vae_model.FoundationModel.load(tmp_path, 'cpu', offline=True)
+    with pytest.raises(ValueError, match='nobody/nothing at revision abc is not on this machine'):
+        vae_model.FoundationModel.load(tmp_path, 'cpu', Options(offline=True))
+
+
+def test_the_licence_is_told_and_memory_counted_before_an_autoencoder_is_loaded(
+    folder, monkeypatch
+):
+    told, vae = [], folder.parent / 'vae'
+    monkeypatch.setattr(pretrained, '_licences_told', set())
+    SemanticCodec.load('foundation', folder, device='cpu', models=Options(note=told.append))
+    assert told.count(f'vae {vae}: its folder states no licence. Read the model card before you '
+                      'use it.') == 1  # fmt: skip
+    monkeypatch.setattr(pretrained, 'free_bytes', lambda device: 1000)
+    with pytest.raises(ValueError, match=f'vae {vae} needs .* GB, cpu has 0.0 GB free'):
+        SemanticCodec.load('foundation', folder, device='cpu')
 
 
 @needs_compressai
@@ -470,6 +497,15 @@ def test_the_commands_know_the_preset(folder, tmp_path, capsys):
     assert 'details' in capsys.readouterr().out
     assert main(['encode', png, '-o', coded, '--preset', 'foundation']) == 2
     assert 'foundation' in capsys.readouterr().err
+    said = {}
+    for most in (0, 20):
+        own_caption = ['--captioner', str(save_blip(tmp_path / f'blip{most}')), *own]
+        own_caption += ['--caption-bytes', str(most), '--preset', 'foundation']
+        assert main(['encode', png, '-o', coded, *own_caption]) == 0
+        said[most] = capsys.readouterr().out.split('bpp, ')[1].strip()
+    assert said[20] and not said[0]
+    assert main(['encode', png, '-o', coded, '--captioner', 'x/y', '--device', 'cpu']) == 2
+    assert 'has no free text' in capsys.readouterr().err
 
 
 @needs_compressai
@@ -477,10 +513,17 @@ def test_the_stages_train_tables_and_captions(tmp_path):
     images = save_images(tmp_path / 'segments/images', 3)
     vae, texts = save_vae(tmp_path / 'vae'), tmp_path / 'texts.txt'
     own = ['--output', str(tmp_path / 'out'), '--device', 'cpu', '--steps', '3']
-    assert main(['train', 'entropy', '--data', str(images), '--vae', str(vae), *own]) == 0
+    stage = ['train', 'entropy', '--data', str(images), '--vae', str(vae), *own]
+    assert main(stage) == 0
     assert (tmp_path / 'out/entropy/foundation.json').is_file()
     texts.write_text('a car\na car on a road\n')
     assert main(['train', 'captions', '--data', str(texts), *own]) == 0
     assert (tmp_path / 'out/captions/caption.safetensors').is_file()
+    path = tmp_path / 'out/entropy/entropy.safetensors'
+    tables = {0: path.read_bytes()}
+    for option in ('--rate', '--minutes'):
+        assert main([*stage, option, '1e-9']) == 0
+        tables[option] = path.read_bytes()
+    assert tables['--rate'] != tables[0] and tables['--minutes'] != tables[0]
     assert main(['train', 'entropy', '--data', str(images), *own]) == 2
     assert main(['train', 'prior', '--data', str(images), '--vae', str(vae), *own]) == 2

@@ -64,7 +64,7 @@ def save_images(folder, count=10):
 
 def train_tables(folder, vae, images, ladder=LADDER, steps=30):
     """Train tables for an autoencoder; returns their folder."""
-    settings = Settings(folder, steps=steps, device='cpu')
+    settings = Settings(folder, steps=steps, learning_rate=0.02, device='cpu')
     source = VaeSource(str(vae))
     return entropy.train(images, settings, vae=source, ladder=ladder)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from gsc_ros.codec.presets import PRESETS, Preset, find, find_code, register
 
+CAPTION_BYTES = 24  # of a caption in free text, at most
 EMBEDDED = 'embedded'  # as in gsc_ros.perception.interface, which imports torch
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from gsc_ros.codec.notes import Timing
     from gsc_ros.codec.renderers import Renderer, RendererOptions
     from gsc_ros.codec.types import DecodedFrame, EncodedFrame, ReceivedFrame, Reference
-    from gsc_ros.perception.foundation.loading import Options
+    from gsc_ros.models.pretrained import Options
     from gsc_ros.region import Region
 
 __all__ = [
@@ -110,6 +111,12 @@ def _class(path: str) -> Any:
     return getattr(import_module(module), name)
 
 
+def _load(kind: Any, preset: str, options: dict[str, Any]) -> Any:
+    """Load a half by those options that its class knows, for it may be another package's."""
+    known = signature(kind.load).parameters
+    return kind.load(preset, **{name: value for name, value in options.items() if name in known})
+
+
 def load_encoder(
     preset: str = 'gsc',
     weights: str | Path | None = None,
@@ -117,16 +124,20 @@ def load_encoder(
     device: str = 'auto',
     perception: str = EMBEDDED,
     models: 'Options | None' = None,
+    captioner: str = '',
+    caption_bytes: int = CAPTION_BYTES,
 ) -> EncoderBackend:
     """
     Load the robot's half of a preset; see :meth:`gsc_ros.codec.FrameEncoder.load`.
 
-    ``perception``: who sees, as in :mod:`gsc_ros.perception.choice`; ``models``: how foundation
-    models are loaded, None for float32 on the device. Raises ``ValueError`` also where a model
-    cannot be loaded and for a preset whose robot does not see.
+    ``perception``: who sees, as in :mod:`gsc_ros.perception.choice`; ``models``: how pretrained
+    models are loaded, None for float32 on the device; ``captioner``: what describes images in free
+    text, a folder or ``owner/name@revision`` of the hub, in ``caption_bytes`` at most. Raises
+    ``ValueError`` also where a model cannot be loaded, for a preset whose robot does not see and
+    for one without free text.
     """
-    options = {'weights': weights, 'threads': threads, 'device': device}
-    encoder: EncoderBackend = _class(find(preset).encoder).load(preset, **options)
+    options = {'weights': weights, 'threads': threads, 'device': device, 'models': models}
+    encoder: EncoderBackend = _load(_class(find(preset).encoder), preset, options)
     if perception not in ('', EMBEDDED):
         choose = getattr(encoder, 'choose_perception', None)
         if choose is None:
@@ -134,6 +145,11 @@ def load_encoder(
                 f'preset {preset!r} takes no perception at the robot: set it at the decoder'
             )
         choose(perception, models)
+    if captioner:
+        choose = getattr(encoder, 'choose_captioner', None)
+        if choose is None:
+            raise ValueError(f'preset {preset!r} has no free text: give no captioner')
+        choose(captioner, models, caption_bytes)
     return encoder
 
 
@@ -149,18 +165,15 @@ def load_decoder(
     """
     Load the ground's half of a preset; see :meth:`gsc_ros.codec.FrameDecoder.load`.
 
-    A preset whose ground's half renders in its own way is given no ``renderer``. ``perception``:
-    who sees on the decoded image, as in :mod:`gsc_ros.perception.choice`. ``embedded``: only for
-    presets without maps; a model that is named replaces the map of its task. ``models``: how
-    foundation models are loaded, None for float32 on the device. Raises ``ValueError`` also where
-    a model cannot be loaded.
+    A class that takes no ``renderer`` is given none. ``perception``: who sees on the decoded
+    image, as in :mod:`gsc_ros.perception.choice`. ``embedded``: only for presets without maps; a
+    model that is named replaces the map of its task. ``models``: how pretrained models are loaded,
+    None for float32 on the device. Raises ``ValueError`` also where a model cannot be loaded.
     """
     found = find(preset)
-    kind = _class(found.decoder)
     options: dict[str, Any] = {'weights': weights, 'threads': threads, 'device': device}
-    if renderer and 'renderer' in signature(kind.load).parameters:
-        options['renderer'] = renderer
-    decoder: DecoderBackend = kind.load(preset, **options)
+    options |= {'models': models} | ({'renderer': renderer} if renderer else {})
+    decoder: DecoderBackend = _load(_class(found.decoder), preset, options)
     if found.maps and perception in ('', EMBEDDED):
         return decoder
     from gsc_ros.codec.ground_perception import SeeingDecoder

@@ -2,10 +2,8 @@
 
 import warnings
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from gsc_ros.codec.analysis import ImageAnalysis
@@ -13,6 +11,7 @@ from gsc_ros.codec.backend import DecoderBackend, EncoderBackend, load_decoder, 
 from gsc_ros.codec.bitstream import NO_SECTIONS, FrameHeader, Sections
 from gsc_ros.codec.decoder import FrameDecoder
 from gsc_ros.codec.encoder import FrameEncoder
+from gsc_ros.codec.halves import GroundHalf, LoadOptions, RobotHalf
 from gsc_ros.codec.networks import Networks
 from gsc_ros.codec.notes import Timing
 from gsc_ros.codec.planes import FrameSymbols
@@ -22,7 +21,7 @@ from gsc_ros.codec.types import DecodedFrame, EncodedFrame, ReceivedFrame, Refer
 from gsc_ros.region import Region
 
 
-class SemanticCodec:
+class SemanticCodec(GroundHalf, RobotHalf):
     """
     The robot's half of a preset (``encoder``) and the ground's (``decoder``).
 
@@ -52,25 +51,16 @@ class SemanticCodec:
         return cls(preset, encoder, FrameDecoder(networks.ground, preset, renderer), networks)
 
     @classmethod
-    def load(
-        cls,
-        preset: str = 'gsc',
-        weights: str | Path | None = None,
-        threads: int | None = None,
-        device: str = 'auto',
-        renderer: str | RendererOptions | Renderer = '',
-    ) -> 'SemanticCodec':
-        """
-        Load the preset's halves; arguments and errors as of :meth:`FrameEncoder.load`.
-
-        ``renderer``: what draws the images; see :meth:`FrameDecoder.load`.
-        """
+    def load_by(cls, options: LoadOptions) -> 'SemanticCodec':
+        """Load the preset's halves; see :meth:`load`."""
+        preset, weights, device = options.preset, options.weights, options.device
         if find(preset).has_own_halves:  # what both run is loaded once
-            if threads:
-                torch.set_num_threads(threads)
-            return cls.of(Networks.load(weights, device), preset, renderer)
-        encoder = load_encoder(preset, weights, threads, device)
-        return cls(preset, encoder, load_decoder(preset, weights, threads, device, renderer))
+            return cls.of(Networks.load(weights, device), preset, options.renderer)
+        encoder = load_encoder(preset, weights, None, device, models=options.models)
+        decoder = load_decoder(
+            preset, weights, None, device, options.renderer, models=options.models
+        )
+        return cls(preset, encoder, decoder)
 
     @property
     def fingerprint(self) -> int:
@@ -87,21 +77,6 @@ class SemanticCodec:
         for half in (self.encoder, self.decoder):
             if hasattr(half, 'bfloat16'):
                 half.bfloat16 = value
-
-    def encode(
-        self,
-        rgb: NDArray[np.uint8],
-        budget_bytes: int,
-        depth: NDArray[np.float32] | None = None,
-        sequence: int = 0,
-        reference: Reference | None = None,
-        region: Region | Iterable[float] | None = None,
-        timing: Timing | None = None,
-        sections: Sections = NO_SECTIONS,
-    ) -> EncodedFrame:
-        """Encode an image; see :meth:`FrameEncoder.encode`."""
-        analysis = self.encoder.analyse(rgb, depth, region, timing)
-        return self.encoder.pack(analysis, budget_bytes, sequence, reference, sections=sections)
 
     def analyse(
         self,
@@ -148,20 +123,3 @@ class SemanticCodec:
     ) -> list[DecodedFrame]:
         """Render frames as a batch; see :meth:`FrameDecoder.render`."""
         return self.decoder.render(frames, steps)
-
-    def decode(
-        self,
-        data: bytes,
-        truncated: bool = False,
-        steps: int | None = None,
-        reference: Reference | None = None,
-    ) -> DecodedFrame:
-        """
-        Decode a packed frame.
-
-        ``truncated``: decode what is there of a frame whose end was lost. ``steps``: of the
-        renderer, 0 for the deterministic image, None for the default. ``reference``: that of
-        a delta frame. Raises :class:`BitstreamError` as :meth:`FrameReader.read` does and
-        ``ValueError`` for steps that the renderer does not take.
-        """
-        return self.decoder.render([self.read(data, truncated, reference)], steps)[0]

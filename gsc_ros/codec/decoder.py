@@ -7,7 +7,6 @@ number of robots as a batch and runs on any device.
 
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,6 +17,7 @@ from torch.nn import functional
 
 from gsc_ros.codec import bitstream, hazards, renderers, residual
 from gsc_ros.codec.caption import median_depth
+from gsc_ros.codec.halves import GroundHalf, LoadOptions
 from gsc_ros.codec.networks import GroundNetworks
 from gsc_ros.codec.planes import BY_NAME, FrameSymbols
 from gsc_ros.codec.reader import FrameReader
@@ -43,7 +43,7 @@ from gsc_ros.perception.kinds import SceneKind, classes_of
 _CERTAIN = 0.7  # probability of sky from which on depth is infinite
 
 
-class FrameDecoder:
+class FrameDecoder(GroundHalf):
     """
     Decodes frames; it keeps nothing between them (see :class:`SequenceDecoder`).
 
@@ -64,26 +64,12 @@ class FrameDecoder:
         self.bfloat16 = self.device.type == 'cpu' and fast_bfloat16()
 
     @classmethod
-    def load(
-        cls,
-        preset: str = 'gsc',
-        weights: str | Path | None = None,
-        threads: int | None = None,
-        device: str = 'auto',
-        renderer: str | RendererOptions | Renderer = '',
-    ) -> 'FrameDecoder':
-        """
-        Load the ground's half, without any perception network; see FrameEncoder.load.
-
-        ``renderer``: ``deterministic``, ``flow``, or a diffusers pipeline; '' for the first at 0
-        steps and the second at more. One that cannot be used gives a :class:`RendererWarning`, and
-        images are deterministic.
-        """
-        if threads:
-            torch.set_num_threads(threads)
-        networks = GroundNetworks.load(weights, device)
-        # Without a renderer as before there were any, for subclasses that take none.
-        return cls(networks, preset, renderer) if renderer else cls(networks, preset)
+    def load_by(cls, options: LoadOptions) -> 'FrameDecoder':
+        """Load the half; see :meth:`load`."""
+        networks = GroundNetworks.load(options.weights, options.device)
+        if not options.renderer:  # subclasses may take none
+            return cls(networks, options.preset)
+        return cls(networks, options.preset, options.renderer)
 
     @property
     def device(self) -> torch.device:
@@ -94,16 +80,6 @@ class FrameDecoder:
     def fingerprint(self) -> int:
         """Sixteen bits of the weights that both ends must share."""
         return self.networks.fingerprint
-
-    def decode(
-        self,
-        data: bytes,
-        truncated: bool = False,
-        steps: int | None = None,
-        reference: Reference | None = None,
-    ) -> DecodedFrame:
-        """Read and render a packed frame; see :meth:`read` and :meth:`render`."""
-        return self.render([self.read(data, truncated, reference)], steps)[0]
 
     def read(
         self, data: bytes, truncated: bool = False, reference: Reference | None = None

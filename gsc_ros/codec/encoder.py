@@ -1,7 +1,6 @@
 """The robot's half of the codec: an image to a frame of at most so many bytes."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from gsc_ros.codec import bitstream
 from gsc_ros.codec.analysis import ImageAnalysis
 from gsc_ros.codec.bitstream import NO_SECTIONS, FrameHeader, Sections
+from gsc_ros.codec.halves import LoadOptions, RobotHalf, bytes_before
 from gsc_ros.codec.kind import SCALES
 from gsc_ros.codec.networks import RobotNetworks
 from gsc_ros.codec.notes import Timing
@@ -17,14 +17,14 @@ from gsc_ros.codec.rate_control import RateControl
 from gsc_ros.codec.reader import FrameReader
 from gsc_ros.codec.types import EncodedFrame, Reference
 from gsc_ros.models.precision import autocast, fast_bfloat16
+from gsc_ros.models.pretrained import Options
 from gsc_ros.perception.camera import Camera
 from gsc_ros.perception.choice import load as load_perception
-from gsc_ros.perception.foundation.loading import Options
 from gsc_ros.perception.hazards import Limits
 from gsc_ros.region import Region
 
 
-class FrameEncoder:
+class FrameEncoder(RobotHalf):
     """
     Encodes images; it keeps nothing between them (see :class:`SequenceEncoder`).
 
@@ -41,25 +41,9 @@ class FrameEncoder:
         )
 
     @classmethod
-    def load(
-        cls,
-        preset: str = 'gsc',
-        weights: str | Path | None = None,
-        threads: int | None = None,
-        device: str = 'auto',
-    ) -> 'FrameEncoder':
-        """
-        Load the robot's half.
-
-        ``weights``: a folder of weights, None for the shipped ones, or ``'random'`` for the real
-        architecture untrained (for tests). ``threads``: CPU threads of torch, for the whole
-        process. ``device``: ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
-        Raises ``FileNotFoundError`` when weights are missing and ``ValueError`` for foreign ones
-        and for a preset or device that does not exist.
-        """
-        if threads:
-            torch.set_num_threads(threads)
-        return cls(RobotNetworks.load(weights, device), preset)
+    def load_by(cls, options: LoadOptions) -> 'FrameEncoder':
+        """Load the half; see :meth:`load`."""
+        return cls(RobotNetworks.load(options.weights, options.device), options.preset)
 
     def choose_perception(self, choice: str, models: Options | None = None) -> None:
         """
@@ -91,33 +75,6 @@ class FrameEncoder:
         """Sixteen bits of the weights that both ends must share."""
         return self.networks.fingerprint
 
-    def encode(
-        self,
-        rgb: NDArray[np.uint8],
-        budget_bytes: int,
-        depth: NDArray[np.float32] | None = None,
-        sequence: int = 0,
-        reference: Reference | None = None,
-        region: Region | Iterable[float] | None = None,
-        timing: Timing | None = None,
-        sections: Sections = NO_SECTIONS,
-    ) -> EncodedFrame:
-        """
-        Encode an image to at most ``budget_bytes`` bytes.
-
-        ``rgb``: uint8 (H, W, 3), sides 16..4096; ``depth``: float32 in metres from a sensor, of
-        any size, whose median then sets the scale (NaN and inf allowed); ``sequence``: counted
-        modulo 256 on air; ``reference``: makes it a delta frame against this one, of the same
-        size; ``region``: a part of the image that is sent first and in more
-        detail, or its four numbers; ``timing``:
-        how the image lies in time, None for now; ``sections``: content by id (:class:`Section`),
-        sent before the image and counted in the budget. An image of which a part is lost becomes a
-        key frame. Raises ``ValueError`` for bad images and for budgets that leave under 40 bytes
-        beside the sections.
-        """
-        analysis = self.analyse(rgb, depth, region, timing)
-        return self.pack(analysis, budget_bytes, sequence, reference, sections=sections)
-
     @torch.inference_mode()
     def analyse(
         self,
@@ -140,19 +97,8 @@ class FrameEncoder:
         or_key: bool = False,
         sections: Sections = NO_SECTIONS,
     ) -> EncodedFrame:
-        """
-        Fill a frame of at most ``budget_bytes`` bytes with what matters most of an image.
-
-        ``or_key``: with a ``reference``, make a key frame where that leaves the receiver with less
-        error. Else as :meth:`encode`.
-        """
-        before = len(bitstream.pack_sections(sections))
-        least = bitstream.MIN_BUDGET + before
-        if not least <= budget_bytes <= bitstream.MAX_STREAM:
-            raise ValueError(
-                f'budget_bytes {budget_bytes} is outside {least}..{bitstream.MAX_STREAM}: a frame '
-                'needs its header, its sections and a little more'
-            )
+        """Fill a frame; see :meth:`RobotHalf.pack`."""
+        before = bytes_before(budget_bytes, sections)
         if analysis.lossy:
             reference = None  # what is lost may not be filled from another frame
         if reference is not None and reference.size != analysis.size:

@@ -27,10 +27,10 @@ from gsc_ros.codec.seen import find_objects
 from gsc_ros.codec.trust import UNPROVEN
 from gsc_ros.codec.types import GENERATED, DecodedFrame, ReceivedFrame, Reference
 from gsc_ros.labels import SKY, UNLABELLED
+from gsc_ros.models.pretrained import Options
 from gsc_ros.models.weights import FOLDER
 from gsc_ros.perception import choice as choices
 from gsc_ros.perception.areas import connected_to_top
-from gsc_ros.perception.foundation.loading import Options
 from gsc_ros.perception.interface import Perception
 from gsc_ros.perception.kinds import SceneKind, judged
 from gsc_ros.perception.model import WEIGHTS, PerceptionModel, Prediction

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
     from gsc_ros.labels import colourise
 
     data, wanted = args.file.read_bytes(), renderer_of(args)
+    wanted = replace(wanted, offline=wanted.offline or args.offline)
     renderer = None
     if wanted.model:
         tell = partial(note, args)

@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gsc_ros.codec.backend import CAPTION_BYTES
+
 if TYPE_CHECKING:
-    from gsc_ros.perception.foundation.loading import Options
+    from gsc_ros.models.pretrained import Options
 
 
 def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]') -> None:
@@ -22,6 +24,18 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
     )
     parser.add_argument('--sequence', type=int, default=0, help='number of the frame (0)')
     parser.add_argument('--preset', default='gsc', help='which streams a frame has (gsc)')
+    parser.add_argument(
+        '--captioner',
+        default='',
+        help='what describes the image in free text (preset foundation): the folder of a model '
+        'or owner/name@revision',
+    )
+    parser.add_argument(
+        '--caption-bytes',
+        type=int,
+        default=CAPTION_BYTES,
+        help=f'bytes of its caption at most ({CAPTION_BYTES})',
+    )
     add_codec_arguments(parser)
 
 
@@ -41,18 +55,22 @@ def add_codec_arguments(parser: argparse.ArgumentParser) -> None:
         help='who sees: embedded, or depth=FOLDER,classes=owner/name@revision,objects=FOLDER',
     )
     parser.add_argument(
+        '--offline',
         '--perception-offline',
         action='store_true',
-        help='take models of perception from this machine, and never ask the hub',
+        help='take pretrained models from this machine, and never ask the hub',
     )
 
 
 def models_of(args: argparse.Namespace) -> 'Options':
     """Return how foundation models are loaded."""
     from gsc_ros.codec.device import resolve
-    from gsc_ros.perception.foundation.loading import Options
+    from gsc_ros.models.pretrained import Options
 
-    return Options(str(resolve(args.device)), offline=args.perception_offline)
+    def tell(text: str) -> None:
+        print(f'gsc {args.command}: {text}', file=sys.stderr)
+
+    return Options(str(resolve(args.device)), offline=args.offline, report=tell, note=tell)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
         device=args.device,
         perception=args.perception,
         models=models_of(args),
+        captioner=args.captioner,
+        caption_bytes=args.caption_bytes,
     )
     frame = encoder.pack(encoder.analyse(rgb, depth), args.budget, args.sequence)
     args.output.write_bytes(frame.data)

@@ -13,7 +13,7 @@ if __name__ == '__main__':  # first, so that a signal finds its handler before s
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -135,12 +135,13 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         """Load the codec; a pretrained renderer is loaded while images are drawn already."""
         from gsc_ros.codec import renderers
         from gsc_ros.codec.device import resolve
-        from gsc_ros.perception.foundation.loading import Options
+        from gsc_ros.models.pretrained import Options
 
         v = self.values
         self._device = str(resolve(v.device))
-        self._models = Options(self._device, v.perception_dtype, v.perception_offline, self._warn)
-        options = v.renderer_options()
+        self._models = Options(self._device, v.perception_dtype, v.offline, self._warn, self._tell)
+        wanted = v.renderer_options()
+        options = replace(wanted, offline=wanted.offline or v.offline)
         # The decoders of several cameras in one process load all networks once, and take turns.
         self._shared: shared.Lease[Renderer] = shared.share(
             ('renderer', options, self._device),

@@ -24,7 +24,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Empty, Float32, Header, UInt16
 
-from gsc_ros.codec.backend import PRESETS, EncoderBackend, load_encoder
+from gsc_ros.codec.backend import CAPTION_BYTES, PRESETS, load_encoder
 from gsc_ros.codec.bitstream import MIN_BUDGET, Section
 from gsc_ros.link.traffic.frame_scheduler import FrameScheduler, LinkCapacity, frame_budget
 from gsc_ros.msg import EncoderStatus, LinkStatus, SemanticFrame
@@ -69,7 +69,7 @@ class EncoderParameters(
         read_only=True,
     )
     caption_bytes: int = parameter(
-        24, 'Bytes of such a caption in a frame at most', 0, 200, read_only=True
+        CAPTION_BYTES, 'Bytes of such a caption in a frame at most', 0, 200, read_only=True
     )
     budget_bytes: int = parameter(300, 'Bytes of a frame on air, never exceeded', 40, 2000)
     keyframe_interval: int = parameter(
@@ -133,28 +133,24 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         """Load the codec."""
         from gsc_ros.codec import SequenceEncoder
         from gsc_ros.codec.device import resolve
-        from gsc_ros.perception.foundation.loading import Options
+        from gsc_ros.models.pretrained import Options
 
-        v = self.values
+        v, logger = self.values, self.get_logger()
         device = str(resolve(v.device))
-        models = Options(
-            device, v.perception_dtype, v.perception_offline, self.get_logger().warning
-        )
-
-        def load() -> EncoderBackend:
-            encoder = load_encoder(
-                v.preset, v.weights_of(v.preset), v.threads, device, v.perception, models
-            )
-            if v.captioner:
-                choose = getattr(encoder, 'choose_captioner', None)
-                if choose is None:
-                    raise ValueError(f'preset {v.preset} has no free text: leave captioner empty')
-                choose(v.captioner, models, v.caption_bytes)
-            return encoder
-
+        models = Options(device, v.perception_dtype, v.offline, logger.warning, logger.info)
         # The encoders of several cameras in one process load the networks once, and take turns.
         self._shared = shared.share(
-            ('encoder', *v.networks(v.preset), v.captioner, v.caption_bytes), load
+            ('encoder', *v.networks(v.preset), v.captioner, v.caption_bytes),
+            lambda: load_encoder(
+                v.preset,
+                v.weights_of(v.preset),
+                v.threads,
+                device,
+                v.perception,
+                models,
+                v.captioner,
+                v.caption_bytes,
+            ),
         )
         self.add_cleanup(self._shared.release)
         encoder = self._shared.value

@@ -19,7 +19,7 @@ from gsc_ros.perception.interface import EMBEDDED, TASKS, Perception
 from gsc_ros.perception.model import Prediction, sky_doubtful
 
 if TYPE_CHECKING:
-    from gsc_ros.perception.foundation.loading import Options
+    from gsc_ros.models.pretrained import Options
 
 
 def parse(choice: str) -> dict[str, str]:

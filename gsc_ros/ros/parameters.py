@@ -109,10 +109,11 @@ class NetworkParameters(Parameters):
         choices=('auto', 'float32', 'bfloat16', 'float16'),
         read_only=True,
     )
-    perception_offline: bool = parameter(
+    offline: bool = parameter(
         False,
-        'Take models of perception from this machine, and never ask the hub',
+        'Take pretrained models from this machine, and never ask the hub',
         read_only=True,
+        formerly='perception_offline',
     )
     cod_lite: str = parameter(
         '',
@@ -135,7 +136,7 @@ class NetworkParameters(Parameters):
             self.device,
             self.perception,
             self.perception_dtype,
-            self.perception_offline,
+            self.offline,
         )
 
 

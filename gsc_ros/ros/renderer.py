@@ -25,7 +25,7 @@ class RendererParameters(Schema):
         '', 'Commit of the hub from which such a pipeline is taken', read_only=True
     )
     renderer_offline: bool = parameter(
-        False, 'Take it from this machine, and never ask the hub', read_only=True
+        False, 'Never ask the hub for it; so too where offline is set', read_only=True
     )
     renderer_dtype: str = parameter(
         'auto', 'Numbers that it computes in', choices=DTYPES, read_only=True

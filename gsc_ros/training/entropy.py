@@ -207,6 +207,10 @@ def train(data: Path, settings: Settings, **options: Any) -> Path:
     rungs = tuple(_rung(blocks[cells], cells, share * spread, samples) for cells, share in ladder)
     rng = np.random.default_rng(options.get('seed', 0))
     tables = entropy_bottleneck.fit(
-        samples.arrays(rng), min(settings.steps, 400), seed=options.get('seed', 0)
+        samples.arrays(rng),
+        min(settings.steps, 400),
+        settings.learning_rate,
+        settings.minutes,
+        options.get('seed', 0),
     )
     return save(settings.output, source, vae.factor, transform, rungs, tables)

@@ -15,7 +15,8 @@ import yaml
 from torch import Tensor
 
 from gsc_ros.codec.cod_lite.networks import CodLite, Config
-from gsc_ros.models import manifest
+from gsc_ros.models import manifest, pretrained
+from gsc_ros.models.pretrained import Options, PretrainedError
 
 RANDOM = 'random'
 # What CoD_Lite_bpp_0_0039.yaml says, the lowest of the published rates.
@@ -41,24 +42,26 @@ class Model:
         return self.net.config
 
 
-def load(weights: str | Path | None, device: torch.device) -> Model:
+def load(weights: str | Path | None, device: torch.device, models: Options | None = None) -> Model:
     """
     Load a checkpoint: a file, a folder with one, ``owner/name/FILE.pt[@revision]`` of the hub.
 
-    ``'random'`` makes the published architecture of the lowest rate, untrained. Raises
-    ``FileNotFoundError`` where there is none and ``ValueError`` for what is no CoD-Lite, each with
-    the remedy.
+    ``models``: how it is loaded, by ``offline`` and ``note``. ``'random'`` makes the published
+    architecture of the lowest rate, untrained. Raises ``FileNotFoundError`` where there is none
+    and ``ValueError`` for what is no CoD-Lite or does not fit, each with the remedy.
     """
     if weights == RANDOM:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return Model(_ready(CodLite(PUBLISHED), device), 0)
-    path = find(weights)
+    models = models or Options()
+    path = find(weights, models)
     config_path = path.with_suffix('.yaml')
     if not config_path.is_file():
         raise FileNotFoundError(
             f'{config_path}: not there; a checkpoint of CoD-Lite comes with the .yaml of its name'
         )
+    pretrained.admit(str(weights), path.parent, [path], device, torch.float32, models)
     state = _state(path)
     net = CodLite(_config(config_path, state))
     _fill(net, state, path)
@@ -66,7 +69,7 @@ def load(weights: str | Path | None, device: torch.device) -> Model:
     return Model(_ready(net, device), manifest.fingerprint(path.parent, files))
 
 
-def find(weights: str | Path | None) -> Path:
+def find(weights: str | Path | None, models: Options | None = None) -> Path:
     """Return the file of a checkpoint; raises as :func:`load`."""
     if not weights:
         raise FileNotFoundError(
@@ -85,40 +88,32 @@ def find(weights: str | Path | None) -> Path:
             f'{path}: a folder for preset cod_lite has one checkpoint with the .yaml of its name, '
             f'this one has {names}: name the file'
         )
-    return _of_hub(str(weights))
+    return _of_hub(str(weights), models or Options())
 
 
 def _has_config(path: Path) -> bool:
     return path.with_suffix('.yaml').is_file()
 
 
-def _of_hub(name: str) -> Path:
-    """Download a checkpoint and its configuration, or take them from the hub's cache."""
-    place, _, revision = name.partition('@')
+def _of_hub(text: str, models: Options) -> Path:
+    """Take a checkpoint and its configuration from the hub's cache, or download them."""
+    place, _, revision = text.partition('@')
     parts = place.split('/')
-    if name.startswith(('/', '.', '~')) or len(parts) < 3 or not place.endswith(_SUFFIXES):
+    if text.startswith(('/', '.', '~')) or len(parts) < 3 or not place.endswith(_SUFFIXES):
         raise FileNotFoundError(
-            f'{name}: no such file or folder, and no checkpoint of the hub, as {_EXAMPLE}'
+            f'{text}: no such file or folder, and no checkpoint of the hub, as {_EXAMPLE}'
         )
-    try:
-        from huggingface_hub import hf_hub_download
-    except ImportError as error:
-        raise ValueError(
-            f'{name}: models of the hub need pip install "gsc_ros[foundation]", or name a file'
-        ) from error
     repository, file = '/'.join(parts[:2]), '/'.join(parts[2:])
-    try:
-        path, _config_path = (
-            Path(hf_hub_download(repository, one, revision=revision or None))
-            for one in (file, str(Path(file).with_suffix('.yaml')))
-        )
-    except Exception as error:  # of the network, the hub, the cache
-        reason = ' '.join(str(error).split())[:200]
-        raise FileNotFoundError(
-            f'{name}: cannot be loaded; check name and internet, or download it elsewhere and '
-            f'name the file ({reason})'
-        ) from error
-    return path
+    names = file, str(Path(file).with_suffix('.yaml'))
+
+    def check(folder: Path) -> None:
+        for name in names:
+            if not (folder / name).is_file():
+                raise PretrainedError(f'{repository}: has no {name}. Check the name.')
+
+    download = pretrained.snapshot(repository, revision, names)
+    folder = pretrained.of_hub(repository, revision, download, check, models)
+    return folder / file
 
 
 def _config(path: Path, state: Mapping[str, Tensor]) -> Config:

@@ -7,7 +7,6 @@ Depth and classes are not in a frame: the ground's perception sees them on the i
 
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import cv2
@@ -22,6 +21,7 @@ from gsc_ros.codec.bitstream import BitstreamError, FrameHeader
 from gsc_ros.codec.cod_lite import checkpoint, symbols
 from gsc_ros.codec.cod_lite.checkpoint import Model
 from gsc_ros.codec.cod_lite.symbols import TokenSymbols
+from gsc_ros.codec.halves import GroundHalf, LoadOptions
 from gsc_ros.codec.notes import Notes
 from gsc_ros.codec.presets import Preset
 from gsc_ros.codec.reader import check_header
@@ -44,25 +44,20 @@ def read_frame(model: Model, preset: Preset, data: bytes, truncated: bool) -> Re
     return ReceivedFrame(header, cast(Any, found), sections, truncated)
 
 
-class CodLiteDecoder:
+class CodLiteDecoder(GroundHalf):
     """Decodes frames; it keeps nothing between them."""
 
-    def __init__(self, model: Model, preset: str = 'cod_lite') -> None:
+    PRESET = 'cod_lite'
+
+    def __init__(self, model: Model, preset: str = PRESET) -> None:
         self.model, self.preset = model, presets.find(preset)
         self.bfloat16 = self.device.type == 'cpu' and fast_bfloat16()
 
     @classmethod
-    def load(
-        cls,
-        preset: str = 'cod_lite',
-        weights: str | Path | None = None,
-        threads: int | None = None,
-        device: str = 'auto',
-    ) -> 'CodLiteDecoder':
-        """Load the ground's half; see :meth:`CodLiteEncoder.load`."""
-        if threads:
-            torch.set_num_threads(threads)
-        return cls(checkpoint.load(weights, devices.resolve(device)), preset)
+    def load_by(cls, options: LoadOptions) -> 'CodLiteDecoder':
+        """Load the half, which draws in its own way; see :class:`CodLiteEncoder`."""
+        device = devices.resolve(options.device)
+        return cls(checkpoint.load(options.weights, device, options.models), options.preset)
 
     @property
     def device(self) -> torch.device:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import cv2
@@ -19,6 +18,7 @@ from gsc_ros.codec.cod_lite import checkpoint, packing, symbols
 from gsc_ros.codec.cod_lite.checkpoint import Model
 from gsc_ros.codec.cod_lite.decoder import read_frame
 from gsc_ros.codec.grid import coding_size
+from gsc_ros.codec.halves import LoadOptions, RobotHalf, bytes_before
 from gsc_ros.codec.notes import Notes, Timing, caption_text
 from gsc_ros.codec.types import EncodedFrame, ReceivedFrame, Reference
 from gsc_ros.models.precision import autocast, fast_bfloat16
@@ -50,7 +50,7 @@ class ImageToSend:
         return self.notes is not None and self.notes.loss is not None
 
 
-class CodLiteEncoder:
+class CodLiteEncoder(RobotHalf):
     """
     Encodes images; it keeps nothing between them, and every frame is a key frame.
 
@@ -58,27 +58,17 @@ class CodLiteEncoder:
     to the size of the image.
     """
 
-    def __init__(self, model: Model, preset: str = 'cod_lite') -> None:
+    PRESET = 'cod_lite'
+
+    def __init__(self, model: Model, preset: str = PRESET) -> None:
         self.model, self.preset = model, presets.find(preset)
         self.bfloat16 = self.device.type == 'cpu' and fast_bfloat16()
 
     @classmethod
-    def load(
-        cls,
-        preset: str = 'cod_lite',
-        weights: str | Path | None = None,
-        threads: int | None = None,
-        device: str = 'auto',
-    ) -> 'CodLiteEncoder':
-        """
-        Load the robot's half.
-
-        ``weights``: as of :func:`gsc_ros.codec.cod_lite.checkpoint.load`, which says what is
-        raised; ``threads``, ``device``: as of :meth:`gsc_ros.codec.FrameEncoder.load`.
-        """
-        if threads:
-            torch.set_num_threads(threads)
-        return cls(checkpoint.load(weights, devices.resolve(device)), preset)
+    def load_by(cls, options: LoadOptions) -> 'CodLiteEncoder':
+        """Load the half; its weights are those of :func:`checkpoint.load`."""
+        device = devices.resolve(options.device)
+        return cls(checkpoint.load(options.weights, device, options.models), options.preset)
 
     @property
     def device(self) -> torch.device:
@@ -126,13 +116,7 @@ class CodLiteEncoder:
         ``reference`` and ``or_key`` are of no effect. Raises ``ValueError`` for a budget that
         leaves under 40 bytes beside the sections, or no room for a single token.
         """
-        before = len(bitstream.pack_sections(sections))
-        least = bitstream.MIN_BUDGET + before
-        if not least <= budget_bytes <= bitstream.MAX_STREAM:
-            raise ValueError(
-                f'budget_bytes {budget_bytes} is outside {least}..{bitstream.MAX_STREAM}: a frame '
-                'needs its header, its sections and a little more'
-            )
+        before = bytes_before(budget_bytes, sections)
         width, height = analysis.size
         header = FrameHeader(
             self.preset.name,

@@ -8,6 +8,7 @@ take seconds and may not be there; this module imports its entropy models alone.
 
 import importlib.util
 import sys
+import time
 import types
 from typing import Any
 
@@ -54,12 +55,17 @@ def entropy_bottleneck() -> Any:
 
 
 def fit(
-    samples: list[NDArray[np.float32]], steps: int = 400, rate: float = 0.02, seed: int = 0
+    samples: list[NDArray[np.float32]],
+    steps: int = 400,
+    rate: float = 0.02,
+    minutes: float = 120.0,
+    seed: int = 0,
 ) -> Tables:
     """
     Train a density for each group and return its integer tables.
 
-    ``samples``: one array a group, values in steps of the quantiser, taken to be symmetric.
+    ``samples``: one array a group, values in steps of the quantiser, taken to be symmetric. It
+    ends at the first of ``steps`` and ``minutes``; ``rate``: the learning rate, of Adam.
     Raises ``ImportError`` without CompressAI.
     """
     rng = np.random.default_rng(seed)
@@ -69,7 +75,10 @@ def fit(
         model = entropy_bottleneck()(len(samples), init_scale=max(4.0, spread / 4))
         parameters = [p for name, p in model.named_parameters() if name != 'quantiles']
         optimiser = torch.optim.Adam(parameters, rate)
+        end = time.monotonic() + 60 * minutes
         for _ in range(steps):
+            if time.monotonic() > end:
+                break
             batch = np.stack([rng.choice(values, 256) for values in samples])
             batch *= rng.choice(np.array([-1, 1], np.float32), batch.shape)
             _, likelihood = model(torch.from_numpy(batch)[None], training=True)

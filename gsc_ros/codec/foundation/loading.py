@@ -5,10 +5,10 @@ What can be known without loading is checked first: that the files are there, th
 the family, that it fits memory. Each check fails with one sentence that names the remedy.
 """
 
-import gc
 import json
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,14 @@ from gsc_ros.codec.foundation import families, mtgc
 from gsc_ros.codec.foundation.adapter import PipelineRenderer
 from gsc_ros.codec.foundation.families import Family
 from gsc_ros.codec.renderers import RendererError, RendererOptions
+from gsc_ros.models import pretrained
 from gsc_ros.models.layers import channels_last
 from gsc_ros.models.precision import fast_bfloat16
+from gsc_ros.models.pretrained import Options, PretrainedError, Tell, first_line, report_once
 
 INDEX = 'model_index.json'
 OWN_PIPELINE, OWN_FAMILY = 'GscFlowPipeline', 'gsc flow'
 _DTYPE_SINCE = 0, 41  # before, diffusers said torch_dtype
-_BYTES = {torch.float32: 4, torch.bfloat16: 2, torch.float16: 2}
-_HEADROOM = 1.2  # memory for activations, over that of the weights
-_licences_told: set[str] = set()
 Note = Callable[[str], None]
 
 
@@ -37,21 +36,28 @@ def load(
     """
     Load a renderer.
 
-    ``note``: is told the licence once a process, and what is being loaded. Raises
-    :class:`RendererError` for what cannot be used.
+    ``note``: is told the licence once a process, and what is being loaded; None: a warning tells
+    the licence, and the rest is not told. Raises :class:`RendererError` for what cannot be used.
     """
-    tell = note or (lambda text: None)
-    target = devices.resolve(device)
-    folder = find(options, tell)
+    try:
+        return _load(options, devices.resolve(device), note)
+    except PretrainedError as error:
+        raise RendererError(str(error)) from error
+
+
+def _load(options: RendererOptions, target: torch.device, note: Note | None) -> PipelineRenderer:
+    models = Options(offline=options.offline, report=note or report_once, note=note)
+    folder = find(options, models)
     family = family_of(folder)
     _check_options(options, family)
     dtype = dtype_of(options, target, family)
-    needed = weights_bytes(folder, dtype)
-    _check_memory(options, folder, needed, target)
-    _tell_licence(folder, options, tell)
+    sizes = {name: pretrained.bytes_of(paths, dtype) for name, paths in parts_of(folder).items()}
+    _check_memory(options, sizes, target)
+    name = f'renderer {options.model}'
+    pretrained.tell_licence(name, folder, models)
     began = time.monotonic()
-    tell(f'renderer {options.model}: loading {needed / 1e9:.2f} GB ({family.name}, {dtype})')
-    pipe = _pipeline(folder, family, dtype)
+    models.tell(f'{name}: loading {sum(sizes.values()) / 1e9:.2f} GB ({family.name}, {dtype})')
+    pipe = _pipeline(folder, family, dtype, sizes, lambda text: models.tell(f'{name}: {text}'))
     check_factor(pipe.vae, family)
     parts = {
         'vae': _part(options.tiny_vae, 'AutoencoderTiny', options, dtype),
@@ -60,13 +66,13 @@ def load(
     if parts['vae'] is not None:
         check_factor(parts['vae'], family)
     if options.mtgc:
-        parts['guide'] = _guide(options, pipe, family)
+        parts['guide'] = mtgc.load(Path(options.mtgc).expanduser(), pipe, family)
     _place(pipe, parts, options, target)
-    tell(f'renderer {options.model}: ready on {target} after {time.monotonic() - began:.0f} s')
+    models.tell(f'{name}: ready on {target} after {time.monotonic() - began:.0f} s')
     return PipelineRenderer(pipe, family, options, **parts)
 
 
-def find(options: RendererOptions, tell: Note) -> Path:
+def find(options: RendererOptions, models: Options) -> Path:
     """
     Return the folder of a pipeline; one of the hub is fetched where it is not on this machine.
 
@@ -85,37 +91,24 @@ def find(options: RendererOptions, tell: Note) -> Path:
             f'renderer {model}: there is no such folder. Give deterministic, flow, a folder, or '
             'an id of the hub as owner/name.'
         )
-    return _from_hub(options, tell)
+    return _from_hub(options, models)
 
 
-def _from_hub(options: RendererOptions, tell: Note) -> Path:
+def _from_hub(options: RendererOptions, models: Options) -> Path:
     """Return the folder of a model of the hub: what is on this machine, or fetched."""
     from diffusers import DiffusionPipeline
 
-    wanted = {'revision': options.revision or None, 'use_safetensors': True}
-    try:
-        folder = Path(DiffusionPipeline.download(options.model, local_files_only=True, **wanted))
-        weights_bytes(folder, torch.float32)  # a download that was interrupted leaves some parts
-        return folder
-    except Exception as error:  # the hub's and the file system's errors have no common class
-        if options.offline:
-            raise RendererError(_absent(options, 'is not on this machine')) from error
-    tell(f'renderer {options.model}: fetching it from the hub')
-    try:
-        folder = Path(DiffusionPipeline.download(options.model, **wanted))
-    except Exception as error:
-        raise RendererError(_absent(options, f'cannot be fetched ({_reason(error)})')) from error
-    if not options.revision:
-        tell(f'renderer {options.model}: pin it with revision {folder.name}')
-    return folder
+    def download(offline: bool) -> str:
+        return str(
+            DiffusionPipeline.download(
+                options.model,
+                local_files_only=offline,
+                revision=options.revision or None,
+                use_safetensors=True,
+            )
+        )
 
-
-def _absent(options: RendererOptions, what: str) -> str:
-    revision = f' at revision {options.revision}' if options.revision else ''
-    return (
-        f'renderer {options.model}{revision} {what}. On a machine with internet: hf download '
-        f'{options.model}; then copy the folder here and give its path.'
-    )
+    return pretrained.of_hub(options.model, options.revision, download, parts_of, models)
 
 
 def class_name(folder: Path) -> str:
@@ -163,110 +156,47 @@ def dtype_of(options: RendererOptions, target: torch.device, family: Family) -> 
     return torch.bfloat16 if fast else torch.float32
 
 
-def weights_bytes(folder: Path, dtype: torch.dtype) -> int:
+def parts_of(folder: Path) -> dict[str, list[Path]]:
     """
-    Return the memory of a folder's weights in bytes, by the headers of its safetensors files.
+    Return the files of weights of each part of a pipeline that has some.
 
-    Raises :class:`RendererError` for a file that is damaged or missing, and where there is none.
+    Raises :class:`RendererError` for a part without its files, and where there is none.
     """
-    from safetensors import safe_open
-
-    parts = json.loads((folder / INDEX).read_text())
-    total, found = 0, False
-    for name, entry in parts.items():
+    found: dict[str, list[Path]] = {}
+    for name, entry in json.loads((folder / INDEX).read_text()).items():
         # [library, class]; without the class the pipeline does without this part.
         if name.startswith('_') or not isinstance(entry, list) or not entry[0]:
             continue
         if not (folder / name).is_dir():
             raise RendererError(f'{folder}: the part {name} is missing. Copy the folder again.')
-        paths = _weights(folder / name)
+        paths = pretrained.weights_in(folder / name)
         if not paths and (folder / name / 'config.json').is_file():
             raise RendererError(
                 f'{folder / name} has no weights (*.safetensors). Copy the whole folder again.'
             )
-        for path in paths:
-            found = True
-            try:
-                with safe_open(path, 'pt') as file:
-                    shapes = [file.get_slice(key).get_shape() for key in list(file.keys())]
-            except Exception as error:
-                raise RendererError(
-                    f'{path} is damaged ({error}). Copy the folder again.'
-                ) from error
-            total += sum(torch.Size(shape).numel() for shape in shapes) * _BYTES[dtype]
+        if paths:
+            found[name] = paths
     if not found:
         raise RendererError(
             f'{folder}: no weights (*.safetensors) are here. Copy the folder again, with them.'
         )
-    return total
+    return found
 
 
-def _weights(folder: Path) -> list[Path]:
-    """Return the files of a part's weights: those of its index, or without variant."""
-    for index in sorted(folder.glob('*.safetensors.index.json')):
-        if index.name.count('.') == 3:
-            names = sorted(set(json.loads(index.read_text())['weight_map'].values()))
-            missing = [name for name in names if not (folder / name).is_file()]
-            if missing:
-                raise RendererError(f'{folder / missing[0]} is missing. Copy the folder again.')
-            return [folder / name for name in names]
-    return [path for path in sorted(folder.glob('*.safetensors')) if path.name.count('.') == 1]
+def _check_memory(options: RendererOptions, sizes: dict[str, int], target: torch.device) -> None:
+    """Check what is on the device at a time: with offload, less than all parts."""
+    needed = sum(sizes.values())
+    if target.type == 'cuda' and options.offload != 'none':
+        needed = max(sizes.values()) if options.offload == 'model' else 0
+    pretrained.check_memory(
+        f'renderer {options.model}', needed, target, ', or set offload to model or sequential'
+    )
 
 
-def free_bytes(target: torch.device) -> int:
-    """Return the free memory of a device; of the CPU, what the system says is available."""
-    if target.type == 'cuda':
-        # Of a renderer that was given up, cycles and torch's cache still hold memory.
-        gc.collect()
-        torch.cuda.empty_cache()
-        return int(torch.cuda.mem_get_info(target)[0])
-    for line in Path('/proc/meminfo').read_text().splitlines():
-        if line.startswith('MemAvailable:'):
-            return 1024 * int(line.split()[1])
-    return 1 << 62
-
-
-def _check_memory(
-    options: RendererOptions, folder: Path, needed: int, target: torch.device
-) -> None:
-    if target.type == 'cuda' and options.offload == 'model':
-        parts = [
-            sum(p.stat().st_size for p in _weights(f)) for f in folder.iterdir() if f.is_dir()
-        ]
-        needed = min(needed, max(parts, default=0))
-    if target.type == 'cuda' and options.offload == 'sequential':
-        return
-    wanted, free = int(_HEADROOM * needed), free_bytes(target)
-    if wanted > free:
-        raise RendererError(
-            f'renderer {options.model} needs {wanted / 1e9:.1f} GB, {target} has {free / 1e9:.1f} '
-            'GB free. Free memory, take a smaller model, or set offload to model or sequential.'
-        )
-
-
-def _tell_licence(folder: Path, options: RendererOptions, tell: Note) -> None:
-    """Tell the licence of the weights, by the model card's head, once a process."""
-    if options.model in _licences_told:
-        return
-    _licences_told.add(options.model)
-    licence = ''
-    card = folder / 'README.md'
-    if card.is_file():
-        for line in card.read_text(errors='replace').splitlines()[:60]:
-            key, _, value = line.partition(':')
-            if key.strip() in ('license', 'license_name') and value.strip():
-                licence = value.strip()
-    if licence:
-        tell(f'renderer {options.model}: licence of its weights: {licence}')
-    else:
-        tell(
-            f'renderer {options.model}: its folder states no licence. Read the model card before '
-            'you use it.'
-        )
-
-
-def _pipeline(folder: Path, family: Family, dtype: torch.dtype) -> Any:
-    """Load a pipeline from its folder."""
+def _pipeline(
+    folder: Path, family: Family, dtype: torch.dtype, sizes: dict[str, int], tell: Tell
+) -> Any:
+    """Load a pipeline from its folder: the parts with weights one by one, telling of each."""
     import diffusers
 
     kind: Any = getattr(diffusers, class_name(folder), None)
@@ -280,11 +210,36 @@ def _pipeline(folder: Path, family: Family, dtype: torch.dtype) -> Any:
 
             # Part by part: from_pretrained would run the code that lies in the folder.
             return GscFlowPipeline.from_parts(folder)
-        return kind.from_pretrained(folder, local_files_only=True, **{_dtype_key(): dtype})
+        parts = _loaded_parts(folder, dtype, sizes, tell)
+        return kind.from_pretrained(
+            folder, local_files_only=True, **{_dtype_key(): dtype}, **parts
+        )
     except Exception as error:
         raise RendererError(
-            f'{folder}: {family.name} cannot be loaded ({_reason(error)}). Copy the folder again.'
+            f'{folder}: {family.name} cannot be loaded ({first_line(error)}). Copy the folder '
+            'again.'
         ) from error
+
+
+def _loaded_parts(
+    folder: Path, dtype: torch.dtype, sizes: dict[str, int], tell: Tell
+) -> dict[str, Any]:
+    """Load the parts of a pipeline that have weights, of diffusers' and transformers' classes."""
+    index, parts, done = json.loads((folder / INDEX).read_text()), {}, 0
+    keys = {'diffusers': _dtype_key(), 'transformers': 'dtype'}
+    for number, (name, size) in enumerate(sizes.items(), 1):
+        library, kind = index[name]
+        if library not in keys:
+            continue  # the pipeline's own class: it loads it itself
+        done += size
+        tell(
+            f'loading {name}, {number} of {len(sizes)} parts, {size / 1e9:.2f} GB '
+            f'({done / 1e9:.2f} of {sum(sizes.values()) / 1e9:.2f} GB with it)'
+        )
+        parts[name] = getattr(import_module(library), kind).from_pretrained(
+            folder / name, local_files_only=True, **{keys[library]: dtype}
+        )
+    return parts
 
 
 def _dtype_key() -> str:
@@ -293,11 +248,6 @@ def _dtype_key() -> str:
 
     major, minor = (int(n) for n in diffusers.__version__.split('.')[:2])
     return 'dtype' if (major, minor) >= _DTYPE_SINCE else 'torch_dtype'
-
-
-def _reason(error: Exception) -> str:
-    """Return the first line of an error."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _part(model: str, kind: str, options: RendererOptions, dtype: torch.dtype) -> Any:
@@ -312,16 +262,9 @@ def _part(model: str, kind: str, options: RendererOptions, dtype: torch.dtype) -
         )
     except Exception as error:
         raise RendererError(
-            f'{model} cannot be loaded as {kind} ({_reason(error)}). Give its folder or hub id.'
+            f'{model} cannot be loaded as {kind} ({first_line(error)}). Give its folder or hub id.'
         ) from error
     return part.eval().requires_grad_(False)
-
-
-def _guide(options: RendererOptions, pipe: Any, family: Family) -> mtgc.MtgcGuide:
-    try:
-        return mtgc.load(Path(options.mtgc).expanduser(), pipe, family)
-    except ValueError as error:
-        raise RendererError(str(error)) from error
 
 
 def check_factor(vae: Any, family: Family) -> None:
@@ -347,8 +290,8 @@ def _place(
             pipe.load_lora_weights(options.lora, local_files_only=options.offline)
         except Exception as error:
             raise RendererError(
-                f'lora {options.lora} does not fit ({_reason(error)}). Give the folder or hub id '
-                'of one for this model.'
+                f'lora {options.lora} does not fit ({first_line(error)}). Give the folder or hub '
+                'id of one for this model.'
             ) from error
     pipe.set_progress_bar_config(disable=True)
     for name in ('vae', 'transformer'):

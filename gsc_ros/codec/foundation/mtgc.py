@@ -24,6 +24,7 @@ from gsc_ros.codec.foundation.families import Family, Prompt, Scene
 from gsc_ros.labels import NUM_CLASSES
 from gsc_ros.models.flow import TimeConditionedResBlock, timestep_embedding
 from gsc_ros.models.layers import conv, zero_init
+from gsc_ros.models.pretrained import PretrainedError, first_line
 
 LORA = 'lora'  # the folder of LoRA weights that were trained along
 _MAPS = NUM_CLASSES + 1 + len(pull.BLOCKS)
@@ -90,10 +91,10 @@ def shape_of(pipe: Any, family: Family) -> dict[str, Any]:
     """
     Return what a guide of a pipeline must have of :class:`MtgcGuide`'s arguments.
 
-    Raises ``ValueError`` for a family that cannot be led.
+    Raises :class:`PretrainedError` for a family that cannot be led.
     """
     if not family.blocks:
-        raise ValueError(f'mtgc: {family.name} cannot be led. Take a pretrained model.')
+        raise PretrainedError(f'mtgc: {family.name} cannot be led. Take a pretrained model.')
     config = pipe.transformer.config
     return {
         'family': family.name,
@@ -107,20 +108,19 @@ def load(folder: Path, pipe: Any, family: Family) -> MtgcGuide:
     """
     Load the parts that ``gsc train mtgc`` wrote, on the CPU, and LoRA weights into the pipeline.
 
-    Raises ``ValueError`` for a folder without them and for those of another model.
+    Raises :class:`PretrainedError` for a folder without them and for those of another model.
     """
     wanted = shape_of(pipe, family)
     try:
         guide: MtgcGuide = MtgcGuide.from_pretrained(folder, local_files_only=True)
         found = {name: guide.config[name] for name in wanted}
     except Exception as error:  # of diffusers, safetensors and torch
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(
-            f'mtgc {folder}: no parts of MTGC ({reason}). Give the folder that gsc train mtgc '
-            'wrote.'
+        raise PretrainedError(
+            f'mtgc {folder}: no parts of MTGC ({first_line(error)}). Give the folder that gsc '
+            'train mtgc wrote.'
         ) from error
     if found != wanted:
-        raise ValueError(
+        raise PretrainedError(
             f'mtgc {folder}: trained for {found}, this model is {wanted}. Give parts that were '
             'trained around it.'
         )

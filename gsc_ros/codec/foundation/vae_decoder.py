@@ -7,7 +7,6 @@ pure and takes frames of any number of robots as a batch. Depth and classes are 
 
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,6 +18,9 @@ from gsc_ros.codec.bitstream import BitstreamError, FrameHeader
 from gsc_ros.codec.foundation import vae_renderer, vae_stream
 from gsc_ros.codec.foundation.vae_model import FoundationModel
 from gsc_ros.codec.foundation.vae_stream import LatentSymbols
+from gsc_ros.codec.foundation.vae_transform import BLOCK
+from gsc_ros.codec.grid import coding_size
+from gsc_ros.codec.halves import GroundHalf, LoadOptions
 from gsc_ros.codec.presets import find
 from gsc_ros.codec.renderers import Renderer, RendererOptions
 from gsc_ros.codec.trust import UNPROVEN
@@ -31,6 +33,8 @@ from gsc_ros.codec.types import (
     Reference,
 )
 from gsc_ros.perception.content import FILLS
+
+_SENT_PIXELS = 32  # between latents, of the coding size, up to which pixels count as sent
 
 
 class FoundationReader:
@@ -80,7 +84,7 @@ class FoundationReader:
         return found
 
 
-class FoundationDecoder:
+class FoundationDecoder(GroundHalf):
     """
     Decodes frames; it keeps nothing between them.
 
@@ -88,32 +92,22 @@ class FoundationDecoder:
     (``deterministic``, ``flow``, '') leaves the image as it is.
     """
 
+    PRESET = 'foundation'
+
     def __init__(
         self, model: FoundationModel, renderer: str | RendererOptions | Renderer = ''
     ) -> None:
         self.model = model
         loaded = renderers.load_or_fall_back(renderer, str(self.device))
         self.renderer = vae_renderer.pretrained(loaded)
-        self.preset = find('foundation')
+        self.preset = find(self.PRESET)
         self.reader = FoundationReader(model)
 
     @classmethod
-    def load(
-        cls,
-        preset: str = 'foundation',
-        weights: str | Path | None = None,
-        threads: int | None = None,
-        device: str = 'auto',
-        renderer: str | RendererOptions | Renderer = '',
-    ) -> 'FoundationDecoder':
-        """
-        Load the ground's half; ``weights``: the folder that the robot has too.
-
-        ``renderer``: see :class:`FrameDecoder`. Raises as :meth:`FoundationModel.load`.
-        """
-        if threads:
-            torch.set_num_threads(threads)
-        return cls(FoundationModel.load(weights, device), renderer)
+    def load_by(cls, options: LoadOptions) -> 'FoundationDecoder':
+        """Load the half; its weights are the folder of :meth:`FoundationModel.load`."""
+        model = FoundationModel.load(options.weights, options.device, options.models)
+        return cls(model, options.renderer)
 
     @property
     def fingerprint(self) -> int:
@@ -134,16 +128,6 @@ class FoundationDecoder:
     def reference(self, data: bytes, reference: Reference | None = None) -> Reference:
         """Read a whole frame as a reference, without rendering it."""
         return self.reader.reference(data)
-
-    def decode(
-        self,
-        data: bytes,
-        truncated: bool = False,
-        steps: int | None = None,
-        reference: Reference | None = None,
-    ) -> DecodedFrame:
-        """Read and render a packed frame."""
-        return self.render([self.read(data, truncated)], steps)[0]
 
     def render(
         self, frames: Sequence[ReceivedFrame], steps: int | None = None
@@ -197,6 +181,16 @@ def _symbols(frame: ReceivedFrame) -> LatentSymbols:
     return frame.symbols
 
 
+def _fine(symbols: LatentSymbols, size: tuple[int, int]) -> bool:
+    """
+    Tell whether a block that came whole says of its pixels what a token of preset gsc says.
+
+    At low rungs a block spans a large part of the image: of that only coarse shapes came.
+    """
+    columns = symbols.complete.shape[1]
+    return coding_size(*size)[0] <= _SENT_PIXELS * BLOCK * columns
+
+
 def _finish(frame: ReceivedFrame, image: NDArray[np.uint8] | None) -> DecodedFrame:
     """Make the decoded frame; ``image``: at the working size, None where nothing came of it."""
     symbols, header = _symbols(frame), frame.header
@@ -207,7 +201,8 @@ def _finish(frame: ReceivedFrame, image: NDArray[np.uint8] | None) -> DecodedFra
     else:
         rgb = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
         blocks = np.where(symbols.known_means.all(0), np.uint8(PREDICTED), np.uint8(GENERATED))
-        blocks[symbols.complete] = SENT
+        if _fine(symbols, size):
+            blocks[symbols.complete] = SENT
         received = cv2.resize(blocks, size, interpolation=cv2.INTER_NEAREST)
     if notes is not None and notes.loss is not None:
         cells = notes.loss.cells.astype(np.uint8)

@@ -25,6 +25,7 @@ from gsc_ros.codec.foundation.vae_source import LoadedVae, VaeSource, load_vae
 from gsc_ros.codec.foundation.vae_stream import Layout
 from gsc_ros.codec.foundation.vae_transform import BLOCK, Transform
 from gsc_ros.models import manifest
+from gsc_ros.models.pretrained import Options
 from gsc_ros.models.weights import FOLDER as SHIPPED
 
 CONFIG, TABLES = 'foundation.json', 'entropy.safetensors'
@@ -43,12 +44,13 @@ class FoundationModel:
 
     @classmethod
     def load(
-        cls, folder: str | Path | None, device: str = 'auto', offline: bool = False
+        cls, folder: str | Path | None, device: str = 'auto', models: Options | None = None
     ) -> 'FoundationModel':
         """
         Load a folder that ``gsc train entropy`` wrote.
 
-        The counts of captions are those in the folder, where it has some, else the shipped ones.
+        ``models``: how its autoencoder is loaded, by ``offline`` and ``note``. The counts of
+        captions are those in the folder, where it has some, else the shipped ones.
         Raises ``FileNotFoundError``, ``ImportError`` and ``ValueError`` naming the remedy: for no
         folder, a damaged or foreign one, and an autoencoder that is missing or another one.
         """
@@ -69,7 +71,7 @@ class FoundationModel:
                 'its tables again with `gsc train entropy`'
             )
         transform, rungs, tables = read_tables(path / TABLES)
-        vae = load_vae(source, torch_device, offline, path)
+        vae = load_vae(source, torch_device, models, path)
         if (vae.channels, vae.factor) != (transform.channels, config['factor']):
             raise ValueError(
                 f'{path}: its tables are for latents of {transform.channels} channels and a '

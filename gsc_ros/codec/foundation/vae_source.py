@@ -6,7 +6,6 @@ as of :class:`Vae`.
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +13,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from gsc_ros.models import pretrained
+from gsc_ros.models.pretrained import Options, PretrainedError, first_line, weights_in
 from gsc_ros.plugins import load_plugin
 
 CONFIG = 'config.json'
@@ -112,23 +113,17 @@ def _refused(source: VaeSource, reason: str) -> ValueError:
     )
 
 
-def _from_hub(source: VaeSource, offline: bool) -> Path:
-    from huggingface_hub import snapshot_download
-
+def _from_hub(source: VaeSource, models: Options) -> Path:
     within = f'{source.subfolder}/' if source.subfolder else ''
-    try:
-        found = snapshot_download(
-            source.name,
-            revision=source.revision or None,
-            allow_patterns=[f'{within}{CONFIG}', f'{within}{WEIGHTS}'],
-            local_files_only=offline,
-        )
-    except Exception as error:  # the hub's and the file system's errors have no common class
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise _refused(
-            source, f'it is not on this machine and cannot be fetched ({reason})'
-        ) from (error)
-    return Path(found)
+    names = [f'{within}{CONFIG}', f'{within}{WEIGHTS}']
+
+    def check(folder: Path) -> None:
+        for name in names:
+            if not (folder / name).is_file():
+                raise PretrainedError(f'vae {source.name}: has no {name}')
+
+    download = pretrained.snapshot(source.name, source.revision, names)
+    return pretrained.of_hub(source.name, source.revision, download, check, models)
 
 
 def _from_diffusers(folder: Path, source: VaeSource) -> tuple[Vae, nn.Module]:
@@ -151,24 +146,24 @@ def _from_diffusers(folder: Path, source: VaeSource) -> tuple[Vae, nn.Module]:
     try:
         model = getattr(diffusers, kind).from_pretrained(folder, low_cpu_mem_usage=False)
     except Exception as error:  # of diffusers, safetensors and torch
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise _refused(source, f'it cannot be loaded as {kind} ({reason})') from error
+        raise _refused(source, f'it cannot be loaded as {kind} ({first_line(error)})') from error
     return _Diffusers(model), model
 
 
 def load_vae(
     source: VaeSource,
     device: torch.device,
-    offline: bool = False,
+    models: Options | None = None,
     beside: Path | None = None,
-    fetch: Callable[[VaeSource, bool], Path] = _from_hub,
 ) -> LoadedVae:
     """
     Load an autoencoder, frozen.
 
-    ``offline``: never ask the hub; ``beside``: the folder that a relative path is looked up in
-    first. Raises ``FileNotFoundError``, ``ImportError`` and ``ValueError`` naming the remedy.
+    ``models``: how pretrained models are loaded (their device and dtype do not count);
+    ``beside``: the folder that a relative path is looked up in first. Raises
+    ``FileNotFoundError``, ``ImportError`` and ``ValueError`` naming the remedy.
     """
+    models = models or Options()
     path = Path(source.name).expanduser()
     if beside is not None and (beside / source.name).exists():
         path = beside / source.name
@@ -179,8 +174,11 @@ def load_vae(
         if not path.is_dir():
             if source.name.startswith(('/', '.', '~')) or source.name.count('/') != 1:
                 raise FileNotFoundError(str(_refused(source, 'there is no such folder')))
-            path = fetch(source, offline)
+            path = _from_hub(source, models)
         folder = path / source.subfolder
+        pretrained.admit(
+            f'vae {source.name}', folder, weights_in(folder), device, torch.float32, models
+        )
         vae, model = _from_diffusers(folder, source)
         model.to(device).eval().requires_grad_(False)
         files = (folder / CONFIG, *sorted(folder.glob('*.safetensors')))

@@ -47,7 +47,7 @@ class TransformersCaptioner:
         model = loader.model(kind)
         try:
             processor = transformers.AutoProcessor.from_pretrained(
-                loader.source.name, **loader.arguments
+                loader.folder, local_files_only=True
             )
         except ImportError as error:
             reason = ' '.join(str(error).split())

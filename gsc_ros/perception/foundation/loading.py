@@ -5,59 +5,27 @@ Importing this imports no transformers: a robot that has the embedded network al
 """
 
 import os
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from gsc_ros.models import pretrained
+from gsc_ros.models.pretrained import Options, PretrainedError, first_line
+
 if TYPE_CHECKING:
     from torch import nn
 
+__all__ = ['INSTALL', 'Loader', 'Options', 'Source', 'import_transformers', 'quiet']
+
 INSTALL = 'pip install "gsc_ros[foundation]"'
-DTYPES = ('auto', 'float32', 'bfloat16', 'float16')
-Report = Callable[[str], object]
-
-
-@lru_cache(maxsize=1024)
-def _warned(text: str) -> None:
-    warnings.warn(text, stacklevel=4)
-
-
-def report_once(text: str) -> None:
-    """Warn of something, once in a process."""
-    _warned(text)
-
-
-@dataclass(frozen=True)
-class Options:
-    """
-    How models are loaded.
-
-    ``device``: a name of torch; ``dtype``: one of :data:`DTYPES`, ``auto`` for bfloat16 on a GPU
-    and float32 on a CPU; ``offline``: take models of the hub from its cache alone; ``report``: is
-    told what is worth knowing and no error.
-    """
-
-    device: str = 'cpu'
-    dtype: str = 'auto'
-    offline: bool = False
-    report: Report = report_once
-
-    @property
-    def torch_dtype(self) -> torch.dtype:
-        """The dtype of weights; raises ``ValueError`` for an unknown name."""
-        if self.dtype not in DTYPES:
-            raise ValueError(f'dtype {self.dtype!r} is not one of {", ".join(DTYPES)}')
-        if self.dtype == 'auto':
-            on_cpu = torch.device(self.device).type == 'cpu'
-            return torch.float32 if on_cpu else torch.bfloat16
-        found: torch.dtype = getattr(torch, self.dtype)
-        return found
+# What from_pretrained reads: configuration, vocabulary and weights.
+_FILES = ('*.json', '*.txt', '*.model', '*.jinja')
+_PICKLED = '*.bin'
 
 
 @dataclass(frozen=True)
@@ -111,37 +79,42 @@ class Loader:
     source: Source
     options: Options
 
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """Arguments of ``from_pretrained``."""
-        found: dict[str, Any] = {'local_files_only': self.options.offline or self.source.is_folder}
-        if self.source.revision:
-            found['revision'] = self.source.revision
+    @cached_property
+    def folder(self) -> Path:
+        """
+        The folder of the model; one of the hub is fetched where it is not on this machine.
+
+        Raises :class:`PretrainedError` for one that cannot be had.
+        """
+        if self.source.is_folder:
+            return Path(self.source.name)
+        name, revision = self.source.name, self.source.revision or ''
+        safe = pretrained.snapshot(name, revision, (*_FILES, '*.safetensors'))
+        pickled = pretrained.snapshot(name, revision, (*_FILES, _PICKLED))
+
+        def download(offline: bool) -> str:
+            folder = safe(offline)  # some old models have the other kind alone
+            return folder if pretrained.weights_in(Path(folder)) else pickled(offline)
+
+        return pretrained.of_hub(name, revision, download, self._weights, self.options)
+
+    def _weights(self, folder: Path) -> list[Path]:
+        """Return the files of a model's weights; raises :class:`PretrainedError` for none."""
+        found = pretrained.weights_in(folder) or sorted(folder.glob(_PICKLED))
+        if not found:
+            raise self.missing(PretrainedError('there are no weights'))
         return found
 
     def missing(self, error: BaseException) -> ValueError:
         """Return the error of a model that cannot be read, with the remedy."""
-        reason = ' '.join(str(error).split()) or type(error).__name__
-        if len(reason) > 200:
-            reason = f'{reason[:197]}...'
-        if self.source.is_folder:
-            remedy = 'copy the whole folder again, with config.json and model.safetensors'
-        elif self.options.offline:
-            remedy = 'download it where there is internet, and name its folder'
-        else:
-            remedy = 'check name and internet, or download it elsewhere and name its folder'
-        return ValueError(f'{self.source}: cannot be loaded; {remedy} ({reason})')
+        remedy = 'copy the whole folder again, with config.json and model.safetensors'
+        return PretrainedError(f'{self.source}: cannot be loaded; {remedy} ({first_line(error)})')
 
     def config(self) -> Any:
         """Load the configuration; raises ``ValueError`` with the remedy."""
-        transformers = import_transformers()
-        if not self.source.is_folder and not self.source.revision:
-            self.options.report(
-                f'{self.source}: no revision is pinned, so that another start may load other '
-                f'weights; write {self.source}@<commit>'
-            )
+        transformers, folder = import_transformers(), self.folder
         try:
-            return transformers.AutoConfig.from_pretrained(self.source.name, **self.arguments)
+            return transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
         except Exception as error:  # of the hub, of the file, of the configuration
             raise self.missing(error) from error
 
@@ -152,10 +125,12 @@ class Loader:
         Raises ``ValueError`` where they cannot be read or some are missing: transformers would
         make up what a checkpoint lacks.
         """
-        dtype = self.options.torch_dtype
+        dtype, device = self.options.torch_dtype, torch.device(self.options.device)
+        files = self._weights(self.folder)
+        pretrained.admit(str(self.source), self.folder, files, device, dtype, self.options)
         try:
             model, info = kind.from_pretrained(
-                self.source.name, dtype=dtype, output_loading_info=True, **self.arguments
+                self.folder, dtype=dtype, output_loading_info=True, local_files_only=True
             )
         except Exception as error:  # of the hub, of the file, of the model
             raise self.missing(error) from error
@@ -174,7 +149,7 @@ class Loader:
 
         with suppress(OSError, ValueError):
             found, _ = ImageProcessingMixin.get_image_processor_dict(
-                self.source.name, **self.arguments
+                self.folder, local_files_only=True
             )
             return dict(found)
         return {}

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsc_ros.labels import LABELS, UNLABELLED
-from gsc_ros.perception.foundation.loading import Report
+from gsc_ros.models.pretrained import Tell
 
 # Other names of our classes, as COCO and ADE20K have them.
 _SYNONYMS = {
@@ -38,7 +38,7 @@ def class_of(name: str) -> int:
 
 
 def id_table(
-    names: Mapping[int, str] | Mapping[str, str] | None, source: str, report: Report
+    names: Mapping[int, str] | Mapping[str, str] | None, source: str, report: Tell
 ) -> tuple[NDArray[np.uint8], dict[int, str]]:
     """
     Map a model's ids to ours: uint8 (ids), and its names by id.
