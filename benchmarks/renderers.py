@@ -4,18 +4,20 @@ Time and memory of pretrained renderers at their real size, with random weights.
 ``python -m benchmarks.renderers --device cuda`` prints a row for each family and size: ms a frame,
 of one and of several frames at a time, and GB at the peak. Latency does not depend on the values
 of weights. Text encoders are left out: a caption is encoded once, and then known. ``--count``
-counts parameters only, on any machine.
+counts parameters and operations only, on any machine, and what they take at ``--tflops`` a second.
 """
 
 import argparse
 import inspect
 import time
 from collections.abc import Callable
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import diffusers
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from gsc_ros.codec import FrameDecoder, RendererOptions, SemanticCodec
 from gsc_ros.codec.foundation import families
@@ -110,6 +112,49 @@ def count(name: str) -> tuple[int, int]:
     return transformer, vae
 
 
+def operations(name: str, side: int) -> tuple[float, float, float]:
+    """
+    Count the operations of an image of ``side`` pixels, in 1e12: two for a product that is added.
+
+    Returns those of the transformer, of the VAE's encoder and of its decoder, once each.
+    """
+    with torch.device('meta'):
+        kind, (transformer, vae), prompt = MAKERS[name]()
+        prompt = tuple(part.to('meta') for part in prompt)
+        image, sigma = torch.zeros(1, 3, side, side), torch.ones(1)
+        family = families.find(kind.__name__)
+        assert family is not None
+        pipe: Any = SimpleNamespace(transformer=transformer, vae=vae)
+        scene = families.Scene((), cast(Any, None), image)
+        counts = []
+        with torch.no_grad():
+            z = family.encode(pipe, vae, image)
+            call = families.Call(scene, z, sigma, [prompt], 1.0)
+            for ask in (
+                lambda: family.velocity(pipe, call),
+                lambda: family.encode(pipe, vae, image),
+                lambda: family.decode(pipe, vae, z, scene),
+            ):
+                with FlopCounterMode(display=False) as counter:
+                    ask()
+                counts.append(counter.get_total_flops() / 1e12)
+    return counts[0], counts[1], counts[2]
+
+
+def estimate(name: str, side: int, tflops: float) -> str:
+    """Estimate the time of a frame in the family's steps, with the pull; returns a row."""
+    transformer, encoder, decoder = operations(name, side)
+    family = next(family for family in families.FAMILIES if family.name == name)
+    passes = 2 if family.two_passes and family.guidance > 1 else 1
+    # A step decodes once and encodes two images; the start encodes one, the end decodes one.
+    step = passes * transformer + decoder + 2 * encoder
+    total = family.steps * step + encoder + decoder
+    return (
+        f'| {name} | {side} | {transformer:.2f} | {encoder:.2f} | {decoder:.2f} | {family.steps} '
+        f'| {total:.0f} | {1000 * total / tflops:.0f} |'
+    )
+
+
 def make(name: str, device: str) -> PipelineRenderer:
     """Make the renderer of a family on a device, in bfloat16."""
     before = torch.get_default_dtype()
@@ -166,13 +211,21 @@ def main() -> None:
     parser.add_argument('--batch', type=int, default=4)
     parser.add_argument('--steps', type=int, default=4)
     parser.add_argument('--repeats', type=int, default=5)
-    parser.add_argument('--count', action='store_true', help='count the parameters only')
+    parser.add_argument('--count', action='store_true', help='count, and measure nothing')
+    parser.add_argument(
+        '--tflops', type=float, default=100.0, help='of --count: operations a second, 1e12 (100)'
+    )
     args = parser.parse_args()
     if args.count:
         print('| family | transformer, M | VAE, M |\n|---|---|---|')
         for name in args.family:
             transformer, vae = (n / 1e6 for n in count(name))
             print(f'| {name} | {transformer:.0f} | {vae:.0f} |')
+        print('\n| family | side | transformer, 1e12 | encoder | decoder | steps | a frame | ms |')
+        print('|---|---|---|---|---|---|---|---|')
+        for name in args.family:
+            for side in args.side:
+                print(estimate(name, side, args.tflops), flush=True)
         return
     print(f'| family | side | steps | ms, 1 frame | ms a frame of {args.batch} | GB |')
     print('|---|---|---|---|---|---|')
