@@ -227,6 +227,7 @@ CONSOLE_TOPICS = (
     'decoded/depth/image',
     'decoded/hazards',
     'decoded/key_missed',
+    'decoded/objects',
     'decoded/segmentation/image',
     'decoded/status',
     'decoded/trust',
