@@ -9,7 +9,7 @@ from PIL import Image, features
 FORMATS = 'auto', 'avif', 'webp'
 _OPTIONS: dict[str, dict[str, int]] = {'avif': {'speed': 7}, 'webp': {'method': 4}}
 _WORST, _BEST = 10, 95
-_SMALLEST = 32  # pixels of the shorter side
+_SMALLEST = 32  # pixels of the shorter side, where it is made smaller
 
 
 def encode_within(rgb: NDArray[np.uint8], most: int, form: str = 'auto') -> tuple[bytes, str]:
@@ -22,12 +22,12 @@ def encode_within(rgb: NDArray[np.uint8], most: int, form: str = 'auto') -> tupl
     if form == 'auto':
         form = 'avif' if features.check('avif') else 'webp'
     image = Image.fromarray(rgb)
-    while min(image.size) >= _SMALLEST:
-        data = _best(image, most, form)
-        if data is not None:
-            return data, form
-        image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
-    raise ValueError(f'no image of {rgb.shape[1]}x{rgb.shape[0]} fits into {most} bytes')
+    while (data := _best(image, most, form)) is None:
+        half = image.width // 2, image.height // 2
+        if min(half) < _SMALLEST:
+            raise ValueError(f'no image of {rgb.shape[1]}x{rgb.shape[0]} fits into {most} bytes')
+        image = image.resize(half, Image.Resampling.BOX)
+    return data, form
 
 
 def _best(image: Image.Image, most: int, form: str) -> bytes | None:

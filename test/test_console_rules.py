@@ -322,6 +322,19 @@ def test_a_goal_is_asked_about_again_when_its_place_is_found(desk):
     assert 'wheel' in desk.hear(2, words.Go(0.5, 0.9, '1.0'), 0.2)[0]
 
 
+@pytest.mark.parametrize('name', ['cancel', 'stop'])
+def test_a_goal_that_is_ended_before_its_place_is_found_is_not_given(desk, name):
+    desk.hear(1, words.Plain('take'), 0.0)
+    desk.hear(1, words.Go(0.5, 0.9, '1.0'), 0.0)
+    (*_, refusal) = desk.log[-1]
+    desk.hear(2, words.Plain(name), 0.1)
+    desk.button.pressed = False  # a STOP may be released before the place is found
+    assert desk.locked() == '' and 'ended' in refusal()
+    desk.hear(1, words.Go(0.5, 0.9, '1.0'), 1.0)
+    (*_, refusal) = desk.log[-1]
+    assert refusal() == ''
+
+
 def test_a_stale_image_refuses_wishes_and_says_why(desk):
     desk.hear(1, words.Plain('take'), 0.0)
     desk.stale[0] = 'the image is 9 s old'
@@ -466,6 +479,8 @@ def test_a_session_that_ended_by_itself_may_stop_for_a_day():
     assert access.may_stop(token, 10.0) and not access.valid(token, 60.0)
     assert access.may_stop(token, 80000.0) and not access.may_stop(token, 90000.0)
     assert not access.may_stop(other, 10.0) and not access.may_stop(None, 10.0)
+    access.logout(token)
+    assert not access.may_stop(token, 10.0)
 
 
 def test_guessing_is_slow_and_keeps_nobody_else_out():

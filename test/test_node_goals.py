@@ -11,7 +11,7 @@ from gsc_ros.msg import LinkStatus
 from rclpy.parameter import Parameter
 from std_msgs.msg import Bool, Empty, Float32, String, UInt16
 
-from gsc_ros.link.datagrams.goals import GoalState
+from gsc_ros.link.datagrams.goals import Goal, GoalState
 from gsc_ros.nodes.encoder import Encoder
 from gsc_ros.nodes.guard import Guard
 from gsc_ros.nodes.link import LinkNode
@@ -130,6 +130,22 @@ def test_the_end_of_goals_arrives(goals):
     goals.end.publish(Empty())
     goals.wait(lambda: goals.got[topics.GOAL_CANCEL], 'the end arrives')
     goals.wait(lambda: state(goals) == 'cancelled')
+
+
+def test_an_end_of_a_ground_that_began_anew_ends_a_goal_of_the_same_number(goals):
+    give(goals)
+    robot = goals.link.robot.goals
+    end = Goal(goals.link.time_ns // 1000, robot.keeper.number, None)
+
+    def take():
+        robot.take(end, '')
+        robot.take(end, '')  # a repeat
+
+    goals.executor.create_task(take)
+    goals.wait(lambda: goals.got[topics.GOAL_CANCEL], 'the end of goals')
+    time.sleep(0.5)
+    assert len(goals.got[topics.GOAL_CANCEL]) == 1
+    assert robot.keeper.state is GoalState.CANCELLED
 
 
 def test_a_stop_ends_goals_and_none_is_taken_under_it(goals):

@@ -119,8 +119,9 @@ class Access:
         return token
 
     def logout(self, token: str | None) -> None:
-        """End a session."""
+        """End a session, also for the STOP."""
         self._sessions.pop(token or '', None)
+        self._ended.pop(token or '', None)
 
     def valid(self, token: str | None, now: float, use: bool = True) -> bool:
         """Whether a session is open; ``use``: count this as a use of it."""

@@ -64,6 +64,7 @@ class Desk:
         self.drive, self.button = Drive(limits), StopButton()
         self.state = State.NONE
         self._stale, self._outputs = stale, outputs
+        self._ended = 0  # how often goals were ended, also by a STOP
 
     def locked(self) -> str:
         """Return why nobody may drive; empty where one may."""
@@ -105,8 +106,13 @@ class Desk:
         return [words.dump('refused', why=why)] if why else []
 
     def _go(self, viewer: int, word: words.Go) -> list[str]:
+        ended = self._ended
+
         def refusal() -> str:
-            return self.locked() if viewer == self.drive.driver else 'take the wheel first'
+            if viewer != self.drive.driver:
+                return 'take the wheel first'
+            was_ended = '' if self._ended == ended else 'it was ended before its place was found'
+            return self.locked() or was_ended
 
         why = refusal()
         if why:
@@ -116,6 +122,7 @@ class Desk:
 
     def _plain(self, viewer: int, name: str, now: float) -> list[str]:
         if name == 'stop':
+            self._ended += 1
             self.drive.halt()
             self.button.stop(now)
             self._outputs.give_stop(True)
@@ -131,6 +138,7 @@ class Desk:
                 return [_note('take the wheel first, then release the STOP', bad=True)]
             return [words.dump('confirm', token=self.button.ask_release(viewer, now))]
         if name == 'cancel':  # by anybody: it only stops
+            self._ended += 1
             self._outputs.end_goal()
             return [_note('the end of the goal is sent')]
         if name == 'key':

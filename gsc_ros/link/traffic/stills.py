@@ -13,6 +13,7 @@ from gsc_ros.link.traffic.port import LinkPort
 _LEAST_SILENCE_S = 3.0  # from asking to the first part: the robot takes and codes an image
 _INTERVALS = 4  # of parts without one, after which what is missing is asked for
 _MOST_WAITS = 5  # doublings
+_SPARE = 1.25  # of a round trip: an ask too many costs all that is sent in one
 _SILENT_ASKS = 2  # without an answer, before the waits grow: losses alone are no silence
 
 
@@ -85,8 +86,9 @@ class StillReceiver:
         self._first: Part | None = None
         self._ask_at: float | None = None
         self._asked_at = self._came_at = 0.0
+        self._wait_s = 0.0  # from the last ask to its answer
         self._interval_s = 0.0
-        self._last_asked = 0  # index
+        self._last_asked = -1  # index, of a bitmap
         self.unanswered = 0
 
     @property
@@ -129,6 +131,7 @@ class StillReceiver:
 
     def _begin(self) -> None:
         self._parts, self._first, self._interval_s = {}, None, 0.0
+        self._last_asked = -1
 
     def ask_soon(self, now: float) -> None:
         """Ask again: the robot has begun anew, and knows nothing of it."""
@@ -152,16 +155,22 @@ class StillReceiver:
         missing = set(range(self.count)) - self._parts.keys()
         ask = StillAsk.of(self._number, missing if self._parts else ())
         self._last_asked = ask.missing[-1] if ask.missing else -1
-        self._asked_at = now
-        least_s = _LEAST_SILENCE_S + wait_s + _INTERVALS * self._interval_s
+        self._asked_at, self._wait_s = now, wait_s
+        least_s = _LEAST_SILENCE_S + _SPARE * wait_s + _INTERVALS * self._interval_s
         doublings = min(max(0, self.unanswered - _SILENT_ASKS), _MOST_WAITS)
         self._ask_at = now + least_s * 2**doublings
         self.unanswered += 1
         return ask
 
     def on_part(self, payload: bytes, now: float) -> Still | None:
-        """Take a part; returns the still when it is whole. Raises PayloadError."""
+        """
+        Take a part; returns the still when it is whole. Raises PayloadError.
+
+        A part of the still that is complete is ignored: it was asked for while it was on its way.
+        """
         part = Part.unpack(payload)
+        if self.complete and part.number == self._number:
+            return None
         if not self._wanted or part.number != self._number:
             self._drop('a part of a still that is not wanted')
         if self._first is not None and self._first.tag != part.tag:
@@ -204,7 +213,11 @@ class StillReceiver:
         raise PayloadError(why)
 
     def _note_time(self, part: Part, now: float) -> None:
-        """Plan when to ask: at the end of what was asked for, or when parts stay away."""
+        """
+        Plan when to ask: at the end of what was asked for, or when parts stay away.
+
+        Not before the last ask can have been answered: what comes until then was sent without it.
+        """
         if self._parts and now > self._came_at:
             took_s = now - self._came_at
             self._interval_s = took_s if not self._interval_s else (
@@ -213,5 +226,7 @@ class StillReceiver:
         self._came_at, self.unanswered = now, 0
         end = self._last_asked if self._last_asked >= 0 else part.count - 1
         is_end = part.index >= max(end, 0) and part.index not in self._parts
-        patience_s = _LEAST_SILENCE_S + _INTERVALS * self._interval_s
-        self._ask_at = now + (min(1.0, patience_s) if is_end else patience_s)
+        # While the pace of the parts is not known, asking in vain must not cost more than waiting.
+        patience_s = _LEAST_SILENCE_S + (_INTERVALS * self._interval_s or self._wait_s)
+        at = now + (min(1.0, patience_s) if is_end else patience_s)
+        self._ask_at = max(at, self._asked_at + self._wait_s)

@@ -83,14 +83,16 @@ class RobotGoals:
 
     def take(self, goal: Goal, refusal: str) -> None:
         """Follow a goal that came, or the end of all; ``refusal``: why not, empty for nothing."""
-        again = goal.number == self.keeper.number
+        # An end that has the number of the goal that is followed is of a ground that began anew.
+        is_end = goal.place is None
+        again = goal.number == self.keeper.number and not (is_end and self.keeper.followed)
         if self.keeper.judge(goal, not refusal) and goal.place is not None:
             self._seen = set(self._listed)
             self._poses.publish(goal_pose(goal.place, self._frame_id))
             self._node.get_logger().info(
                 f'goal of the operator: {goal.place.x:.2f} m ahead, {goal.place.y:.2f} m left'
             )
-        elif goal.place is None and not again:
+        elif is_end and not again:
             self._end('by the operator')
         elif refusal and not again:
             self._node.get_logger().warning(f'goal not followed: it is {refusal}')

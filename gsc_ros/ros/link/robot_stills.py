@@ -7,7 +7,7 @@ Publishes camera/still_wanted; subscribes camera/still, an image file of the enc
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Empty
 
-from gsc_ros.link.datagrams.stills import Still, StillAsk
+from gsc_ros.link.datagrams.stills import Still, StillAsk, format_of
 from gsc_ros.link.traffic.cameras import CameraStream
 from gsc_ros.link.traffic.port import LinkPort
 from gsc_ros.link.traffic.stills import StillSender
@@ -49,8 +49,11 @@ class RobotStills:
             self._wanted.publish(Empty())
 
     def _on_still(self, message: CompressedImage) -> None:
+        data = bytes(message.data)
         try:
-            self._sender.give(Still(nanoseconds(message.header.stamp), bytes(message.data)))
+            if format_of(data) is None:
+                raise ValueError('it is neither an AVIF nor a WebP file')
+            self._sender.give(Still(nanoseconds(message.header.stamp), data))
         except ValueError as error:
             self._node.refuse(f'still refused: {error}')
             return

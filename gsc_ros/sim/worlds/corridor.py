@@ -170,9 +170,10 @@ def _clutter(scene: Scene, rng: np.random.Generator, half: float) -> None:
         off = half - 0.35 if rng.random() < 0.75 else rng.uniform(0, half - 0.35)
         y = side * float(off)
         thing = _THINGS[rng.integers(len(_THINGS))]
-        radius = thing(scene, rng, float(x + rng.normal(0, 0.1)), y)
+        along = float(x + rng.normal(0, 0.1))
+        radius = thing(scene, rng, along, y)
         if radius:
-            scene.obstacles.append((float(x), y, radius))
+            scene.obstacles.append((along, y, radius))
 
 
 def build(seed: int) -> Scene:
