@@ -377,18 +377,22 @@ def test_the_ground_sees_for_presets_without_maps(codec):
 
 
 class Indoors:
-    """A model that tells one kind of scene."""
+    """An embedded network that tells one kind of scene."""
 
-    def predict(self, rgb):
-        return SceneKind(KINDS.index('indoor'), 0.9)
+    def __init__(self):
+        self.own = PerceptionModel.random()
+
+    def predict(self, rgb, stride=8):
+        kind = SceneKind(KINDS.index('indoor'), 0.9)
+        return replace(self.own.predict(rgb, stride), kind=kind)
 
 
 def test_the_ground_states_no_classes_that_cannot_be_there(codec):
     data = codec.encode(RGB, 300, depth=np.full((8, 8), 21.0, np.float32)).data
     received = codec.read(data)
-    perception = choice.Chosen(None, depth=Fixed(), classes=Fixed())
+    perception = choice.Chosen(Indoors(), depth=Fixed(), classes=Fixed())
     decoder = WithoutMaps(codec.decoder, None)
-    (frame,) = SeeingDecoder(decoder, perception, scene=Indoors()).render([received])
+    (frame,) = SeeingDecoder(decoder, perception).render([received])
     assert not (frame.segmentation == LABELS.index('road')).any()
     assert 'seen on the ground: indoor: objects are not named here' in frame.caption
     np.testing.assert_allclose(frame.depth, 21, rtol=0.02)

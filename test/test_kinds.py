@@ -10,17 +10,17 @@ from gsc_ros.codec.notes import caption_text
 from gsc_ros.codec.planes import UNKNOWN
 from gsc_ros.labels import KINDS, LABELS, OTHER, SKY, UNLABELLED
 from gsc_ros.models.lite0 import CHANNELS, FEATURES, Lite0, adopt
-from gsc_ros.models.scene import SceneNet
+from gsc_ros.models.perception import PerceptionNet
+from gsc_ros.models.weights import save
 from gsc_ros.perception.kinds import (
     PROBABILITIES,
     SceneKind,
     classes_of,
-    depth_scale,
     has_layout,
     judged,
     restrict,
 )
-from gsc_ros.perception.scene import SceneModel
+from gsc_ros.perception.model import WEIGHTS, PerceptionModel
 from gsc_ros.training import kinds as training
 
 SIZE = (256, 192)
@@ -48,7 +48,6 @@ def test_street_classes_are_stated_on_streets_only():
     off = restrict(ids, SceneKind(OFF_ROAD, 0.9))
     assert off.tolist() == [[OTHER, SKY, OTHER, UNLABELLED]]
     assert (restrict(ids, SceneKind(INDOOR, 0.9)) == UNLABELLED).all()
-    assert depth_scale(SceneKind(INDOOR, 0.9)) < 0.5 < depth_scale(SceneKind(INDOOR, 0.4)) == 1
 
 
 def test_off_the_street_classes_are_stated_only_where_they_can_be():
@@ -142,15 +141,20 @@ def test_the_layer_learns_kinds_and_its_weights_load(tmp_path):
     weight, bias = training.fit(features, kinds)
     logits = features @ weight.T + bias
     assert set(training.recall(logits, kinds).values()) == {1.0}
+    sources = ['a' if kind == 0 else 'b' for kind in kinds]
+    none = torch.zeros_like(logits)  # the first kind of all
+    assert training.recall_by_source(none, kinds, sources) == {'a': 1.0, 'b': 0.0}
     assert (
         training.fit_temperature(logits, kinds) < 1 < training.fit_temperature(logits, kinds % 2)
     )
-    training.write(Lite0(), weight, bias, tmp_path / 'scene.safetensors')
-    model = SceneModel.load(tmp_path)
-    assert model is not None
-    assert isinstance(model.net, SceneNet)
-    assert model.predict(np.zeros((64, 64, 3), np.uint8)).probability in PROBABILITIES
-    assert SceneModel.load(tmp_path / 'none') is None
+    net = PerceptionNet()
+    untold = save(tmp_path / WEIGHTS, net.state_dict(), net.config)
+    black = np.zeros((64, 64, 3), np.uint8)
+    assert PerceptionModel.load(tmp_path).predict(black).kind is None
+    training.write(untold, weight, bias, tmp_path / 'told' / WEIGHTS)
+    model = PerceptionModel.load(tmp_path / 'told')
+    kind = model.predict(black).kind
+    assert kind is not None and kind.probability in PROBABILITIES
 
 
 def test_a_list_of_kinds_is_read(tmp_path):

@@ -30,10 +30,12 @@ from gsc_ros.models.weights import load, save
 
 
 def test_perception_gives_an_eighth_of_the_image():
-    net = PerceptionNet().eval()
-    logits, depth = net(torch.zeros(2, 3, 64, 96))
-    assert logits.shape == (2, NUM_CLASSES, 8, 12)
-    assert depth.shape == (2, 1, 8, 12)
+    net = PerceptionNet(kinds=7).eval()
+    logits, depth, kinds = net(torch.zeros(2, 3, 64, 128))
+    assert logits.shape == (2, NUM_CLASSES, 8, 16)
+    assert depth.shape == (2, 1, 8, 16)
+    assert kinds.shape == (2, 7)
+    assert PerceptionNet().eval()(torch.zeros(1, 3, 64, 64)).kinds is None
     assert float(depth.min()) >= 0 and float(depth.max()) <= 1
 
 
@@ -117,7 +119,7 @@ def test_the_linear_velocity_is_the_best_linear_one():
 
 
 def test_weights_come_back_with_their_configuration(tmp_path):
-    net = PerceptionNet(widths=(8, 8, 8, 8))
+    net = PerceptionNet(widths=(8, 8, 8))
     path = save(tmp_path / 'net.safetensors', net.state_dict(), net.config)
     state, config = load(path)
     again = PerceptionNet(**config)

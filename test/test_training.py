@@ -16,9 +16,10 @@ from gsc_ros.codec import FrameEncoder, SemanticCodec
 from gsc_ros.codec.prior import Prior
 from gsc_ros.labels import UNLABELLED
 from gsc_ros.models.autoencoder import Autoencoder
+from gsc_ros.models.perception import REFERENCE_PX, log_to_depth
 from gsc_ros.models.precision import fast_bfloat16
 from gsc_ros.models.tokenizer import UNKNOWN_CLASS, UNKNOWN_DEPTH, Tokenizer
-from gsc_ros.models.weights import load, save
+from gsc_ros.models.weights import FOLDER, load, save
 from gsc_ros.training import (
     autoencoder,
     corpus,
@@ -334,6 +335,7 @@ def test_a_packed_corpus_is_the_same_corpus_made_small(data, tmp_path):
     assert [s.kind for s in packed] == [s.kind for s in whole]
     for small, sample in zip(packed, whole, strict=True):
         assert np.abs(small.rgb.astype(float) - sample.rgb).mean() < 10
+        assert small.focal == pytest.approx(sample.focal, rel=1e-3)
         for mine, true in (
             (small.segmentation, sample.segmentation),
             (small.log_depth, sample.log_depth),
@@ -461,3 +463,57 @@ def test_pairs_that_cannot_be_placed_alike():
         augment_pairs(torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 48))
     with pytest.raises(ValueError, match='sides over 16'):
         augment_pairs(torch.rand(1, 3, 16, 32), torch.rand(1, 3, 16, 32))
+
+
+def test_depth_is_taught_as_seen_by_one_camera():
+    rgb, log_depth = np.zeros((64, 128, 3), np.uint8), np.full((16, 32), 0.5, np.float16)
+    log_depth[0] = corpus.NO_DEPTH
+    near, far = (
+        corpus.Sample('', '', rgb, log_depth=log_depth, focal=REFERENCE_PX / 128 * times)
+        for times in (1, 2)
+    )
+    crops = Crops([near, far], (128, 64), torch.device('cpu'), zoom=1.0)
+    _, _, depth = crops.cut([0, 1])
+    assert (depth[:, 0] == float(corpus.NO_DEPTH)).all()
+    metres = log_to_depth(depth[:, 1:])
+    assert torch.allclose(metres[0], log_to_depth(torch.tensor(0.5)), rtol=1e-3)
+    assert torch.allclose(metres[1], metres[0] / 2, rtol=1e-3)  # a longer lens brings it nearer
+
+
+def test_true_depth_and_the_camera_are_read(data, tmp_path):
+    (tmp_path / 'train').mkdir()
+    rgb, depth = np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.uint16)
+    depth[32:] = 3000
+    cv2.imwrite(str(tmp_path / 'train/a.png'), rgb)
+    cv2.imwrite(str(tmp_path / 'train/d.png'), depth)
+    (tmp_path / 'train/manifest.csv').write_text(
+        'file,has_depth,depth_file,hfov_deg\ntrain/a.png,gt:kinect_u16_mm,train/d.png,90\n'
+    )
+    (sample,) = corpus.load(tmp_path)
+    assert (sample.log_depth[:8] == corpus.NO_DEPTH).all()
+    metres = log_to_depth(torch.from_numpy(sample.log_depth[8:].astype(np.float32)))
+    assert torch.allclose(metres, torch.tensor(3.0), rtol=0.01)
+    assert sample.focal == pytest.approx(0.5)
+
+
+def test_a_long_video_is_not_drawn_more_often_than_its_root():
+    samples = [
+        corpus.Sample(f'{f}/{i}', '', None) for f, n in (('a', 16), ('b', 4)) for i in range(n)
+    ]
+    share = perception.chances(samples)
+    assert share.sum() == pytest.approx(1)
+    assert share[:16].sum() == pytest.approx(2 * share[16:].sum())
+
+
+def test_only_the_later_stages_of_the_backbone_are_trained_and_slowly(data, tmp_path):
+    before, _ = load(FOLDER / 'perception.safetensors', 'backbone')
+    after, _ = load(perception.train(data, settings(tmp_path), batch=2))
+    moved = {name.split('.')[2] for name in before if not torch.equal(before[name], after[name])
+             and name.startswith('backbone.stages')}  # fmt: skip
+    assert moved and moved <= {'3', '4', '5', '6'}
+    assert torch.equal(before['backbone.stem.0.weight'], after['backbone.stem.0.weight'])
+    fast, slow = (torch.nn.Parameter(torch.ones(1)) for _ in range(2))
+    optimiser = Optimiser([fast, slow], 0.0, slow=[slow])
+    (fast + slow).backward()
+    optimiser.step(0.1)
+    assert float(1 - slow) == pytest.approx(0.1 * float(1 - fast), rel=1e-3)

@@ -37,16 +37,14 @@ from gsc_ros.perception.hazards import Limits, find_hazards, find_standing
 from gsc_ros.perception.interface import Perception
 from gsc_ros.perception.kinds import (
     SceneKind,
-    depth_scale,
     has_layout,
     has_sky,
     is_street,
     judged,
     restrict,
 )
-from gsc_ros.perception.model import Prediction
+from gsc_ros.perception.model import Prediction, seen_by
 from gsc_ros.perception.objects import Box
-from gsc_ros.perception.scene import SceneModel
 from gsc_ros.region import Region
 
 _HAZARD_WEIGHT = 3.0
@@ -98,8 +96,6 @@ def stated(view: Prediction, kind: SceneKind | None) -> Prediction:
         metres = metres.copy()
         metres[sky] = np.nan if view.depth_in_sky is None else view.depth_in_sky[sky]
         doubtful = False
-    if view.depth_in_sky is not None:  # of the network that was taught on streets
-        metres = metres * np.float32(depth_scale(kind))
     classes = restrict(view.classes, kind)
     return replace(view, classes=classes, metres=metres, sky_doubtful=doubtful)
 
@@ -142,15 +138,15 @@ class Analyser:
     """
     The networks that the robot alone runs: perception, encoder and the tokenizer's analysis.
 
-    ``scene``: tells the kind of scene, ``objects``: judges what looks like an object, None where
-    nothing does; ``camera``: None for one of 70 degrees at an unknown height; ``limits``: of what
-    is a hazard.
+    ``kinds``: whether the kind of scene is told; without it every image has a class layout;
+    ``objects``: judges what looks like an object, None where nothing does; ``camera``: None for
+    one of 70 degrees at an unknown height; ``limits``: of what is a hazard.
     """
 
     perception: Perception
     encoder: nn.Module
     tokenizer: Tokenizer
-    scene: SceneModel | None = None
+    kinds: bool = False
     objects: ObjectNet | None = None
     camera: Camera | None = None
     limits: Limits = field(default_factory=Limits)
@@ -177,10 +173,9 @@ class Analyser:
         check_image(rgb)
         size = coding_size(rgb.shape[1], rgb.shape[0])
         small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-        kind = self.scene.predict(small) if self.scene else None
-        view = self.perception.predict(small)
-        if kind is not None:
-            kind = judged(kind, view.classes)
+        camera = self.camera or Camera.assumed(rgb.shape[1], rgb.shape[0])
+        view = seen_by(self.perception.predict(small), camera.fx * size[0])
+        kind = judged(view.kind, view.classes) if self.kinds and view.kind else None
         view = stated(view, kind)
         metres = view.metres
         notes = Notes(find_loss(small), timing or Timing(), view.sky_doubtful)

@@ -31,10 +31,10 @@ from gsc_ros.models.pretrained import Options
 from gsc_ros.models.weights import FOLDER
 from gsc_ros.perception import choice as choices
 from gsc_ros.perception.areas import connected_to_top
+from gsc_ros.perception.camera import DEFAULT_FOCAL
 from gsc_ros.perception.interface import Perception
 from gsc_ros.perception.kinds import SceneKind, judged
-from gsc_ros.perception.model import WEIGHTS, PerceptionModel, Prediction
-from gsc_ros.perception.scene import SceneModel
+from gsc_ros.perception.model import WEIGHTS, PerceptionModel, Prediction, seen_by
 
 _STRIDE = 4  # pixels of the working size a side of a cell of the maps
 
@@ -44,8 +44,7 @@ class SeeingDecoder:
     A decoder whose images are seen by the ground.
 
     ``tasks``: those of ``depth`` and ``classes`` whose maps are replaced also where a frame has
-    them. A frame without maps gets both, and a caption that says where it is from. ``scene``:
-    tells the kind of scene of such a frame, None where nothing does.
+    them. A frame without maps gets both, and a caption that says where it is from.
     """
 
     def __init__(
@@ -53,10 +52,8 @@ class SeeingDecoder:
         decoder: DecoderBackend,
         perception: Perception,
         tasks: frozenset[str] = frozenset(),
-        scene: SceneModel | None = None,
     ) -> None:
         self.decoder, self.perception, self.tasks = decoder, perception, tasks
-        self.scene = scene
 
     @classmethod
     def load(
@@ -89,8 +86,7 @@ class SeeingDecoder:
 
         options = models or Options(device=str(torch_device))
         perception = choices.load(choice, embedded, options)
-        scene = None if weights == 'random' else SceneModel.load(device=torch_device)
-        return cls(decoder, perception, frozenset(choices.parse(choice)), scene)
+        return cls(decoder, perception, frozenset(choices.parse(choice)))
 
     @property
     def fingerprint(self) -> int:
@@ -139,9 +135,9 @@ class SeeingDecoder:
         size = (frame.rgb.shape[1], frame.rgb.shape[0])
         working = coding_size(*size)
         small = cv2.resize(frame.rgb, working, interpolation=cv2.INTER_AREA)
-        view = self.perception.predict(small, _STRIDE)
-        if kind is None and self.scene is not None and frame.segmentation is None:
-            kind = judged(self.scene.predict(small), view.classes)
+        view = seen_by(self.perception.predict(small, _STRIDE), DEFAULT_FOCAL * working[0])
+        if kind is None and view.kind is not None and frame.segmentation is None:
+            kind = judged(view.kind, view.classes)
         view = stated(view, kind)
         classes = frame.segmentation
         if new_classes or classes is None:

@@ -25,8 +25,6 @@ from gsc_ros.models.trust import TrustNet
 from gsc_ros.models.weights import FOLDER, frozen, load, restore
 from gsc_ros.perception.model import WEIGHTS as PERCEPTION
 from gsc_ros.perception.model import PerceptionModel
-from gsc_ros.perception.scene import WEIGHTS as SCENE
-from gsc_ros.perception.scene import SceneModel
 
 RANDOM = 'random'
 FILES = {
@@ -56,9 +54,9 @@ class RobotNetworks:
         if weights == RANDOM:
             return Networks.random(device=device).robot
         folder, torch_device = _folder(weights), devices.resolve(device)
-        manifest.check(folder, (*SHARED, PERCEPTION, SCENE, OBJECTS))
+        manifest.check(folder, (*SHARED, PERCEPTION, OBJECTS))
         analyser = load_analyser(folder, device)
-        analyser.scene = SceneModel.load(folder, torch_device)
+        analyser.kinds = True
         return cls(
             analyser,
             Reconstructor(

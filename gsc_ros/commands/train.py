@@ -50,8 +50,8 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
     )  # fmt: skip
     parser.add_argument(
         '--backbone', type=Path,
-        help='published weights of EfficientNet-Lite0, .pth or .safetensors (kinds; default: the '
-        'shipped ones)',
+        help='published weights of EfficientNet-Lite0, .pth or .safetensors (perception; default: '
+        'those of the shipped network)',
     )  # fmt: skip
     parser.add_argument(
         '--vae',
@@ -162,7 +162,7 @@ def run(args: argparse.Namespace) -> int:
 
         if args.kinds is None:
             raise ValueError('stage kinds needs --kinds <CSV of file and kind>')
-        print(train_kinds(args.data, args.output / 'kinds', args.kinds, args.backbone, args.seed))
+        print(train_kinds(args.data, args.output / 'kinds', args.kinds, args.weights, args.seed))
         return 0
     if args.stage == 'trust':
         from gsc_ros.training.trust import train as train_trust
@@ -212,6 +212,8 @@ def run(args: argparse.Namespace) -> int:
         options['receiver_only'] = True
     if args.batch:
         options['batch'] = args.batch
+    if args.stage == 'perception':
+        options['backbone'] = args.backbone
     if args.stage in ('autoencoder', 'tokens', 'flow'):
         options['critics_file'] = args.critics
     if args.stage in ('tokens', 'flow', 'prior', 'mtgc'):

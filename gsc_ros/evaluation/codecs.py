@@ -15,8 +15,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gsc_ros.codec import RendererOptions, SemanticCodec, SequenceDecoder, SequenceEncoder
+from gsc_ros.codec import (
+    FrameEncoder,
+    RendererOptions,
+    SemanticCodec,
+    SequenceDecoder,
+    SequenceEncoder,
+)
 from gsc_ros.evaluation.types import Codec, Metric, Outcome, RgbImage, StillCodec
+from gsc_ros.perception.camera import Camera
 from gsc_ros.plugins import load_plugin
 
 _OURS = re.compile(r'gsc(?:-(\d+|key))?')
@@ -53,6 +60,12 @@ class Gsc:
         self.name, self._codec = name, codec
         self._keyframe_interval = int(match[1] == 'key')
         self._steps = int(match[1]) if match[1] and match[1] != 'key' else None
+
+    def see_by(self, camera: Camera | None) -> None:
+        """Set the camera of the images that follow, None where it is not known."""
+        encoder = self._codec.encoder
+        if isinstance(encoder, FrameEncoder):
+            encoder.see_by(camera)
 
     def encode(self, images: Sequence[RgbImage], budget: float, fps: float) -> list[bytes] | None:
         """Encode with delta frames against the frame before."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from gsc_ros.evaluation import hazards, metrics, objects
+from gsc_ros.evaluation.codecs import Gsc
 from gsc_ros.evaluation.datasets import Frame
 from gsc_ros.evaluation.scores import ReferenceObservation, Row, Score
 from gsc_ros.evaluation.types import Codec, Outcome
@@ -120,6 +121,8 @@ def evaluate(
             for codec, budget in product(codecs, budgets):
                 bar.set_postfix_str(f'{frames[0].name} {codec.name} {budget:g}')
                 row: Row = {'codec': codec.name, 'budget': budget}
+                if isinstance(codec, Gsc):
+                    codec.see_by(frames[0].camera)
                 coded = _code(codec, originals, budget, fps or 1.0)
                 for i, frame in enumerate(frames):
                     bar.update()

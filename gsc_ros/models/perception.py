@@ -1,12 +1,25 @@
-"""The robot's perception: class and depth of each pixel, from one small U-shaped network."""
+"""
+The robot's perception: class and depth of each pixel and the kind of scene, from one network.
+
+An ImageNet backbone sees the image at half its size; a U-shaped neck brings its maps back to the
+1/8 grid, with what the full image shows of edges and small things.
+"""
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from gsc_ros.models.layers import NormResBlock, upsample
+from gsc_ros.labels import NUM_CLASSES
+from gsc_ros.models.layers import NormResBlock
+from gsc_ros.models.lite0 import CHANNELS, FEATURES, Lite0
 
 NEAREST_M = 0.5
 FARTHEST_M = 200.0
+# Depth is told as if the focal length were so many pixels: an image does not show its own. What
+# it is by a camera of f pixels is f / REFERENCE_PX as far (Yin et al., Metric3D, ICCV 2023).
+REFERENCE_PX = 457.0
 
 
 def depth_to_log(metres: Tensor) -> Tensor:
@@ -21,53 +34,79 @@ def log_to_depth(code: Tensor) -> Tensor:
     return NEAREST_M * torch.exp(code.clamp(0, 1) * span)
 
 
-def _down(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
-    )
+class Seen(NamedTuple):
+    """
+    What the network sees of images (N, 3, H, W).
+
+    ``classes``: logits (N, classes, H/8, W/8); ``depth``: log depth (N, 1, H/8, W/8) in [0, 1],
+    see :func:`log_to_depth`, by a camera of ``REFERENCE_PX``; ``kinds``: logits (N, kinds), whose
+    softmax is calibrated (the temperature is in the weights of the layer), None of a network that
+    was not taught them.
+    """
+
+    classes: Tensor
+    depth: Tensor
+    kinds: Tensor | None
 
 
-def _fuse(inputs: int, outputs: int) -> nn.Sequential:
+def _fuse(inputs: int, outputs: int, kernel: int = 3) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+        nn.Conv2d(inputs, outputs, kernel, 1, kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
     )
 
 
 class PerceptionNet(nn.Module):
     """
-    Predict classes and depth of an image.
+    Predict classes, depth and kind of scene.
 
-    ``forward``: float32 (N, 3, H, W) in [-1, 1], H and W multiples of 32 -> class logits
-    (N, classes, H/8, W/8) and log depth (N, 1, H/8, W/8), see :func:`log_to_depth`.
+    ``kinds``: of scene, 0 where they are not taught yet. ``forward``: float32 (N, 3, H, W) in
+    [-1, 1], H and W multiples of 32 -> :class:`Seen`.
     """
 
     def __init__(
-        self, classes: int = 20, widths: tuple[int, int, int, int] = (32, 64, 128, 192)
+        self,
+        classes: int = NUM_CLASSES,
+        kinds: int = 0,
+        widths: tuple[int, int, int] = (128, 80, 48),
+        detail: int = 32,
     ) -> None:
         super().__init__()
-        self.config = {'classes': classes, 'widths': list(widths)}
-        a, b, c, d = widths
-        self.stem = nn.Sequential(
+        self.config = {
+            'classes': classes, 'kinds': kinds, 'widths': list(widths), 'detail': detail,
+        }  # fmt: skip
+        deep, middle, fine = widths
+        self.backbone = Lite0()
+        self.kinds = nn.Linear(FEATURES, kinds) if kinds else None
+        self.deepest = _fuse(CHANNELS[3], deep, 1)
+        self.context = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(deep, deep, 1), nn.ReLU())
+        self.up_thirtysecond = _fuse(deep + CHANNELS[2], deep)
+        self.up_sixteenth = _fuse(deep + CHANNELS[1], middle)
+        self.detail = nn.Sequential(
             nn.PixelUnshuffle(4),
-            nn.Conv2d(48, a, 3, 1, 1, bias=False),
-            nn.BatchNorm2d(a),
+            nn.Conv2d(48, detail, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(detail),
             nn.ReLU(),
         )
-        self.eighth = nn.Sequential(_down(a, b), NormResBlock(b))
-        self.sixteenth = nn.Sequential(_down(b, c), NormResBlock(c), NormResBlock(c))
-        self.thirtysecond = nn.Sequential(_down(c, d), NormResBlock(d), NormResBlock(d))
-        self.context = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(d, d, 1), nn.ReLU())
-        self.up_sixteenth = _fuse(d + c, c)
-        self.up_eighth = _fuse(c + b, b)
-        self.refine = NormResBlock(b)
-        self.segmentation = nn.Conv2d(b, classes, 1)
-        self.depth = nn.Conv2d(b, 1, 1)
+        self.up_eighth = _fuse(middle + CHANNELS[0] + detail, fine)
+        self.refine = NormResBlock(fine)
+        self.segmentation = nn.Conv2d(fine, classes, 1)
+        self.depth = nn.Conv2d(fine, 1, 1)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        eighth = self.eighth(self.stem(x))
-        sixteenth = self.sixteenth(eighth)
-        deep = self.thirtysecond(sixteenth)
-        deep = deep + self.context(deep)
-        y = self.up_sixteenth(torch.cat([upsample(deep), sixteenth], 1))
-        y = self.refine(self.up_eighth(torch.cat([upsample(y), eighth], 1)))
-        return self.segmentation(y), torch.sigmoid(self.depth(y))
+    def forward(self, x: Tensor) -> Seen:
+        eighth, sixteenth, thirtysecond, deepest = self.backbone.maps(functional.avg_pool2d(x, 2))
+        kinds = self.kinds(self.backbone.pooled(deepest)) if self.kinds else None
+        y = self.deepest(deepest)
+        y = y + self.context(y)
+        y = self.up_thirtysecond(_joined(y, thirtysecond))
+        y = self.up_sixteenth(_joined(y, sixteenth))
+        y = self.refine(self.up_eighth(_joined(y, eighth, self.detail(x))))
+        return Seen(self.segmentation(y), torch.sigmoid(self.depth(y)), kinds)
+
+
+def _joined(coarse: Tensor, *fine: Tensor) -> Tensor:
+    """Enlarge a map to the size of finer ones, and join their channels."""
+    size = fine[0].shape[2:]
+    coarse = functional.interpolate(coarse, size, mode='bilinear', align_corners=False)
+    return torch.cat([coarse, *fine], 1)

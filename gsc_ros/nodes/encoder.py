@@ -12,7 +12,6 @@ if __name__ == '__main__':  # first, so that a signal finds its handler before s
     raise SystemExit(start.run('encoder'))
 
 
-import math
 import threading
 import time
 from dataclasses import dataclass, fields, replace
@@ -99,7 +98,8 @@ class EncoderParameters(
     )
     camera_hfov_deg: float = parameter(
         70.0,
-        "The camera's horizontal field of view, for hazards, until its camera_info comes",
+        "The camera's horizontal field of view, for depth and hazards, until its camera_info "
+        'comes',
         10.0,
         170.0,
     )
@@ -340,8 +340,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         v, encoder = self.values, self._encoder.encoder
         if isinstance(encoder, FrameEncoder):
             height, width = taken.rgb.shape[:2]
-            focal = 0.5 / math.tan(math.radians(v.camera_hfov_deg) / 2)
-            camera = taken.camera or Camera(focal, focal * width / height)
+            camera = taken.camera or Camera.of_hfov(v.camera_hfov_deg, width / height)
             height_m = v.camera_height_m or self._poses.height_of(header)
             encoder.see_by(
                 replace(camera, height_m=height_m), Limits(v.hazard_height_m, v.hazard_distance_m)

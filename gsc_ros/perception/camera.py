@@ -1,12 +1,13 @@
 """The camera as geometry needs it: in shares of its image, so that any size of it serves."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 # Where no camera_info came: a horizontal field of view of 70 degrees.
-_DEFAULT_FOCAL = 0.714
+DEFAULT_FOCAL = 0.714
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,13 @@ class Camera:
     @classmethod
     def assumed(cls, width: int, height: int, height_m: float | None = None) -> 'Camera':
         """Assume a field of view of 70 degrees across an image of this size in pixels."""
-        return cls(_DEFAULT_FOCAL, _DEFAULT_FOCAL * width / height, height_m=height_m)
+        return cls(DEFAULT_FOCAL, DEFAULT_FOCAL * width / height, height_m=height_m)
+
+    @classmethod
+    def of_hfov(cls, degrees: float, aspect: float, height_m: float | None = None) -> 'Camera':
+        """Make one of a horizontal field of view, and of an image ``aspect`` as wide as high."""
+        focal = 0.5 / math.tan(math.radians(degrees) / 2)
+        return cls(focal, focal * aspect, height_m=height_m)
 
     def points(self, metres: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return points (h, w, 3) of a depth map (h, w) in metres: x right, y down, z ahead."""

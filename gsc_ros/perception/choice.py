@@ -48,9 +48,9 @@ class Chosen:
     """
     Perception by a model for each task.
 
-    ``embedded``: does the tasks that have no model; it is not run where depth and classes have
-    one. ``depth``, ``classes``, ``objects``: a ``DepthModel``, a ``SegmentationModel`` and a
-    ``Detector`` of ``perception.foundation``, None for none.
+    ``embedded``: tells the kind of scene and does the tasks that have no model; None for none,
+    where depth and classes have one. ``depth``, ``classes``, ``objects``: a ``DepthModel``, a
+    ``SegmentationModel`` and a ``Detector`` of ``perception.foundation``, None for none.
     """
 
     def __init__(
@@ -63,9 +63,7 @@ class Chosen:
 
     def predict(self, rgb: NDArray[np.uint8], stride: int = 8) -> Prediction:
         """See an image; see :meth:`Perception.predict`."""
-        view = None
-        if self.embedded is not None and (self.depth is None or self.classes is None):
-            view = self.embedded.predict(rgb, stride)
+        view = None if self.embedded is None else self.embedded.predict(rgb, stride)
         # The caller's bfloat16 is for its own networks; a model has the dtype that was asked for.
         with torch.autocast('cpu', enabled=False), torch.autocast('cuda', enabled=False):
             return self._combine(rgb, stride, view)
@@ -94,7 +92,8 @@ class Chosen:
         if self.objects is not None:
             objects = self.objects.detect(rgb)
         in_sky = view.depth_in_sky if view is not None and self.depth is None else None
-        return Prediction(classes, metres, doubtful, objects, in_sky, confidence)
+        kind = view.kind if view is not None else None
+        return Prediction(classes, metres, doubtful, objects, in_sky, confidence, kind)
 
 
 def load(
@@ -103,8 +102,8 @@ def load(
     """
     Load who sees, of a choice.
 
-    ``embedded``: loads the embedded network; it is called where a task needs it. Raises
-    ``ValueError`` for what is no choice and for a model that cannot be loaded.
+    ``embedded``: loads the embedded network. Raises ``ValueError`` for what is no choice and for a
+    model that cannot be loaded.
     """
     models = parse(choice)
     if not models:
@@ -119,5 +118,4 @@ def load(
         'depth': DepthModel, 'classes': SegmentationModel, 'objects': Detector
     }  # fmt: skip
     loaded = {task: kinds[task].load(source, options) for task, source in models.items()}
-    own = None if {'depth', 'classes'} <= set(models) else embedded()
-    return Chosen(own, **loaded)
+    return Chosen(embedded(), **loaded)

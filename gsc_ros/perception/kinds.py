@@ -104,16 +104,6 @@ def judged(kind: SceneKind, classes: NDArray[np.uint8]) -> SceneKind:
     return replace(kind, classed=bool(possible >= _POSSIBLE and low <= _LOW_SKY))
 
 
-# What the network's depth has to be multiplied by. It was taught on streets; Kinect depth of four
-# rooms (of TUM, SUN, NYU and Redwood) is 0.15 to 0.33 times as far.
-_DEPTH_SCALE = {'indoor': 0.26}
-
-
-def depth_scale(kind: SceneKind | None) -> float:
-    """Return what depth of a network that was taught on streets is to be multiplied by."""
-    return _DEPTH_SCALE.get(kind.name, 1.0) if kind is not None and kind.sure else 1.0
-
-
 def restrict(classes: NDArray[np.uint8], kind: SceneKind | None) -> NDArray[np.uint8]:
     """Replace classes of a map that may not be stated by "other", or by 255 if that may not."""
     allowed = _classes(kind)

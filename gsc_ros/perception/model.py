@@ -1,6 +1,6 @@
-"""Perception at the robot: classes and depth of an image."""
+"""Perception at the robot: classes, depth and kind of scene of an image."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +8,12 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from gsc_ros.labels import NUM_CLASSES, SKY
+from gsc_ros.labels import SKY
 from gsc_ros.models.layers import fold_batch_norms, to_tensor
-from gsc_ros.models.perception import PerceptionNet, log_to_depth
+from gsc_ros.models.perception import REFERENCE_PX, PerceptionNet, log_to_depth
 from gsc_ros.models.weights import FOLDER, frozen, restore
 from gsc_ros.perception.areas import connected_to_top
+from gsc_ros.perception.kinds import SceneKind
 from gsc_ros.perception.objects import Detection
 
 WEIGHTS = 'perception.safetensors'
@@ -35,7 +36,7 @@ class Prediction:
     classed as sky may be something else; ``objects``: those that a detector found, None where
     there is no detector; ``depth_in_sky``: of the embedded network, depth everywhere, as if there
     were no sky; ``confidence``: probability of the class, float32 (H/stride, W/stride), None
-    where it is not known.
+    where it is not known; ``kind``: of scene, None where nothing tells it.
     """
 
     classes: NDArray[np.uint8]
@@ -44,6 +45,19 @@ class Prediction:
     objects: tuple[Detection, ...] | None = None
     depth_in_sky: NDArray[np.float32] | None = None
     confidence: NDArray[np.float32] | None = None
+    kind: SceneKind | None = None
+
+
+def seen_by(view: Prediction, focal_px: float) -> Prediction:
+    """
+    Bring depth of the embedded network to that by a camera of a focal length in pixels.
+
+    The network tells depth by a camera of ``REFERENCE_PX``. Other predictions stay.
+    """
+    if view.depth_in_sky is None:
+        return view
+    factor = np.float32(focal_px / REFERENCE_PX)
+    return replace(view, metres=view.metres * factor, depth_in_sky=view.depth_in_sky * factor)
 
 
 def sky_doubtful(
@@ -76,7 +90,7 @@ def sky_doubtful(
 
 
 class PerceptionModel:
-    """Segmentation and metric depth of an image by the small network."""
+    """Classes, depth and kind of scene of an image by the small network."""
 
     def __init__(self, net: PerceptionNet) -> None:
         self.net = net
@@ -89,7 +103,7 @@ class PerceptionModel:
     @classmethod
     def random(cls) -> 'PerceptionModel':
         """Make an untrained network of the real architecture, for tests."""
-        return cls(fold_batch_norms(frozen(PerceptionNet(NUM_CLASSES))))
+        return cls(fold_batch_norms(frozen(PerceptionNet())))
 
     @property
     def device(self) -> torch.device:
@@ -99,12 +113,13 @@ class PerceptionModel:
     @torch.inference_mode()
     def predict(self, rgb: NDArray[np.uint8], stride: int = 8) -> Prediction:
         """
-        Predict classes and depth of an image uint8 (H, W, 3), sides multiples of 32.
+        See an image uint8 (H, W, 3), sides multiples of 32.
 
-        ``stride``: pixels a side of a cell of the maps, a divisor of 32.
+        ``stride``: pixels a side of a cell of the maps, a divisor of 32. Depth is by a camera of
+        ``REFERENCE_PX`` (:func:`seen_by`).
         """
         image = torch.from_numpy(np.ascontiguousarray(rgb))[None].to(self.device)
-        logits, code = self.net(to_tensor(image))
+        logits, code, kinds = self.net(to_tensor(image))
         if stride != _STRIDE:
             size = rgb.shape[0] // stride, rgb.shape[1] // stride
             logits, code = (
@@ -116,6 +131,10 @@ class PerceptionModel:
         probabilities = logits[0].float().softmax(0).cpu().numpy()
         doubtful = sky_doubtful(classes, probabilities, depth)
         metres = np.where(classes == SKY, np.float32(np.inf), depth)
+        kind = None
+        if kinds is not None:
+            kind = SceneKind.of(kinds[0].float().softmax(0).cpu().numpy())
+        confidence = probabilities.max(0)
         return Prediction(
-            classes, metres, doubtful, depth_in_sky=depth, confidence=probabilities.max(0)
+            classes, metres, doubtful, depth_in_sky=depth, confidence=confidence, kind=kind
         )

@@ -2,9 +2,10 @@
 Training images and their labels, held in memory at the codec's working size.
 
 A corpus folder holds ``manifest.csv`` (columns ``file`` and, where there are labels,
-``teacher_seg``, ``teacher_depth``, ``seg_file`` + ``has_seg``), or just images in any tree of
-folders. Frames of the package's own simulator (``*_rgb.png`` with ``*_seg.png``, ``*_depth.npy``
-beside them) are read too.
+``teacher_seg``, ``teacher_depth``, ``seg_file`` + ``has_seg``, ``depth_file`` + ``has_depth``,
+``hfov_deg``), or just images in any tree of folders. Frames of the package's own simulator
+(``*_rgb.png`` with ``*_seg.png``, ``*_depth.npy`` beside them, cameras in ``frames.csv``) are read
+too.
 """
 
 import csv
@@ -20,9 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsc_ros.codec.grid import coding_size
+from gsc_ros.evaluation.datasets.frame import gridded, read_depth
+from gsc_ros.evaluation.datasets.manifest import DEPTH
 from gsc_ros.image_files import SUFFIXES, read_map, read_rgb
 from gsc_ros.labels import CAMVID11, OTHER, SKY, UNLABELLED
 from gsc_ros.models.perception import FARTHEST_M, NEAREST_M
+from gsc_ros.perception.camera import DEFAULT_FOCAL, Camera
 
 LABEL_SCALE = 4  # labels are kept at a quarter of the working size
 NO_DEPTH = np.float16(-1)
@@ -39,6 +43,7 @@ class Sample:
     rgb: NDArray[np.uint8]
     segmentation: NDArray[np.uint8] | None = None  # 255 unknown
     log_depth: NDArray[np.float16] | None = None  # 0..1 (see depth_to_log), -1 unknown
+    focal: float = DEFAULT_FOCAL  # of the camera, in widths of the image
     sequence: str = ''  # the video that the image is a frame of, in order
 
 
@@ -66,6 +71,19 @@ def _teacher_depth(path: Path, size: tuple[int, int]) -> NDArray[np.float16]:
     code = _fit(read_map(path), size)
     depth = _log_depth(100.0 ** (code.astype(np.float32) / 254.0))
     depth[code == 255] = NO_DEPTH
+    return depth
+
+
+def _depth(root: Path, row: dict[str, str], size: tuple[int, int]) -> NDArray[np.float16] | None:
+    """Read true depth where there is any, and a teacher's elsewhere."""
+    taught = row.get('teacher_depth')
+    depth = _teacher_depth(root / taught, size) if taught else None
+    kind = row.get('has_depth', '')
+    if kind in DEPTH:
+        truth = read_depth(root / row['depth_file'], DEPTH[kind])
+        truth = gridded(truth, (size[1] // LABEL_SCALE, size[0] // LABEL_SCALE))
+        unknown = np.full(truth.shape, NO_DEPTH) if depth is None else depth
+        depth = np.where(np.isnan(truth), unknown, _log_depth(truth))
     return depth
 
 
@@ -105,16 +123,29 @@ def load_manifest(root: Path, split: str) -> list[Sample]:
             size = (sample.rgb.shape[1], sample.rgb.shape[0])
             sample.sequence = row.get('sequence', '')
             sample.segmentation = _segmentation(root, row, size)
-            if row.get('teacher_depth'):
-                sample.log_depth = _teacher_depth(root / row['teacher_depth'], size)
+            sample.log_depth = _depth(root, row, size)
+            if row.get('hfov_deg'):
+                sample.focal = Camera.of_hfov(float(row['hfov_deg']), 1.0).fx
         return sample
 
     with open(root / split / 'manifest.csv', newline='') as file:
         return _read(read, list(csv.DictReader(file)))
 
 
+def cameras_of(root: Path) -> dict[str, Camera]:
+    """Read the cameras of the simulator's frames by file name; none without ``frames.csv``."""
+    if not (root / 'frames.csv').is_file():
+        return {}
+    with open(root / 'frames.csv', newline='') as file:
+        return {
+            row['file']: Camera(*(float(row[name]) for name in ('fx', 'fy', 'cx', 'cy')))
+            for row in csv.DictReader(file)
+        }
+
+
 def load_simulated(root: Path) -> list[Sample]:
-    """Read simulator frames with true labels below ``root``."""
+    """Read simulator frames with true labels below ``root``, and their cameras (frames.csv)."""
+    cameras = cameras_of(root)
 
     def read(path: Path) -> Sample | None:
         sample = _load(path, 'simulated')
@@ -125,6 +156,8 @@ def load_simulated(root: Path) -> list[Sample]:
             depth = _fit(np.load(stem + '_depth.npy').astype(np.float32), size)
             sample.log_depth = _log_depth(np.where(np.isfinite(depth), depth, FARTHEST_M))
             sample.log_depth[~np.isfinite(depth) | (sample.segmentation == SKY)] = NO_DEPTH
+            camera = cameras.get(path.relative_to(root).as_posix())
+            sample.focal = camera.fx if camera else DEFAULT_FOCAL
         return sample
 
     return _read(read, sorted(root.rglob('*_rgb.png')))

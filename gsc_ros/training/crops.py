@@ -1,5 +1,6 @@
 """Random windows of training images, cut and recoloured where the training runs."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gsc_ros.labels import UNLABELLED
+from gsc_ros.models.perception import FARTHEST_M, NEAREST_M, REFERENCE_PX
 from gsc_ros.training.corpus import LABEL_SCALE, NO_DEPTH, Sample
 
 _CELL = 4  # pixels that windows are counted in
@@ -56,6 +58,12 @@ def _cut(values: Tensor, at: Window, scale: int, size: tuple[int, int], mode: st
     return part.flip(3) if at.flip else part
 
 
+def _as_by_reference(log_depth: Tensor, focal_px: float) -> Tensor:
+    """Bring log depth in an image of a focal length to that by a camera of ``REFERENCE_PX``."""
+    shift = math.log(REFERENCE_PX / focal_px) / math.log(FARTHEST_M / NEAREST_M)
+    return torch.where(log_depth < 0, log_depth, (log_depth + shift).clamp(0, 1))
+
+
 def recoloured(x: Tensor, rng: np.random.Generator) -> Tensor:
     """Vary exposure, contrast, gamma and colour balance of images (N, 3, h, w) in [0, 1]."""
     n = len(x)
@@ -94,13 +102,15 @@ class Crops:
         self._rgb = [torch.from_numpy(s.rgb).to(device).permute(2, 0, 1) for s in samples]
         self._segmentation = [grey(s.segmentation) for s in samples]
         self._log_depth = [grey(s.log_depth) for s in samples]
+        self._focal_px = [s.focal * s.rgb.shape[1] for s in samples]
 
     def cut(self, indices: Iterable[int]) -> tuple[Tensor, Tensor, Tensor]:
         """
         Cut a window of each image, flip and recolour it.
 
         Returns images float32 (N, 3, h, w) in [-1, 1], channels last; classes int64 (N, h/4,
-        w/4), 255 unknown; log depth float32 (N, h/4, w/4) in [0, 1], -1 unknown.
+        w/4), 255 unknown; log depth float32 (N, h/4, w/4) in [0, 1], -1 unknown, by a camera of
+        ``REFERENCE_PX``.
         """
         small = (1, 1, self.size[1] // LABEL_SCALE, self.size[0] // LABEL_SCALE)
         rgb: list[Tensor] = []
@@ -119,6 +129,7 @@ class Crops:
                     if labels is None
                     else _cut(labels, at, LABEL_SCALE, self.size, 'nearest-exact')
                 )
+            depth[-1] = _as_by_reference(depth[-1], self._focal_px[i] * self.size[0] / at.width)
         x = recoloured(torch.cat(rgb) / 255, self.rng) * 2 - 1
         x = x.contiguous(memory_format=torch.channels_last)
         return x, torch.cat(classes)[:, 0].long(), torch.cat(depth)[:, 0]

@@ -1,5 +1,5 @@
 """
-Stage `kinds`: the kind of scene, a linear layer on a pretrained backbone.
+Stage `kinds`: the kind of scene, a linear layer on the backbone of perception.
 
 The backbone stays as it is. Its pooled features are computed once for each image and once for a
 random crop of it with other light and colours; a logistic regression is fitted to them. The
@@ -25,9 +25,9 @@ from gsc_ros.image_files import read_rgb
 from gsc_ros.labels import KINDS
 from gsc_ros.models.layers import channels_last, to_tensor
 from gsc_ros.models.lite0 import FEATURES, Lite0, adopt
-from gsc_ros.models.scene import SceneNet
-from gsc_ros.models.weights import FOLDER, load, save
-from gsc_ros.perception.scene import WEIGHTS
+from gsc_ros.models.perception import PerceptionNet
+from gsc_ros.models.weights import FOLDER, load, restore, save
+from gsc_ros.perception.model import WEIGHTS
 
 _DECAY = 1e-2  # of the weights of the regression
 _STEPS = 60  # of L-BFGS
@@ -103,7 +103,7 @@ def jittered(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uin
 
 @torch.inference_mode()
 def features_of(net: Lite0, rgb: NDArray[np.uint8]) -> Tensor:
-    """Return the pooled features (1280) of an image as :class:`SceneModel` sees it."""
+    """Return the pooled features (1280) of an image as perception sees it."""
     small = cv2.resize(rgb, coding_size(rgb.shape[1], rgb.shape[0]), interpolation=cv2.INTER_AREA)
     pooled: Tensor = net(functional.avg_pool2d(to_tensor(torch.from_numpy(small)[None]), 2))
     return pooled[0]
@@ -173,30 +173,43 @@ def recall(logits: Tensor, kinds: Tensor) -> dict[str, float]:
     return {KINDS[k]: float(right[kinds == k].float().mean()) for k in present}
 
 
+def recall_by_source(logits: Tensor, kinds: Tensor, sources: list[str]) -> dict[str, float]:
+    """Return the share of each source's samples that are told right."""
+    right = (logits.argmax(1) == kinds).float()
+    at = {name: [i for i, s in enumerate(sources) if s == name] for name in sorted(set(sources))}
+    return {name: float(right[indices].mean()) for name, indices in at.items()}
+
+
 def train(
-    root: Path, output: Path, table: Path, backbone: Path | None = None, seed: int = 0
+    root: Path, output: Path, table: Path, weights: Path | None = None, seed: int = 0
 ) -> Path:
     """
-    Fit the layer to the images of a CSV (:func:`read_list`) and write ``scene.safetensors``.
+    Fit the layer to the images of a CSV (:func:`read_list`) and write ``perception.safetensors``.
 
-    Prints the recall of each kind on sources that were held out. Returns the file.
+    ``weights``: the folder of the network that gets the layer, None for the shipped one. Prints
+    the recall of each kind on sources that were held out. Returns the file.
     """
-    net = channels_last(backbone_of(backbone))
+    path = (weights or FOLDER) / WEIGHTS
+    net = channels_last(restore(PerceptionNet, path).backbone)
     rng = np.random.default_rng(seed)
-    chosen: list[Sample] = []
-    samples = read_list(table, root)
-    for source in dict.fromkeys(s.source for s in samples):
-        mine = [s for s in samples if s.source == source]
-        step = 1 if source.endswith(('imagenet', 'bsds')) else max(len(mine) / _MOST, 1)
-        chosen += [mine[int(i * step)] for i in range(int(len(mine) / step))]
-    plain, more = [], []
+    plain, more, chosen = [], [], thinned(read_list(table, root))
     for sample in tqdm(chosen, unit='image'):
         rgb = read_rgb(sample.path)
         plain.append(features_of(net, rgb))
         more.append(features_of(net, jittered(rgb, rng)))
     kinds = torch.tensor([s.kind for s in chosen])
-    weights = solve(torch.stack(plain), torch.stack(more), kinds, [s.source for s in chosen], seed)
-    return write(net, *weights, output / WEIGHTS)
+    layer = solve(torch.stack(plain), torch.stack(more), kinds, [s.source for s in chosen], seed)
+    return write(path, *layer, output / WEIGHTS)
+
+
+def thinned(samples: list[Sample]) -> list[Sample]:
+    """Take of each source that is a video ``_MOST`` images, evenly spaced."""
+    chosen: list[Sample] = []
+    for source in dict.fromkeys(s.source for s in samples):
+        mine = [s for s in samples if s.source == source]
+        step = 1 if source.endswith(('imagenet', 'bsds')) else max(len(mine) / _MOST, 1)
+        chosen += [mine[int(i * step)] for i in range(int(len(mine) / step))]
+    return chosen
 
 
 def solve(
@@ -208,20 +221,22 @@ def solve(
     temperature = fit_temperature(logits, kinds)
     sure = (logits / temperature).softmax(1).amax(1)
     right = float((logits.argmax(1) == kinds).float().mean())
-    recalls = ', '.join(f'{kind} {share:.3f}' for kind, share in recall(logits, kinds).items())
+    for name, recalls in (
+        ('kind', recall(logits, kinds)),
+        ('source', recall_by_source(logits, kinds, sources)),
+    ):
+        listed = ', '.join(f'{key} {share:.3f}' for key, share in recalls.items())
+        tqdm.write(f'recall by {name}, on sources held out: {listed}')
     tqdm.write(
-        f'recall on sources held out: {recalls}; temperature {temperature:.2f}, '
-        f'mean probability {float(sure.mean()):.3f}, right {right:.3f}'
+        f'temperature {temperature:.2f}, mean probability {float(sure.mean()):.3f}, '
+        f'right {right:.3f}'
     )
     weight, bias = fit(torch.cat([features, more]), kinds.repeat(2))
     return weight / temperature, bias / temperature
 
 
-def write(net: Lite0, weight: Tensor, bias: Tensor, path: Path) -> Path:
-    """Write backbone and layer as the weights of a :class:`SceneNet`."""
-    scene = SceneNet()
-    scene.backbone.load_state_dict(net.state_dict())
-    with torch.no_grad():
-        scene.head.weight.copy_(weight)
-        scene.head.bias.copy_(bias)
-    return save(path, scene.state_dict(), scene.config)
+def write(perception: Path, weight: Tensor, bias: Tensor, path: Path) -> Path:
+    """Write a file of a :class:`PerceptionNet` again, with this layer."""
+    state, config = load(perception)
+    state |= {'kinds.weight': weight, 'kinds.bias': bias}
+    return save(path, state, config | {'kinds': len(KINDS)})

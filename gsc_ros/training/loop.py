@@ -3,7 +3,7 @@
 import csv
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,10 +77,12 @@ def exponential_average(model: nn.Module, decay: float) -> AveragedModel:
 class _Run:
     """The state of a training run: what a checkpoint holds."""
 
-    def __init__(self, model: nn.Module, settings: Settings) -> None:
+    def __init__(
+        self, model: nn.Module, settings: Settings, slow: Collection[nn.Parameter]
+    ) -> None:
         self.model, self.settings = model, settings
         self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.optimiser = Optimiser(self.parameters, settings.weight_decay, settings.muon)
+        self.optimiser = Optimiser(self.parameters, settings.weight_decay, settings.muon, slow)
         self.average = exponential_average(model, settings.ema)
         self.done, self._spent_s = 0, 0.0
         self._start = self._saved = time.monotonic()
@@ -175,22 +177,26 @@ class _Curve:
 
 
 def run(
-    model: nn.Module, step: Callable[[], dict[str, Tensor]], settings: Settings
+    model: nn.Module,
+    step: Callable[[], dict[str, Tensor]],
+    settings: Settings,
+    slow: Collection[nn.Parameter] = (),
 ) -> dict[str, Tensor]:
     """
     Train ``model`` and return its averaged state.
 
     ``step`` computes one batch's losses, of which ``'loss'`` is minimised and all are recorded in
-    ``curve.csv``. A checkpoint in the output folder is resumed, its spent minutes included. The
-    rate follows a cosine of the larger of the two spent fractions, so that either limit ends it at
-    zero. Of several processes (:mod:`gsc_ros.training.processes`) the first alone writes and
-    returns; the others end here, by ``SystemExit``.
+    ``curve.csv``. ``slow``: parameters that were trained before (:class:`Optimiser`). A checkpoint
+    in the output folder is resumed, its spent minutes included. The rate follows a cosine of the
+    larger of the two spent fractions, so that either limit ends it at zero. Of several processes
+    (:mod:`gsc_ros.training.processes`) the first alone writes and returns; the others end here,
+    by ``SystemExit``.
     """
     if settings.threads:
         torch.set_num_threads(settings.threads)
     settings.output.mkdir(parents=True, exist_ok=True)
     processes.start_alike(model)
-    state, curve = _Run(model, settings), _Curve(settings.output / 'curve.csv')
+    state, curve = _Run(model, settings, slow), _Curve(settings.output / 'curve.csv')
     bar = tqdm(total=settings.steps, initial=state.done, unit='step', mininterval=5)
     while (progress := state.progress()) < 1:
         with torch.autocast(settings.torch_device.type, torch.bfloat16, enabled=settings.mixed):

@@ -1,9 +1,12 @@
 """What takes the steps: AdamW, or Muon for the kernels of convolutions and AdamW for the rest."""
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+SLOW = 0.1  # of the learning rate, for what was trained before
 
 
 class Optimiser:
@@ -12,23 +15,31 @@ class Optimiser:
 
     Muon (Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024) takes a
     kernel (O, I, h, w) as a matrix (O, I h w) and steps along the nearest orthogonal one, as long
-    as AdamW's steps are: one learning rate serves both. Raises ``ValueError`` where torch has no
-    Muon.
+    as AdamW's steps are: one learning rate serves both. ``slow``: those of the parameters that
+    take ``SLOW`` of the rate, because they were trained before. Raises ``ValueError`` where torch
+    has no Muon.
     """
 
     def __init__(
-        self, parameters: list[nn.Parameter], weight_decay: float, muon: bool = False
+        self,
+        parameters: list[nn.Parameter],
+        weight_decay: float,
+        muon: bool = False,
+        slow: Collection[nn.Parameter] = (),
     ) -> None:
         if muon and not hasattr(torch.optim, 'Muon'):
             raise ValueError(f'torch {torch.__version__} has no Muon: it needs 2.9, or no --muon')
-        self._kernels = [p for p in parameters if muon and p.ndim == 4]
+        held = {id(p) for p in slow}
+        self._kernels = [p for p in parameters if muon and p.ndim == 4 and id(p) not in held]
         # torch's Muon takes matrices only: these are views, so that its steps move the kernels.
         self._matrices = [_in_order(p.detach(), p).view(len(p), -1) for p in self._kernels]
-        others = [p for p in parameters if not muon or p.ndim != 4]
+        others = [p for p in parameters if (not muon or p.ndim != 4) and id(p) not in held]
+        later = [p for p in parameters if id(p) in held]
+        groups = [{'params': p, 'share': s} for p, s in ((others, 1.0), (later, SLOW)) if p]
         self._each: list[torch.optim.Optimizer] = []
-        if others:
+        if groups:
             self._each.append(
-                torch.optim.AdamW(others, weight_decay=weight_decay, betas=(0.9, 0.98))
+                torch.optim.AdamW(groups, weight_decay=weight_decay, betas=(0.9, 0.98))
             )
         if self._matrices:
             self._each.append(
@@ -47,7 +58,7 @@ class Optimiser:
             )
         for optimiser in self._each:
             for group in optimiser.param_groups:
-                group['lr'] = rate
+                group['lr'] = rate * group.get('share', 1.0)
             optimiser.step()
 
     def state_dict(self) -> list[dict[str, Any]]:

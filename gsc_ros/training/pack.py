@@ -7,6 +7,7 @@ folder itself.
 """
 
 import csv
+import math
 from pathlib import Path
 
 import cv2
@@ -81,13 +82,14 @@ def export(
     quality = _quality(samples, megabytes * 1e6 - labelled * _LABEL_BYTES)
     folder = output / 'train'
     folder.mkdir(parents=True, exist_ok=True)
-    columns = ['file', 'kind', 'sequence', 'has_seg', 'seg_file', 'teacher_depth']
+    columns = ['file', 'kind', 'sequence', 'has_seg', 'seg_file', 'teacher_depth', 'hfov_deg']
     with open(folder / 'manifest.csv', 'w', newline='') as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         for number, sample in enumerate(tqdm(samples, unit='image')):
             stem = f'train/{number:05d}'
             row = {'file': f'{stem}.webp', 'kind': sample.kind, 'sequence': sample.sequence}
+            row['hfov_deg'] = f'{math.degrees(2 * math.atan(0.5 / sample.focal)):.2f}'
             (output / row['file']).write_bytes(_webp(sample.rgb, quality))
             if sample.segmentation is not None:
                 row |= {'has_seg': 'gt:ids', 'seg_file': f'{stem}_seg.png'}

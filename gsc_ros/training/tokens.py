@@ -94,7 +94,7 @@ class BatchSampler:
         chosen = rng.choice(self.labelled, labelled) if labelled else self.all[:0]
         others = rng.choice(self.all, self.batch - labelled)
         x, labels, depth = self.crops.cut([*chosen, *others])
-        logits, predicted_depth = self.perception(x)
+        logits, predicted_depth, _ = self.perception(x)
         classes, predicted_depth = logits.argmax(1), predicted_depth.float()
         layout = fine_of(classes)
         coarse_depth = coarse_depth_of(log_to_depth(predicted_depth)[:, 0], classes).long()

@@ -22,10 +22,11 @@ from gsc_ros.codec.encoder import FrameEncoder
 from gsc_ros.codec.networks import TRUST
 from gsc_ros.codec.trust import features_of
 from gsc_ros.evaluation.datasets import Frame, open_dataset
-from gsc_ros.evaluation.datasets.frame import read_ids
+from gsc_ros.evaluation.datasets.frame import gridded, read_ids
 from gsc_ros.labels import KINDS, SKY, UNLABELLED
 from gsc_ros.models.trust import TrustNet
 from gsc_ros.models.weights import save
+from gsc_ros.training.corpus import cameras_of
 
 BUDGETS = (100, 150, 300, 600, 1200)
 NEAR = 0.25  # depth is right when it is off by less than this share of the truth
@@ -63,6 +64,7 @@ class Examples:
 def _simulated(root: Path) -> list[Frame]:
     """List the frames of ``gsc train simulated`` below a folder."""
     ids = np.arange(256, dtype=np.uint8)
+    cameras = cameras_of(root)
     frames = []
     for path in sorted(root.rglob('*_rgb.png')):
         stem = str(path)[: -len('_rgb.png')]
@@ -73,7 +75,8 @@ def _simulated(root: Path) -> list[Frame]:
         def depth(stem: str = stem) -> NDArray[np.float32]:
             return np.asarray(np.load(f'{stem}_depth.npy').astype(np.float32))
 
-        frames.append(Frame(path.stem, path, segmentation=classes, depth=depth))
+        camera = cameras.get(path.relative_to(root).as_posix())
+        frames.append(Frame(path.stem, path, segmentation=classes, depth=depth, camera=camera))
     return frames
 
 
@@ -104,7 +107,7 @@ def _judge(
         right[known, 0] = (stated == true)[known]
     if frame.depth:
         truth, found = (
-            _gridded(frame.depth(), (height, width))[rows, columns],
+            gridded(frame.depth(), (height, width))[rows, columns],
             metres[rows, columns],
         )
         known = (truth >= _LEAST_M) & (truth <= _MOST_M) & (stated != SKY)
@@ -120,18 +123,10 @@ def _measured(frame: Frame) -> NDArray[np.float32] | None:
     return truth
 
 
-def _gridded(truth: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Bring depth, which may be sparse, to a grid (h, w): a depth in each cell that has any."""
-    y, x = np.nonzero(np.isfinite(truth) & (truth > 0))
-    grid = np.full(shape, np.nan, np.float32)
-    grid[y * shape[0] // truth.shape[0], x * shape[1] // truth.shape[1]] = truth[y, x]
-    return grid
-
-
 def _drawn(frame: Frame, shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.int64]:
     """Draw cells (2, n) of a grid; of sparse depth, those with a return."""
     if frame.depth and not frame.segmentation:
-        known = np.argwhere(np.isfinite(_gridded(frame.depth(), shape)))
+        known = np.argwhere(np.isfinite(gridded(frame.depth(), shape)))
         if not len(known):
             return np.zeros((2, 0), np.int64)
         return known[rng.integers(len(known), size=_CELLS)].T
@@ -153,6 +148,7 @@ def collect(
     """
     rng, examples = np.random.default_rng(seed), Examples()
     for number, frame in enumerate(tqdm(list(frames), unit='frame')):
+        encoder.see_by(frame.camera)
         analysis = encoder.analyse(frame.rgb(), _measured(frame) if number % 2 else None)
         for budget in budgets:
             received = decoder.read(encoder.pack(analysis, budget).data)

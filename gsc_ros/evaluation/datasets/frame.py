@@ -32,7 +32,7 @@ class Frame:
     depth: Callable[[], NDArray[np.float32]] | None = None
     boxes: Callable[[], list[Box]] | None = None
     hazards: Callable[[], NDArray[np.bool_]] | None = None
-    camera: Camera | None = None
+    camera: Camera | None = None  # None: not known
 
     def rgb(self) -> NDArray[np.uint8]:
         """Read the image as uint8 (H, W, 3); ``ValueError`` when it cannot be read whole."""
@@ -70,6 +70,14 @@ def read_depth(path: Path, per_metre: float) -> NDArray[np.float32]:
     metres = code.astype(np.float32)
     metres[metres == 0] = np.nan
     return metres / np.float32(per_metre)
+
+
+def gridded(truth: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Bring depth, which may be sparse, to a grid (h, w): a depth of each cell, NaN for none."""
+    y, x = np.nonzero(np.isfinite(truth) & (truth > 0))
+    grid = np.full(shape, np.nan, np.float32)
+    grid[y * shape[0] // truth.shape[0], x * shape[1] // truth.shape[1]] = truth[y, x]
+    return grid
 
 
 def images(folder: Path, pattern: str = '*') -> list[Path]:

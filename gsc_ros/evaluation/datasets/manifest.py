@@ -4,7 +4,8 @@ The package's own layout: ``root/<split>/manifest.csv``, as ``gsc_ros.training.c
 A row an image, in frame order. ``file`` is its path below ``root``; optional are ``sequence`` and
 ``fps``, ``has_seg`` with ``seg_file``, ``has_depth`` with ``depth_file``. ``has_seg`` is
 ``gt:camvid11`` or ``gt:cityscapes19`` (8-bit ids), ``has_depth`` is ``gt:lidar_sparse_u16_m*256``
-or ``gt:kinect_u16_mm`` (16 bits, 0 unknown). Labels by teacher networks are no truth and are left.
+or ``gt:kinect_u16_mm`` (16 bits, 0 unknown). ``hfov_deg``, with ``width`` and ``height``, is the
+camera. Labels by teacher networks are no truth and are left.
 """
 
 import csv
@@ -15,11 +16,12 @@ import numpy as np
 
 from gsc_ros.evaluation.datasets.frame import Frame, name_of, read_depth, read_ids
 from gsc_ros.labels import CAMVID11, OTHER, UNLABELLED
+from gsc_ros.perception.camera import Camera
 
 _TRAIN_IDS = np.arange(256, dtype=np.uint8)
 _TRAIN_IDS[OTHER:] = UNLABELLED
 _SEGMENTATION = {'gt:camvid11': CAMVID11, 'gt:cityscapes19': _TRAIN_IDS}
-_DEPTH = {'gt:lidar_sparse_u16_m*256': 256.0, 'gt:kinect_u16_mm': 1000.0}
+DEPTH = {'gt:lidar_sparse_u16_m*256': 256.0, 'gt:kinect_u16_mm': 1000.0}
 
 
 def is_manifest(root: Path) -> bool:
@@ -34,6 +36,13 @@ def _fps(text: str | None) -> float:
         return 0.0
 
 
+def _camera(row: dict[str, str]) -> Camera | None:
+    """Make the camera of a row that has ``hfov_deg``, ``width`` and ``height``."""
+    if not row.get('hfov_deg'):
+        return None
+    return Camera.of_hfov(float(row['hfov_deg']), float(row['width']) / float(row['height']))
+
+
 def _frame(root: Path, split: str, row: dict[str, str]) -> Frame:
     image = root / row['file']
     base = root / split
@@ -41,10 +50,18 @@ def _frame(root: Path, split: str, row: dict[str, str]) -> Frame:
     if kind := row.get('has_seg'):
         segmentation = partial(read_ids, root / row['seg_file'], _SEGMENTATION[kind])
     if kind := row.get('has_depth'):
-        depth = partial(read_depth, root / row['depth_file'], _DEPTH[kind])
+        depth = partial(read_depth, root / row['depth_file'], DEPTH[kind])
     name = name_of(image, base if image.is_relative_to(base) else root)
     sequence = row.get('sequence') or ''
-    return Frame(name, image, sequence, _fps(row.get('fps')), segmentation, depth)
+    return Frame(
+        name,
+        image,
+        sequence,
+        _fps(row.get('fps')),
+        segmentation,
+        depth,
+        camera=_camera(row),
+    )
 
 
 def read_manifest(root: Path, split: str) -> list[Frame]:
@@ -56,7 +73,7 @@ def read_manifest(root: Path, split: str) -> list[Frame]:
         try:
             return [_frame(root, split, row) for row in csv.DictReader(file)]
         except KeyError as error:
-            known = ', '.join([*_SEGMENTATION, *_DEPTH])
+            known = ', '.join([*_SEGMENTATION, *DEPTH])
             raise ValueError(
                 f'{path}: {error} is a missing column or an unknown kind of truth; needs the '
                 f'columns file, and seg_file, depth_file for truth, which is one of {known}'
