@@ -50,8 +50,9 @@ def test_any_budget_is_kept_and_used(codec, drive):
         assert 0.95 * budget <= len(frame.data) <= budget
 
 
-@pytest.mark.parametrize('budget', [150, 300])
-def test_a_region_of_interest_is_closer_to_the_original(codec, drive, budget):
+# The more bytes, the less the region lacks without being asked for.
+@pytest.mark.parametrize(('budget', 'share'), [(150, 0.9), (300, 0.98)])
+def test_a_region_of_interest_is_closer_to_the_original(codec, drive, budget, share):
     region = (0.35, 0.4, 0.65, 0.7)
     lower, higher = [], []
     for view in drive:
@@ -67,7 +68,7 @@ def test_a_region_of_interest_is_closer_to_the_original(codec, drive, budget):
         ]
         higher.append(wrong[0])
         lower.append(wrong[1])
-    assert sum(lower) < 0.95 * sum(higher)
+    assert sum(lower) < share * sum(higher)
 
 
 @pytest.mark.parametrize('region', [(0, 0, 0, 1), (0.5, 0, 0.4, 1), (0, 0, 1, 1.1), (-1, 0, 1, 1)])
