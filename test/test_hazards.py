@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from frames import decode, encode, random_symbols, uneven_prior
@@ -22,7 +23,8 @@ from gsc_ros.codec.objects import Objects
 from gsc_ros.evaluation.hazards import count, shares
 from gsc_ros.labels import LABELS, SKY
 from gsc_ros.perception.camera import Camera
-from gsc_ros.perception.hazards import Limits, find_ground, find_hazards, find_standing
+from gsc_ros.perception.ground import find_ground
+from gsc_ros.perception.hazards import Limits, find_hazards, find_standing
 from gsc_ros.perception.kinds import SceneKind
 from gsc_ros.perception.model import Prediction
 
@@ -68,12 +70,47 @@ def test_what_stands_out_of_the_ground_is_a_hazard():
     assert not find_hazards(depth, CAMERA, Limits(within_m=2.0)).mask.any()
 
 
-def test_a_known_height_gives_the_scale():
-    depth, box = scene()
-    twice = Camera(CAMERA.fx, CAMERA.fy, height_m=HEIGHT_M)
-    found = find_hazards(2 * depth, twice)
-    assert found.ground.height_m == HEIGHT_M
-    assert (found.mask & box).sum() > 0.5 * box.sum()
+def test_a_known_height_tells_the_ground_from_the_top_of_a_slab():
+    # All of the lower part is a slab 0.9 m below the camera: it is the ground, or in the way.
+    depth, _ = scene(None)
+    slab = 0.5 * depth
+    assert find_hazards(slab, CAMERA).ground.height_m == pytest.approx(HEIGHT_M / 2, rel=0.03)
+    known = find_hazards(slab, Camera(CAMERA.fx, CAMERA.fy, height_m=HEIGHT_M))
+    near = slab < Limits().within_m
+    assert known.ground is None
+    assert (known.mask == near).mean() > 0.95
+    lower = find_hazards(slab, Camera(CAMERA.fx, CAMERA.fy, height_m=0.3))
+    assert not lower.mask.any()
+
+
+def test_ground_that_bends_is_no_hazard_and_hides_none():
+    rays = CAMERA.points(np.ones((ROWS, COLUMNS)))
+    # Depth at which a ray meets a hollow: 1.2 m below the camera, 0.4 m higher at 4 m.
+    ahead = np.linspace(0.3, 8.0, 2000)
+    floor = -HEIGHT_M + 0.025 * ahead**2
+    up = -(np.sin(PITCH) + np.cos(PITCH) * rays[:, 0, 1])
+    reach = np.cos(PITCH) - np.sin(PITCH) * rays[:, 0, 1]
+    depth = np.full((ROWS, COLUMNS), np.inf)
+    for row in range(ROWS):
+        below = ahead * up[row] / reach[row] <= floor
+        if below.any():
+            depth[row] = ahead[below.argmax()] / reach[row]
+    assert np.isfinite(depth).mean() > 0.5
+    assert not find_hazards(depth, CAMERA).mask.any()
+    rock = (slice(24, 30), slice(30, 38))
+    depth[rock] = depth[29, 30]
+    found = find_hazards(depth, CAMERA).mask
+    assert found[rock][:3].all()
+    found[rock] = False
+    assert not found.any()
+
+
+def test_in_front_of_a_wall_all_is_in_the_way():
+    wall = np.full((ROWS, COLUMNS), 0.8)
+    found = find_hazards(wall, CAMERA)
+    assert found.ground is None and found.mask.all()
+    assert not find_hazards(wall, CAMERA, Limits(within_m=0.5)).mask.any()
+    assert told(depth=wall).cells.all()
 
 
 def test_unknown_depth_is_no_ground_and_no_hazard():
@@ -124,6 +161,15 @@ def test_a_sensor_s_metres_are_not_brought_to_a_height():
         assert str(hazards) == 'obstacle ahead at 2 m'
 
 
+def test_what_is_thin_is_seen_by_a_sensor():
+    plane, _ = scene(None)
+    depth = cv2.resize(np.where(np.isfinite(plane), plane, 50.0), (640, 480))
+    depth[150:330, 301:304] = 2.2  # a rod, between the cells of the network's map
+    cells = told(depth).cells
+    assert cells[4:8, 7].all()
+    assert not np.delete(cells, 7, 1).any()
+
+
 def test_a_sensor_s_median_alone_shows_no_hazard_and_hides_none():
     assert not told().cells.any()
     for size in ((640, 480), (480, 480)):
@@ -152,7 +198,10 @@ def test_no_region_vanishes_between_the_cells():
     mask = np.zeros((24, 32), bool)
     mask[3:5, 7] = True
     hazards = reduced(of_mask(mask, np.full(mask.shape, 2.9)), (6, 8))
-    assert hazards.cells.sum() == 1 and hazards.cells[:2, 1].any()
+    assert hazards.cells[:2, 1].all() and hazards.cells.sum() == 2
+    mask[3:24, 7] = True
+    mask[3, 8:32] = True  # a tenth of it lies in no cell
+    assert reduced(of_mask(mask, np.full(mask.shape, 2.9)), (6, 8)).cells.any()
     assert str(hazards) == 'obstacle left at 2 m'
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from gsc_ros.codec import FrameEncoder, SemanticCodec, SequenceDecoder, SequenceEncoder, bitstream
+from gsc_ros.codec.hazards import IN_THE_WAY
 from gsc_ros.codec.planes import PLANES
 from gsc_ros.codec.prior import Prior
 from gsc_ros.codec.rate_control import RateControl, errors, skip_masks
@@ -196,3 +197,22 @@ def test_four_fifths_of_the_labelled_sky_stay_infinitely_far(codec):
         found += np.isposinf(decoded.depth[true]).sum()
         of += true.sum()
     assert found > 0.8 * of
+
+
+@pytest.mark.parametrize(('scene', 'seed'), [('rover', 2), ('moon', 5)])
+def test_rocks_that_a_sensor_sees_survive_260_bytes(codec, scene, seed):
+    from gsc_ros.sim.world import World
+
+    world, rng, shares = World(scene, seed), np.random.default_rng(1), []
+    while len(shares) < 2:
+        world.jump(rng)
+        view = world.look()
+        rocks = view.hazards()
+        if rocks.mean() < 0.002:
+            continue
+        frame = codec.encode(view.rgb, 260, view.depth)
+        assert len(frame.data) <= 260
+        found = codec.decode(frame.data).hazards
+        shares.append((found[rocks] == IN_THE_WAY).mean())
+    world.close()
+    assert min(shares) > 0.8

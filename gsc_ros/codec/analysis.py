@@ -14,7 +14,7 @@ from gsc_ros.codec.bitstream import depth_code
 from gsc_ros.codec.caption import Caption, median_depth, scene_of
 from gsc_ros.codec.coarse_depth import coarse_depth_of
 from gsc_ros.codec.grid import coding_size
-from gsc_ros.codec.hazards import Hazards, holes_of, of_mask, reduced
+from gsc_ros.codec.hazards import Hazards, measured, of_mask, reduced
 from gsc_ros.codec.kind import SENSOR
 from gsc_ros.codec.layout import WEIGHTS, coarse_of, fine_of
 from gsc_ros.codec.notes import Notes, Timing
@@ -33,7 +33,7 @@ from gsc_ros.models.objects import ObjectNet
 from gsc_ros.models.tokenizer import LEVELS, Tokenizer, to_symbols
 from gsc_ros.perception.camera import Camera
 from gsc_ros.perception.content import find_loss
-from gsc_ros.perception.hazards import Limits, find_hazards, find_standing
+from gsc_ros.perception.hazards import Limits, find_standing
 from gsc_ros.perception.interface import Perception
 from gsc_ros.perception.kinds import (
     SceneKind,
@@ -244,29 +244,22 @@ class Analyser:
         ``lost`` of the image, bool (H/8, W/8), shows nothing that stands.
         """
         rows, columns = view.metres.shape
-        cells, holes = (rows // 4, columns // 4), None
+        cells = (rows // 4, columns // 4)
         camera = self.camera or Camera.assumed(*size)
         if (
             depth is not None
             and min(depth.shape) >= _LEAST_DEPTH
             and abs(depth.shape[1] * size[1] / (depth.shape[0] * size[0]) - 1) < 0.02
         ):
-            small = cv2.resize(depth, (columns, rows), interpolation=cv2.INTER_NEAREST)
-            # Its metres are measured: they are not brought to a height that was stated.
-            found = find_hazards(small, replace(camera, height_m=None), self.limits)
-            metres = small.astype(np.float64)
-            seen = np.isposinf(small) | (np.isfinite(small) & (small > 0))
-            holes = holes_of(~seen, (rows // 8, columns // 8))
-        elif kind is not None and is_street(kind):
+            return measured(depth, camera, self.limits, cells)
+        if kind is not None and is_street(kind):
             ground, sky = np.isin(view.classes, GROUND), view.classes == SKY
             found, metres = find_standing(
                 view.metres, ground & ~lost, sky | lost, camera, self.limits
             )
-        else:
-            return None
-        if found.ground is None:
-            return None
-        return replace(reduced(of_mask(found.mask, metres), cells), holes=holes)
+            if found.ground is not None:
+                return reduced(of_mask(found.mask, metres), cells)
+        return None
 
     def _planes(
         self,

@@ -6,7 +6,7 @@ They come from the robot's own depth and classes of the image as it was, so that
 them also where too little was sent to see them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from gsc_ros.codec.caption import BEARINGS, DISTANCE_EDGES, DISTANCES
 from gsc_ros.codec.maps import read_map, write_map
 from gsc_ros.codec.rangecoder import RangeDecoder, RangeEncoder
+from gsc_ros.perception.camera import Camera
+from gsc_ros.perception.hazards import Limits, find_hazards
 
 CELL = 32  # pixels of the working size a side
 IN_THE_WAY, NOT_KNOWN, NOTHING_FOUND = 255, 128, 0  # of a published map
@@ -26,6 +28,8 @@ _DISTANCES = range(len(DISTANCES) + 1)
 _SHARE = 0.1  # of a cell, from which it counts
 _HOLE = 0.25  # of a block without depth, from which it is a hole
 _HOLES = (0, 3, 4)  # cdf of whether there are holes
+_FINER = 16  # points of a sensor's depth to a side of a cell
+_PART = 0.1  # of a region, from which the cell that holds it counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,11 +80,31 @@ def holes_of(unknown: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.b
     return holes if holes.any() else None
 
 
+def measured(
+    depth: NDArray[np.floating], camera: Camera, limits: Limits, shape: tuple[int, int]
+) -> Hazards | None:  # fmt: skip
+    """
+    Find what is in the way in the depth (h, w) of a sensor, m, on a grid of cells (rows, columns).
+
+    None where that cannot be told. The depth is looked at by 16 points to a side of a cell, so
+    that what is thin is seen.
+    """
+    fine = (_FINER * shape[1], _FINER * shape[0])
+    metres = cv2.resize(depth, fine, interpolation=cv2.INTER_NEAREST)
+    found = find_hazards(metres, camera, limits)
+    if found.ground is None and not found.mask.any():
+        return None
+    seen = np.isposinf(metres) | (np.isfinite(metres) & (metres > 0))
+    holes = holes_of(~seen, (shape[0] // 2, shape[1] // 2))
+    return replace(reduced(of_mask(found.mask, metres), shape), holes=holes)
+
+
 def reduced(hazards: Hazards, shape: tuple[int, int]) -> Hazards:
     """
     Bring the mask to the grid of the cells (rows, columns).
 
-    Of each region a cell is left, so that none that was found is told as nothing.
+    Of each region the cells are left that hold a tenth of it, and one at least, so that none that
+    was found is told as nothing, however thin.
     """
     mask, size = hazards.cells.astype(np.uint8), (shape[1], shape[0])
 
@@ -92,6 +116,7 @@ def reduced(hazards: Hazards, shape: tuple[int, int]) -> Hazards:
     regions, parts = cv2.connectedComponents(mask, connectivity=8)
     for region in range(1, regions):
         mine = shares((parts == region).astype(np.uint8))
+        cells |= mine > _PART * mine.sum()
         if not cells[mine > 0].any():
             cells.flat[mine.argmax()] = True
     return Hazards(cells, hazards.nearest, hazards.holes)
