@@ -14,6 +14,19 @@
   window.setInterval = (work, ms) => add(work, now + ms, ms);
   window.clearTimeout = window.clearInterval = (number) => timers.delete(number);
 
+  // Files with an address are kept until it is taken back: they are not in the heap of JavaScript.
+  const made = URL.createObjectURL.bind(URL);
+  const taken = URL.revokeObjectURL.bind(URL);
+  window.filesHeld = 0;
+  URL.createObjectURL = (file) => {
+    window.filesHeld += 1;
+    return made(file);
+  };
+  URL.revokeObjectURL = (url) => {
+    window.filesHeld -= 1;
+    taken(url);
+  };
+
   let socket = null;
   window.opened = 0;
   window.WebSocket = class {
@@ -28,7 +41,10 @@
     tell(word) {
       this.onmessage?.({ data: JSON.stringify(word) });
     }
-    send() {}
+    send(text) {
+      const word = JSON.parse(text);
+      if (word.t === 'beat' && !window.behind) this.tell(word);
+    }
     close() {}
   };
 

@@ -74,7 +74,12 @@ def test_a_page_that_is_open_for_an_hour_does_not_grow(tmp_path):
         # Lines of troubles come and go.
         assert all(b <= a + 25 for a, b in zip(counted, at_end, strict=True))
         assert page.run('window.opened') == 1, 'the connection was kept'
-        assert 'connected' in page.text('connection')
+        assert page.run('window.filesHeld') == 1, 'that of the last still'
+        assert page.text('connection') == 'connected'
+        page.run('window.behind = true')  # states come, and answers stay away
+        page.run_async('pass(10, window.file)')
+        assert page.text('connection') == 'no connection'
+        assert 'does not answer' in page.text('banner')
         assert not page.errors
     finally:
         page.close()

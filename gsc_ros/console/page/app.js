@@ -9,12 +9,14 @@ import * as view from './view.js';
 const byId = (id) => document.getElementById(id);
 const seconds = () => performance.now() / 1000;
 const SILENT_S = 2;
+const BEHIND_S = 4; // what comes over a slow network is old, whatever it says
 const { say } = connection;
 
 let connected = false;
 let me = null;
 let state = null;
 let stateAt = -Infinity;
+let answeredAt = -Infinity; // when the last beat that was answered was sent
 let releaseToken = '';
 let confirmFrom = 0; // a double click is one action, not two
 let mode = ''; // what a press on the image means: 'box', 'go' or nothing
@@ -31,7 +33,7 @@ function note(text, bad) {
   noteTimer = setTimeout(() => (box.className = ''), bad ? 8000 : 3000);
 }
 
-const isLive = () => connected && seconds() - stateAt < SILENT_S;
+const isLive = () => connected && seconds() - stateAt < SILENT_S && seconds() - answeredAt < BEHIND_S;
 const isDriver = () => state !== null && me !== null && state.driver === me;
 const mayDrive = () => isLive() && isDriver() && !state.locked && mode !== 'go';
 
@@ -58,7 +60,8 @@ function hear(word) {
     state = word;
     stateAt = seconds();
     refresh();
-  } else if (word.t === 'note') note(word.text, word.bad);
+  } else if (word.t === 'beat') answeredAt = word.s;
+  else if (word.t === 'note') note(word.text, word.bad);
   else if (word.t === 'refused') note(word.why, true);
   else if (word.t === 'objects') view.takeObjects(word);
   else if (word.t === 'confirm') askRelease(word.token);
@@ -332,6 +335,7 @@ setInterval(() => {
 connection.start({
   open() {
     connected = true;
+    answeredAt = seconds();
     sayView();
   },
   close() {

@@ -118,8 +118,8 @@ class RobotSide(Side):
     def next_deadline(self) -> float | None:
         """When there is a report to be sent (s)."""
         report_at = self._report_timer.next_deadline(self._report(), self._pause_s)
-        others = [one.next_deadline for one in (*self._telemetry, self._stills)]
-        return min(report_at, *map(or_inf, others))
+        others = [one.next_deadline for one in self._telemetry]
+        return min(report_at, *map(or_inf, [*others, self._stills.next_deadline]))
 
     def step(self, now: float) -> None:
         """Log stops; report to the ground when it is time."""
