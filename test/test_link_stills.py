@@ -169,6 +169,18 @@ def test_who_does_not_answer_is_asked_less_and_less_and_it_is_said(receiver):
     assert receiver.text == 'asked' and receiver.next_ask(700.0, True, 2.0) == StillAsk(7)
 
 
+def test_an_outage_is_no_pace_of_parts(receiver):
+    parts = STILL.parts(7, 1007)
+    assert receiver.next_ask(0.0, True, 2.0)
+    receiver.on_part(parts[0].pack(), 2.0)
+    for at in range(3, 7200):
+        assert receiver.next_ask(float(at), False, 2.0) is None
+    receiver.on_part(parts[1].pack(), 7201.0)  # the rest of them is lost
+    assert receiver.next_deadline == pytest.approx(7206.0)
+    receiver.on_part(parts[2].pack(), 7201.5)
+    assert receiver.next_deadline == pytest.approx(7206.5)
+
+
 def test_the_robot_sends_what_is_asked_for_and_takes_an_image_where_it_has_none():
     channel = Channel(1e6, mtu=100)
     sender = StillSender(channel, 0.5)

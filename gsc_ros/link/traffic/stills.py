@@ -88,6 +88,7 @@ class StillReceiver:
         self._asked_at = self._came_at = 0.0
         self._wait_s = 0.0  # from the last ask to its answer
         self._interval_s = 0.0
+        self._paused = False  # whether the link was closed since the last part
         self._last_asked = -1  # index, of a bitmap
         self.unanswered = 0
 
@@ -148,6 +149,7 @@ class StillReceiver:
         if self._ask_at is None:
             return None
         if not is_open:
+            self._paused = True
             self._ask_at = max(self._ask_at, now + wait_s)
             return None
         if now < self._ask_at:
@@ -218,12 +220,12 @@ class StillReceiver:
 
         Not before the last ask can have been answered: what comes until then was sent without it.
         """
-        if self._parts and now > self._came_at:
+        if self._parts and now > self._came_at and not self._paused:
             took_s = now - self._came_at
             self._interval_s = took_s if not self._interval_s else (
                 0.8 * self._interval_s + 0.2 * min(took_s, 4 * self._interval_s)
             )  # fmt: skip
-        self._came_at, self.unanswered = now, 0
+        self._came_at, self.unanswered, self._paused = now, 0, False
         end = self._last_asked if self._last_asked >= 0 else part.count - 1
         is_end = part.index >= max(end, 0) and part.index not in self._parts
         # While the pace of the parts is not known, asking in vain must not cost more than waiting.
