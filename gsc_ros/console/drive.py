@@ -134,7 +134,7 @@ class Drive:
         ``locked``: why nobody may drive, empty where one may.
         """
         if self._wish != ZERO:
-            if now - self._heard_s >= self.limits.heartbeat_s:
+            if now >= self._heard_s + self.limits.heartbeat_s:  # as in next_deadline
                 self.timeouts += 1
                 self.halt()
             elif locked:
