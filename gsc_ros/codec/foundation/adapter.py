@@ -21,7 +21,6 @@ from gsc_ros.codec.foundation import pull
 from gsc_ros.codec.foundation.families import Call, Family, Prompt, Scene
 from gsc_ros.codec.foundation.mtgc import Lead, MtgcGuide
 from gsc_ros.codec.networks import GroundNetworks
-from gsc_ros.codec.notes import caption_text
 from gsc_ros.codec.renderers import RendererError, RendererOptions
 from gsc_ros.codec.types import ReceivedFrame
 from gsc_ros.labels import STREET
@@ -144,7 +143,7 @@ class PipelineRenderer:
         was named, and it has the kind of scene, where that is certain.
         """
         kind = frame.symbols.kind
-        caption = caption_text(frame.symbols.caption, None)
+        caption = str(frame.symbols.caption or '')  # and not what is unknown of the image
         if kind is not None and not (kind.sure and kind.index == STREET):
             caption = f'{kind.name} scene' if kind.sure and kind.name != 'other' else ''
         return self.options.prompt.replace('{caption}', caption).strip(' ,')
