@@ -273,6 +273,7 @@ class Graph:
         if values.get('clock_speed', '0') != '0':
             values['use_sim_time'] = 'true'
         values['namespace'] = values['namespace'].strip('/')
+        values['cameras'] = values['cameras'].strip()
         values['params_file'] = values['params_file'] or str(config_dir() / 'teleop_link.yaml')
         if not Path(values['params_file']).is_file():
             raise ValueError(f'params_file:={values["params_file"]}: there is no such file')
@@ -389,14 +390,15 @@ class Graph:
 
         ``node``: for which; None for what holds for all.
         """
-        if node is CONSOLE_NODE and values['cameras']:
-            first = parse_cameras(values['cameras'])[0]
-            return [(topic, first.topic(topic)) for topic in CONSOLE_TOPICS]
         given = [(name, values[a]) for name, a in REMAPPINGS if self._argument(a)]
         pairs = [(name, target) for name, target in given if name != target]
         if not values['cameras']:
             return pairs
         base = f'/{values["namespace"]}' if values['namespace'] else ''
+        if node is CONSOLE_NODE:
+            first = parse_cameras(values['cameras'])[0]
+            yours = {name: _named(target, base, first) for name, target in pairs}
+            return [(topic, yours.get(topic, first.topic(topic))) for topic in CONSOLE_TOPICS]
         return [
             # In full, as the nodes of a process are in different namespaces.
             (f'{base}/{one.name}/{name}', _named(target, base, one))
@@ -412,7 +414,15 @@ class Graph:
     def _check_cameras(self, values: Values) -> None:
         """Raise ``ValueError`` for cameras that cannot be, or would all be the same one."""
         cameras = parse_cameras(values['cameras'])
-        if not values['cameras'] or 'source' not in values:
+        if 'source' not in values:
+            return
+        if not values['cameras']:
+            for argument in ('path', *(argument for _, argument in REMAPPINGS)):
+                if CAMERA in values[argument]:
+                    raise ValueError(
+                        f'{argument}:={values[argument]}: {CAMERA} stands for the name of each of '
+                        'several cameras: give their names, as cameras:=front,rear'
+                    )
             return
         names = ','.join(camera.name for camera in cameras)
         if values['source'] in FILES and CAMERA not in values['path']:

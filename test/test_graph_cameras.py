@@ -95,9 +95,22 @@ def test_the_console_shows_the_first_camera():
     assert set(moved) == set(CONSOLE_TOPICS)
 
 
+def test_the_console_takes_the_topics_of_yours():
+    topics = {'source': 'topic', 'cameras': 'front,rear', 'image_topic': '/{camera}/image_raw'}
+    words = started(TELEOP, console='true', **topics)['', 'console']
+    assert 'camera/image:=/front/image_raw' in words
+    assert 'decoded/image:=front/decoded/image' in words
+
+
+def test_a_list_of_spaces_is_none():
+    assert started(TELEOP, cameras=' ') == started(TELEOP)
+
+
 @pytest.mark.parametrize(
     ('given', 'why'),
     [
+        ({'source': 'topic', 'image_topic': '/{camera}/image_raw'}, 'cameras:=front,rear'),
+        ({'source': 'images', 'path': '/drive/{camera}'}, 'cameras:=front,rear'),
         ({'cameras': 'front,front'}, 'comes twice'),
         ({'cameras': 'Front'}, 'is no name'),
         ({'cameras': ','.join(f'c{i}' for i in range(9))}, 'up to 8'),

@@ -1,6 +1,7 @@
 """Several cameras on one link: names, shares, and streams that do not disturb each other."""
 
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -194,6 +195,49 @@ def test_a_frame_is_as_old_as_a_round_at_most():
             oldest = max(oldest, now - sent)
         now += 0.01
     assert oldest <= 0.5 + 4 * frame_s + 0.02
+
+
+def test_a_camera_with_a_small_share_waits_as_long_as_that_at_most():
+    """Camera 1 offers a frame when its last one has begun, and camera 0 at all times."""
+    share = 0.25
+    channel = Channel(20_000.0, 0.0, 128, cameras=2)
+    channel.sender.share.set_weights({0: 1 - share, 1: share})
+    frame_s = channel.frame_s(300)
+    oldest = 0.0
+    for step in range(12_000):
+        now = 0.005 * step
+        channel.offer(bytes(300), now)
+        if channel.sender.waiting_payload(TrafficClass.FRAME, 1) is None:
+            channel.offer(step.to_bytes(4, 'big') + bytes(296), now, camera=1)
+        for received in channel.poll(now):
+            if received.camera:
+                sent = 0.005 * int.from_bytes(received.payload[:4], 'big')
+                oldest = max(oldest, now - sent)
+    assert 4 * frame_s < oldest <= (1 + 1 / share + 1) * frame_s + 0.01
+
+
+def test_a_report_that_waits_does_not_change_whose_turn_it_is():
+    channel = Channel(20_000.0, 0.0, 128, cameras=2)
+    came = []
+    for step in range(4000):
+        now = 0.005 * step
+        channel.offer(bytes(100), now, TrafficClass.REPORT)
+        for camera in range(2):
+            channel.offer(bytes(100), now, divisible=False, camera=camera)
+        came += channel.poll(now)
+    frames = [one.camera for one in came if one.traffic_class is TrafficClass.FRAME]
+    assert len(frames) > 100 and len(came) - len(frames) > 100
+    assert all(one != two for one, two in pairwise(frames))
+
+
+def test_a_key_frame_keeps_its_place_while_another_camera_has_the_air():
+    channel = Channel(20_000.0, 0.0, 128, cameras=2)
+    frame_s = channel.frame_s(300)
+    channel.offer(bytes(300), 0.0)
+    channel.offer(b'K' * 300, 0.05 * frame_s, is_keyframe=True, camera=1)
+    channel.offer(b'D' * 300, 0.9 * frame_s, camera=1)
+    came = [one.payload[:1] for one in channel.poll(10.0) if one.camera]
+    assert came == [b'K']
 
 
 def test_one_camera_alone_keeps_its_bytes():

@@ -10,11 +10,14 @@ from sensor_msgs.msg import CameraInfo, RegionOfInterest  # noqa: E402
 from std_msgs.msg import Empty, String, UInt16  # noqa: E402
 from test_node_link import refused  # noqa: E402
 
+from gsc_ros.link.traffic.frame_scheduler import LinkCapacity  # noqa: E402
 from gsc_ros.link.traffic.sharing import CHOSEN_SHARE  # noqa: E402
+from gsc_ros.link.traffic.statistics import Statistics  # noqa: E402
 from gsc_ros.nodes.link import LinkNode  # noqa: E402
 from gsc_ros.nodes.link_ground import LinkGround  # noqa: E402
 from gsc_ros.nodes.link_robot import LinkRobot  # noqa: E402
 from gsc_ros.ros import topics  # noqa: E402
+from gsc_ros.ros.link.state_report import of_camera  # noqa: E402
 
 NAMES = 'front', 'rear'
 
@@ -150,6 +153,19 @@ def test_a_camera_that_is_absent_is_named(bench, monkeypatch):
         return 'no frames come from the encoder: camera rear' in message
 
     bench.wait_for_report('link', missing)
+
+
+@pytest.mark.parametrize('size', [20, 300, 2000])
+def test_a_frame_takes_longer_in_a_share_of_the_air(size):
+    """Also on a radio whose datagrams take more than the time of their bytes."""
+    whole = LinkStatus(rate_bps=5770.0, mtu=222, overhead=19, gap_s=0.02)
+    own = of_camera(whole, Statistics(sent=3), 0.25)
+    whole_s, own_s = (
+        LinkCapacity(one.rate_bps, one.mtu, one.overhead, one.gap_s).frame_s(size)
+        for one in (whole, own)
+    )
+    assert own_s == pytest.approx(whole_s / 0.25)
+    assert (own.frames_sent, whole.frames_sent) == (3, 0)
 
 
 @pytest.mark.parametrize(

@@ -34,8 +34,8 @@ begun: what is shown first is younger than one frame time + delay.
 
 Several cameras share the air by weights, frame by frame (`sharing.py`). The rules hold for each
 of them; the frame time of one counts from when the others' frames before it have left, so that
-waiting for these cuts none. A frame is then as old as its own time and those of one round of the
-others at most.
+waiting for these cuts none. A frame of a camera with the share s of the air is then as old as
+1 + 1 / s times its own time and one frame of each other camera at most.
 
 The file is long because these rules are one: each of them reads and changes the same few fields.
 """
@@ -180,7 +180,8 @@ class Sender:
         left_at = self._left_at.get(stream)
         if waiting is not None:
             count.stale += 1
-            if waiting.is_keyframe and not is_keyframe and self._is_fresh(waiting, now):
+            since = self._after_others(camera, waiting.offered_at)
+            if waiting.is_keyframe and not is_keyframe and self._is_fresh(waiting, since, now):
                 return
         elif stream not in self._sending:
             if traffic_class is TrafficClass.FRAME:
@@ -318,14 +319,19 @@ class Sender:
             del self._sending[stream]
         for stream in [one for one in self._waiting if one[0] is TrafficClass.FRAME]:
             self._left_at[stream] = start  # what waits now waits for this
-            if not self._is_fresh(self._waiting[stream], start):
+            waiting = self._waiting[stream]
+            if not self._is_fresh(waiting, waiting.offered_at, start):
                 del self._waiting[stream]
                 self.counts.of(*stream).stale += 1
 
-    def _is_fresh(self, waiting: _Waiting, now: float) -> bool:
-        """Whether enough of a frame leaves within its own time on air of when it was offered."""
-        frame_s = self.air_s(len(waiting.payload))
-        return now - waiting.offered_at <= (1 - MIN_SHARE) * frame_s
+    def _is_fresh(self, waiting: _Waiting, since: float, now: float) -> bool:
+        """Whether enough of a frame leaves within its own time on air of a time (s)."""
+        return now - since <= (1 - MIN_SHARE) * self.air_s(len(waiting.payload))
+
+    def _after_others(self, camera: int, begin: float) -> float:
+        """Return when the frames of other cameras so far have left, but not before `begin` (s)."""
+        others = (at for one, at in self._frame_left_at.items() if one != camera)
+        return max(begin, max(others, default=begin))
 
     def _next_datagram(self, start: float) -> Datagram | None:
         """Choose the datagram that goes at `start`; None when a payload was dropped instead."""
@@ -352,11 +358,18 @@ class Sender:
         if self._sending and first[0] is not TrafficClass.COMMAND:
             return min(self._sending)
         # A payload begins now.
+        owed = self._owed()
+        if owed is not None:
+            return owed
         if first[0] is TrafficClass.FRAME:
-            first = first[0], self.share.choose(self._cameras_waiting(first[0]))
+            return first[0], self.share.choose(self._cameras_waiting(first[0]))
+        return first
+
+    def _owed(self) -> Stream | None:
+        """Return what is in the background and has waited for its share of the air, or None."""
         background = next((one for one in self._background if self._cameras_waiting(one)), None)
         if background is None:
-            return first
+            return None
         # Of several cameras the one that has waited longest.
         candidate = min(
             ((background, camera) for camera in self._cameras_waiting(background)),
@@ -364,7 +377,7 @@ class Sender:
         )
         size = len(self._waiting[candidate].payload)
         owed = self._owed_s >= self.air_s(size, background) - EPSILON_S
-        return candidate if owed else first
+        return candidate if owed else None
 
     def _cameras_waiting(self, traffic_class: TrafficClass) -> list[int]:
         return [camera for one, camera in self._waiting if one is traffic_class]
@@ -446,9 +459,9 @@ class Sender:
         if self._turn_at is not None and begin <= self._turn_at:
             begin, slot = self._turn_at, 1.0
         if stream[0] is TrafficClass.FRAME:
-            others = [at for camera, at in self._frame_left_at.items() if camera != stream[1]]
-            if begin < max(others, default=begin):
-                begin, slot = max(others), 1.0
+            others_at = self._after_others(stream[1], begin)
+            if begin < others_at:
+                begin, slot = others_at, 1.0
         return begin + self.air_s(len(waiting.payload), stream[0]) * slot
 
     def _cut(self, sending: _Sending, start: float) -> None:

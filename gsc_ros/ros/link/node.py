@@ -1,6 +1,5 @@
 """What every link node has: a profile, keys, explicit time, an alarm, and link/status."""
 
-import copy
 import math
 import time
 from collections import deque
@@ -28,7 +27,7 @@ from gsc_ros.msg import LinkStatus
 from gsc_ros.ros import topics
 from gsc_ros.ros.diagnostics import ERROR, WARN
 from gsc_ros.ros.lifecycle import GscNode
-from gsc_ros.ros.link.state_report import Trouble
+from gsc_ros.ros.link.state_report import Trouble, of_camera
 from gsc_ros.ros.parameters import Parameters, parameter
 
 STATUS_PERIOD_S = 0.5
@@ -316,13 +315,9 @@ class LinkBase(GscNode[P]):
             publisher.publish(self._camera_status(status, number))
 
     def _camera_status(self, status: LinkStatus, number: int) -> LinkStatus:
-        """Return what a camera has of the link: its share of the rate, and its frames."""
-        stats, out = self.statistics(self.now(), number), copy.copy(status)
-        if self.shares:
-            out.rate_bps = status.rate_bps * self.shares[number]
-        out.frames_sent, out.frames_delivered = stats.sent, stats.delivered
-        out.frames_stale, out.frames_lost = stats.stale, stats.lost
-        return out
+        """Return what a camera has of the link; the ground's end does not know its share."""
+        share = self.shares[number] if self.shares else 1.0
+        return of_camera(status, self.statistics(self.now(), number), share)
 
     def _note_keys(self) -> None:
         """Have it noted what was received; a full disk is no reason to close the link."""

@@ -1,10 +1,12 @@
 """The state of a link as diagnostics show it: what is wrong, and figures."""
 
+import copy
 import math
 from collections.abc import Iterable
 
 from gsc_ros.link.radio import units
 from gsc_ros.link.traffic.peer import received_ago
+from gsc_ros.link.traffic.statistics import Statistics
 from gsc_ros.msg import LinkStatus
 from gsc_ros.ros.diagnostics import ERROR, OK, STALE, WARN, Report
 
@@ -26,6 +28,16 @@ def report_of(troubles: Iterable[Trouble], values: dict[str, object]) -> Report:
 def closed(status: LinkStatus) -> str:
     """Return in words that a link is closed, and for how long."""
     return f'the link is closed and opens in {units.show(status.next_window_in_s, "time")}'
+
+
+def of_camera(status: LinkStatus, stats: Statistics, share: float) -> LinkStatus:
+    """Return what a camera has of a link: its share of the air, above 0, and its own frames."""
+    out = copy.copy(status)
+    # Each datagram takes so much longer, bytes and gap, as others have the air in between.
+    out.rate_bps, out.gap_s = status.rate_bps * share, status.gap_s / share
+    out.frames_sent, out.frames_delivered = stats.sent, stats.delivered
+    out.frames_stale, out.frames_lost = stats.stale, stats.lost
+    return out
 
 
 def figures(status: LinkStatus) -> dict[str, object]:
