@@ -132,6 +132,20 @@ def test_a_download_that_was_interrupted_is_finished(source, folder, monkeypatch
     refused('owner/model is not on this machine', 'owner/model', offline=True)
 
 
+def test_a_damaged_index_of_weights_is_named(tmp_path):
+    index = tmp_path / 'model.safetensors.index.json'
+    for text in ('{', '{}', '[]'):
+        index.write_text(text)
+        with pytest.raises(pretrained.PretrainedError, match=r'index\.json is damaged\. Copy'):
+            pretrained.weights_in(tmp_path)
+
+
+def test_the_extra_is_named_where_it_is_missing_offline_too(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'huggingface_hub', None)
+    with pytest.raises(pretrained.PretrainedError, match=r'gsc_ros\[foundation\]'):
+        pretrained.snapshot('owner/name', '', ('*.json',))
+
+
 def test_memory_is_counted_before_weights_are_loaded(folder, monkeypatch):
     pipe = load(folder, dtype='float32').pipe
     parts = (pipe.transformer, pipe.vae, pipe.text_encoder)

@@ -160,5 +160,10 @@ def test_export_writes_no_folder_over(folder, tmp_path, capsys):
     (tmp_path / 'mine.txt').write_text('mine')
     assert main(['export-pipeline', str(tmp_path)]) == 2
     assert 'give a new folder' in capsys.readouterr().err
+    other = tmp_path / 'other'
+    other.mkdir()
+    (other / 'model_index.json').write_text('{"_class_name": "FluxPipeline"}')
+    assert main(['export-pipeline', str(other)]) == 2
+    assert 'give a new folder' in capsys.readouterr().err
     index = json.loads((folder / 'model_index.json').read_text())
     assert index['_class_name'] == ['pipeline', 'GscFlowPipeline']

@@ -92,9 +92,11 @@ def test_names_that_are_not_ours_are_unlabelled_and_reported_once(folders, tmp_p
     model = tiny.segformer()
     model.config.id2label = {**tiny.CITYSCAPES, 3: 'swimming pool', 4: 'tree'}
     model.save_pretrained(tmp_path)
-    told = []
-    loaded = SegmentationModel.load(str(tmp_path), Options(report=told.append))
+    told, notes = [], []
+    options = Options(report=told.append, note=notes.append)
+    loaded = SegmentationModel.load(str(tmp_path), options)
     assert told == [f'{tmp_path}: unlabelled: swimming pool']
+    assert any('licence' in note for note in notes)
     found = loaded.probabilities(RGB, (16, 24))
     assert float(found[-1].min()) > 0
     assert float(found[LABELS.index('wall')].max()) == 0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_captioner import save_blip
@@ -28,7 +29,7 @@ from gsc_ros.codec.foundation.caption_model import CaptionModel
 from gsc_ros.codec.foundation.entropy_tables import COSTED, Tables
 from gsc_ros.codec.foundation.vae_decoder import FoundationDecoder
 from gsc_ros.codec.foundation.vae_encoder import FoundationEncoder
-from gsc_ros.codec.foundation.vae_source import VaeSource
+from gsc_ros.codec.foundation.vae_source import VaeSource, load_vae
 from gsc_ros.codec.foundation.vae_stream import Layout
 from gsc_ros.codec.notes import Timing
 from gsc_ros.codec.rangecoder import RangeDecoder, RangeEncoder
@@ -84,8 +85,6 @@ def test_more_bytes_give_a_better_image(codec):
         found = codec.read(codec.encode(RGB, budget).data).symbols
         latent = codec.decoder.latent(found)
         shown = vae_model.to_tensor([RGB])
-        import torch
-
         size = [side * vae.factor for side in latent.shape[1:]]
         small = torch.nn.functional.interpolate(shown, size, mode='area')
         return float((vae.encode(small)[0] - torch.from_numpy(latent)).square().mean())
@@ -385,6 +384,22 @@ def test_the_licence_is_told_and_memory_counted_before_an_autoencoder_is_loaded(
         SemanticCodec.load('foundation', folder, device='cpu')
 
 
+def test_an_autoencoder_is_told_and_hashed_by_what_is_loaded(tmp_path):
+    """The card lies at the root of a repository; files of other variants do not count."""
+    folder, told = save_vae(tmp_path / 'repository/vae'), []
+    (tmp_path / 'repository/README.md').write_text('---\nlicense: mit\n---\n')
+    weights = folder / 'diffusion_pytorch_model.safetensors'
+    (folder / 'diffusion_pytorch_model.fp16.safetensors').write_bytes(weights.read_bytes())
+    source, cpu = VaeSource(str(folder.parent), subfolder='vae'), torch.device('cpu')
+    loaded = load_vae(source, cpu, Options(note=told.append))
+    assert loaded.files == (folder / 'config.json', weights)
+    assert told[0] == f'vae {folder.parent}: licence of its weights: mit'
+    weights.unlink()
+    torch.save({}, folder / 'diffusion_pytorch_model.bin')
+    with pytest.raises(ValueError, match='cannot be loaded as AutoencoderTiny'):
+        load_vae(source, cpu)
+
+
 @needs_compressai
 def test_other_autoencoders_and_python_files_serve_too(tmp_path):
     images = save_images(tmp_path / 'images', 4)
@@ -506,6 +521,10 @@ def test_the_commands_know_the_preset(folder, tmp_path, capsys):
     assert said[20] and not said[0]
     assert main(['encode', png, '-o', coded, '--captioner', 'x/y', '--device', 'cpu']) == 2
     assert 'has no free text' in capsys.readouterr().err
+    assert main(['encode', png, '-o', coded, '--device', 'cpu']) == 0
+    assert main(['decode', coded, '-o', shown, *own]) == 2
+    error = capsys.readouterr().err
+    assert f"the frame is of preset 'gsc', --weights {folder} may be of another" in error
 
 
 @needs_compressai

@@ -15,7 +15,7 @@ pytest.importorskip('diffusers', reason='needs the extra foundation')
 
 import tiny_pipelines
 
-from gsc_ros.codec.foundation import mtgc
+from gsc_ros.codec.foundation import loading, mtgc
 from gsc_ros.models.weights import FOLDER
 from gsc_ros.training import mtgc as stage
 from gsc_ros.training.loop import Settings
@@ -97,18 +97,23 @@ def test_untrained_parts_without_words_leave_the_base_as_it_is(codec, folders, t
     assert (drawn(codec, folders[name], mtgc=str(tmp_path)) != plain).any()
 
 
-def test_only_the_parts_learn_and_a_run_goes_on_where_it_was(data, folders, tmp_path):
+def test_only_the_parts_learn_and_a_run_goes_on_where_it_was(data, folders, tmp_path, monkeypatch):
+    load, loaded, sample, drawn = loading.load, [], stage.Frames.sample, []
+    monkeypatch.setattr(loading, 'load', lambda *given: loaded.append(load(*given)) or loaded[-1])
+    monkeypatch.setattr(stage.Frames, 'sample', lambda f: drawn.append(f) or sample(f))
     before = load_file(next((folders['SD3.5'] / 'transformer').glob('*.safetensors')))
     train(data, folders['SD3.5'], tmp_path / 'mtgc', steps=2)
+    assert len(drawn) == 2
     first = load_file(tmp_path / 'mtgc/diffusion_pytorch_model.safetensors')
     assert any(value.any() for name, value in first.items() if name.startswith('leave'))
     train(data, folders['SD3.5'], tmp_path / 'mtgc', steps=3)
     state = torch.load(tmp_path / 'mtgc/checkpoint.pt', weights_only=True)
-    assert state['done'] == 3
+    assert state['done'] == len(drawn) == 3
     second = load_file(tmp_path / 'mtgc/diffusion_pytorch_model.safetensors')
     assert any((second[name] != value).any() for name, value in first.items())
-    after = load_file(next((folders['SD3.5'] / 'transformer').glob('*.safetensors')))
-    assert all((after[name] == value).all() for name, value in before.items())
+    for renderer in loaded:
+        after = renderer.pipe.transformer.state_dict()
+        assert all((after[name] == value).all() for name, value in before.items())
 
 
 def test_the_loss_of_a_batch_falls(data, folders, tmp_path, monkeypatch):
@@ -137,7 +142,7 @@ def test_the_loss_of_a_batch_falls(data, folders, tmp_path, monkeypatch):
     assert losses[-1] < 0.9 * losses[0]
 
 
-def test_what_cannot_be_used_is_refused_by_name(data, folders, tmp_path, capsys):
+def test_what_cannot_be_used_is_refused_by_name(data, folders, tmp_path, capsys, monkeypatch):
     folder = train(data, folders['FLUX.1'], tmp_path / 'mtgc', steps=1)
 
     def refused(match, base, parts):
@@ -145,9 +150,19 @@ def test_what_cannot_be_used_is_refused_by_name(data, folders, tmp_path, capsys)
             renderers.load(RendererOptions(str(folders[base]), mtgc=str(parts)), 'cpu')
 
     refused(r"trained for {'family': 'FLUX.1'.*Give parts that were trained", 'SANA', folder)
-    refused(r'no parts of MTGC.*Give the folder that gsc train mtgc', 'FLUX.1', tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(loading, '_pipeline', None)  # the base is not loaded for this
+        refused(r'no parts of MTGC.*Give the folder that gsc train', 'FLUX.1', tmp_path)
     with pytest.raises(ValueError, match='needs --base'):
         train(data, '', tmp_path / 'none')
+    base = RendererOptions(str(folders['FLUX.1']), mtgc=str(folder))
+    with pytest.raises(ValueError, match='--base-option mtgc is what is trained: leave it out'):
+        stage.train(data, Settings(tmp_path / 'none', 1), base, FOLDER)
+    (folder / mtgc.LORA).mkdir()
+    refused(r'mtgc/lora: damaged, or peft is missing .*Copy the folder again', 'FLUX.1', folder)
+    with pytest.raises(RendererError, match='has LoRA weights of its own'):
+        wanted = RendererOptions(str(folders['FLUX.1']), mtgc=str(folder), lora='owner/lora')
+        renderers.load(wanted, 'cpu')
     assert main(['train', 'flow', '--base', 'x', '--data', str(data)]) != 0
     assert 'stage flow has no --base: mtgc has' in capsys.readouterr().err
 

@@ -54,14 +54,23 @@ def load(
     if args.preset:
         print(f'gsc {args.command}: --preset has no effect: the frame has it', file=sys.stderr)
     preset = bitstream.read_header(data).preset
-    return load_decoder(
-        preset,
-        args.weights,
-        device=args.device,
-        renderer=renderer or '',
-        perception=args.perception,
-        models=models_of(args),
-    )
+    try:
+        return load_decoder(
+            preset,
+            args.weights,
+            device=args.device,
+            renderer=renderer or '',
+            perception=args.perception,
+            models=models_of(args),
+        )
+    except FileNotFoundError as error:
+        if not args.weights:
+            raise
+        # They may be those of another preset.
+        raise FileNotFoundError(
+            f'the frame is of preset {preset!r}, --weights {args.weights} may be of another: '
+            f'{error}'
+        ) from error
 
 
 def _map(array: 'NDArray | None', name: str, frame: 'DecodedFrame') -> 'NDArray':

@@ -80,18 +80,19 @@ def snapshot(name: str, revision: str, patterns: Iterable[str]) -> Callable[[boo
     """
     Return what finds files of a model of the hub and its card, for :func:`of_hub`.
 
-    ``patterns``: names of the files, ``*`` stands for any characters.
+    ``patterns``: names of the files, ``*`` stands for any characters. Raises
+    :class:`PretrainedError` without the extra.
     """
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise PretrainedError(
+            f'{name}: models of the hub need pip install "gsc_ros[foundation]". Install it, '
+            'or name a folder.'
+        ) from error
     wanted = [*patterns, CARD]
 
     def download(offline: bool) -> str:
-        try:
-            from huggingface_hub import snapshot_download
-        except ImportError as error:
-            raise PretrainedError(
-                f'{name}: models of the hub need pip install "gsc_ros[foundation]". Install it, '
-                'or name a folder.'
-            ) from error
         return str(
             snapshot_download(
                 name,
@@ -135,7 +136,7 @@ def of_hub(
         raise _absent(name, revision, f'cannot be fetched ({first_line(error)})') from error
     if not revision:
         models.report(
-            f'{name}: another start may load other weights. Pin it with revision {folder.name}'
+            f'{name}: another machine may load other weights. Pin it with revision {folder.name}'
         )
     return folder
 
@@ -169,11 +170,14 @@ def weights_in(folder: Path) -> list[Path]:
     """
     Return the safetensors files of a model's weights: those of its index, or without variant.
 
-    Raises :class:`PretrainedError` where one of the index is missing.
+    Raises :class:`PretrainedError` for a damaged index, and where one of its files is missing.
     """
     for index in sorted(folder.glob('*.safetensors.index.json')):
         if index.name.count('.') == 3:
-            names = sorted(set(json.loads(index.read_text())['weight_map'].values()))
+            try:
+                names = sorted(set(json.loads(index.read_text())['weight_map'].values()))
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise PretrainedError(f'{index} is damaged. Copy the folder again.') from error
             missing = [name for name in names if not (folder / name).is_file()]
             if missing:
                 raise PretrainedError(f'{folder / missing[0]} is missing. Copy the folder again.')

@@ -79,6 +79,11 @@ def train(
     """
     if base.embedded:
         raise ValueError('stage mtgc needs --base: the folder or hub id of a diffusers pipeline')
+    if base.mtgc:
+        raise ValueError(
+            'stage mtgc: --base-option mtgc is what is trained: leave it out. A run in --output '
+            'is resumed'
+        )
     if lora_rank and base.lora:
         raise ValueError('stage mtgc: name a LoRA of the base, or give --lora-rank, not both')
     torch.manual_seed(seed)

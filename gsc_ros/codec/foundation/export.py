@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from gsc_ros.codec.foundation.loading import INDEX, OWN_PIPELINE
+from gsc_ros.codec.foundation.loading import INDEX, OWN_PIPELINE, class_name
 from gsc_ros.codec.foundation.own_pipeline import GscFlowPipeline
 from gsc_ros.codec.networks import FILES, GroundNetworks
 from gsc_ros.models.autoencoder import Encoder
@@ -25,7 +25,7 @@ def export(folder: Path, weights: Path | None = None) -> Path:
     ``DiffusionPipeline.from_pretrained(folder, trust_remote_code=True)`` loads it where gsc_ros is
     installed. Raises ``ValueError`` for a folder that holds something else.
     """
-    if folder.exists() and any(folder.iterdir()) and not (folder / INDEX).is_file():
+    if folder.exists() and any(folder.iterdir()) and not _is_own(folder):
         raise ValueError(f'{folder} holds other files: give a new folder')
     source = FOLDER if weights is None else weights
     encoder = restore(Encoder, source / FILES['autoencoder'], 'encoder')
@@ -40,3 +40,8 @@ def export(folder: Path, weights: Path | None = None) -> Path:
     head = '---\nlibrary_name: diffusers\nlicense: other, see the data of the card\n---\n\n'
     (folder / 'README.md').write_text(head + text)
     return folder
+
+
+def _is_own(folder: Path) -> bool:
+    """Tell whether a folder is an exported pipeline, which may be written anew."""
+    return (folder / INDEX).is_file() and class_name(folder) == OWN_PIPELINE

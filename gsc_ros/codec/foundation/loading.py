@@ -49,7 +49,7 @@ def _load(options: RendererOptions, target: torch.device, note: Note | None) -> 
     models = Options(offline=options.offline, report=note or report_once, note=note)
     folder = find(options, models)
     family = family_of(folder)
-    _check_options(options, family)
+    _check_options(options, family, target)
     dtype = dtype_of(options, target, family)
     sizes = {name: pretrained.bytes_of(paths, dtype) for name, paths in parts_of(folder).items()}
     _check_memory(options, sizes, target)
@@ -139,11 +139,15 @@ def family_of(folder: Path) -> Family:
     return family
 
 
-def _check_options(options: RendererOptions, family: Family) -> None:
+def _check_options(options: RendererOptions, family: Family, target: torch.device) -> None:
+    if options.offload != 'none' and target.type == 'cpu':
+        raise RendererError(f'offload {options.offload} needs a GPU. Set it to none.')
     if options.controlnet and not family.controlnet:
         raise RendererError(f'controlnet: {family.name} has none here. Leave it empty.')
     if family.name == OWN_FAMILY and (options.tiny_vae or options.lora):
         raise RendererError(f'tiny_vae and lora: {family.name} takes none. Leave them empty.')
+    if options.mtgc:
+        mtgc.check(Path(options.mtgc).expanduser(), options.lora)
 
 
 def dtype_of(options: RendererOptions, target: torch.device, family: Family) -> torch.dtype:
@@ -300,8 +304,6 @@ def _place(
             channels_last(part)
     if options.attention_slicing:
         pipe.enable_attention_slicing()
-    if options.offload != 'none' and target.type == 'cpu':
-        raise RendererError(f'offload {options.offload} needs a GPU. Set it to none.')
     if options.offload == 'model':
         pipe.enable_model_cpu_offload(device=target)
     elif options.offload == 'sequential':

@@ -29,6 +29,7 @@ from gsc_ros.models.pretrained import PretrainedError, first_line
 LORA = 'lora'  # the folder of LoRA weights that were trained along
 _MAPS = NUM_CLASSES + 1 + len(pull.BLOCKS)
 _TIME, _HEADS = 128, 4
+_CONFIG = 'config.json'
 
 
 class MtgcGuide(ModelMixin, ConfigMixin):
@@ -104,6 +105,27 @@ def shape_of(pipe: Any, family: Family) -> dict[str, Any]:
     }
 
 
+def check(folder: Path, lora: str) -> None:
+    """
+    Check what can be known of a folder of parts before the base is loaded.
+
+    ``lora``: LoRA weights of the base that are asked for, '' for none. Raises
+    :class:`PretrainedError` for a folder without parts, and where the parts have a LoRA, too.
+    """
+    if not (folder / _CONFIG).is_file():
+        raise _no_parts(folder, f'{_CONFIG} is missing')
+    if lora and (folder / LORA).is_dir():
+        raise PretrainedError(
+            f'lora {lora}: mtgc {folder} has LoRA weights of its own. Leave lora empty.'
+        )
+
+
+def _no_parts(folder: Path, reason: str) -> PretrainedError:
+    return PretrainedError(
+        f'mtgc {folder}: no parts of MTGC ({reason}). Give the folder that gsc train mtgc wrote.'
+    )
+
+
 def load(folder: Path, pipe: Any, family: Family) -> MtgcGuide:
     """
     Load the parts that ``gsc train mtgc`` wrote, on the CPU, and LoRA weights into the pipeline.
@@ -112,20 +134,25 @@ def load(folder: Path, pipe: Any, family: Family) -> MtgcGuide:
     """
     wanted = shape_of(pipe, family)
     try:
-        guide: MtgcGuide = MtgcGuide.from_pretrained(folder, local_files_only=True)
+        guide: MtgcGuide = MtgcGuide.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True
+        )
         found = {name: guide.config[name] for name in wanted}
     except Exception as error:  # of diffusers, safetensors and torch
-        raise PretrainedError(
-            f'mtgc {folder}: no parts of MTGC ({first_line(error)}). Give the folder that gsc '
-            'train mtgc wrote.'
-        ) from error
+        raise _no_parts(folder, first_line(error)) from error
     if found != wanted:
         raise PretrainedError(
             f'mtgc {folder}: trained for {found}, this model is {wanted}. Give parts that were '
             'trained around it.'
         )
     if (folder / LORA).is_dir():
-        pipe.load_lora_weights(folder / LORA, local_files_only=True)
+        try:
+            pipe.load_lora_weights(folder / LORA, local_files_only=True)
+        except Exception as error:  # of diffusers, peft and safetensors
+            raise PretrainedError(
+                f'mtgc {folder / LORA}: damaged, or peft is missing ({first_line(error)}). Copy '
+                'the folder again, or pip install "gsc_ros[foundation]".'
+            ) from error
     return guide.eval().requires_grad_(False)
 
 

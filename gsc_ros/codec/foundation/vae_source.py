@@ -144,7 +144,10 @@ def _from_diffusers(folder: Path, source: VaeSource) -> tuple[Vae, nn.Module]:
     if not kind.startswith('Autoencoder') or not hasattr(diffusers, kind):
         raise _refused(source, f'{kind} is no autoencoder that diffusers knows')
     try:
-        model = getattr(diffusers, kind).from_pretrained(folder, low_cpu_mem_usage=False)
+        # safetensors alone: pickles may hold code, and the fingerprint does not cover them.
+        model = getattr(diffusers, kind).from_pretrained(
+            folder, low_cpu_mem_usage=False, use_safetensors=True
+        )
     except Exception as error:  # of diffusers, safetensors and torch
         raise _refused(source, f'it cannot be loaded as {kind} ({first_line(error)})') from error
     return _Diffusers(model), model
@@ -176,12 +179,12 @@ def load_vae(
                 raise FileNotFoundError(str(_refused(source, 'there is no such folder')))
             path = _from_hub(source, models)
         folder = path / source.subfolder
-        pretrained.admit(
-            f'vae {source.name}', folder, weights_in(folder), device, torch.float32, models
-        )
+        weights = weights_in(folder)
+        # The card of a repository lies at its root, not in the subfolder.
+        pretrained.admit(f'vae {source.name}', path, weights, device, torch.float32, models)
         vae, model = _from_diffusers(folder, source)
         model.to(device).eval().requires_grad_(False)
-        files = (folder / CONFIG, *sorted(folder.glob('*.safetensors')))
+        files = (folder / CONFIG, *weights)
     return _measured(vae, files, device, source)
 
 
