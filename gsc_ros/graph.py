@@ -195,6 +195,7 @@ CONSOLE_NODE = Node(
         'port': 'console_port',
         'password_file': 'password_file',
         'stamped': 'stamped',
+        'cameras': 'cameras',
     },
     lambda values: values['console'] == 'true',
 )
@@ -215,28 +216,6 @@ def _named(topic: str, base: str, camera: CameraStream) -> str:
     """Return a topic of a camera in full: a relative one is in its namespace."""
     topic = topic.replace(CAMERA, camera.name)
     return topic if topic.startswith('/') else f'{base}/{camera.name}/{topic}'
-
-
-# Topics of one camera that the console has: of several cameras it shows the first.
-CONSOLE_TOPICS = (
-    'camera/image',
-    'camera/image/gsc/status',
-    'decoded/image',
-    'decoded/camera_info',
-    'decoded/caption',
-    'decoded/depth/image',
-    'decoded/hazards',
-    'decoded/key_missed',
-    'decoded/objects',
-    'decoded/segmentation/image',
-    'decoded/status',
-    'decoded/trust',
-    'link/image/gsc',
-    'link/mount',
-    'teleop/budget',
-    'teleop/rate',
-    'teleop/roi',
-)
 
 
 @dataclass(frozen=True)
@@ -384,21 +363,13 @@ class Graph:
                     return str(value).lower() if isinstance(value, bool) else str(value)
         return ''
 
-    def remappings(self, values: Values, node: Node | None = None) -> list[tuple[str, str]]:
-        """
-        Return the topics that get another name, and that name; of several cameras, of each.
-
-        ``node``: for which; None for what holds for all.
-        """
+    def remappings(self, values: Values) -> list[tuple[str, str]]:
+        """Return the topics that get another name, and that name; of several cameras, of each."""
         given = [(name, values[a]) for name, a in REMAPPINGS if self._argument(a)]
         pairs = [(name, target) for name, target in given if name != target]
         if not values['cameras']:
             return pairs
         base = f'/{values["namespace"]}' if values['namespace'] else ''
-        if node is CONSOLE_NODE:
-            first = parse_cameras(values['cameras'])[0]
-            yours = {name: _named(target, base, first) for name, target in pairs}
-            return [(topic, yours.get(topic, first.topic(topic))) for topic in CONSOLE_TOPICS]
         return [
             # In full, as the nodes of a process are in different namespaces.
             (f'{base}/{one.name}/{name}', _named(target, base, one))

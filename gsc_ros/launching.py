@@ -112,7 +112,7 @@ def start(context: LaunchContext, graph: Graph) -> list[LaunchDescriptionEntity]
                     for name, value in graph.node_parameters(node, values).items()
                 },
             ],
-            remappings=graph.remappings(values, node),
+            remappings=graph.remappings(values),
             arguments=[
                 *graph.options(node, values),
                 '--ros-args',

@@ -16,7 +16,7 @@ NAMES = 'chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'
 KEYS = {'w': ('KeyW', 87), 't': ('KeyT', 84), '1': ('Digit1', 49), '2': ('Digit2', 50),
         '4': ('Digit4', 52), 'Escape': ('Escape', 27),
         'Tab': ('Tab', 9), 'Enter': ('Enter', 13), '3': ('Digit3', 51),
-        '5': ('Digit5', 53), '6': ('Digit6', 54), 'g': ('KeyG', 71),
+        '5': ('Digit5', 53), '6': ('Digit6', 54), 'g': ('KeyG', 71), 'c': ('KeyC', 67),
         'ArrowDown': ('ArrowDown', 40)}  # fmt: skip
 
 

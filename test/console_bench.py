@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 from bench import Bench
-from geometry_msgs.msg import PoseStamped, Twist
+from geometry_msgs.msg import PoseStamped, TransformStamped, Twist
 from gsc_ros.msg import LinkStatus
 from PIL import Image as PillowImage
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
@@ -16,6 +16,7 @@ from websockets.sync.client import connect
 
 from gsc_ros.codec.objects import Objects, SeenObject
 from gsc_ros.labels import LABELS
+from gsc_ros.link.traffic.cameras import parse_cameras
 from gsc_ros.nodes.console import Console
 from gsc_ros.ros import convert, topics
 from gsc_ros.ros.objects import list_message, list_type
@@ -32,14 +33,14 @@ SEEN = Objects(
 
 
 class Browser:
-    """A page's end of the WebSocket; ``state`` is the newest, ``images`` count by kind."""
+    """A page's end of the WebSocket; ``state`` is the newest, ``images`` are stamps by kind."""
 
     def __init__(self, console):
         port = console.server.address[1]
         self.ws = connect(
             f'ws://127.0.0.1:{port}/ws', origin=f'http://127.0.0.1:{port}', open_timeout=PATIENCE_S
         ).__enter__()
-        self.state, self.images, self.said = {}, {}, []
+        self.state, self.images, self.said, self.cameras = {}, {}, [], set()
         self.began = time.monotonic()
 
     def say(self, name, **body):
@@ -65,6 +66,7 @@ class Browser:
             if isinstance(data, bytes):
                 head = json.loads(data[2 : 2 + int.from_bytes(data[:2], 'big')])
                 self.images[head['kind']] = head['stamp']
+                self.cameras.add(head.get('camera'))
                 continue
             word = json.loads(data)
             if word['t'] == 'state':
@@ -77,55 +79,33 @@ class Browser:
         self.wait(lambda b: b.state.get('driver') is not None)
 
 
-class Ground(Bench):
-    """A console, the topics of its neighbours, and browsers."""
+class Feed:
+    """What comes of a camera, in its frame."""
 
-    def __init__(self, context, namespace, folder, **parameters):
-        super().__init__(context, namespace)
-        for kind, topic in (
-            (Twist, topics.TELEOP),
-            (Bool, topics.STOP),
-            (RegionOfInterest, topics.REGION),
-            (Empty, topics.KEY_MISSED),
-            (PoseStamped, topics.GOAL),
-            (Empty, topics.GOAL_END),
-            (UInt16, topics.BUDGET),
-            (Float32, topics.RATE),
-            (Empty, topics.STILL),
-        ):
-            self.subscribe(kind, topic)
-        publish = self.peer.create_publisher
+    def __init__(self, peer, stream):
+        self.peer = peer
+        self.frame = f'{stream.name}_camera' if stream.name else 'camera'
+
+        def publish(kind, topic, quality=topics.IMAGES):
+            return peer.create_publisher(kind, stream.topic(topic), quality)
+
         self.images = {
-            topic: publish(Image, topic, topics.IMAGES)
+            topic: publish(Image, topic)
             for topic in (topics.DECODED, topics.TRUST, topics.DECODED_DEPTH, topics.HAZARDS)
         }
-        self.objects = publish(list_type(), topics.OBJECTS, topics.IMAGES)
-        self.stills = publish(CompressedImage, topics.DECODED_STILL, topics.LATCHED)
-        self.still_states = publish(String, topics.STILL_STATE, topics.LATCHED)
-        self.still_shares = publish(Float32, topics.STILL_PROGRESS, topics.LATCHED)
+        self.objects = publish(list_type(), topics.OBJECTS)
         self.originals = publish(Image, topics.IMAGE, topics.SENSOR)
-        self.infos = publish(CameraInfo, topics.DECODED_INFO, topics.IMAGES)
-        self.classes = publish(Image, topics.DECODED_SEGMENTATION, topics.IMAGES)
-        self.status = publish(LinkStatus, topics.STATUS, topics.LATCHED)
-        settings = {'port': 0, 'output': str(folder), 'stale_after_s': 30.0, **parameters}
-        self.node = self.add(Console, **settings)
-        wanted = [*self.images.values(), self.infos, self.classes, self.status]
-        self.wait(lambda: all(p.get_subscription_count() for p in wanted), 'the console listens')
-        for topic in (topics.TELEOP, topics.STOP, topics.REGION, topics.KEY_MISSED, topics.GOAL):
-            name = f'{namespace}/{topic}'
-            self.wait(lambda name=name: self.node.count_subscribers(name), f'{name} is found')
-        self.link()
+        self.infos = publish(CameraInfo, topics.DECODED_INFO)
+        self.classes = publish(Image, topics.DECODED_SEGMENTATION)
+        self.captions = publish(String, topics.CAPTION)
+        self.mounts = publish(TransformStamped, topics.RECEIVED_MOUNT, topics.LATCHED)
 
-    def link(self, **fields):
-        """Publish the state of the link."""
-        self.status.publish(LinkStatus(profile='lab', rate_bps=8000.0, delay_s=0.5, **fields))
-
-    def show(self, ago=0.0):
+    def show(self, ago=0.0, grey=90):
         """Publish a decoded frame, as old as that."""
         now = self.peer.get_clock().now().nanoseconds - round(1e9 * ago)
-        header = Header(frame_id='camera')
+        header = Header(frame_id=self.frame)
         header.stamp.sec, header.stamp.nanosec = divmod(now, 10**9)
-        rgb = np.full((*SIZE[::-1], 3), 90, np.uint8)
+        rgb = np.full((*SIZE[::-1], 3), grey, np.uint8)
         self.originals.publish(convert.to_image(rgb, 'rgb8', header))
         self.images[topics.DECODED].publish(convert.to_image(rgb, 'rgb8', header))
         trust, depth = np.zeros(SIZE[::-1], np.uint8), np.ones(SIZE[::-1], np.float32)
@@ -136,6 +116,81 @@ class Ground(Bench):
         hazards[:20] = 0
         self.images[topics.HAZARDS].publish(convert.to_image(hazards, 'mono8', header))
         self.objects.publish(list_message(list_type(), SEEN, header, SIZE, None))
+
+    def show_ground(self, doubtful=False):
+        """Publish a frame of flat ground seen from 1.2 m, with classes, trust and camera_info."""
+        depth, classes, plane = scene()
+        now = self.peer.get_clock().now().to_msg()
+        header = Header(frame_id=self.frame, stamp=now)
+        trust = np.full(classes.shape, 0 if doubtful else 255, np.uint8)
+        info = CameraInfo(header=header, width=classes.shape[1], height=classes.shape[0])
+        info.k = K.ravel().tolist()
+        self.infos.publish(info)
+        rgb = np.dstack([classes] * 3)
+        self.images[topics.DECODED].publish(convert.to_image(rgb, 'rgb8', header))
+        self.images[topics.DECODED_DEPTH].publish(convert.to_image(depth, '32FC1', header))
+        self.classes.publish(convert.to_image(classes, 'mono8', header))
+        self.images[topics.TRUST].publish(convert.to_image(trust, 'mono8', header))
+        return plane
+
+
+class Ground(Bench):
+    """A console, the topics of its neighbours, and browsers."""
+
+    def __init__(self, context, namespace, folder, **parameters):
+        super().__init__(context, namespace)
+        for kind, topic in (
+            (Twist, topics.TELEOP),
+            (Bool, topics.STOP),
+            (PoseStamped, topics.GOAL),
+            (Empty, topics.GOAL_END),
+            (Empty, topics.STILL),
+            (String, topics.FIRST),
+        ):
+            self.subscribe(kind, topic)
+        publish = self.peer.create_publisher
+        streams = parse_cameras(parameters.get('cameras', ''))
+        self.feeds = [Feed(self.peer, stream) for stream in streams]
+        asked = (
+            (RegionOfInterest, topics.REGION),
+            (Empty, topics.KEY_MISSED),
+            (UInt16, topics.BUDGET),
+            (Float32, topics.RATE),
+        )
+        for stream in streams:
+            for kind, topic in asked:
+                self.subscribe(kind, stream.topic(topic))
+        self.firsts = publish(String, topics.FIRST_STATED, topics.LATCHED)
+        self.stills = publish(CompressedImage, topics.DECODED_STILL, topics.LATCHED)
+        self.still_states = publish(String, topics.STILL_STATE, topics.LATCHED)
+        self.still_shares = publish(Float32, topics.STILL_PROGRESS, topics.LATCHED)
+        self.status = publish(LinkStatus, topics.STATUS, topics.LATCHED)
+        settings = {'port': 0, 'output': str(folder), 'stale_after_s': 30.0, **parameters}
+        self.node = self.add(Console, **settings)
+        wanted = [self.status]
+        for feed in self.feeds:
+            wanted += [*feed.images.values(), feed.infos, feed.classes]
+        self.wait(lambda: all(p.get_subscription_count() for p in wanted), 'the console listens')
+        for topic in (topics.TELEOP, topics.STOP, topics.GOAL):
+            name = f'{namespace}/{topic}'
+            self.wait(lambda name=name: self.node.count_subscribers(name), f'{name} is found')
+        for stream in streams:
+            for _, topic in asked:
+                name = f'{namespace}/{stream.topic(topic)}'
+                self.wait(lambda name=name: self.node.count_subscribers(name), f'{name} is found')
+        self.link()
+
+    def link(self, **fields):
+        """Publish the state of the link."""
+        self.status.publish(LinkStatus(profile='lab', rate_bps=8000.0, delay_s=0.5, **fields))
+
+    def show(self, ago=0.0):
+        """Publish a decoded frame of the first camera, as old as that."""
+        self.feeds[0].show(ago)
+
+    def show_ground(self, doubtful=False):
+        """Publish a frame of flat ground of the first camera; returns its plane."""
+        return self.feeds[0].show_ground(doubtful)
 
     def show_still(self, share=1.0):
         """Publish how far a still has come, and the still when it has."""
@@ -149,22 +204,6 @@ class Ground(Bench):
         header = Header(frame_id='camera')
         header.stamp.sec = 1_700_000_000
         self.stills.publish(CompressedImage(header=header, format='webp', data=file.getvalue()))
-
-    def show_ground(self, doubtful=False):
-        """Publish a frame of flat ground seen from 1.2 m, with classes, trust and camera_info."""
-        depth, classes, plane = scene()
-        now = self.peer.get_clock().now().to_msg()
-        header = Header(frame_id='camera', stamp=now)
-        trust = np.full(classes.shape, 0 if doubtful else 255, np.uint8)
-        info = CameraInfo(header=header, width=classes.shape[1], height=classes.shape[0])
-        info.k = K.ravel().tolist()
-        self.infos.publish(info)
-        rgb = np.dstack([classes] * 3)
-        self.images[topics.DECODED].publish(convert.to_image(rgb, 'rgb8', header))
-        self.images[topics.DECODED_DEPTH].publish(convert.to_image(depth, '32FC1', header))
-        self.classes.publish(convert.to_image(classes, 'mono8', header))
-        self.images[topics.TRUST].publish(convert.to_image(trust, 'mono8', header))
-        return plane
 
     def browse(self):
         return Browser(self.node)

@@ -36,7 +36,7 @@
       socket = this;
       window.opened += 1;
       setTimeout(() => this.onopen(), 10);
-      setTimeout(() => this.tell({ t: 'hello', viewer: 1, login: false, history: [] }), 20);
+      setTimeout(() => this.tell({ t: 'hello', viewer: 1, login: false, history: [], cameras: [] }), 20);
     }
     tell(word) {
       this.onmessage?.({ data: JSON.stringify(word) });
@@ -49,7 +49,7 @@
   };
 
   const state = (i) => ({
-    t: 'state', stamp: i, stop: ['NONE', 'SENT', 'HELD'][i % 3], stop_pressed: false, driver: i % 2,
+    t: 'state', camera: 0, first: '', stamp: i, stop: ['NONE', 'SENT', 'HELD'][i % 3], stop_pressed: false, driver: i % 2,
     told: [i % 7 / 10, i % 5 / 10], locked: i % 11 ? '' : `the image is ${i} s old`,
     must_release: false, viewers: i % 9, caption: `street ${i}`, goal: `goal ${i % 40}`,
     still: { text: `${i % 40} of 40 parts`, share: (i % 40) / 40 }, recording: i % 50 ? '' : `run ${i}`,
@@ -69,7 +69,7 @@
 
   const image = (kind, i, file) => {
     const form = { still: 'png' }[kind] ?? '';
-    const head = new TextEncoder().encode(JSON.stringify({ kind, stamp: `${i}.000000000`, format: form }));
+    const head = new TextEncoder().encode(JSON.stringify({ kind, camera: 0, stamp: `${i}.000000000`, format: form }));
     const all = new Uint8Array(2 + head.length + file.length);
     new DataView(all.buffer).setUint16(0, head.length);
     all.set(head, 2);

@@ -14,6 +14,7 @@ from console_bench import SIZE, Ground
 from geometry_msgs.msg import Twist
 from gsc_ros.msg import LinkStatus
 from sensor_msgs.msg import Image
+from std_msgs.msg import String
 from test_console_ground import K
 
 from gsc_ros.console.ground import Footing, drawn
@@ -198,6 +199,56 @@ def test_objects_are_boxes_with_names_over_their_own_image(page, ground):
     assert not page.errors
 
 
+def test_a_button_or_a_key_shows_another_camera_and_the_robot_is_asked(page, ros, tmp_path):
+    made = Ground(
+        ros, f'/tabs{time.monotonic_ns()}', tmp_path / 'kept', stale_after_s=20.0,
+        cameras='front,rear',
+    )  # fmt: skip
+    front, rear = made.feeds
+    grey = 'document.getElementById("image").getContext("2d").getImageData(9,9,1,1).data[0]'
+    tabs = '[...document.getElementById("cameras").children]'
+    pressed = f'{tabs}.findIndex((one) => one.getAttribute("aria-pressed") === "true")'
+    ready = 'document.getElementById("stick").classList.contains("ready")'
+    try:
+        page.go(made.node.server.url)
+        page.wait(CONNECTED)
+        page.wait(f'{tabs}.length === 2')
+        page.wait(f'Math.abs({grey} - 90) < 4', front.show)
+        page.tap('t')
+        page.wait(ready)
+        page.run(f'{tabs}[1].click()')
+        browser.wait(lambda: made.got[topics.FIRST], 'the robot is asked')
+        page.wait(f'{pressed} === 1 && {grey} === 0 && !{ready}')
+        assert is_grey(page) and 'no image' in page.text('banner')
+        page.key('w')
+        page.wait(f'Math.abs({grey} - 200) < 4', lambda: (front.show(), rear.show(grey=200)))
+        assert not any(one.linear.x for one in made.got[topics.TELEOP])
+        page.key('w', down=False)
+        page.wait(ready)
+        made.firsts.publish(String(data='rear'))
+        page.wait(f'{tabs}[1].textContent === "rear (first)"')
+        page.key('w')
+        browser.wait(lambda: (made.told() or 0) > 0.1, 'it is driven by the other camera')
+        page.key('w', down=False)
+        page.tap('c')
+        page.wait(f'{pressed} === 0 && Math.abs({grey} - 90) < 4')
+        browser.wait(
+            lambda: [one.data for one in made.got[topics.FIRST]] == ['front', 'rear', 'front']
+        )
+        assert not page.errors
+    finally:
+        made.close()
+
+
+def test_one_camera_has_no_buttons(page, ground):
+    page.go(ground.node.server.url)
+    page.wait(CONNECTED)
+    page.wait('document.getElementById("image").dataset.stamp', ground.show)
+    page.tap('c')
+    assert page.run('document.getElementById("cameras").getBoundingClientRect().height') == 0
+    assert not ground.got[topics.FIRST] and not page.errors
+
+
 def test_stop_latches_and_is_released_by_keyboard_in_two_steps(page, ground):
     page.go(ground.node.server.url)
     page.wait(CONNECTED)
@@ -252,7 +303,7 @@ def test_a_connection_that_is_dead_is_made_anew(page, ground):
     page.wait(CONNECTED)
     first = min(ground.node.server._viewers.all)
     # What comes is lost, and no end comes: as behind a network that is gone.
-    ground.node.server._viewers.all[first].shows = lambda kind: False
+    ground.node.server._viewers.all[first].shows = lambda kind, camera: False
     ground.node.server._viewers.all[first].say = lambda *texts: None
     browser.wait(lambda: max(ground.node.server._viewers.all, default=0) > first, 'another comes')
     page.wait(CONNECTED)

@@ -262,8 +262,8 @@ class Log:
 
 @pytest.fixture
 def desk():
-    log, stale = Log(), ['']
-    made = Desk(LIMITS, lambda: stale[0], log)
+    log, stale = Log(), ['', '']
+    made = Desk(LIMITS, lambda camera: stale[camera], log)
     made.log, made.stale = log.done, stale
     return made
 
@@ -299,7 +299,7 @@ def test_trouble_with_a_stop_keeps_no_zero_back_and_the_other_way_round(desk):
             raise RuntimeError('on purpose')
 
     broken = Broken()
-    desk = Desk(LIMITS, lambda: '', broken)
+    desk = Desk(LIMITS, lambda camera: '', broken)
     desk.hear(1, words.Plain('take'), 0.0)
     desk.hear(1, words.Wish(1.0, 0.0, 0.0), 0.0)
     with pytest.raises(RuntimeError):
@@ -344,6 +344,47 @@ def test_a_stale_image_refuses_wishes_and_says_why(desk):
     assert 'let go' in desk.hear(1, words.Wish(1.0, 0.0, 0.2), 0.2)[0]
     desk.step(0.2)
     assert not [one for one in desk.log if one[0] == 'velocity' and one[1] != ZERO]
+
+
+def test_driving_is_locked_by_the_camera_that_the_driver_watches(desk):
+    desk.stale[1] = 'rear is 9 s old'
+    desk.hear(2, words.Watch(1), 0.0)
+    assert desk.figures(1)['locked'] == 'rear is 9 s old', 'who would drive by it is told'
+    desk.hear(1, words.Plain('take'), 0.0)
+    assert desk.figures(1)['locked'] == '', 'another who watches it locks nothing'
+    desk.hear(1, words.Wish(1.0, 0.0, 0.1), 0.1)
+    assert desk.step(0.1) is not None and desk.log[-1][1] > ZERO
+    desk.hear(1, words.Watch(1), 0.2)
+    desk.step(0.2)
+    assert desk.log[-1] == ('velocity', ZERO)
+    desk.hear(1, words.Watch(0), 0.3)
+    assert 'let go' in desk.hear(1, words.Wish(1.0, 0.0, 0.3), 0.3)[0]
+    desk.gone(1)
+    assert desk.camera(1) == 0
+
+
+def test_only_the_drivers_choice_of_a_camera_is_sent(desk):
+    desk.hear(1, words.Watch(1), 0.0)
+    assert not desk.log
+    desk.hear(1, words.Plain('take'), 0.1)
+    assert desk.log == [('first', 1)]
+    desk.hear(2, words.Watch(0), 0.2)
+    desk.hear(2, words.Plain('take'), 0.2)
+    assert desk.log == [('first', 1)], 'the wheel is taken'
+    desk.hear(1, words.Watch(0), 0.3)
+    assert desk.log == [('first', 1), ('first', 0)]
+
+
+def test_requests_and_goals_are_of_the_camera_that_is_watched(desk):
+    desk.hear(1, words.Watch(1), 0.0)
+    for word in (words.Plain('key'), words.Box(WHOLE), words.Ask(rate=2.0), words.Plain('take'),
+                 words.Go(0.5, 0.5, '1.0'), words.Plain('snapshot')):  # fmt: skip
+        desk.hear(1, word, 0.0)
+    assert [one[:2] for one in desk.log] == [
+        ('key_frame', 1), ('region', 1), ('ask', 1), ('first', 1), ('go', 1), ('snapshot', 1)
+    ]  # fmt: skip
+    desk.hear(2, words.Plain('key'), 0.0)
+    assert desk.log[-1] == ('key_frame', 0)
 
 
 def test_requests_reach_the_robot_and_a_beat_comes_back(desk):

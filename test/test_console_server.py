@@ -125,6 +125,7 @@ def test_the_page_comes_with_all_its_parts_and_names_nothing_elsewhere(serve):
     assert "frame-ancestors 'none'" in headers['content-security-policy']
     for name in (
         'app.js',
+        'cameras.js',
         'connection.js',
         'objects.js',
         'still.js',
@@ -150,11 +151,33 @@ def test_a_viewer_is_greeted_gets_the_newest_and_only_what_it_looks_at(serve):
         ws.send('{"t": "view", "overlays": ["trust"], "original": false}')
         newest = {ws.recv(timeout=PATIENCE_S)[-1:] for _ in range(2)}
         assert newest == {b'1', b'2'}
-        wait(lambda: server.views == {'image', 'trust'})
+        wait(lambda: server.views() == {'image', 'trust'})
         ws.send('{"t": "beat", "s": 4}')
         wait(lambda: site.heard_words == [(1, words.Beat(4.0))])
     wait(lambda: site.left == [1], 'the viewer is gone')
-    assert server.viewers == 0 and server.views == frozenset()
+    assert server.viewers == 0 and server.views() == frozenset()
+
+
+def test_each_viewer_gets_what_is_of_its_camera_and_what_is_of_the_robot(serve):
+    server, site = serve(cameras=2)
+    with talk(server) as front, talk(server) as rear:
+        for ws in (front, rear):
+            ws.recv(timeout=PATIENCE_S)
+        for camera in (0, 1):
+            server.show('image', words.pack({'camera': camera}, b'%d' % camera), camera)
+        assert front.recv(timeout=PATIENCE_S).endswith(b'0')
+        assert rear.recv(timeout=PATIENCE_S).endswith(b'0')
+        rear.send('{"t": "camera", "camera": 1}')
+        assert rear.recv(timeout=PATIENCE_S).endswith(b'1'), 'the newest comes at once'
+        assert site.heard_words == [(2, words.Watch(1))]
+        assert server.views(0) == server.views(1) == {'image'}
+        server.tell(words.dump('state', camera=1), 1)
+        server.tell(words.dump('note'))
+        assert json.loads(rear.recv(timeout=PATIENCE_S)) == {'t': 'state', 'camera': 1}
+        for ws in (front, rear):
+            assert json.loads(ws.recv(timeout=PATIENCE_S)) == {'t': 'note'}
+        rear.send('{"t": "camera", "camera": 2}')
+        assert 'from 0 to 1' in rear.recv(timeout=PATIENCE_S)
 
 
 def test_twenty_look_on_and_too_many_are_turned_away(serve):

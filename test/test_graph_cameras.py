@@ -3,7 +3,7 @@
 import pytest
 
 from gsc_ros import __main__ as runner
-from gsc_ros.graph import CONSOLE_TOPICS, GRAPHS
+from gsc_ros.graph import GRAPHS
 
 TELEOP, ROBOT, GROUND = (GRAPHS[name] for name in ('teleop_link', 'robot', 'ground'))
 
@@ -73,33 +73,17 @@ def test_of_files_each_camera_is_a_process():
     assert ('', 'camera') not in lines
 
 
-def test_the_console_shows_the_first_camera():
-    """All topics of the console that are of a camera, and no others."""
-    pytest.importorskip('rclpy')
-    from gsc_ros.ros import topics
-    from tools.node_topics import NODES
-
-    console = NODES['console']
-    names = {topic.name for topic in (*console.subscribes, *console.publishes)}
-    of_robot = {
-        topics.STATUS, topics.TELEOP, topics.STOP, topics.GOAL, topics.GOAL_END, topics.GOAL_STATE,
-        topics.STILL, topics.STILL_STATE, topics.STILL_PROGRESS, topics.DECODED_STILL,
-        '/diagnostics',
-    }  # fmt: skip
-    moved = dict(
-        words.split(':=')
-        for words in started(TELEOP, cameras='front,rear', console='true')['', 'console']
-        if ':=front/' in words
-    )
-    assert moved == {name: f'front/{name}' for name in names - of_robot}
-    assert set(moved) == set(CONSOLE_TOPICS)
+def test_the_console_is_told_in_all_graphs_that_have_one():
+    for graph in (TELEOP, GROUND):
+        words = started(graph, cameras='front:2,rear', console='true')['', 'console']
+        assert parameters(words)['cameras'] == '"front:2,rear"'
 
 
 def test_the_console_takes_the_topics_of_yours():
     topics = {'source': 'topic', 'cameras': 'front,rear', 'image_topic': '/{camera}/image_raw'}
     words = started(TELEOP, console='true', **topics)['', 'console']
-    assert 'camera/image:=/front/image_raw' in words
-    assert 'decoded/image:=front/decoded/image' in words
+    assert '/front/camera/image:=/front/image_raw' in words
+    assert '/rear/camera/image:=/rear/image_raw' in words
 
 
 def test_a_list_of_spaces_is_none():

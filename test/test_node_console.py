@@ -11,7 +11,7 @@ pytest.importorskip('uvicorn', reason='needs the extra console')
 
 from bench import Bench
 from console_bench import PATIENCE_S, SIZE, Ground
-from geometry_msgs.msg import TwistStamped
+from geometry_msgs.msg import TransformStamped, TwistStamped
 from gsc_ros.msg import LinkStatus
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -35,13 +35,14 @@ def test_image_maps_and_figures_reach_the_browser(ground):
     page = ground.browse()
     page.wait(lambda b: b.state.get('locked') == 'no image has come yet')
     page.say('view', overlays=['trust', 'depth'], original=True)
-    ground.wait(ground.originals.get_subscription_count, 'original images are looked at')
+    originals = ground.feeds[0].originals
+    ground.wait(originals.get_subscription_count, 'original images are looked at')
     page.wait(lambda b: b.images.keys() == {'image', 'trust', 'depth', 'original'}, ground.show)
     page.wait(lambda b: b.state['age']['age_s'] is not None)
     assert 0 <= page.state['age']['age_s'] < 30 and page.state['age']['light_s'] == 0.5
     assert page.state['link']['profile'] == 'lab' and page.state['size'] == list(SIZE)
     page.say('view', overlays=[], original=False)
-    ground.wait(lambda: not ground.originals.get_subscription_count())
+    ground.wait(lambda: not originals.get_subscription_count())
 
 
 def test_a_held_key_drives_and_a_silent_browser_stops_the_robot(ground):
@@ -185,10 +186,11 @@ def test_a_snapshot_and_a_recording_are_kept(ground, tmp_path):
     (path,) = (tmp_path / 'kept').glob('*.png')
     beside = json.loads(path.with_suffix('.json').read_text())
     assert beside['frame_id'] == 'camera' and beside['link']['profile'] == 'lab'
-    keep, ground.node._screen.keep = ground.node._screen.keep, lambda *_: 1 / 0
+    screen = ground.node.cameras[0].screen
+    keep, screen.keep = screen.keep, lambda *_: 1 / 0
     page.say('snapshot')
     page.wait(lambda b: any('did not work' in one.get('text', '') for one in b.said))
-    ground.node._screen.keep = keep
+    screen.keep = keep
     pytest.importorskip('rosbags', reason='no rosbags')
     page.say('record', on=True)
     page.wait(lambda b: b.state['recording'])
@@ -242,6 +244,88 @@ def test_a_click_on_the_ground_becomes_a_goal_and_a_doubtful_one_does_not(ground
     page.say('go', x=place[0], y=place[1], stamp='1.000000000')
     page.wait(lambda b: any('try the next' in one.get('text', '') for one in b.said))
     assert len(ground.got[topics.GOAL]) == 1
+
+
+@pytest.fixture
+def two(ros, tmp_path):
+    made = Ground(ros, f'/two{time.monotonic_ns()}', tmp_path / 'kept', cameras='front:2,rear')
+    yield made
+    made.close()
+
+
+def test_each_viewer_watches_a_camera_and_the_drivers_comes_first(two):
+    front, rear = two.feeds
+    driver, other = two.browse(), two.browse()
+    driver.wait(lambda b: any(one.get('cameras') == ['front', 'rear'] for one in b.said))
+    driver.wait(lambda b: b.state.get('locked') == '', two.show)
+    driver.take_the_wheel()
+    two.wait(lambda: [one.data for one in two.got[topics.FIRST]] == ['front'])
+    other.say('camera', camera=1)
+    other.say('view', overlays=['objects'], original=True)
+    two.wait(rear.originals.get_subscription_count, 'its original images are looked at')
+    assert not front.originals.get_subscription_count()
+
+    def show_rear():
+        rear.show()
+        rear.captions.publish(String(data='a wall behind'))
+
+    other.wait(lambda b: b.state.get('caption') == 'a wall behind', show_rear)
+    other.wait(lambda b: 'original' in b.images and 1 in b.cameras, show_rear)
+    other.wait(lambda b: any(one['t'] == 'objects' for one in b.said), show_rear)
+    assert all(one['camera'] == 1 for one in other.said if one['t'] == 'objects')
+    driver.wait(lambda b: b.state['viewers'] == 2 and 'image' in b.images)
+    assert driver.cameras == {0} and driver.state['caption'] == ''
+    assert len(two.got[topics.FIRST]) == 1, 'who watches chooses for nobody else'
+    driver.say('camera', camera=1)
+    two.wait(lambda: [one.data for one in two.got[topics.FIRST]] == ['front', 'rear'])
+    two.firsts.publish(String(data='rear'))
+    driver.wait(lambda b: b.state['first'] == 'rear' and b.state['camera'] == 1)
+    driver.say('key')
+    two.wait(lambda: two.got['rear/decoded/key_missed'], 'the camera is asked')
+    assert not two.got['front/decoded/key_missed']
+
+
+def test_a_camera_that_is_stale_stops_the_driver_who_watches_it_alone(two):
+    front, rear = two.feeds
+    driver, other = two.browse(), two.browse()
+    driver.wait(lambda b: b.state.get('locked') == '', two.show)
+    driver.take_the_wheel()
+    other.say('camera', camera=1)
+    other.wait(
+        lambda b: b.state.get('camera') == 1 and b.state['age']['stale'], lambda: rear.show(40.0)
+    )
+    driver.wait(lambda b: (two.told() or 0) > 0.1, lambda: (front.show(), driver.drive(1.0)))
+    driver.say('camera', camera=1)
+    two.wait(lambda: two.told() == 0.0, 'the camera that is watched now is stale')
+    driver.wait(lambda b: b.state['camera'] == 1 and 'limit' in b.state['locked'])
+
+
+def test_a_goal_is_of_the_camera_that_is_watched_with_its_mount(two):
+    rear = two.feeds[1]
+    page = two.browse()
+    page.say('camera', camera=1)
+    page.take_the_wheel()
+    mount = TransformStamped(child_frame_id=rear.frame)
+    mount.header.frame_id = 'base_link'
+    mount.transform.translation.x, mount.transform.translation.z = -0.5, 1.2
+    # Optical axes (REP 103) of a camera that looks back.
+    turn = mount.transform.rotation
+    turn.x, turn.y, turn.z, turn.w = 0.5, 0.5, -0.5, -0.5
+    rear.mounts.publish(mount)
+    plane = rear.show_ground()
+    page.say('view', overlays=['trust', 'depth', 'classes'], original=False)
+
+    def whole(b):
+        stamps = [b.images.get(kind) for kind in ('image', 'trust', 'depth', 'classes')]
+        return stamps[0] and len(set(stamps)) == 1 and b.state.get('locked') == ''
+
+    page.wait(whole)
+    two.wait(lambda: two.node.cameras[1].path._mount is not None, 'the mount has come')
+    (place,) = drawn([(3.0, 0.5)], Footing.of(plane), K, (240, 180))
+    page.say('go', x=place[0], y=place[1], stamp=page.images['image'])
+    two.wait(lambda: two.got[topics.GOAL], 'the goal goes out')
+    at = two.got[topics.GOAL][0].pose.position
+    assert (at.x, at.y) == pytest.approx((-3.5, -0.5), abs=0.15)
 
 
 @pytest.mark.parametrize(

@@ -23,21 +23,24 @@ class Outputs(Protocol):
     def give_stop(self, stop: bool) -> None:
         """Give a STOP, or release it."""
 
-    def key_frame(self) -> None:
-        """Ask for a key frame."""
+    def first(self, camera: int) -> None:
+        """Ask the robot to let a camera come first."""
+
+    def key_frame(self, camera: int) -> None:
+        """Ask a camera for a key frame."""
 
     def still(self) -> None:
         """Ask for one whole image."""
 
-    def region(self, region: Region) -> None:
-        """Ask for a part of the image to be sent first."""
+    def region(self, camera: int, region: Region) -> None:
+        """Ask for a part of a camera's image to be sent first."""
 
-    def ask(self, budget: int | None, rate: float | None) -> None:
-        """Ask for frames of so many bytes, or so many a second at most."""
+    def ask(self, camera: int, budget: int | None, rate: float | None) -> None:
+        """Ask a camera for frames of so many bytes, or so many a second at most."""
 
-    def go(self, x: float, y: float, stamp: str, refusal: Callable[[], str]) -> None:
+    def go(self, camera: int, click: words.Go, refusal: Callable[[], str]) -> None:
         """
-        Send the robot to what the image of a stamp shows there, and tell what was done.
+        Send the robot to what a camera's image shows there, and tell what was done.
 
         ``refusal`` returns why it may not go, also later; empty where it may.
         """
@@ -48,29 +51,40 @@ class Outputs(Protocol):
     def record(self, on: bool) -> str:
         """Begin or end a recording; returns why not, empty for begun."""
 
-    def snapshot(self) -> str:
-        """Keep the image on screen; returns why not, empty for begun."""
+    def snapshot(self, camera: int) -> str:
+        """Keep a camera's image; returns why not, empty for begun."""
 
 
 class Desk:
     """
-    Follows the words of viewers, each known by a number.
+    Follows the words of viewers, each known by a number. Each watches a camera, known by a number
+    too: the first until it says so. The one that the driver watches is driven by, and comes first.
 
-    ``stale``: returns why the image is not fit to drive by, empty where it is. ``state``: what the
-    link states of the stop, to be set.
+    ``stale``: returns why a camera's image is not fit to drive by, empty where it is. ``state``:
+    what the link states of the stop, to be set.
     """
 
-    def __init__(self, limits: Limits, stale: Callable[[], str], outputs: Outputs) -> None:
+    def __init__(self, limits: Limits, stale: Callable[[int], str], outputs: Outputs) -> None:
         self.drive, self.button = Drive(limits), StopButton()
         self.state = State.NONE
         self._stale, self._outputs = stale, outputs
+        self._watched: dict[int, int] = {}  # cameras, by viewer
         self._ended = 0  # how often goals were ended, also by a STOP
 
-    def locked(self) -> str:
-        """Return why nobody may drive; empty where one may."""
+    def camera(self, viewer: int | None) -> int:
+        """Return the camera that a viewer watches."""
+        return 0 if viewer is None else self._watched.get(viewer, 0)
+
+    def locked(self, camera: int = 0) -> str:
+        """
+        Return why nobody may drive; empty where one may.
+
+        ``camera``: the one that would be driven by while nobody has the wheel.
+        """
         if self.button.in_force(self.state):
             return 'the STOP is in force: release it first'
-        return self._stale()
+        driver = self.drive.driver
+        return self._stale(camera if driver is None else self.camera(driver))
 
     def hear(self, viewer: int, word: words.Word, now: float) -> list[str]:
         """Follow a viewer's word; returns the messages that answer it."""
@@ -78,14 +92,16 @@ class Desk:
             return [words.dump('beat', s=word.sent_s)]
         if isinstance(word, words.Wish):
             return self._hear_wish(viewer, word, now)
+        if isinstance(word, words.Watch):
+            return self._watch(viewer, word.camera)
         if isinstance(word, words.Confirm):
             return self._confirm(viewer, word, now)
         if isinstance(word, words.Box):
-            self._outputs.region(word.region)
+            self._outputs.region(self.camera(viewer), word.region)
             whole = word.region == WHOLE
             return [_note('whole image asked for' if whole else 'region asked for')]
         if isinstance(word, words.Ask):
-            self._outputs.ask(word.budget, word.rate)
+            self._outputs.ask(self.camera(viewer), word.budget, word.rate)
             return [_note('asked for')]
         if isinstance(word, words.Go):
             return self._go(viewer, word)
@@ -93,6 +109,12 @@ class Desk:
             return _notes(self._outputs.record(word.on))
         if isinstance(word, words.Plain):
             return self._plain(viewer, word.name, now)
+        return []
+
+    def _watch(self, viewer: int, camera: int) -> list[str]:
+        self._watched[viewer] = camera
+        if viewer == self.drive.driver:
+            self._outputs.first(camera)
         return []
 
     def _hear_wish(self, viewer: int, word: words.Wish, now: float) -> list[str]:
@@ -117,7 +139,7 @@ class Desk:
         why = refusal()
         if why:
             return [_note(f'no goal: {why}', bad=True)]
-        self._outputs.go(word.x, word.y, word.stamp, refusal)
+        self._outputs.go(self.camera(viewer), word, refusal)
         return []
 
     def _plain(self, viewer: int, name: str, now: float) -> list[str]:
@@ -129,7 +151,9 @@ class Desk:
             return [words.dump('stopped')]  # the page gives it again until then
         if name == 'take':
             why = self.drive.take(viewer, now)
-            return [_note(why, bad=True)] if why else []
+            if not why:
+                self._outputs.first(self.camera(viewer))
+            return _notes(why)
         if name == 'leave':
             self.drive.leave(viewer)
             return []
@@ -142,12 +166,12 @@ class Desk:
             self._outputs.end_goal()
             return [_note('the end of the goal is sent')]
         if name == 'key':
-            self._outputs.key_frame()
+            self._outputs.key_frame(self.camera(viewer))
             return [_note('key frame asked for')]
         if name == 'still':
             self._outputs.still()
             return [_note('one whole image asked for')]
-        return _notes(self._outputs.snapshot())
+        return _notes(self._outputs.snapshot(self.camera(viewer)))
 
     def _confirm(self, viewer: int, word: words.Confirm, now: float) -> list[str]:
         if self.drive.driver != viewer:
@@ -161,6 +185,7 @@ class Desk:
     def gone(self, viewer: int) -> None:
         """Note that a viewer's browser is gone."""
         self.drive.leave(viewer)
+        self._watched.pop(viewer, None)
 
     def step(self, now: float) -> float | None:
         """Do what is due; returns when to step next (s), None: when something changes."""
@@ -174,14 +199,14 @@ class Desk:
         due = [self.drive.next_deadline(), self.button.next_deadline()]
         return min((at for at in due if at is not None), default=None)
 
-    def figures(self) -> dict[str, Any]:
-        """Return what the page shows of driving and the stop."""
+    def figures(self, camera: int = 0) -> dict[str, Any]:
+        """Return what the page of a camera shows of driving and the stop."""
         drive = self.drive
         return {
             'driver': drive.driver,
             'told': list(drive.told),
             'must_release': drive.must_release,
-            'locked': self.locked(),
+            'locked': self.locked(camera),
             'stop': self.state.name,
             'stop_pressed': self.button.pressed,
         }

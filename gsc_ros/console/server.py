@@ -45,13 +45,14 @@ _JOIN_S = 3.0
 
 @dataclass(frozen=True)
 class Settings:
-    """Where to serve, how, and to how many at once."""
+    """Where to serve, how, to how many at once, and how many cameras there are."""
 
     host: str = '127.0.0.1'
     port: int = 8080
     certificate: str = ''
     key: str = ''
     most_viewers: int = 32
+    cameras: int = 1
 
 
 class Server:
@@ -64,7 +65,7 @@ class Server:
 
     def __init__(self, settings: Settings, access: Access, site: Site, files: Files) -> None:
         self._settings = settings
-        self._viewers = Viewers(settings.most_viewers, access, site)
+        self._viewers = Viewers(settings.most_viewers, access, site, settings.cameras)
         stop = partial(site.heard, _NOBODY, words.STOP)
         self._pages = Pages(access, files, bool(settings.certificate), stop)
         self.problem = ''
@@ -91,10 +92,9 @@ class Server:
         """How many look on."""
         return len(self._viewers.all)
 
-    @property
-    def views(self) -> frozenset[str]:
-        """Kinds of images that somebody looks at."""
-        return self._viewers.views
+    def views(self, camera: int = 0) -> frozenset[str]:
+        """Return the kinds of images of a camera that somebody looks at."""
+        return self._viewers.views.get(camera, frozenset())
 
     @property
     def refused(self) -> int:
@@ -177,10 +177,10 @@ class Server:
 
     # To viewers, from any thread
 
-    def tell(self, text: str) -> None:
-        """Send a message to every viewer."""
-        self._call(self._viewers.tell, text)
+    def tell(self, text: str, camera: int | None = None) -> None:
+        """Send a message to every viewer of a camera; None: to all."""
+        self._call(self._viewers.tell, text, camera)
 
-    def show(self, kind: str, data: bytes) -> None:
-        """Send an image to all who look at its kind; they get the newest only."""
-        self._call(self._viewers.show, kind, data)
+    def show(self, kind: str, data: bytes, camera: int | None = None) -> None:
+        """Send an image to all who look at its kind and camera; they get the newest only."""
+        self._call(self._viewers.show, kind, data, camera)

@@ -48,6 +48,7 @@ class Viewer:
     socket: WebSocket
     session: str | None
     view: words.View = field(default_factory=words.View)
+    camera: int = 0  # that it watches
     texts: 'deque[str]' = field(default_factory=lambda: deque(maxlen=_TEXTS))
     images: dict[str, bytes] = field(default_factory=dict)  # the newest of each kind
     ready: asyncio.Event = field(default_factory=asyncio.Event)
@@ -56,11 +57,17 @@ class Viewer:
     counted_at: float = 0.0
     bad: int = 0
 
-    def shows(self, kind: str) -> bool:
-        """Whether the page shows a kind of image."""
+    def shows(self, kind: str, camera: int | None = None) -> bool:
+        """Whether the page shows a kind of image of a camera; None: of the robot."""
+        if not self.watches(camera):
+            return False
         if kind in ('image', 'still'):
             return True
         return self.view.original if kind == 'original' else kind in self.view.overlays
+
+    def watches(self, camera: int | None) -> bool:
+        """Whether what is of a camera is for this page; None: of the robot, for all."""
+        return camera is None or camera == self.camera
 
     def may_speak(self, now: float) -> bool:
         """Count a message; False for too many."""
@@ -82,34 +89,35 @@ class Viewer:
 
 class Viewers:
     """
-    All viewers, by number in ``all``; ``most`` at once.
+    All viewers, by number in ``all``; ``most`` at once. Each watches one of ``cameras``.
 
-    ``views``: kinds of images that somebody looks at. ``refused`` counts connections and messages
-    that were not allowed; ``trouble``: the last error in following a word, which costs its viewer
-    the connection.
+    ``views``: kinds of images that somebody looks at, by the number of their camera. ``refused``
+    counts connections and messages that were not allowed; ``trouble``: the last error in following
+    a word, which costs its viewer the connection.
     """
 
-    def __init__(self, most: int, access: Access, site: Site) -> None:
-        self._most, self._access, self._site = most, access, site
+    def __init__(self, most: int, access: Access, site: Site, cameras: int = 1) -> None:
+        self._most, self._access, self._site, self._cameras = most, access, site, cameras
         self.all: dict[int, Viewer] = {}
-        self.views: frozenset[str] = frozenset()
+        self.views: dict[int, frozenset[str]] = {}
         self.refused, self.trouble = 0, ''
         self._next = 1
-        self._last: dict[str, bytes] = {}
+        self._last: dict[tuple[int | None, str], bytes] = {}
 
-    def tell(self, text: str) -> None:
-        """Send a message to every viewer."""
+    def tell(self, text: str, camera: int | None = None) -> None:
+        """Send a message to every viewer of a camera; None: to all."""
         now = time.monotonic()
         for viewer in self.all.values():
             if not self._access.valid(viewer.session, now, use=False):
                 viewer.let_go(_ENDED)
-            viewer.say(text)
+            if viewer.watches(camera):
+                viewer.say(text)
 
-    def show(self, kind: str, data: bytes) -> None:
-        """Send an image to all who look at its kind; they get the newest only."""
-        self._last[kind] = data
+    def show(self, kind: str, data: bytes, camera: int | None = None) -> None:
+        """Send an image to all who look at its kind and camera; they get the newest only."""
+        self._last[camera, kind] = data
         for viewer in self.all.values():
-            if viewer.shows(kind):
+            if viewer.shows(kind, camera):
                 viewer.images[kind] = data
                 viewer.ready.set()
 
@@ -131,6 +139,7 @@ class Viewers:
         viewer = Viewer(self._next, ws, session, counted_at=now)
         self._next += 1
         self.all[viewer.number] = viewer
+        self._count_views()
         writer = asyncio.ensure_future(self._write(viewer))
         reader: asyncio.Future[None] | None = None
         try:
@@ -170,7 +179,7 @@ class Viewers:
         now = time.monotonic()
         too_many = not viewer.may_speak(now)
         try:
-            word = words.parse(text)
+            word = words.parse(text, self._cameras)
         except words.BadWord as error:
             self._hear_bad(viewer, error)
         else:
@@ -198,23 +207,27 @@ class Viewers:
         if isinstance(word, words.View):
             viewer.view = word
             self._catch_up(viewer)
-        else:
-            viewer.say(*self._site.heard(viewer.number, word))
+            return
+        if isinstance(word, words.Watch):
+            viewer.camera = word.camera
+            self._catch_up(viewer)
+        viewer.say(*self._site.heard(viewer.number, word))
 
     def _catch_up(self, viewer: Viewer) -> None:
         """Give a viewer the newest of all that it looks at."""
         self._count_views()
-        for kind, data in self._last.items():
-            if viewer.shows(kind):
+        for (camera, kind), data in self._last.items():
+            if viewer.shows(kind, camera):
                 viewer.images[kind] = data
         viewer.ready.set()
 
     def _count_views(self) -> None:
-        kinds: set[str] = set()
+        views: dict[int, frozenset[str]] = {}
         for viewer in self.all.values():
-            kinds |= {'image', *viewer.view.overlays}
+            kinds = {'image', *viewer.view.overlays}
             kinds |= {'original'} if viewer.view.original else set()
-        self.views = frozenset(kinds)
+            views[viewer.camera] = views.get(viewer.camera, frozenset()) | kinds
+        self.views = views
 
     async def _write(self, viewer: Viewer) -> None:
         """Send what waits, until the viewer is let go, or does not take it in time."""

@@ -30,6 +30,13 @@ class View:
 
 
 @dataclass(frozen=True)
+class Watch:
+    """Which camera the page shows: its number."""
+
+    camera: int
+
+
+@dataclass(frozen=True)
 class Wish:
     """What the driver holds: shares -1..1 ahead and to the left, when by the browser (s)."""
 
@@ -92,7 +99,7 @@ class Plain:
 
 STOP = Plain('stop')
 PLAIN = ('take', 'leave', 'stop', 'release', 'key', 'snapshot', 'cancel', 'still')
-Word = View | Wish | Beat | Box | Confirm | Record | Ask | Go | Plain
+Word = View | Watch | Wish | Beat | Box | Confirm | Record | Ask | Go | Plain
 
 
 def stops(word: Word) -> bool:
@@ -102,8 +109,8 @@ def stops(word: Word) -> bool:
     return isinstance(word, Plain) and word.name in ('stop', 'leave', 'cancel')
 
 
-def parse(text: str | bytes) -> Word:
-    """Read a message of the page; raises :class:`BadWord`."""
+def parse(text: str | bytes, cameras: int = 1) -> Word:
+    """Read a message of the page; raises :class:`BadWord`. ``cameras``: how many there are."""
     if isinstance(text, bytes) or len(text) > MOST_BYTES:
         raise BadWord('a message is a text of at most 2 kB')
     try:
@@ -112,7 +119,10 @@ def parse(text: str | bytes) -> Word:
         raise BadWord('a message is JSON') from None
     if not isinstance(found, dict) or not isinstance(found.get('t'), str):
         raise BadWord('a message is an object with its name in "t"')
-    return _word(found.pop('t'), found)
+    name = found.pop('t')
+    if name == 'camera' and found.keys() == {'camera'}:
+        return Watch(_camera(found['camera'], cameras))
+    return _word(name, found)
 
 
 def _word(name: str, body: dict[str, Any]) -> Word:
@@ -139,6 +149,12 @@ def _word(name: str, body: dict[str, Any]) -> Word:
     if name == 'record' and body.keys() == {'on'} and isinstance(body['on'], bool):
         return Record(body['on'])
     raise BadWord(f'unknown message {name[:20]!r}')
+
+
+def _camera(value: Any, cameras: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < cameras:
+        raise BadWord(f'a camera has a number from 0 to {cameras - 1}')
+    return value
 
 
 def _number(value: Any) -> float:

@@ -2,10 +2,10 @@
 The operator's console: a web page with the image, its age, the link, the wheel and the STOP.
 
 Subscribes the decoded topics, the status of link, encoder and decoder, and /diagnostics; publishes
-teleop/* and decoded/key_missed. What it decides is in gsc_ros/console. A thread on the monotonic
-clock publishes velocities, and zero when the driver's browser falls silent or the image is stale;
-it waits neither for the web server nor for the executor. Link and guard stop the robot too when
-commands end.
+teleop/* and decoded/key_missed. What it decides is in gsc_ros/console; what it has of each camera
+is in gsc_ros/ros/console/camera.py. A thread on the monotonic clock publishes velocities, and zero
+when the driver's browser falls silent or the image is stale; it waits neither for the web server
+nor for the executor. Link and guard stop the robot too when commands end.
 """
 
 if __name__ == '__main__':  # first, so that a signal finds its handler before slow imports
@@ -22,29 +22,26 @@ from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import TransformStamped
 from rclpy.clock import Clock, ClockType
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Float32, String
 
 from gsc_ros.console import panel, words
 from gsc_ros.console.access import Access, read_password
 from gsc_ros.console.desk import Desk
 from gsc_ros.console.files import Files
-from gsc_ros.console.freshness import Age, Freshness
+from gsc_ros.console.freshness import Age
 from gsc_ros.console.stops import State
-from gsc_ros.msg import DecoderStatus, EncoderStatus, LinkStatus, SemanticFrame
-from gsc_ros.ros import convert, lifecycle, topics
-from gsc_ros.ros.console.objects import shown as objects_of
+from gsc_ros.link.traffic.cameras import parse_cameras
+from gsc_ros.msg import LinkStatus
+from gsc_ros.ros import lifecycle, topics
+from gsc_ros.ros.console.camera import CameraView
 from gsc_ros.ros.console.outputs import Outputs
 from gsc_ros.ros.console.parameters import ConsoleParameters
-from gsc_ros.ros.console.path import GroundPath
 from gsc_ros.ros.console.recording import Recording
-from gsc_ros.ros.console.screen import Screen
-from gsc_ros.ros.console.screen import text as text_of
+from gsc_ros.ros.console.screen import still as still_of
 from gsc_ros.ros.diagnostics import ERROR, OK, WARN, Report
 from gsc_ros.ros.monotonic import Alarm, locked
-from gsc_ros.ros.objects import list_type
 from gsc_ros.ros.worker import NewestWorker
 
 _STATE_S = 0.5
@@ -82,59 +79,56 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
         folder = Path(v.output).expanduser()
         self._recording = Recording(self, folder)
         self.add_cleanup(self._recording.stop)
-        self._path = GroundPath(self, lambda: self._screen)
         self._lock = threading.Lock()
         self._alarm = Alarm()
+        self.cameras = [
+            CameraView(self, number, stream, self._recording, self._hold, self._tell)
+            for number, stream in enumerate(parse_cameras(v.cameras))
+        ]
         self._outputs = Outputs(
-            self, self._path, self._recording, self._hold, self._snapshot, self._note
+            self, self.cameras, self._recording, self._hold, self._snapshot, self._note
         )
         self.add_cleanup(self._outputs.close)
         self._reset()
-        settings = Settings(v.host, v.port, v.tls_certificate, v.tls_key, v.max_viewers)
+        settings = Settings(
+            v.host, v.port, v.tls_certificate, v.tls_key, v.max_viewers, len(self.cameras)
+        )
         self.server: Server = Server(settings, access, self, Files(folder))
         self.add_cleanup(self.server.close)
         self._login = access.needs_password
         self._open_elsewhere = self._login and not v.tls_certificate
 
     def _reset(self) -> None:
-        self._freshness = Freshness(self.values.stale_after_s)
-        self.desk = Desk(self.values.limits(), lambda: self.age().reason, self._outputs)
+        self.desk = Desk(
+            self.values.limits(), lambda camera: self.cameras[camera].age().reason, self._outputs
+        )
         self._statuses: dict[str, Any] = {}  # the newest, by topic
         self._troubles = panel.Troubles()
         self._history = panel.History()
-        self._caption = ''
-        self._frame_bytes = 0
 
     def parameters_changed(self) -> None:
         """Apply limits."""
         with self._hold():
             self.desk.drive.limits = self.values.limits()
-            self._freshness.stale_after_s = self.values.stale_after_s
+            for camera in self.cameras:
+                camera.freshness.stale_after_s = self.values.stale_after_s
 
     def start(self) -> None:
         """Subscribe, watch, and serve."""
-        self._screen = Screen(self, lambda: self.server.views, self.server.show)
-        self.add_cleanup(self._screen.close)
         self._teller: NewestWorker[bool] = NewestWorker(self._tell_now, self._untold)
         self.add_cleanup(self._teller.close)
-        for topic in Screen.TOPICS:
-            self.create_subscription(Image, topic, partial(self._on_image, topic), topics.IMAGES)
+        for camera in self.cameras:
+            camera.start(self.server)
         for topic, kind, quality in (
             (topics.STATUS, LinkStatus, topics.LATCHED),
-            (topics.ENCODER_STATUS, EncoderStatus, topics.LATCHED),
-            (topics.DECODER_STATUS, DecoderStatus, topics.LATCHED),
-            (topics.DECODED_INFO, CameraInfo, topics.IMAGES),
-            (topics.CAPTION, String, topics.IMAGES),
+            (topics.FIRST_STATED, String, topics.LATCHED),
             (topics.GOAL_STATE, String, topics.LATCHED),
-            (topics.RECEIVED, SemanticFrame, topics.NEWEST),
-            (topics.RECEIVED_MOUNT, TransformStamped, topics.LATCHED),
-            (topics.OBJECTS, list_type(), topics.IMAGES),
             (topics.DECODED_STILL, CompressedImage, topics.LATCHED),
             (topics.STILL_STATE, String, topics.LATCHED),
             (topics.STILL_PROGRESS, Float32, topics.LATCHED),
             ('/diagnostics', DiagnosticArray, topics.DIAGNOSTICS),
         ):
-            self.create_subscription(kind, topic, partial(self._on_other, topic), quality)
+            self.create_subscription(kind, topic, partial(self._on_message, topic), quality)
         self._running = True
         thread = threading.Thread(target=self._watch, daemon=True, name='console-watch')
         thread.start()
@@ -166,100 +160,51 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
 
     # On the executor's thread
 
-    def _on_image(self, topic: str, message: Image) -> None:
-        if topic == topics.DECODED:
-            decoder = self._statuses.get(topics.DECODER_STATUS)
-            unchanged_s = decoder.unchanged_s if decoder else 0.0
-            with self._hold():
-                self._freshness.on_image(
-                    convert.seconds(message.header.stamp), self._steady_s(), unchanged_s
-                )
-            self._outputs.size = message.width, message.height
-            self._tell()
-        self._screen.take(topic, message)
-        self._recording.write(topic, message)
-
-    def _on_other(self, topic: str, message: Any) -> None:
+    def _on_message(self, topic: str, message: Any) -> None:
         self._recording.write(topic, message)
         if topic == '/diagnostics':
             for status in message.status:
                 self._troubles.add(status.name, status.level[0], status.message, time.monotonic())
             return
         self._statuses[topic] = message
-        if topic == topics.CAPTION:
-            self._caption = message.data
-        elif topic == topics.DECODED_INFO:
-            self._path.on_info(message)
-        elif topic == topics.RECEIVED_MOUNT:
-            self._path.on_mount(message)
-        elif topic == topics.OBJECTS:
-            self._show_objects(message)
-        elif topic == topics.DECODED_STILL:
-            self._screen.take_still(message)
-        elif topic == topics.RECEIVED:
-            self._frame_bytes = len(message.data)
-            self._freshness.on_frame(self._frame_bytes)
+        if topic == topics.DECODED_STILL:
+            self.server.show('still', still_of(message))
         elif topic == topics.STATUS:
+            if not self.cameras[0].name:  # several have a status each
+                self.cameras[0].on_link(message)
             before, self.desk.state = self.desk.state, State(min(message.stop, max(State)))
             if self.desk.state != before:
                 self._alarm.set()
                 self._tell()
 
-    def _show_objects(self, message: Any) -> None:
-        if 'objects' not in self.server.views:
-            return
-        try:
-            stamp, objects = objects_of(message, self._outputs.size)
-        except ValueError as error:
-            self.get_logger().warning(str(error), throttle_duration_sec=5.0)
-            return
-        self.server.tell(words.dump('objects', stamp=text_of(stamp), objects=objects))
-
     def _on_timer(self) -> None:
-        self._screen.follow()
+        for camera in self.cameras:
+            camera.screen.follow()
         self._tell()
 
     # For the page
 
-    def _steady_s(self) -> float:
-        """Return a time for how long an image has been shown: simulated where stamps are."""
-        if self.get_parameter('use_sim_time').value:
-            return 1e-9 * self.get_clock().now().nanoseconds
-        return time.monotonic()
-
     def age(self) -> Age:
-        """Return the age of the image on screen, now."""
-        names = topics.STATUS, topics.ENCODER_STATUS, topics.DECODER_STATUS
-        way = panel.way(*(self._statuses.get(name) for name in names))
-        clock_s = 1e-9 * self.get_clock().now().nanoseconds
-        return self._freshness.age(clock_s, self._steady_s(), way)
+        """Return the age of the image that is driven by, now."""
+        return self.cameras[self.desk.camera(self.desk.drive.driver)].age()
 
-    def _state(self) -> str:
-        """Return what the page shows, as a message."""
-        now = time.monotonic()
-        age, link = self.age(), self._statuses.get(topics.STATUS)
-        encoder = self._statuses.get(topics.ENCODER_STATUS)
-        decoder = self._statuses.get(topics.DECODER_STATUS)
-        way_s = link.delay_s if link else 0.0
+    def _state(self, camera: int) -> str:
+        """Return what the page shows of a camera and the robot, as a message."""
+        now, link = time.monotonic(), self._statuses.get(topics.STATUS)
         with self._hold():
-            desk = self.desk.figures()
-        figures = panel.link_figures(link, self._frame_bytes)
-        self._history.add(now, figures, age.age_s)
+            desk = self.desk.figures(camera)
+        figures = panel.link_figures(link, self.cameras[camera].frame_bytes)
+        self._history.add(now, figures, self.age().age_s)
         return words.dump(
             'state',
-            age=vars(age) | {'stale': age.stale},
-            stamp=self._freshness.stamp_s or 0.0,
+            **self.cameras[camera].figures(),
+            first=self._data(topics.FIRST_STATED, ''),
             link=figures,
-            encoder=panel.coder_figures(encoder),
-            decoder=panel.coder_figures(decoder),
-            caption=self._caption,
             goal=self._data(topics.GOAL_STATE, ''),
             still={
                 'text': self._data(topics.STILL_STATE, ''),
                 'share': self._data(topics.STILL_PROGRESS, 0.0),
             },
-            ways=self._path.drawn(way_s),
-            size=list(self._outputs.size),
             troubles=self._troubles.listed(now),
             viewers=self.server.viewers,
             recording=self._recording.name,
@@ -277,7 +222,9 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
             self._teller.offer(True)
 
     def _tell_now(self, _token: bool) -> None:
-        self.server.tell(self._state())
+        for camera in range(len(self.cameras)):
+            if self.server.views(camera):
+                self.server.tell(self._state(camera), camera)
 
     def _untold(self, error: Exception) -> None:
         if self.context.ok():
@@ -289,8 +236,8 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
         self.server.tell(words.dump('note', text=text, bad=bad))
         self._tell()
 
-    def _snapshot(self) -> str:
-        return self._screen.keep(self._recording.folder, self._state())
+    def _snapshot(self, camera: int) -> str:
+        return self.cameras[camera].screen.keep(self._recording.folder, self._state(camera))
 
     def _hold(self) -> AbstractContextManager[None]:
         """Hold the desk, as far as nobody hangs."""
@@ -305,6 +252,7 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
         greeting = words.dump(
             'hello', viewer=viewer, limits=limits, heartbeat=self.values.heartbeat_s,
             history=self._history.rows(), login=self._login,
+            cameras=[camera.name for camera in self.cameras] if len(self.cameras) > 1 else [],
         )  # fmt: skip
         self._tell()
         return [greeting]
@@ -317,7 +265,7 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
         finally:  # a zero goes out also where publishing the STOP fails
             if not isinstance(word, words.Beat):
                 self._alarm.set()
-        if isinstance(word, words.Plain | words.Confirm | words.Record):
+        if isinstance(word, words.Plain | words.Confirm | words.Record | words.Watch):
             self._tell()
         return answers
 

@@ -1,5 +1,6 @@
 // The console's page: says what the operator does, shows what the nodes publish.
 
+import * as cameras from './cameras.js';
 import * as charts from './charts.js';
 import * as connection from './connection.js';
 import * as drive from './drive.js';
@@ -35,7 +36,8 @@ function note(text, bad) {
 
 const isLive = () => connected && seconds() - stateAt < SILENT_S && seconds() - answeredAt < BEHIND_S;
 const isDriver = () => state !== null && me !== null && state.driver === me;
-const mayDrive = () => isLive() && isDriver() && !state.locked && mode !== 'go';
+const isShown = () => state !== null && state.camera === cameras.watched() && view.stampShown() !== '';
+const mayDrive = () => isLive() && isDriver() && isShown() && !state.locked && mode !== 'go';
 
 function sayView() {
   const kinds = [...overlays].filter((kind) => kind !== 'original');
@@ -56,7 +58,9 @@ function hear(word) {
     me = word.viewer;
     byId('logout').hidden = !word.login;
     charts.begin(word.history, seconds());
+    cameras.begin(word.cameras, watch);
   } else if (word.t === 'state') {
+    if (word.camera !== cameras.watched()) return; // another was chosen meanwhile
     state = word;
     stateAt = seconds();
     refresh();
@@ -65,6 +69,15 @@ function hear(word) {
   else if (word.t === 'refused') note(word.why, true);
   else if (word.t === 'objects') view.takeObjects(word);
   else if (word.t === 'confirm') askRelease(word.token);
+}
+
+function watch(camera) {
+  if (mode) setMode('');
+  view.watch(camera);
+  set('caption', '');
+  cameras.draw(state?.first);
+  say('camera', { camera });
+  refreshAge();
 }
 
 function set(id, text, kind = '') {
@@ -78,6 +91,11 @@ function refreshAge() {
   const { age } = state;
   if (!isLive()) {
     view.drawAge(null, 'the console does not answer', 'the console does not answer');
+    return;
+  }
+  if (!isShown()) {
+    const why = (state.camera === cameras.watched() && age.reason) || 'no image has come yet';
+    view.drawAge(null, why, why);
     return;
   }
   const passed = state.simulated ? 0 : seconds() - stateAt;
@@ -115,12 +133,13 @@ function refresh() {
   byId('stick').classList.toggle('ready', mayDrive());
   const [v, w] = state.told;
   set('told', `${v.toFixed(2)} m/s, ${w.toFixed(2)} rad/s`);
-  set('caption', state.caption || '');
+  set('caption', (state.camera === cameras.watched() && state.caption) || '');
   set('goal', state.goal || 'none');
   still.progress(state.still);
   byId('record').setAttribute('aria-pressed', String(Boolean(state.recording)));
   byId('record').textContent = state.recording ? `Stop ${state.recording}` : 'Record';
-  view.setWays(state.ways);
+  cameras.draw(state.first);
+  if (isShown()) view.setWays(state.ways);
   refreshLink();
   refreshTroubles();
 }
@@ -265,6 +284,7 @@ const SHORTCUTS = {
   KeyT: wheel,
   KeyK: () => say('key'),
   KeyG: () => setMode('go'),
+  KeyC: (event) => cameras.step(event.shiftKey ? -1 : 1),
   Digit1: () => toggle('trust'),
   Digit2: () => toggle('classes'),
   Digit3: () => toggle('depth'),
@@ -283,7 +303,7 @@ document.addEventListener('keydown', (event) => {
   const typing = target.closest?.('input:not([type=checkbox]), select, textarea');
   if (!typing && moveCross(event)) return;
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || typing) return;
-  SHORTCUTS[event.code]?.();
+  SHORTCUTS[event.code]?.(event);
 });
 byId('stop').addEventListener('pointerdown', stop); // at once, not when the finger is lifted
 byId('stop').addEventListener('click', (event) => event.detail === 0 && stop()); // by keyboard

@@ -7,6 +7,10 @@ export function take(word) {
   found = word;
 }
 
+export function clear() {
+  found = { stamp: '', objects: [] };
+}
+
 // Draws them on a context of a size, where they are of the image of a stamp.
 export function draw(g, width, height, stamp) {
   if (found.stamp !== stamp) return;

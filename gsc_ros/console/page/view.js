@@ -14,14 +14,30 @@ const LEGENDS = {
   objects: 'objects: boxes, dashed below 75 %, with the distance',
   hazards: 'hazards: striped with a white edge; dotted where not known',
 };
+let camera = 0;
 let stamp = '';
 let shown = new Set();
+let from = null; // where the box that is drawn begins
 let box = null; // in shares of the image, while it is drawn
 let ways = []; // until what is told arrives, and on: points in shares of the image
 let goal = null;
 
 export function stampShown() {
   return stamp;
+}
+
+// Shows another camera: nothing of the one before stays.
+export function watch(number) {
+  camera = number;
+  stamp = '';
+  delete image.dataset.stamp;
+  for (const { bitmap } of maps.values()) bitmap.close();
+  maps.clear();
+  objects.clear();
+  for (const canvas of [image, original]) canvas.getContext('2d').clearRect(0, 0, canvas.width, canvas.height);
+  from = box = goal = null;
+  ways = [];
+  draw();
 }
 
 export function show(kinds) {
@@ -42,6 +58,10 @@ function paint(canvas, bitmap) {
 
 export async function take(head, file) {
   const bitmap = await createImageBitmap(new Blob([file]));
+  if (head.camera !== camera) {
+    bitmap.close(); // it was on its way when another camera was chosen
+    return;
+  }
   if (head.kind === 'image') {
     if (stamp && Number(head.stamp) < Number(stamp) - 1e6) maps.clear();
     stamp = head.stamp;
@@ -105,6 +125,7 @@ function drawWay(g, width, height, way, dash) {
 }
 
 export function takeObjects(word) {
+  if (word.camera !== camera) return;
   objects.take(word);
   draw();
 }
@@ -146,7 +167,6 @@ function place(event) {
 
 // What a press on the image does: `mode` returns 'box', 'go' or ''.
 export function onPress(mode, onBox, onGo) {
-  let from = null;
   overlay.addEventListener('pointerdown', (event) => {
     if (mode() === 'box') {
       from = place(event);

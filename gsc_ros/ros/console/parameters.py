@@ -34,6 +34,12 @@ class ConsoleParameters(Parameters):
         3600.0, 'Time without an action after which one has to log in again', 10.0, 1e7,
         read_only=True,
     )  # fmt: skip
+    cameras: str = parameter(
+        '',
+        'Cameras of the link, as its nodes have them: the page shows one of them at a time; '
+        'empty: one without a name',
+        read_only=True,
+    )
     max_viewers: int = parameter(32, 'Browsers at once', 1, 1000, read_only=True)
     output: str = parameter(
         '~/.ros/gsc_ros/console', 'Folder for recordings and snapshots', read_only=True

@@ -10,11 +10,9 @@ import numpy as np
 from geometry_msgs.msg import PoseStamped, TransformStamped
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo
-from std_msgs.msg import Empty
 
 from gsc_ros.console import ground
 from gsc_ros.console.ground import Footing, NoGround, Plane
-from gsc_ros.ros import topics
 from gsc_ros.ros.console.screen import Screen, text
 from gsc_ros.ros.images.camera_info import rays_of
 from gsc_ros.ros.lifecycle import GscNode
@@ -44,12 +42,13 @@ class _Ground:
 
 
 class GroundPath:
-    """Publishes goals, and draws where the robot will be when what it was told now arrives."""
+    """
+    Finds goals on the ground of a camera's image, and draws where the robot will be when what it
+    was told now arrives.
+    """
 
     def __init__(self, node: GscNode, screen: Callable[[], Screen]) -> None:
         self._node, self._screen = node, screen
-        self._goals = node.create_publisher(PoseStamped, topics.GOAL, topics.NEWEST)
-        self._ends = node.create_publisher(Empty, topics.GOAL_END, topics.NEWEST)
         self._info: CameraInfo | None = None
         self._told: deque[ground.Told] = deque(maxlen=_TOLD)
         self._lock = threading.Lock()
@@ -141,17 +140,6 @@ class GroundPath:
         message.pose.orientation.z = math.sin(yaw / 2)
         message.pose.orientation.w = math.cos(yaw / 2)
         return message
-
-    def publish(self, goal: PoseStamped) -> str:
-        """Publish a goal; returns what was done."""
-        self._goals.publish(goal)
-        at = goal.pose.position
-        side = 'left' if at.y >= 0 else 'right'
-        return f'goal sent: {at.x:.1f} m ahead, {abs(at.y):.1f} m {side}'
-
-    def end(self) -> None:
-        """Publish the end of all goals."""
-        self._ends.publish(Empty())
 
     def drawn(self, delay_s: float) -> list[list[tuple[float, float]]]:
         """

@@ -1,4 +1,4 @@
-"""The images of the console: messages become what the page shows, on a thread of their own."""
+"""A camera's images: messages become what the page shows, on a thread of their own."""
 
 import json
 import time
@@ -14,6 +14,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
 from gsc_ros.console import overlays, words
+from gsc_ros.link.traffic.cameras import CameraStream
 from gsc_ros.ros import convert, topics
 from gsc_ros.ros.worker import NewestWorker
 
@@ -35,15 +36,22 @@ class Screen:
     """
     Encodes the newest image and the maps that somebody looks at; ``show(kind, data)`` gets them.
 
-    ``wanted`` returns the kinds that are looked at. Original images are subscribed while they are.
+    ``number``: of the camera, as the page knows it. ``wanted`` returns the kinds that are looked
+    at. Original images are subscribed while they are.
     """
 
     TOPICS = tuple(_KINDS)
 
     def __init__(
-        self, node: Node, wanted: Callable[[], Set[str]], show: Callable[[str, bytes], None]
+        self,
+        node: Node,
+        stream: CameraStream,
+        number: int,
+        wanted: Callable[[], Set[str]],
+        show: Callable[[str, bytes], None],
     ) -> None:
         self._node, self._wanted, self._show = node, wanted, show
+        self._stream, self._number = stream, number
         self.newest: dict[str, Image] = {}  # by kind
         self._shown: dict[str, Stamp] = {}
         self._originals: OrderedDict[Stamp, Image] = OrderedDict()
@@ -65,17 +73,12 @@ class Screen:
                 self.newest[_ORIGINAL] = original
         self._worker.offer(True)
 
-    def take_still(self, message: CompressedImage) -> None:
-        """Show one whole image, which is a file already."""
-        head = {'kind': 'still', 'stamp': text(_stamp(message)), 'format': message.format}
-        self._show('still', words.pack(head, bytes(message.data)))
-
     def follow(self) -> None:
         """Subscribe to original images while somebody looks at them; encode what is new."""
         wanted = _ORIGINAL in self._wanted()
         if wanted and self._subscription is None:
             self._subscription = self._node.create_subscription(
-                Image, topics.IMAGE, self._on_original, topics.SENSOR
+                Image, self._stream.topic(topics.IMAGE), self._on_original, topics.SENSOR
             )
         elif not wanted and self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
@@ -102,7 +105,7 @@ class Screen:
             if self._shown.get(kind) == stamp:
                 continue
             self._shown[kind] = stamp
-            head = {'kind': kind, 'stamp': text(stamp)}
+            head = {'kind': kind, 'stamp': text(stamp), 'camera': self._number}
             self._show(kind, words.pack(head, _file(kind, message)))
 
     def _failed(self, error: Exception) -> None:
@@ -128,8 +131,9 @@ class Screen:
         if message is None:
             return 'there is no image to keep yet'
         stamp = _stamp(message)
-        name = time.strftime('snapshot_%Y%m%dT%H%M%S', time.gmtime(stamp[0]))
-        path = folder / f'{name}_{stamp[1] // 1_000_000:03d}.png'
+        when = time.strftime('%Y%m%dT%H%M%S', time.gmtime(stamp[0]))
+        of = f'{self._stream.name}_' if self._stream.name else ''
+        path = folder / f'snapshot_{of}{when}_{stamp[1] // 1_000_000:03d}.png'
         beside: dict[str, Any] = json.loads(state)
         beside = {'stamp': {'sec': stamp[0], 'nanosec': stamp[1]},
                   'frame_id': message.header.frame_id, **beside}  # fmt: skip
@@ -142,6 +146,12 @@ class Screen:
         except (OSError, ValueError, cv2.error) as error:
             return f'no snapshot: {error}'
         return f'kept as {path.name}'
+
+
+def still(message: CompressedImage) -> bytes:
+    """Pack one whole image, which is a file already, for the page."""
+    head = {'kind': 'still', 'stamp': text(_stamp(message)), 'format': message.format}
+    return words.pack(head, bytes(message.data))
 
 
 def text(stamp: Stamp) -> str:
