@@ -208,6 +208,8 @@ def test_no_region_vanishes_between_the_cells():
 def test_objects_of_a_detector_are_named_in_any_scene():
     caption = Caption(0, (SceneObject(0, 2, 1),))
     assert caption_text(caption, None, SceneKind(3, 0.9)) == 'indoor: person ahead at 4 m'
+    # A street that the classes' shares do not name is a street.
+    assert caption_text(caption, None, SceneKind(0, 0.9)) == 'street: person ahead at 4 m'
 
 
 def test_the_nearest_are_named():

@@ -103,7 +103,6 @@ def caption_text(
     warning = notes.warning if notes else ''
     if caption is None or (notes and notes.blind):
         return warning
-    on_street = is_street(kind)
     parts, rest = [], str(caption).partition(': ')[2]
     if not caption.objects:
         if objects is None:
@@ -121,7 +120,9 @@ def caption_text(
     if lost:
         more = 'more ' if caption.objects or doubtful else ''
         parts.append(f'{lost} {more}{"objects" if lost > 1 else "object"} not sent')
-    scene = SCENES[caption.scene] if on_street else str(kind)
+    # The classes' shares name a street more closely, or do not name it.
+    named = is_street(kind) and (caption.scene > 0 or kind is None)
+    scene = SCENES[caption.scene] if named else str(kind)
     return '; '.join([f'{scene}: {parts[0]}', *parts[1:], *([warning] if warning else [])])
 
 
