@@ -46,7 +46,7 @@ def scene(request):
         pytest.skip('MuJoCo is not installed')
     from gsc_ros.sim.world import World
 
-    world = World(request.param, 3, *SIZE)
+    world = World(request.param, 4, *SIZE)
     rgb = world.look(truth=False).rgb
     world.close()
     return rgb

@@ -42,6 +42,7 @@ LIBRARIES = {
     'h5py': Library('h5py', 'python3-h5py', ('evaluation',)),
     'matplotlib': Library('matplotlib', 'python3-matplotlib', ('evaluation',)),
     'mujoco': Library('mujoco', 'python3-mujoco-pip', ('sim', 'demo')),
+    'peft': Library('peft', '', ('foundation',)),
     'rosbags': Library('rosbags', 'python3-rosbags-pip', ('demo',)),
     'serial': Library('pyserial', 'python3-serial', ('serial',)),
     'spacepackets': Library('spacepackets', '', ('ccsds',)),
@@ -51,7 +52,7 @@ LIBRARIES = {
 }
 # For `gsc evaluate` and foundation models: no robot needs them, so package.xml only names them.
 EVALUATION = {'h5py', 'matplotlib', 'transformers'}
-FOUNDATION = {'diffusers', 'huggingface_hub'}
+FOUNDATION = {'diffusers', 'huggingface_hub', 'peft'}
 # Its own requirements forbid numpy 2, so that pip installs it alone (Makefile).
 APART = {'compressai'}
 TESTING = {'hypothesis', 'pytest', 'websockets'}
@@ -66,6 +67,7 @@ LAZY_FILES = {
     'gsc_ros/console/server.py',
     'gsc_ros/console/sockets.py',
     'gsc_ros/console/viewers.py',
+    'gsc_ros/codec/foundation/mtgc.py',
     'gsc_ros/codec/foundation/own_pipeline.py',
     'gsc_ros/evaluation/judges/transformers.py',
     'gsc_ros/link/traffic/transports/serial.py',

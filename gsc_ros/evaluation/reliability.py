@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from gsc_ros.evaluation import metrics
 from gsc_ros.evaluation.report import write_csv
 from gsc_ros.evaluation.scores import Row, Score
+from gsc_ros.image_files import read_rgb
 
 _BINS = 16
 _WHATS = ('both', 'depth', 'classes')
@@ -138,14 +139,12 @@ def _strips(folder: Path, scores: Sequence[Score], images: Path) -> list[Path]:
             parts = [f'{score.row["frame"]}.png', score.row['image'], score.row['trust_image']]
             shown = [_thumbnail(images / str(part)) for part in parts]
             files.append(folder / f'{kind.replace(" ", "_")}_{name}.jpg')
-            strip = np.concatenate(shown, 1)
+            strip = cv2.cvtColor(np.concatenate(shown, 1), cv2.COLOR_RGB2BGR)
             cv2.imwrite(str(files[-1]), strip, [cv2.IMWRITE_JPEG_QUALITY, 80])
     return files
 
 
 def _thumbnail(path: Path) -> NDArray[np.uint8]:
-    image = cv2.imread(str(path))
-    if image is None:
-        raise ValueError(f'{path}: cannot be read')
+    image = read_rgb(path)
     height = round(image.shape[0] * _WIDTH / image.shape[1])
     return np.asarray(cv2.resize(image, (_WIDTH, height), interpolation=cv2.INTER_AREA), np.uint8)
