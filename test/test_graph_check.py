@@ -243,10 +243,10 @@ def test_an_old_stamp_is_refused_a_young_one_is_the_commands_time(bench, strange
     offered = []
     offer = link.ground._up.offer
 
-    def note(payload, now, traffic_class, *rest):
+    def note(payload, now, traffic_class, *rest, **options):
         if traffic_class is TrafficClass.COMMAND:
             offered.append(payload)
-        return offer(payload, now, traffic_class, *rest)
+        return offer(payload, now, traffic_class, *rest, **options)
 
     link.ground._up.offer = note
     teleop = stranger.publishes(TwistStamped, topics.TELEOP)
