@@ -182,6 +182,8 @@ def test_a_stop_is_taken_though_the_inbox_is_full(ros):
         robot._keep([noise] * 300)
         robot._keep([noise] * 50 + [(data, ('127.0.0.1', 9))] + [noise] * 50)
         assert robot._overrun == 144, 'all but the STOP'
+        robot._keep([(data, ('127.0.0.1', 9))] * 33)
+        assert robot._overrun == 146, 'of STOPs the newest 32 wait, and the others are counted'
         robot.wake()
         assert robot.side.commands.gate.held
     finally:

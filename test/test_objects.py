@@ -111,7 +111,7 @@ def test_caption_and_objects_take_their_share_and_the_others_are_lost(objects, m
     assert found.objects == coded.objects
     assert coded.caption.objects == objects.named[: len(coded.caption.objects)]
     lost = len(objects.items) + objects.lost - len(coded.objects.items)
-    assert coded.objects.lost == min(lost, 15)  # the count ends there
+    assert coded.objects.lost == min(lost, MOST_BEYOND)  # the count ends there
     if coded.objects.items:
         bits = coded.bits['caption'] + coded.bits['objects']
         assert bits <= SHARE * 8 * most_bytes + 0.1

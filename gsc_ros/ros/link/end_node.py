@@ -247,10 +247,11 @@ class LinkEnd(LinkBase[P]):
         self._inbox.extend(datagrams[:room])
         skip = HEADER_BYTES if self.budget.profile.packets == 'ccsds' else 0
         for one in datagrams[room:]:
-            if claims_stop(one[0], skip):
+            claims = claims_stop(one[0], skip)
+            # The oldest makes room.
+            self._overrun += not claims or len(self._stops) == _STOPS
+            if claims:
                 self._stops.append(one)
-            else:
-                self._overrun += 1
 
     def _send(self, now: float) -> None:
         for data in self.end.outgoing(now):
