@@ -99,6 +99,9 @@ class Feed:
         self.classes = publish(Image, topics.DECODED_SEGMENTATION)
         self.captions = publish(String, topics.CAPTION)
         self.mounts = publish(TransformStamped, topics.RECEIVED_MOUNT, topics.LATCHED)
+        self.stills = publish(CompressedImage, topics.DECODED_STILL, topics.LATCHED)
+        self.still_states = publish(String, topics.STILL_STATE, topics.LATCHED)
+        self.still_shares = publish(Float32, topics.STILL_PROGRESS, topics.LATCHED)
 
     def show(self, ago=0.0, grey=90):
         """Publish a decoded frame, as old as that."""
@@ -133,6 +136,19 @@ class Feed:
         self.images[topics.TRUST].publish(convert.to_image(trust, 'mono8', header))
         return plane
 
+    def show_still(self, share=1.0):
+        """Publish how far a still has come, and the still when it has."""
+        self.still_shares.publish(Float32(data=share))
+        text = 'complete' if share == 1.0 else f'{round(8 * share)} of 8 parts'
+        self.still_states.publish(String(data=text))
+        if share < 1.0:
+            return
+        file = io.BytesIO()
+        PillowImage.new('RGB', (160, 120), (200, 30, 30)).save(file, 'WEBP')
+        header = Header(frame_id='camera')
+        header.stamp.sec = 1_700_000_000
+        self.stills.publish(CompressedImage(header=header, format='webp', data=file.getvalue()))
+
 
 class Ground(Bench):
     """A console, the topics of its neighbours, and browsers."""
@@ -144,7 +160,6 @@ class Ground(Bench):
             (Bool, topics.STOP),
             (PoseStamped, topics.GOAL),
             (Empty, topics.GOAL_END),
-            (Empty, topics.STILL),
             (String, topics.FIRST),
         ):
             self.subscribe(kind, topic)
@@ -156,14 +171,12 @@ class Ground(Bench):
             (Empty, topics.KEY_MISSED),
             (UInt16, topics.BUDGET),
             (Float32, topics.RATE),
+            (Empty, topics.STILL),
         )
         for stream in streams:
             for kind, topic in asked:
                 self.subscribe(kind, stream.topic(topic))
         self.firsts = publish(String, topics.FIRST_STATED, topics.LATCHED)
-        self.stills = publish(CompressedImage, topics.DECODED_STILL, topics.LATCHED)
-        self.still_states = publish(String, topics.STILL_STATE, topics.LATCHED)
-        self.still_shares = publish(Float32, topics.STILL_PROGRESS, topics.LATCHED)
         self.status = publish(LinkStatus, topics.STATUS, topics.LATCHED)
         settings = {'port': 0, 'output': str(folder), 'stale_after_s': 30.0, **parameters}
         self.node = self.add(Console, **settings)
@@ -193,17 +206,8 @@ class Ground(Bench):
         return self.feeds[0].show_ground(doubtful)
 
     def show_still(self, share=1.0):
-        """Publish how far a still has come, and the still when it has."""
-        self.still_shares.publish(Float32(data=share))
-        text = 'complete' if share == 1.0 else f'{round(8 * share)} of 8 parts'
-        self.still_states.publish(String(data=text))
-        if share < 1.0:
-            return
-        file = io.BytesIO()
-        PillowImage.new('RGB', (160, 120), (200, 30, 30)).save(file, 'WEBP')
-        header = Header(frame_id='camera')
-        header.stamp.sec = 1_700_000_000
-        self.stills.publish(CompressedImage(header=header, format='webp', data=file.getvalue()))
+        """Publish how far a still of the first camera has come, and the still when it has."""
+        self.feeds[0].show_still(share)
 
     def browse(self):
         return Browser(self.node)

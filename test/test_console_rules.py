@@ -378,10 +378,12 @@ def test_only_the_drivers_choice_of_a_camera_is_sent(desk):
 def test_requests_and_goals_are_of_the_camera_that_is_watched(desk):
     desk.hear(1, words.Watch(1), 0.0)
     for word in (words.Plain('key'), words.Box(WHOLE), words.Ask(rate=2.0), words.Plain('take'),
-                 words.Go(0.5, 0.5, '1.0'), words.Plain('snapshot')):  # fmt: skip
+                 words.Go(0.5, 0.5, '1.0'), words.Plain('snapshot'),
+                 words.Plain('still')):  # fmt: skip
         desk.hear(1, word, 0.0)
     assert [one[:2] for one in desk.log] == [
-        ('key_frame', 1), ('region', 1), ('ask', 1), ('first', 1), ('go', 1), ('snapshot', 1)
+        ('key_frame', 1), ('region', 1), ('ask', 1), ('first', 1), ('go', 1), ('snapshot', 1),
+        ('still', 1),
     ]  # fmt: skip
     desk.hear(2, words.Plain('key'), 0.0)
     assert desk.log[-1] == ('key_frame', 0)

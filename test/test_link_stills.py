@@ -184,23 +184,24 @@ def test_an_outage_is_no_pace_of_parts(receiver):
 def test_the_robot_sends_what_is_asked_for_and_takes_an_image_where_it_has_none():
     channel = Channel(1e6, mtu=100)
     sender = StillSender(channel, 0.5)
-    assert not sender.wants and sender.next_deadline is None
-    sender.ask(StillAsk(7))
-    assert sender.wants
-    sender.ask(StillAsk(7))  # a repeat
+    still = sender.cameras[0]
+    assert not still.wants and sender.next_deadline is None
+    still.ask(StillAsk(7))
+    assert still.wants
+    still.ask(StillAsk(7))  # a repeat
     sender.give(STILL)
     count = len(STILL.parts(7, channel.sender.mtu - channel.sender.seal.overhead))
-    sender._pending = [200]
-    sender.ask(StillAsk.of(7, [1, 4, 9]))
-    assert sender._pending == [1, 4, 9, 200], 'what an ask does not cover stays'
-    sender.ask(StillAsk.of(7, [count, count + 3]))
-    assert [i for i in sender._pending if i >= count] == [200], 'there are no such parts'
-    sender.ask(StillAsk(7))
-    assert sender._pending == list(range(count))
+    still.pending = [200]
+    still.ask(StillAsk.of(7, [1, 4, 9]))
+    assert still.pending == [1, 4, 9, 200], 'what an ask does not cover stays'
+    still.ask(StillAsk.of(7, [count, count + 3]))
+    assert [i for i in still.pending if i >= count] == [200], 'there are no such parts'
+    still.ask(StillAsk(7))
+    assert still.pending == list(range(count))
     sender.give(Still(9, b'x'))  # that nobody wants
-    assert len(sender._pending) == count
-    sender.ask(StillAsk(8))
-    assert sender.wants and sender.next_deadline is None
+    assert len(still.pending) == count
+    still.ask(StillAsk(8))
+    assert still.wants and sender.next_deadline is None
 
 
 # Over a link
@@ -227,8 +228,8 @@ def run(down, up, seconds, still_at=None, share=0.2, robot_restart_at=None, fram
         if ask is not None:
             up.offer(Request(still=ask.pack()).pack(), now, TrafficClass.REQUEST)
         for received in up.poll(now):
-            sender.ask(StillAsk.unpack(Request.unpack(received.payload).still))
-            if sender.wants:
+            sender.cameras[0].ask(StillAsk.unpack(Request.unpack(received.payload).still))
+            if sender.cameras[0].wants:
                 sender.give(STILL)
         sender.step(now)
         for received in down.poll(now):
@@ -284,6 +285,51 @@ def test_a_robot_that_begins_anew_takes_another_image():
     down, up = Channel(12_000.0, mtu=200), Channel(12_000.0)
     _, (found, at), _ = run(down, up, 40.0, 1.0, robot_restart_at=5.0)
     assert found == STILL and at > 5.0
+
+
+def test_stills_of_several_cameras_come_together_in_one_share_of_the_air():
+    """Each is of its camera, parts go by turns, and frames lose no more than to one still."""
+    down, up = Channel(12_000.0, mtu=200, cameras=3), Channel(12_000.0, cameras=3)
+    sender = StillSender(down, 0.2, 3)
+    stills = {camera: Still(camera, random.Random(camera).randbytes(2000)) for camera in (0, 2)}
+    receivers = [StillReceiver(6) for _ in range(3)]
+    came, order, frames = {}, [], 0
+    for tick in range(4000):
+        now = tick / 100
+        if tick == 100:
+            for camera in stills:
+                receivers[camera].want(now)
+        if tick % 10 == 0:
+            down.offer(bytes(300), now, camera=1)
+        for camera, receiver in enumerate(receivers):
+            ask = receiver.next_ask(now, True, 1.0)
+            if ask is not None:
+                up.offer(
+                    Request(still=ask.pack()).pack(), now, TrafficClass.REQUEST, camera=camera
+                )
+        for received in up.poll(now):
+            part = sender.cameras[received.camera]
+            part.ask(StillAsk.unpack(Request.unpack(received.payload).still))
+            if part.wants:
+                sender.give(stills[received.camera], received.camera)
+        sender.step(now)
+        for received in down.poll(now):
+            if received.traffic_class is TrafficClass.FRAME:
+                frames += 1
+                continue
+            order.append(received.camera)
+            found = receivers[received.camera].on_part(received.payload, now)
+            if found is not None:
+                came[received.camera] = found, now
+    assert {camera: found for camera, (found, _) in came.items()} == stills
+    assert set(order[: 2 * 11]) == {0, 2} and abs(order.count(0) - order.count(2)) <= 2
+    assert all(a != b for a, b in itertools.pairwise(order[2:20])), 'by turns'
+    bits = 2 * 8 * (2000 + 12) * 200 / 180
+    last = max(at for _, at in came.values())
+    assert last - 1.0 > 0.9 * bits / (0.2 * 12_000), 'no more than the share of one'
+    assert not receivers[1].wanted and sum(one.dropped for one in receivers) == 0
+    alone, _, _ = run(Channel(12_000.0, mtu=200), Channel(12_000.0), 40.0)
+    assert frames >= 0.8 * alone
 
 
 def test_the_check_is_over_stamp_and_file():

@@ -285,6 +285,24 @@ def test_each_viewer_watches_a_camera_and_the_drivers_comes_first(two):
     assert not two.got['front/decoded/key_missed']
 
 
+def test_a_still_is_of_the_camera_that_is_watched(two):
+    rear = two.feeds[1]
+    page, other = two.browse(), two.browse()
+    page.say('camera', camera=1)
+    page.wait(lambda b: b.state.get('camera') == 1)
+    page.say('still')
+    two.wait(lambda: two.got['rear/teleop/still'], 'the rear is asked')
+    assert not two.got['front/teleop/still']
+    rear.show_still(0.25)
+    page.wait(lambda b: b.state['still'] == {'text': '2 of 8 parts', 'share': 0.25})
+    rear.show_still()
+    page.wait(lambda b: 'still' in b.images and b.state['still']['text'] == 'complete')
+    other.wait(lambda b: b.state.get('viewers') == 2)
+    assert other.state['still'] == {'text': '', 'share': 0.0} and 'still' not in other.images
+    other.say('camera', camera=1)
+    other.wait(lambda b: 'still' in b.images, why='who watches it then gets it, too')
+
+
 def test_a_camera_that_is_stale_stops_the_driver_who_watches_it_alone(two):
     front, rear = two.feeds
     driver, other = two.browse(), two.browse()

@@ -29,8 +29,8 @@ class Outputs(Protocol):
     def key_frame(self, camera: int) -> None:
         """Ask a camera for a key frame."""
 
-    def still(self) -> None:
-        """Ask for one whole image."""
+    def still(self, camera: int) -> None:
+        """Ask a camera for one whole image."""
 
     def region(self, camera: int, region: Region) -> None:
         """Ask for a part of a camera's image to be sent first."""
@@ -169,7 +169,7 @@ class Desk:
             self._outputs.key_frame(self.camera(viewer))
             return [_note('key frame asked for')]
         if name == 'still':
-            self._outputs.still()
+            self._outputs.still(self.camera(viewer))
             return [_note('one whole image asked for')]
         return _notes(self._outputs.snapshot(self.camera(viewer)))
 

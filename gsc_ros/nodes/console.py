@@ -23,8 +23,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
-from sensor_msgs.msg import CompressedImage
-from std_msgs.msg import Float32, String
+from std_msgs.msg import String
 
 from gsc_ros.console import panel, words
 from gsc_ros.console.access import Access, read_password
@@ -39,7 +38,6 @@ from gsc_ros.ros.console.camera import CameraView
 from gsc_ros.ros.console.outputs import Outputs
 from gsc_ros.ros.console.parameters import ConsoleParameters
 from gsc_ros.ros.console.recording import Recording
-from gsc_ros.ros.console.screen import still as still_of
 from gsc_ros.ros.diagnostics import ERROR, OK, WARN, Report
 from gsc_ros.ros.monotonic import Alarm, locked
 from gsc_ros.ros.worker import NewestWorker
@@ -123,9 +121,6 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
             (topics.STATUS, LinkStatus, topics.LATCHED),
             (topics.FIRST_STATED, String, topics.LATCHED),
             (topics.GOAL_STATE, String, topics.LATCHED),
-            (topics.DECODED_STILL, CompressedImage, topics.LATCHED),
-            (topics.STILL_STATE, String, topics.LATCHED),
-            (topics.STILL_PROGRESS, Float32, topics.LATCHED),
             ('/diagnostics', DiagnosticArray, topics.DIAGNOSTICS),
         ):
             self.create_subscription(kind, topic, partial(self._on_message, topic), quality)
@@ -167,9 +162,7 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
                 self._troubles.add(status.name, status.level[0], status.message, time.monotonic())
             return
         self._statuses[topic] = message
-        if topic == topics.DECODED_STILL:
-            self.server.show('still', still_of(message))
-        elif topic == topics.STATUS:
+        if topic == topics.STATUS:
             if not self.cameras[0].name:  # several have a status each
                 self.cameras[0].on_link(message)
             before, self.desk.state = self.desk.state, State(min(message.stop, max(State)))
@@ -201,10 +194,6 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
             first=self._data(topics.FIRST_STATED, ''),
             link=figures,
             goal=self._data(topics.GOAL_STATE, ''),
-            still={
-                'text': self._data(topics.STILL_STATE, ''),
-                'share': self._data(topics.STILL_PROGRESS, 0.0),
-            },
             troubles=self._troubles.listed(now),
             viewers=self.server.viewers,
             recording=self._recording.name,

@@ -48,8 +48,8 @@ async function take(buffer) {
   const length = new DataView(buffer).getUint16(0);
   const head = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 2, length)));
   const file = new Uint8Array(buffer, 2 + length);
-  if (head.kind === 'still') still.take(head, file);
-  else await view.take(head, file);
+  if (head.kind !== 'still') await view.take(head, file);
+  else if (head.camera === cameras.watched()) still.take(head, file);
   refreshAge();
 }
 
@@ -74,6 +74,7 @@ function hear(word) {
 function watch(camera) {
   if (mode) setMode('');
   view.watch(camera);
+  still.clear();
   set('caption', '');
   cameras.draw(state?.first);
   say('camera', { camera });
@@ -135,7 +136,7 @@ function refresh() {
   set('told', `${v.toFixed(2)} m/s, ${w.toFixed(2)} rad/s`);
   set('caption', (state.camera === cameras.watched() && state.caption) || '');
   set('goal', state.goal || 'none');
-  still.progress(state.still);
+  if (state.camera === cameras.watched()) still.progress(state.still);
   byId('record').setAttribute('aria-pressed', String(Boolean(state.recording)));
   byId('record').textContent = state.recording ? `Stop ${state.recording}` : 'Record';
   cameras.draw(state.first);

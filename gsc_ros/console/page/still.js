@@ -12,6 +12,11 @@ export function progress({ text, share }) {
   byId('still-progress').value = share;
 }
 
+// Forgets what is shown: another camera is watched, whose own comes next if there is one.
+export function clear() {
+  byId('still-figure').hidden = true;
+}
+
 export function take(head, file) {
   if (url) URL.revokeObjectURL(url);
   url = URL.createObjectURL(new Blob([file], { type: `image/${head.format}` }));

@@ -84,6 +84,7 @@ PER_CAMERA = frozenset(
         TrafficClass.REQUEST,
         TrafficClass.REPORT,
         TrafficClass.TELEMETRY,
+        TrafficClass.STILL,
     )
 )
 

@@ -1,6 +1,7 @@
 """
-A still at both ends: the robot sends its parts in a share of the air, the ground asks for what is
-missing, however long that takes and whatever interrupts it. Times are arguments, in s.
+Stills at both ends: the robot sends their parts in a share of the air, the ground asks for what is
+missing, however long that takes and whatever interrupts it. Of several cameras each has its own.
+Times are arguments, in s.
 """
 
 from typing import NoReturn
@@ -17,56 +18,85 @@ _SPARE = 1.25  # of a round trip: an ask too many costs all that is sent in one
 _SILENT_ASKS = 2  # without an answer, before the waits grow: losses alone are no silence
 
 
-class StillSender:
+class StillParts:
     """
-    Robot's end: sends the parts that the ground lacks over ``down``, in a ``share`` of the air.
+    Robot's end of a camera's still: its parts, and which of them the ground lacks.
 
-    ``number``: of the newest request, 0 for none; ``wants``: an image has yet to come for it.
+    ``number``: of the newest request, 0 for none; ``wants``: an image has yet to come for it;
+    ``pending``: indices of the parts that are to be sent.
     """
 
-    def __init__(self, down: LinkPort, share: float) -> None:
-        self._down, self._share = down, share
+    def __init__(self) -> None:
         self.number = 0
         self.wants = False
+        self.pending: list[int] = []
         self._parts: list[Part] = []
-        self._pending: list[int] = []
-        self._next_at = 0.0
 
     def ask(self, ask: StillAsk) -> None:
         """Take what the ground asks for: a new still, or parts of this one."""
         if ask.number != self.number or not (self._parts or self.wants):
             self.number, self.wants = ask.number, True
-            self._parts, self._pending = [], []
+            self._parts, self.pending = [], []
             return
         if not ask.missing:
-            self._pending = list(range(len(self._parts)))
+            self.pending = list(range(len(self._parts)))
             return
-        later = [i for i in self._pending if i >= ask.covers]
-        self._pending = [i for i in ask.missing if i < len(self._parts)] + later
+        later = [i for i in self.pending if i >= ask.covers]
+        self.pending = [i for i in ask.missing if i < len(self._parts)] + later
 
-    def give(self, still: Still) -> None:
-        """Send a still, in place of the one before."""
+    def give(self, still: Still, room: int) -> None:
+        """Take a still to be sent in payloads of ``room`` bytes, in place of the one before."""
         if not self.wants:
             return
+        self._parts = still.parts(self.number, room)
+        self.pending, self.wants = list(range(len(self._parts))), False
+
+    def take(self) -> bytes:
+        """Return the next part that is pending, packed; it is pending no more."""
+        return self._parts[self.pending.pop(0)].pack()
+
+
+class StillSender:
+    """
+    Robot's end: sends the parts that the ground lacks over ``down``, in a ``share`` of the air.
+
+    ``cameras``: the still of each, by its number on air. Those that are on their way have the
+    share together, part by part in turn.
+    """
+
+    def __init__(self, down: LinkPort, share: float, cameras: int = 1) -> None:
+        self._down, self._share = down, share
+        self.cameras = [StillParts() for _ in range(cameras)]
+        self._turns = list(range(cameras))
+        self._next_at = 0.0
+
+    def give(self, still: Still, camera: int = 0) -> None:
+        """Send a still of a camera that wants one."""
         sender = self._down.sender
-        self._parts = still.parts(self.number, sender.mtu - sender.seal.overhead)
-        self._pending, self.wants = list(range(len(self._parts))), False
+        self.cameras[camera].give(still, sender.mtu - sender.seal.overhead)
 
     @property
     def next_deadline(self) -> float | None:
         """When to send next (s); None: when a part has left, or something is asked for."""
-        waits = self._down.sender.waiting_payload(TrafficClass.STILL) is not None
-        return self._next_at if self._pending and not waits else None
+        waits = any(
+            self._down.sender.waiting_payload(TrafficClass.STILL, camera) is not None
+            for camera in self._turns
+        )
+        pending = any(one.pending for one in self.cameras)
+        return self._next_at if pending and not waits else None
 
     def step(self, now: float) -> None:
         """Offer a part when it is time; one waits for the air at most."""
         at = self.next_deadline
         if at is None or now < at:
             return
-        payload = self._parts[self._pending.pop(0)].pack()
+        camera = next(one for one in self._turns if self.cameras[one].pending)
+        self._turns.remove(camera)
+        self._turns.append(camera)
+        payload = self.cameras[camera].take()
         took_s = self._down.sender.air_s(len(payload), TrafficClass.STILL) + self._down.turn_s
         self._next_at = now + took_s / self._share
-        self._down.offer(payload, now, TrafficClass.STILL)
+        self._down.offer(payload, now, TrafficClass.STILL, camera=camera)
 
 
 class StillReceiver:

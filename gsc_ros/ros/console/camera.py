@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from geometry_msgs.msg import TransformStamped
-from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Empty, Float32, String, UInt16
 
 from gsc_ros.console import panel, words
@@ -20,6 +20,7 @@ from gsc_ros.ros.console.objects import shown as objects_of
 from gsc_ros.ros.console.path import GroundPath
 from gsc_ros.ros.console.recording import Recording
 from gsc_ros.ros.console.screen import Screen
+from gsc_ros.ros.console.screen import still as still_of
 from gsc_ros.ros.console.screen import text as text_of
 from gsc_ros.ros.lifecycle import GscNode
 from gsc_ros.ros.objects import list_type
@@ -30,7 +31,7 @@ if TYPE_CHECKING:  # it imports the web libraries
 
 class CameraView:
     """
-    Takes what is of a camera, and asks it for key frames, regions, bytes and rates.
+    Takes what is of a camera, and asks it for key frames, stills, regions, bytes and rates.
 
     ``number``: its place in the list of cameras; ``name``: empty where it is the only one.
     ``link``: the newest status of its part of the link, None before the first. ``hold`` holds the
@@ -56,9 +57,11 @@ class CameraView:
         self._encoder: EncoderStatus | None = None
         self._decoder: DecoderStatus | None = None
         self._caption = ''
+        self._still_text, self._still_share = '', 0.0
         self._size = (0, 0)
         self._regions = self._publisher(RegionOfInterest, topics.REGION)
         self._keys = self._publisher(Empty, topics.KEY_MISSED)
+        self._stills = self._publisher(Empty, topics.STILL)
         self._budgets = self._publisher(UInt16, topics.BUDGET)
         self._rates = self._publisher(Float32, topics.RATE)
 
@@ -82,6 +85,9 @@ class CameraView:
             (SemanticFrame, topics.RECEIVED, self._on_frame, topics.NEWEST),
             (TransformStamped, topics.RECEIVED_MOUNT, self.path.on_mount, topics.LATCHED),
             (list_type(), topics.OBJECTS, self._on_objects, topics.IMAGES),
+            (CompressedImage, topics.DECODED_STILL, self._on_still, topics.LATCHED),
+            (String, topics.STILL_STATE, self._on_still_state, topics.LATCHED),
+            (Float32, topics.STILL_PROGRESS, self._on_still_progress, topics.LATCHED),
         ):
             self._subscribe(kind, topic, take, quality)
         if self.name:
@@ -137,6 +143,15 @@ class CameraView:
         word = words.dump('objects', camera=self.number, stamp=text_of(stamp), objects=objects)
         self._server.tell(word, self.number)
 
+    def _on_still(self, message: CompressedImage) -> None:
+        self._server.show('still', still_of(message, self.number), self.number)
+
+    def _on_still_state(self, message: String) -> None:
+        self._still_text = message.data
+
+    def _on_still_progress(self, message: Float32) -> None:
+        self._still_share = message.data
+
     # On any thread
 
     def _steady_s(self) -> float:
@@ -161,6 +176,7 @@ class CameraView:
             'encoder': panel.coder_figures(self._encoder),
             'decoder': panel.coder_figures(self._decoder),
             'caption': self._caption,
+            'still': {'text': self._still_text, 'share': self._still_share},
             'ways': self.path.drawn(self.link.delay_s if self.link else 0.0),
             'size': list(self._size),
         }
@@ -168,6 +184,10 @@ class CameraView:
     def key_frame(self) -> None:
         """Ask for a key frame."""
         self._keys.publish(Empty())
+
+    def ask_still(self) -> None:
+        """Ask for one whole image."""
+        self._stills.publish(Empty())
 
     def region(self, region: Region) -> None:
         """Ask for a region; the whole image cancels it."""

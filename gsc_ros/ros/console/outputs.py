@@ -49,7 +49,6 @@ class Outputs:
         self._firsts = node.create_publisher(String, topics.FIRST, topics.NEWEST)
         self._goals = node.create_publisher(PoseStamped, topics.GOAL, topics.NEWEST)
         self._ends = node.create_publisher(Empty, topics.GOAL_END, topics.NEWEST)
-        self._still = node.create_publisher(Empty, topics.STILL, topics.NEWEST)
         self._disk = threading.Lock()
         self._places: NewestWorker[Callable[[], str]] = NewestWorker(
             lambda work: self._note(work(), False), self._no_goal
@@ -87,9 +86,9 @@ class Outputs:
         """Ask a camera for a key frame."""
         self._cameras[camera].key_frame()
 
-    def still(self) -> None:
-        """Ask for one whole image."""
-        self._still.publish(Empty())
+    def still(self, camera: int) -> None:
+        """Ask a camera for one whole image."""
+        self._cameras[camera].ask_still()
 
     def region(self, camera: int, region: Region) -> None:
         """Ask a camera for a region; the whole image cancels it."""

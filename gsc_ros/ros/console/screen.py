@@ -148,9 +148,10 @@ class Screen:
         return f'kept as {path.name}'
 
 
-def still(message: CompressedImage) -> bytes:
-    """Pack one whole image, which is a file already, for the page."""
-    head = {'kind': 'still', 'stamp': text(_stamp(message)), 'format': message.format}
+def still(message: CompressedImage, camera: int) -> bytes:
+    """Pack one whole image of a camera, which is a file already, for the page."""
+    head = {'kind': 'still', 'stamp': text(_stamp(message)), 'format': message.format,
+            'camera': camera}  # fmt: skip
     return words.pack(head, bytes(message.data))
 
 

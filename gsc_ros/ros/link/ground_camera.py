@@ -42,7 +42,7 @@ class GroundCamera:
 
     robot: takes the poses of frames; on_age: called with the time (s), the age of a frame and the
     time that the link takes for it (s). ``trouble``: why its frames cannot be shown, empty for
-    nothing.
+    nothing; ``frame_id``: of its last image, empty before the first.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class GroundCamera:
         self.stats = FrameStats()
         self._wanted_at = 0.0
         self._wanted: Request | None = None  # region, budget and rate, to be requested
-        self._size = (0, 0)  # of the last image
+        self._size, self.frame_id = (0, 0), ''  # of the last image
         self.key_requests, self.setup_requests = Backoff(), Backoff()
         self._setup_missing = self.number == 0  # of one, until the robot has answered
         self.trouble = ''
@@ -206,7 +206,7 @@ class GroundCamera:
             self.incomplete += 1
             return
         self._publish(received, frame, header)
-        self._size = header.width, header.height
+        self._size, self.frame_id = (header.width, header.height), frame.camera.frame_id
         self.delivered += 1
         self.delivered_at = now
         self.frame_age_s = (self._node.time_ns - frame.stamp_ns) * 1e-9

@@ -1,25 +1,24 @@
 """
 The ground's side of a link: frames come down, commands and requests go up.
 
-`ground_camera` has the topics of a camera. Subscribes teleop/cmd_vel, teleop/stop, teleop/camera
-and goals. What is published is rebuilt from what crossed the link and from nothing else. Reports
-to the robot what was received, in a twentieth of the air at most, of several cameras by turns;
-calls it until it answers, and asks for the setup of frames that none describes.
+`ground_camera` and `ground_stills` have the topics of a camera. Subscribes teleop/cmd_vel,
+teleop/stop, teleop/camera and goals. What is published is rebuilt from what crossed the link and
+from nothing else. Reports to the robot what was received, in a twentieth of the air at most, of
+several cameras by turns; calls it until it answers, and asks for the setup of frames that none
+describes.
 """
 
 from dataclasses import dataclass
 
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Twist
-from std_msgs.msg import Bool, String
+from std_msgs.msg import Bool
 
 from gsc_ros.codec import bitstream
 from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.datagrams.payloads import (
-    NO_CAMERA,
     Command,
     PayloadError,
-    Request,
     RobotReport,
     Velocity,
 )
@@ -36,12 +35,12 @@ from gsc_ros.link.traffic.reports import (
     ReceiverStats,
     pause_s,
 )
-from gsc_ros.link.traffic.requests import Backoff
 from gsc_ros.link.traffic.statistics import Statistics
 from gsc_ros.link.traffic.teleop import CommandSender, StopSender, StopState
 from gsc_ros.msg import LinkStatus
 from gsc_ros.ros import convert, topics
 from gsc_ros.ros.link.ground_camera import GroundCamera
+from gsc_ros.ros.link.ground_first import GroundFirst
 from gsc_ros.ros.link.ground_goals import GroundGoals
 from gsc_ros.ros.link.ground_stills import GroundStills
 from gsc_ros.ros.link.node import LOG_PERIOD_S, NO_FRAMES_S, LinkBase, nanoseconds, time_of
@@ -82,13 +81,9 @@ class GroundSide(Side):
             GroundCamera(node, stream, number, self._robot, self._on_age)
             for number, stream in enumerate(node.cameras)
         ]
-        self._first_stated = node.create_publisher(String, topics.FIRST_STATED, topics.LATCHED)
-        self._first: int | None = None  # number of the camera that the operator chose
-        self._first_name = ''  # as published
+        self._first = GroundFirst(node, self.cameras)
         self._goals = GroundGoals(node, lambda: self.stops.wanted, self._address)
-        # Of the first camera: a still is one image of the robot.
-        one = self.cameras[0]
-        self._stills = GroundStills(node, one.request, one.wait_s)
+        self._stills = [GroundStills(node, camera) for camera in self.cameras]
         self._stopped = False  # by the operator, whatever is reset
 
     def reset(self, down: LinkPort, up: LinkPort) -> None:
@@ -98,7 +93,7 @@ class GroundSide(Side):
             camera.reset(down, up)
         self.receiver_stats = ReceiverStats(down.receiver)
         self._next_report = 0  # number of the camera that it is on
-        self.first_requests = Backoff()
+        self._first.reset()
         self._report_timer = GroundReportTimer()
         self._robot_session = 0
         self._robot.reset()
@@ -106,7 +101,8 @@ class GroundSide(Side):
         self.commands = CommandSender(up)
         self.stops = StopSender(up, lambda: up.turn_s + down.turn_s, self._node.session & 0xFF)
         self._goals.reset(up)
-        self._stills.reset(up)
+        for stills in self._stills:
+            stills.reset(up)
         if self._stopped:
             self.stops.want(True, 0.0)
         self.clocks = ClockCheck(self._node.one_clock)
@@ -116,11 +112,12 @@ class GroundSide(Side):
         """Subscribe to the operator."""
         node = self._node
         node.create_subscription(Bool, topics.STOP, self._on_stop, topics.NEWEST)
-        node.create_subscription(String, topics.FIRST, self._on_first, topics.NEWEST)
+        self._first.start()
         for camera in self.cameras:
             camera.start()
         self._goals.start()
-        self._stills.start()
+        for stills in self._stills:
+            stills.start()
         commands = VelocityInput(
             node, topics.TELEOP, self._on_command, topics.NEWEST, node.values.stamped
         )
@@ -148,12 +145,12 @@ class GroundSide(Side):
         self.stops.step(now, stamp_us, robot)
         self.commands.step(now)
         self._goals.step(now)
-        self._stills.step(now)
+        for stills in self._stills:
+            stills.step(now)
         self._report(now)
         for camera in self.cameras:
             camera.step(now)
-        if self._first_missing:
-            self.cameras[0].ask(self.first_requests, Request(first=self._first), now)
+        self._first.step(now)
 
     @property
     def next_deadline(self) -> float | None:
@@ -163,8 +160,8 @@ class GroundSide(Side):
             self.commands.next_deadline,
             self.stops.next_deadline,
             self._goals.next_deadline,
-            self._stills.next_deadline,
-            self.first_requests.next_at if self._first_missing else None,
+            *(stills.next_deadline for stills in self._stills),
+            self._first.next_deadline,
             *(camera.next_deadline for camera in self.cameras),
         ]
         return min(at for at in times if at is not None)
@@ -192,7 +189,7 @@ class GroundSide(Side):
             TrafficClass.SETUP: self._on_setup,
             TrafficClass.REPORT: self._on_report,
             TrafficClass.TELEMETRY: self._on_telemetry,
-            TrafficClass.STILL: self._stills.on_part,
+            TrafficClass.STILL: self._on_still,
         }
         handle = handlers.get(received.traffic_class)
         if handle is None:
@@ -210,6 +207,9 @@ class GroundSide(Side):
 
     def _on_frame(self, received: Received, now: float) -> None:
         self.cameras[received.camera].on_frame(received, now)
+
+    def _on_still(self, received: Received, now: float) -> None:
+        self._stills[received.camera].on_part(received, now)
 
     def _on_age(self, now: float, age_s: float, link_s: float) -> None:
         """Note how old a frame was on arrival, and how long the link took for it."""
@@ -287,7 +287,7 @@ class GroundSide(Side):
             'setups asked for': sum(one.setup_requests.asked for one in self.cameras),
             'frames without setup': self.undescribed,
             'frames incomplete': self.incomplete,
-            'parts of stills dropped': self._stills.receiver.dropped,
+            'parts of stills dropped': sum(one.receiver.dropped for one in self._stills),
             'restored': self._down.receiver.restored,
             'of unknown cameras': self._down.receiver.other_camera,
             'commands given': self.commands.offered,
@@ -301,10 +301,11 @@ class GroundSide(Side):
         self._robot_session = session
         for camera in self.cameras:
             camera.on_robot_session()
-        self.first_requests.answered()
+        self._first.on_robot_session()
         self.stops.on_robot_session(now)
         self._goals.on_robot_session()
-        self._stills.on_robot_session(now)
+        for stills in self._stills:
+            stills.on_robot_session(now)
         self._report_timer.send_early()
         self.clocks.clear()
         self._robot.reset()
@@ -313,7 +314,7 @@ class GroundSide(Side):
     def _on_report(self, received: Received, now: float) -> None:
         report = RobotReport.unpack(received.payload)
         self.robot_report = report
-        self._state_first(report.first)
+        self._first.on_report(report)
         self.stops.on_report(report, now)
         self._goals.on_report(report)
         self.commands.loss = report.loss
@@ -374,29 +375,3 @@ class GroundSide(Side):
         """Return the stamp of what is given now (µs), and the robot's session, its low byte."""
         stamp_us = self.commands.next_stamp(self._node.time_ns // 1000)
         return stamp_us, self._down.receiver.session & 0xFF
-
-    # Which camera comes first
-
-    def _on_first(self, message: String) -> None:
-        """Let a camera come first, by its name; none for an empty one."""
-        names = [camera.stream.name for camera in self.cameras]
-        if len(names) == 1 or message.data not in ('', *names):
-            known = ', '.join(names) if len(names) > 1 else 'one without a name'
-            self._node.refuse(f'camera {message.data!r} refused: there is {known}')
-            return
-        self._first = names.index(message.data) if message.data else NO_CAMERA
-        self.first_requests = Backoff()
-        self._node.wake()
-
-    @property
-    def _first_missing(self) -> bool:
-        """Whether the robot has not yet reported the operator's choice."""
-        report = self.robot_report
-        return self._first is not None and (report is None or report.first != self._first)
-
-    def _state_first(self, first: int | None) -> None:
-        """Publish which camera comes first, as the robot reports it."""
-        name = next((one.stream.name for one in self.cameras if one.number == first), '')
-        if name != self._first_name:
-            self._first_name = name
-            self._first_stated.publish(String(data=name))

@@ -1,11 +1,11 @@
 """
 Stills at the ground's side of a link: asked for by the operator, put together, and published.
 
-Subscribes teleop/still; publishes decoded/still, link/still and link/still_progress.
+Subscribes teleop/still; publishes decoded/still, link/still and link/still_progress. Of several
+cameras each has these topics in the namespace of its name.
 """
 
 import array
-from collections.abc import Callable
 
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Empty, Float32, Header, String
@@ -16,37 +16,32 @@ from gsc_ros.link.datagrams.stills import format_of
 from gsc_ros.link.traffic.port import LinkPort
 from gsc_ros.link.traffic.stills import StillReceiver
 from gsc_ros.ros import topics
+from gsc_ros.ros.link.ground_camera import GroundCamera
 from gsc_ros.ros.link.node import LinkBase, time_of
 
 
 class GroundStills:
-    """
-    Asks for stills and their missing parts.
+    """Asks for stills of a camera, and for their missing parts."""
 
-    ``request`` sends a request; ``wait_s`` returns how long its answer takes.
-    """
-
-    def __init__(
-        self,
-        node: LinkBase,
-        request: Callable[[Request, float], object],
-        wait_s: Callable[[Request], float],
-    ) -> None:
-        self._node, self._request, self._wait_s = node, request, wait_s
-        self._stills = node.create_publisher(CompressedImage, topics.DECODED_STILL, topics.LATCHED)
-        self._states = node.create_publisher(String, topics.STILL_STATE, topics.LATCHED)
-        self._shares = node.create_publisher(Float32, topics.STILL_PROGRESS, topics.LATCHED)
+    def __init__(self, node: LinkBase, camera: GroundCamera) -> None:
+        self._node, self._camera = node, camera
+        topic = camera.stream.topic
+        self._stills = node.create_publisher(
+            CompressedImage, topic(topics.DECODED_STILL), topics.LATCHED
+        )
+        self._states = node.create_publisher(String, topic(topics.STILL_STATE), topics.LATCHED)
+        self._shares = node.create_publisher(Float32, topic(topics.STILL_PROGRESS), topics.LATCHED)
 
     def reset(self, up: LinkPort) -> None:
         """Begin with nothing on its way."""
         self._up = up
         self.receiver = StillReceiver(self._node.session & 0xFF)
         self._text, self._share = '', -1.0  # as published
-        self.frame_id = ''
 
     def start(self) -> None:
         """Subscribe to the operator."""
-        self._node.create_subscription(Empty, topics.STILL, self._on_wanted, topics.NEWEST)
+        topic = self._camera.stream.topic(topics.STILL)
+        self._node.create_subscription(Empty, topic, self._on_wanted, topics.NEWEST)
 
     @property
     def next_deadline(self) -> float | None:
@@ -56,10 +51,10 @@ class GroundStills:
     def step(self, now: float) -> None:
         """Ask when it is time, and publish the progress when it changes."""
         is_open = bool(self._up.sender.rate_at(now)[0])
-        wait_s = self._wait_s(Request(setup=True))
+        wait_s = self._camera.wait_s(Request(setup=True))
         ask = self.receiver.next_ask(now, is_open, wait_s)
         if ask is not None:
-            self._request(Request(still=ask.pack()), now)
+            self._camera.request(Request(still=ask.pack()), now)
         receiver = self.receiver
         text, share = receiver.text, receiver.received / max(1, receiver.count)
         if receiver.wanted and not is_open:
@@ -85,7 +80,7 @@ class GroundStills:
         form = format_of(still.data)
         if form is None:
             raise PayloadError('a still is an AVIF or WebP file')
-        header = Header(stamp=time_of(still.stamp_ns), frame_id=self.frame_id)
+        header = Header(stamp=time_of(still.stamp_ns), frame_id=self._camera.frame_id)
         self._stills.publish(
             CompressedImage(header=header, format=form, data=array.array('B', still.data))
         )

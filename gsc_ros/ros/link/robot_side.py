@@ -62,7 +62,7 @@ class RobotSide(Side):
         self._telemetry = [
             TelemetryInput(node, stream, number) for number, stream in enumerate(node.cameras)
         ]
-        self._stills = RobotStills(node, node.cameras[0])
+        self._stills = RobotStills(node)
 
     @classmethod
     def frame_max_age_s(cls, values: Any) -> float | None:
@@ -318,7 +318,7 @@ class RobotSide(Side):
             self._node.refuse(f'request refused: {error}')
             return
         if request.still is not None:
-            self._on_still_asked(request.still)
+            self._on_still_asked(request.still, received.camera)
         if request.setup:
             self._telemetry[received.camera].repeat()
         if request.first is not None:
@@ -334,9 +334,9 @@ class RobotSide(Side):
         name = 'no camera' if self._first is None else f'camera {self.cameras[number].stream.name}'
         self._node.get_logger().info(f'the operator lets {name} come first')
 
-    def _on_still_asked(self, ask: bytes) -> None:
+    def _on_still_asked(self, ask: bytes, camera: int) -> None:
         try:
-            self._stills.ask(ask)
+            self._stills.ask(ask, camera)
         except PayloadError as error:
             self._node.refuse(f'request refused: {error}')
 
