@@ -29,10 +29,10 @@ from gsc_ros.codec.caption import (
     SceneObject,
     token_ids,
 )
-from gsc_ros.codec.layout import coarse_of, fine_of, halve
+from gsc_ros.codec.layout import coarse_of, fine_of, halve, smoothed
 from gsc_ros.codec.notes import Timing
 from gsc_ros.codec.seen import describe
-from gsc_ros.labels import LABELS
+from gsc_ros.labels import LABELS, NUM_CLASSES
 from gsc_ros.perception.kinds import SceneKind
 
 
@@ -241,6 +241,39 @@ def test_small_dangerous_things_survive_the_layout():
     classes = torch.randint(0, 20, (3, 16, 24), dtype=torch.uint8)
     assert coarse_of(fine_of(classes)).shape == (3, 4, 6)
     torch.testing.assert_close(halve(classes)[1:2], halve(classes[1:2]))
+
+
+def test_a_cell_takes_its_neighbours_class_only_where_the_network_is_hardly_surer_of_its_own():
+    road, pavement, person = (LABELS.index(name) for name in ('road', 'sidewalk', 'person'))
+    fine = np.full((8, 12), road, np.uint8)
+    sure, unsure, rider = (2, 3), (5, 3), (4, 8)
+    fine[sure], fine[unsure], fine[rider] = pavement, pavement, person
+    probabilities = np.full((NUM_CLASSES, 8, 12), 1e-3, np.float32)
+    probabilities[road] = 0.9
+    for cell, own, other in ((sure, 0.98, 0.01), (unsure, 0.5, 0.4)):
+        for label, share in ((pavement, own), (road, other)):
+            probabilities[(label, *cell)] = share
+    for label, share in ((person, 0.4), (road, 0.5)):
+        probabilities[(label, *rider)] = share
+    found = smoothed(fine, probabilities.repeat(2, 1).repeat(2, 2))
+    assert found[sure] == pavement and found[unsure] == road and found[rider] == person
+    assert (found != fine).sum() == 1
+    np.testing.assert_array_equal(smoothed(found, probabilities.repeat(2, 1).repeat(2, 2)), found)
+    alone = np.full((4, 4), road, np.uint8)
+    np.testing.assert_array_equal(
+        smoothed(alone, np.zeros((NUM_CLASSES, 8, 8), np.float32)), alone
+    )
+
+
+def test_what_is_not_stated_counts_for_other():
+    road, grass, other = LABELS.index('road'), LABELS.index('terrain'), LABELS.index('other')
+    fine = np.full((6, 6), road, np.uint8)
+    fine[3, 3] = other
+    probabilities = np.zeros((NUM_CLASSES, 12, 12), np.float32)
+    probabilities[road] = 1
+    probabilities[:, 6:8, 6:8] = 0
+    probabilities[grass, 6:8, 6:8] = 1  # which may not be stated here
+    np.testing.assert_array_equal(smoothed(fine, probabilities), fine)
 
 
 def test_captions_say_what_is_near_and_where():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from frames import decode, encode, random_symbols, uneven_prior
 
+from gsc_ros.codec import FrameDecoder, FrameEncoder
 from gsc_ros.codec.analysis import Analyser
 from gsc_ros.codec.caption import NOTHING, Caption, SceneObject
 from gsc_ros.codec.hazards import (
@@ -27,6 +28,7 @@ from gsc_ros.perception.ground import find_ground
 from gsc_ros.perception.hazards import Limits, find_hazards, find_standing
 from gsc_ros.perception.kinds import SceneKind
 from gsc_ros.perception.model import Prediction
+from gsc_ros.perception.scale import scale_by_height
 
 ROWS, COLUMNS = 48, 64
 HEIGHT_M, PITCH = 1.2, np.radians(10.0)
@@ -152,6 +154,54 @@ def told(depth=None, classes=None, metres=None, lost=None, size=(640, 480), came
     return Analyser(None, None, None, camera=camera)._hazards(
         view, SceneKind(0, 0.9), depth, size, lost
     )
+
+
+def of_height(height_m):
+    return replace(CAMERA, height_m=height_m)
+
+
+def test_the_camera_s_height_scales_depth_by_most_of_what_the_ground_is_off():
+    plane, _ = scene(None)
+    metres, ground = np.where(np.isfinite(plane), plane, 100.0), np.isfinite(plane)
+    assert scale_by_height(metres, ground, of_height(HEIGHT_M)) == pytest.approx(1, abs=0.03)
+    twice = scale_by_height(metres, ground, of_height(2 * HEIGHT_M))
+    assert 1.5 < twice < 2
+    assert scale_by_height(metres, ground, of_height(HEIGHT_M / 2)) == pytest.approx(
+        1 / twice, rel=0.1
+    )
+    assert scale_by_height(metres, ground, of_height(1e3)) == pytest.approx(4)
+    assert scale_by_height(metres, ground, CAMERA) is None
+    assert scale_by_height(metres, np.zeros_like(ground), of_height(HEIGHT_M)) is None
+
+
+class Road:
+    """Sees a plane in every image."""
+
+    def predict(self, rgb, stride=8):
+        shape = rgb.shape[0] // stride, rgb.shape[1] // stride
+        plane = cv2.resize(scene(None)[0], shape[::-1], interpolation=cv2.INTER_NEAREST)
+        metres = np.where(np.isfinite(plane), plane, 100.0).astype(np.float32)
+        classes = np.where(np.isfinite(plane), LABELS.index('road'), SKY).astype(np.uint8)
+        return Prediction(classes, np.where(classes == SKY, np.inf, metres), False, None, metres)
+
+
+def test_the_source_of_the_scale_is_told():
+    encoder, decoder = (half.load(weights='random') for half in (FrameEncoder, FrameDecoder))
+    encoder.networks.analyser.perception = Road()
+    rgb = np.random.default_rng(0).integers(0, 255, (12, 16, 3), np.uint8)
+    rgb = rgb.repeat(16, 0).repeat(16, 1)
+    medians = {}
+    for name, camera, depth in (
+        ('learned', CAMERA, None),
+        ('camera height', of_height(2 * HEIGHT_M), None),
+        ('sensor', of_height(2 * HEIGHT_M), np.full((8, 8), 3.0, np.float32)),
+    ):
+        encoder.see_by(camera)
+        frame = encoder.pack(encoder.analyse(rgb, depth), 300)
+        assert frame.scale == name
+        found = decoder.render([decoder.read(frame.data)])[0].depth
+        medians[name] = np.median(found[np.isfinite(found)])
+    assert medians['camera height'] > 1.3 * medians['learned']
 
 
 def test_a_sensor_s_metres_are_not_brought_to_a_height():

@@ -15,8 +15,8 @@ from gsc_ros.codec.caption import Caption, median_depth, scene_of
 from gsc_ros.codec.coarse_depth import coarse_depth_of
 from gsc_ros.codec.grid import coding_size
 from gsc_ros.codec.hazards import Hazards, measured, of_mask, reduced
-from gsc_ros.codec.kind import SENSOR
-from gsc_ros.codec.layout import WEIGHTS, coarse_of, fine_of
+from gsc_ros.codec.kind import HEIGHT, LEARNED, SENSOR
+from gsc_ros.codec.layout import WEIGHTS, coarse_of, fine_of, smoothed
 from gsc_ros.codec.notes import Notes, Timing
 from gsc_ros.codec.planes import (
     BLOCK,
@@ -43,8 +43,9 @@ from gsc_ros.perception.kinds import (
     judged,
     restrict,
 )
-from gsc_ros.perception.model import Prediction, seen_by
+from gsc_ros.perception.model import Prediction, scaled, seen_by
 from gsc_ros.perception.objects import Box
+from gsc_ros.perception.scale import scale_by_height
 from gsc_ros.region import Region
 
 _HAZARD_WEIGHT = 3.0
@@ -98,6 +99,14 @@ def stated(view: Prediction, kind: SceneKind | None) -> Prediction:
         doubtful = False
     classes = restrict(view.classes, kind)
     return replace(view, classes=classes, metres=metres, sky_doubtful=doubtful)
+
+
+def _by_height(view: Prediction, camera: Camera) -> tuple[Prediction, int]:
+    """Bring the network's depth to the camera's height; returns the source of its scale, too."""
+    if view.depth_in_sky is None:
+        return view, LEARNED
+    factor = scale_by_height(view.depth_in_sky, np.isin(view.classes, GROUND), camera)
+    return (view, LEARNED) if factor is None else (scaled(view, factor), HEIGHT)
 
 
 @dataclass(frozen=True)
@@ -175,6 +184,10 @@ class Analyser:
         small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
         camera = self.camera or Camera.assumed(rgb.shape[1], rgb.shape[0])
         view = seen_by(self.perception.predict(small), camera.fx * size[0])
+        measured_m = float('nan') if depth is None else median_depth(depth)
+        source = SENSOR
+        if not np.isfinite(measured_m):
+            view, source = _by_height(view, camera)
         kind = judged(view.kind, view.classes) if self.kinds and view.kind else None
         view = stated(view, kind)
         metres = view.metres
@@ -195,14 +208,13 @@ class Analyser:
             )
         symbols = FrameSymbols(
             caption,
-            self._planes(view.classes, metres, latent, kind),
+            self._planes(view, metres, latent, kind),
             notes=notes or None,
             kind=kind,
             objects=objects,
         )
-        scale = median_depth(metres, view.classes)
-        if depth is not None and np.isfinite(measured := median_depth(depth)):
-            scale, symbols.scale = measured, SENSOR
+        symbols.scale = source
+        scale = measured_m if source == SENSOR else median_depth(metres, view.classes)
         if not notes.blind:
             symbols.hazards = self._hazards(view, kind, depth, (rgb.shape[1], rgb.shape[0]), lost)
         fine = symbols.planes['fine'][0]
@@ -263,14 +275,16 @@ class Analyser:
 
     def _planes(
         self,
-        classes: NDArray[np.uint8],
+        view: Prediction,
         metres: NDArray[np.float32],
         latent: Tensor,
         kind: SceneKind | None,
     ) -> dict[str, NDArray[np.int8]]:
         """Compute the symbols of all planes."""
-        class_map = torch.from_numpy(classes)[None]
+        class_map = torch.from_numpy(view.classes)[None]
         fine = fine_of(torch.where(class_map == UNLABELLED, OTHER, class_map))
+        if view.probabilities is not None:
+            fine = torch.from_numpy(smoothed(fine[0].numpy(), view.probabilities))[None]
         planes = {
             'coarse': coarse_of(fine),
             'coarse_depth': coarse_depth_of(torch.from_numpy(metres)[None], class_map),

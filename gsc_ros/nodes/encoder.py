@@ -91,8 +91,8 @@ class EncoderParameters(
     )
     camera_height_m: float = parameter(
         0.0,
-        'Height of the camera over the ground, for hazards; 0: that over ground_frame, where TF '
-        'has it',
+        'Height of the camera over the ground, for hazards and the scale of depth; 0: that over '
+        'ground_frame, where TF has it',
         0.0,
         100.0,
     )

@@ -84,16 +84,18 @@ class Chosen:
             metres[np.isinf(metres) & (classes != SKY)] = np.nan
             doubtful = sky_doubtful(classes, scores[:NUM_CLASSES], metres)
             confidence = None  # of a model for which objects are not calibrated
+            chances = scores[:NUM_CLASSES]
         else:
             assert view is not None
             classes, doubtful, confidence = view.classes, view.sky_doubtful, view.confidence
+            chances = view.probabilities
         metres[classes == SKY] = np.inf
         objects = view.objects if view is not None else None
         if self.objects is not None:
             objects = self.objects.detect(rgb)
         in_sky = view.depth_in_sky if view is not None and self.depth is None else None
         kind = view.kind if view is not None else None
-        return Prediction(classes, metres, doubtful, objects, in_sky, confidence, kind)
+        return Prediction(classes, metres, doubtful, objects, in_sky, confidence, kind, chances)
 
 
 def load(

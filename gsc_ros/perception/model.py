@@ -36,7 +36,8 @@ class Prediction:
     classed as sky may be something else; ``objects``: those that a detector found, None where
     there is no detector; ``depth_in_sky``: of the embedded network, depth everywhere, as if there
     were no sky; ``confidence``: probability of the class, float32 (H/stride, W/stride), None
-    where it is not known; ``kind``: of scene, None where nothing tells it.
+    where it is not known; ``kind``: of scene, None where nothing tells it; ``probabilities``: of
+    the classes, float32 (classes, H/stride, W/stride), None where they are not known.
     """
 
     classes: NDArray[np.uint8]
@@ -46,6 +47,7 @@ class Prediction:
     depth_in_sky: NDArray[np.float32] | None = None
     confidence: NDArray[np.float32] | None = None
     kind: SceneKind | None = None
+    probabilities: NDArray[np.float32] | None = None
 
 
 def seen_by(view: Prediction, focal_px: float) -> Prediction:
@@ -54,10 +56,15 @@ def seen_by(view: Prediction, focal_px: float) -> Prediction:
 
     The network tells depth by a camera of ``REFERENCE_PX``. Other predictions stay.
     """
+    return scaled(view, focal_px / REFERENCE_PX)
+
+
+def scaled(view: Prediction, factor: float) -> Prediction:
+    """Multiply depth of the embedded network by a factor; other predictions stay."""
     if view.depth_in_sky is None:
         return view
-    factor = np.float32(focal_px / REFERENCE_PX)
-    return replace(view, metres=view.metres * factor, depth_in_sky=view.depth_in_sky * factor)
+    metres, in_sky = (x * np.float32(factor) for x in (view.metres, view.depth_in_sky))
+    return replace(view, metres=metres, depth_in_sky=in_sky)
 
 
 def sky_doubtful(
@@ -135,6 +142,4 @@ class PerceptionModel:
         if kinds is not None:
             kind = SceneKind.of(kinds[0].float().softmax(0).cpu().numpy())
         confidence = probabilities.max(0)
-        return Prediction(
-            classes, metres, doubtful, depth_in_sky=depth, confidence=confidence, kind=kind
-        )
+        return Prediction(classes, metres, doubtful, None, depth, confidence, kind, probabilities)
