@@ -1,5 +1,11 @@
-"""Parameters of nav2's local costmap on decoded topics, with its limits of age set for a link."""
+"""
+Parameters of nav2's local costmap on decoded topics, with its limits of age set for a link.
 
+Of several cameras each has observation sources of its own: nav2 puts each into the map by the
+frame of its messages.
+"""
+
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +14,12 @@ from typing import Any
 import yaml
 
 from gsc_ros.link.radio import budget, profiles
+from gsc_ros.link.traffic.cameras import CameraStream
 from gsc_ros.link.traffic.frame_scheduler import LinkCapacity
+from gsc_ros.link.traffic.sharing import shares
 
-SOURCES = ('scan', 'points')
+SOURCES = ('scan', 'points', 'hazards')
+ONE = (CameraStream(),)
 _FRAMES = 3  # that may be missing
 _OVERHEAD = 25  # bytes of an encrypted datagram in a Space Packet: the most there is
 _COMPUTING_S = 2.0  # of both codecs, at most
@@ -21,21 +30,29 @@ class AgeLimits:
     """
     How old what nav2 works on may be, s.
 
-    ``transform_s``: the newest transform, by its stamp; ``update_s``: time from one frame to the
-    next.
+    ``transform_s``: the newest transform, by its stamp; ``update_s``: time from one frame of each
+    camera to its next.
     """
 
     transform_s: float
-    update_s: float
+    update_s: tuple[float, ...]
 
 
-def age_limits(link: str, budget_bytes: int = 300, max_rate: float = 5.0) -> AgeLimits:
+def age_limits(
+    link: str,
+    budget_bytes: int = 300,
+    max_rate: float = 5.0,
+    cameras: Sequence[CameraStream] = ONE,
+) -> AgeLimits:
     """
     Return the limits for frames of ``budget_bytes`` over a link, at most ``max_rate`` a second.
 
-    A frame on the screen is at most two frame times and the delay old; one may be lost. Passes and
-    jammers are not counted in: in an outage nothing is of now. Raises ``ValueError`` for a link
-    that is not known or does not close.
+    A frame on the screen is at most two frame times and the delay old; one may be lost. Of several
+    cameras each waits for the others' frames: its limit is that of the least share of the air that
+    it may have, as when the operator chose another; that of transforms, which come with the frames
+    of any of them, is that of the camera with the greatest share. Passes and jammers are not
+    counted in: in an outage nothing is of now. Raises ``ValueError`` for a link that is not known
+    or does not close.
     """
     computed = budget.compute(profiles.load(link))
     if not computed.closes:
@@ -44,9 +61,17 @@ def age_limits(link: str, budget_bytes: int = 300, max_rate: float = 5.0) -> Age
     capacity = LinkCapacity(
         computed.carried_bps, int(profile.mtu), _OVERHEAD, gap_s=profile.packet_gap
     )
-    period_s = max(capacity.frame_s(budget_bytes), 1 / max_rate)
-    update_s = _FRAMES * period_s + _COMPUTING_S
-    return AgeLimits(round(computed.delay_s + update_s, 1), round(update_s, 1))
+    frame_s = capacity.frame_s(budget_bytes)
+    numbers, weights = range(len(cameras)), [camera.weight for camera in cameras]
+
+    def update_s(share: float) -> float:
+        others_s = frame_s * (len(cameras) - 1)
+        return round(_FRAMES * max(frame_s / share, 1 / max_rate) + others_s + _COMPUTING_S, 1)
+
+    divisions = [shares(weights, numbers, first) for first in (None, *numbers)]
+    least = [min(division[number] for division in divisions) for number in numbers]
+    transform_s = computed.delay_s + update_s(max(divisions[0]))
+    return AgeLimits(round(transform_s, 1), tuple(map(update_s, least)))
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -62,20 +87,33 @@ def read(file: Path) -> dict[str, Any]:
 
 
 def complete(
-    parameters: dict[str, Any], limits: AgeLimits, source: str, namespace: str = ''
+    parameters: dict[str, Any],
+    limits: AgeLimits,
+    sources: Sequence[str],
+    namespace: str = '',
+    cameras: Sequence[CameraStream] = ONE,
 ) -> dict[str, Any]:
     """
-    Return parameters with the limits, the source of obstacles and topics in a namespace.
+    Return parameters with the limits, the sources of obstacles and topics in a namespace.
 
-    Raises ``ValueError`` for a source that the obstacle layer does not have.
+    Of several cameras each has each source, as ``scan_rear`` on ``/rear/decoded/scan``. Raises
+    ``ValueError`` for a source that the obstacle layer does not have.
     """
     out = deepcopy(parameters)
     layer = out.get('obstacle_layer', {})
-    if source not in layer:
-        raise ValueError(f'obstacle_layer has no source {source}: give one of {SOURCES}')
-    layer['observation_sources'] = source
-    layer[source]['expected_update_rate'] = limits.update_s
-    prefix = f'/{namespace.strip("/")}' if namespace.strip('/') else ''
-    layer[source]['topic'] = prefix + layer[source]['topic']
+    base = f'/{namespace.strip("/")}'.rstrip('/')
+    names = []
+    for camera, update_s in zip(cameras, limits.update_s, strict=True):
+        for source in sources:
+            if source not in layer:
+                raise ValueError(
+                    f'obstacle_layer has no source {source}: give some of {", ".join(SOURCES)}'
+                )
+            topic = camera.topic(layer[source]['topic'].lstrip('/'))
+            name = f'{source}_{camera.name}' if camera.name else source
+            own = {'expected_update_rate': update_s, 'topic': f'{base}/{topic}'}
+            names.append((name, layer[source] | own))
+    layer.update(names)
+    layer['observation_sources'] = ' '.join(name for name, _ in names)
     out['transform_tolerance'] = limits.transform_s
     return out

@@ -1,6 +1,7 @@
 """Points and scans of depth: geometry, what is not known, and messages as others read them."""
 
 import math
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -12,8 +13,9 @@ from std_msgs.msg import Header
 
 from gsc_ros.clouds import beams_of, points_of, scan_of, trusted
 from gsc_ros.labels import LABELS, SKY, UNLABELLED
+from gsc_ros.ros import topics
 from gsc_ros.ros.images.camera_info import rays_of
-from gsc_ros.ros.images.clouds import to_cloud, to_scan
+from gsc_ros.ros.images.clouds import CloudParameters, Clouds, to_cloud, to_scan
 
 SIZE = (64, 48)
 ROAD, PERSON = LABELS.index('road'), LABELS.index('person')
@@ -150,6 +152,52 @@ def test_the_cloud_is_one_that_others_read():
     assert (read['rgb'] >> 16 == rgb[..., 0]).all()
     assert (read['rgb'] & 255 == rgb[..., 2]).all()
     assert not cloud.is_dense
+
+
+class Outputs:
+    """A node's publishers, of which some are subscribed."""
+
+    def __init__(self, *subscribed):
+        self.subscribed, self.values, self.sent = subscribed, CloudParameters(), {}
+
+    def create_publisher(self, _kind, topic, _quality):
+        return SimpleNamespace(
+            get_subscription_count=lambda: topic in self.subscribed,
+            publish=lambda message: self.sent.update({topic: message}),
+        )
+
+
+def frame_with(hazards):
+    depth = np.random.default_rng(0).uniform(1, 5, SIZE[::-1]).astype(np.float32)
+    rgb = np.zeros((*SIZE[::-1], 3), np.uint8)
+    return SimpleNamespace(
+        depth=depth, rgb=rgb, hazards=hazards, segmentation=None, received=None
+    )  # fmt: skip
+
+
+def test_points_in_the_way_are_those_points_and_no_others():
+    hazards = np.zeros(SIZE[::-1], np.uint8)
+    hazards[32:, :32], hazards[:, 40:] = 255, 128  # in the way; not known
+    frame, header = frame_with(hazards), Header(frame_id='rear_camera')
+    node = Outputs(topics.HAZARD_POINTS, topics.POINTS)
+    Clouds(node).publish(frame, info(), header)
+    both = [node.sent[topic] for topic in (topics.HAZARD_POINTS, topics.POINTS)]
+    found, all_points = (np.frombuffer(one.data, '<f4').reshape(24, 32, 4) for one in both)
+    there = (hazards == 255)[::2, ::2]
+    assert (found[there] == all_points[there]).all() and np.isfinite(all_points[..., :3]).all()
+    assert np.isnan(found[~there][:, :3]).all()
+    assert both[0].header == header
+    assert both[0].header.frame_id == 'rear_camera'
+    alone = Outputs(topics.HAZARD_POINTS)
+    Clouds(alone).publish(frame, info(), header)
+    assert alone.sent.keys() == {topics.HAZARD_POINTS}
+    assert alone.sent[topics.HAZARD_POINTS].data == both[0].data
+
+
+def test_without_a_word_of_hazards_no_points_say_that_there_are_none():
+    node = Outputs(topics.HAZARD_POINTS, topics.SCAN)
+    Clouds(node).publish(frame_with(None), info(), Header(frame_id='camera'))
+    assert node.sent.keys() == {topics.SCAN}
 
 
 def test_the_scan_is_one_that_others_read():

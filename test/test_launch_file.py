@@ -336,7 +336,7 @@ def test_rviz_shows_the_topics_of_navigation():
     shown = {d['Topic']['Value'] for d in manager['Displays'] if 'Topic' in d}
     assert shown == {
         topics.DECODED, topics.TRUST, topics.POINTS, topics.SCAN, topics.RECEIVED_ODOM,
-        '/costmap/costmap', 'plan',
+        topics.HAZARD_POINTS, '/costmap/costmap', 'plan',
     }  # fmt: skip
     assert {d['Class'].split('/')[1] for d in manager['Displays']} >= {
         'Image', 'PointCloud2', 'LaserScan', 'Path', 'Map', 'TF',

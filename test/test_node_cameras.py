@@ -96,6 +96,13 @@ def test_frames_come_out_in_the_namespace_of_their_camera(bench):
         )
 
 
+def test_cameras_with_one_frame_would_be_placed_in_one_another_and_that_is_said(bench):
+    bench.send('front', 0)
+    assert 'frame_id' not in bench.node.ground.trouble(0.0)
+    bench.send('rear', 0)
+    assert 'cameras front and rear have one frame_id' in bench.node.ground.trouble(0.0)
+
+
 def test_a_camera_that_sends_alone_has_all_of_the_air(bench):
     bench.send('rear', 0)
     bench.wait(lambda: bench.share('rear') == 1.0)

@@ -197,39 +197,54 @@ def test_the_list_is_json_without_vision_msgs():
     assert json.loads(unknown.data)['objects'] is None
 
 
-class _Message:
-    """A message of vision_msgs: makes the fields that are set."""
-
-    def __init__(self, **fields):
-        self.__dict__.update(fields)
-
-    def __getattr__(self, name):
-        value = [] if name in ('results', 'detections') else _Message()
-        self.__dict__[name] = value
-        return value
-
-
-def test_the_list_is_of_vision_msgs_where_that_is_installed(monkeypatch):
+@pytest.fixture
+def vision_msgs(monkeypatch):
     pytest.importorskip('rclpy')
-    from gsc_ros.ros import objects as ros_objects
+    from vision_types import module
 
-    module = ModuleType('vision_msgs.msg')
-    for name in ('Detection2D', 'Detection2DArray', 'ObjectHypothesisWithPose'):
-        setattr(module, name, type(name, (_Message,), {}))
+    made = module()
     monkeypatch.setitem(sys.modules, 'vision_msgs', ModuleType('vision_msgs'))
-    monkeypatch.setitem(sys.modules, 'vision_msgs.msg', module)
+    monkeypatch.setitem(sys.modules, 'vision_msgs.msg', made)
+    return made
+
+
+def test_the_list_is_of_vision_msgs_where_that_is_installed(vision_msgs):
+    from std_msgs.msg import Header
+
+    from gsc_ros.ros import objects as ros_objects
+    from gsc_ros.ros.console.objects import shown
+
     kind = ros_objects.list_type()
-    assert kind is module.Detection2DArray
-    info = SimpleNamespace(k=[320.0, 0, 320, 0, 320, 240, 0, 0, 1])
-    array = ros_objects.list_message(kind, Objects((seen(),)), header(), (640, 480), info)
+    assert kind is vision_msgs.Detection2DArray
+    info = SimpleNamespace(k=[320.0, 0, 320, 0, 320, 240, 0, 0, 1], width=640, height=480)
+    where = Header(frame_id='camera')
+    where.stamp.sec = 3
+    array = ros_objects.list_message(kind, Objects((seen(),)), where, (640, 480), info)
     (found,) = array.detections
+    assert array.header == found.header == where
     (result,) = found.results
     assert (result.hypothesis.class_id, result.hypothesis.score) == ('car', 0.9)
     assert result.pose.pose.position.z == 10.0
     assert abs(result.pose.pose.position.x) < 0.5
     assert found.bbox.size_x == pytest.approx(128, abs=12)
-    bare = ros_objects.list_message(kind, Objects((seen(),)), header(), (640, 480), None)
+    bare = ros_objects.list_message(kind, Objects((seen(),)), where, (640, 480), None)
     assert np.isnan(bare.detections[0].results[0].pose.pose.position.x)
+    assert not ros_objects.list_message(kind, None, where, (640, 480), None).detections
+    # And the console reads it.
+    stamp, (drawn,) = shown(array, (640, 480))
+    assert (stamp, drawn['name'], drawn['distance_m']) == ((3, 0), 'car', 10.0)
+    assert drawn['box'][2] - drawn['box'][0] == pytest.approx(0.2, abs=0.02)
+
+
+def test_classes_are_named_by_vision_msgs_where_that_is_installed(vision_msgs):
+    from gsc_ros.nodes.decoder import label_message
+    from gsc_ros.ros import topics
+
+    kind, topic, message = label_message()
+    assert (kind, topic) == (vision_msgs.LabelInfo, topics.LABEL_INFO)
+    names = {one.class_id: one.class_name for one in message.class_map}
+    assert (names[CAR], names[UNLABELLED]) == ('car', 'unlabelled')
+    assert len(names) == len(message.class_map)
 
 
 def test_what_was_stated_is_counted_against_truth():

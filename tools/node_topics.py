@@ -459,6 +459,12 @@ NODES = {
                 'points with colours, organised as the image; NaN where not trusted',
             ),
             Topic(
+                topics.HAZARD_POINTS,
+                'sensor_msgs/msg/PointCloud2',
+                topics.IMAGES,
+                'those of them that are in the way, as the robot found it; the others are NaN',
+            ),
+            Topic(
                 topics.SCAN,
                 'sensor_msgs/msg/LaserScan',
                 topics.IMAGES,

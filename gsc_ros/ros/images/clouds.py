@@ -1,7 +1,8 @@
 """
 Points and a scan of decoded depth, computed while they have subscribers.
 
-Publishes decoded/points, organised as the image, and decoded/scan.
+Publishes decoded/points, organised as the image, decoded/hazards/points, those of them that are in
+the way, and decoded/scan.
 """
 
 import array
@@ -15,6 +16,7 @@ from sensor_msgs.msg import CameraInfo, LaserScan, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from gsc_ros.clouds import Beams, beams_of, points_of, scan_of, trusted
+from gsc_ros.codec.hazards import IN_THE_WAY
 from gsc_ros.ros import topics
 from gsc_ros.ros.images.camera_info import calibrated, rays_of
 from gsc_ros.ros.lifecycle import GscNode
@@ -53,6 +55,7 @@ class Clouds:
     def __init__(self, node: GscNode) -> None:
         self._node = node
         self._points = node.create_publisher(PointCloud2, topics.POINTS, topics.IMAGES)
+        self._hazards = node.create_publisher(PointCloud2, topics.HAZARD_POINTS, topics.IMAGES)
         self._scan = node.create_publisher(LaserScan, topics.SCAN, topics.IMAGES)
         self._rays_of: object = None
         self._rays: NDArray[np.float32] | None = None
@@ -62,7 +65,7 @@ class Clouds:
     @property
     def wanted(self) -> bool:
         """Whether anybody subscribes."""
-        outputs = self._points, self._scan
+        outputs = self._points, self._hazards, self._scan
         return any(one.get_subscription_count() for one in outputs)
 
     def publish(self, frame: 'DecodedFrame', info: CameraInfo | None, header: Header) -> None:
@@ -76,10 +79,15 @@ class Clouds:
         values = self._node.values
         depth = trusted(frame.depth, frame.received, values.points_min_trust)
         rays = self._rays_for(info)
-        if self._points.get_subscription_count():
-            step = values.points_stride
-            points = points_of(depth[::step, ::step], rays[::step, ::step])
-            self._points.publish(to_cloud(points, frame.rgb[::step, ::step], header))
+        told = frame.hazards is not None and self._hazards.get_subscription_count()
+        if told or self._points.get_subscription_count():
+            each = np.s_[:: values.points_stride, :: values.points_stride]
+            points, rgb = points_of(depth[each], rays[each]), frame.rgb[each]
+            if self._points.get_subscription_count():
+                self._points.publish(to_cloud(points, rgb, header))
+            if told and frame.hazards is not None:
+                points[frame.hazards[each] != IN_THE_WAY] = np.nan
+                self._hazards.publish(to_cloud(points, rgb, header))
         if self._scan.get_subscription_count():
             beams = self._beams_for(rays)
             ranges = scan_of(depth, frame.segmentation, beams, values.scan_range_max)

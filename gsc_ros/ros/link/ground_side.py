@@ -267,8 +267,22 @@ class GroundSide(Side):
             self.commands.advice(now),
             self.clocks.trouble,
             *dict.fromkeys(camera.trouble for camera in self.cameras),
+            self._same_frames,
         )
         return '; '.join(filter(None, found))
+
+    @property
+    def _same_frames(self) -> str:
+        """That cameras have one frame, so that one would be placed where the other is."""
+        by: dict[str, list[str]] = {}
+        for camera in self.cameras:
+            if camera.frame_id:
+                by.setdefault(camera.frame_id, []).append(camera.stream.name)
+        return '; '.join(
+            f'cameras {" and ".join(names)} have one frame_id, {frame}: give each its own'
+            for frame, names in by.items()
+            if len(names) > 1
+        )
 
     @property
     def refused_commands(self) -> str:
