@@ -523,3 +523,24 @@ def test_a_viewer_that_takes_nothing_holds_nobody_up(serve):
         finally:
             stop.set()
             thread.join()
+
+
+def test_a_slow_viewer_gets_the_newest_state_and_no_queue_of_old_ones(serve):
+    server, _ = serve()
+    with talk(server) as slow:
+        slow.recv(timeout=PATIENCE_S)
+        slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        last = 2000
+        for number in range(last + 1):
+            server.tell(words.dump('state', number=number, rest='x' * 10_000), 0, 'state')
+        server.tell(words.dump('note', text='answered'))
+        numbers, noted_after = [], None
+        while not numbers or numbers[-1] < last:
+            word = json.loads(slow.recv(timeout=PATIENCE_S))
+            if word['t'] == 'note':
+                noted_after = numbers[-1]
+            else:
+                numbers.append(word['number'])
+        assert noted_after is not None and noted_after < last, 'an answer comes before a state'
+        assert numbers == sorted(numbers)
+        assert numbers[-2] < last - 100, 'those in between are left out'

@@ -1,6 +1,7 @@
 """Several cameras on one link: names, shares, and streams that do not disturb each other."""
 
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -275,7 +276,10 @@ def test_a_camera_that_there_is_not_is_a_counted_drop(camera, known):
     received = receiver.push(datagram.pack(), 0.0)
     assert [one.camera for one in received] == ([camera] if camera < known else [])
     assert receiver.other_camera == (camera >= known)
+    assert receiver.lacked == (camera if camera >= known else None)
     assert receiver.refused == 0
+    receiver.push(Datagram(TrafficClass.FRAME, 4, 0, b'x', end=True, session=9).pack(), 0.0)
+    assert receiver.lacked is None, 'another ground has asked nothing of it'
 
 
 @settings(max_examples=30, deadline=None)
@@ -378,6 +382,8 @@ def test_the_operators_choice_crosses(first, key_frame, budget):
     report = RobotReport(3, True, count=9, goal=4, goal_state=2, first=first)
     assert RobotReport.unpack(report.pack()) == report
     assert len(report.pack()) == len(RobotReport(3, True, count=9, goal=4).pack()) + 1
+    lacks = replace(report, lacks=first)
+    assert RobotReport.unpack(lacks.pack()) == lacks
 
 
 @pytest.mark.parametrize('payload', ['40', '4001ff', '0120', '80'])
@@ -387,5 +393,6 @@ def test_a_request_of_another_length_is_refused(payload):
 
 
 def test_a_report_without_the_choice_that_it_announces_is_refused():
-    with pytest.raises(PayloadError):
-        RobotReport.unpack(bytes([0, 16, 0]))
+    for flag in (16, 32):
+        with pytest.raises(PayloadError):
+            RobotReport.unpack(bytes([0, flag, 0]))

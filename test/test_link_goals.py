@@ -147,10 +147,32 @@ def test_a_robot_that_begins_anew_has_no_goal():
     sender.give(PLACE, NOW_US, 3, 0.0)
     sender.on_report(1, GoalState.ACTIVE)
     sender.on_robot_session()
-    assert sender.text == 'none' and sender.next_deadline is None
+    assert sender.text == 'forgotten' and sender.next_deadline is None
+    sender.on_robot_session()
+    assert sender.text == 'forgotten', 'until something ends it'
+    sender.on_stop_held()
+    assert sender.text == 'none'
     sender.give(None, NOW_US, 3, 1.0)
     sender.on_robot_session()
     assert sender.next_deadline == 1.0  # an end is for every session
+
+
+@pytest.mark.parametrize('over', [GoalState.REACHED, GoalState.CANCELLED, GoalState.REFUSED])
+def test_a_goal_that_was_over_is_not_forgotten(over):
+    sender = GoalSender(Up(), 0)
+    sender.give(PLACE, NOW_US, 3, 0.0)
+    sender.on_report(1, over)
+    sender.on_robot_session()
+    assert sender.text == 'none'
+
+
+def test_an_end_or_another_goal_takes_the_place_of_a_forgotten_one():
+    for place, text in ((PLACE, 'goal sent'), (None, 'end sent')):
+        sender = GoalSender(Up(), 0)
+        sender.give(PLACE, NOW_US, 3, 0.0)
+        sender.on_robot_session()
+        sender.give(place, NOW_US, 3, 1.0)
+        assert sender.text == text
 
 
 def test_the_number_of_a_run_before_is_not_taken_again():

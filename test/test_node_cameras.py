@@ -235,15 +235,43 @@ def test_ends_with_different_lists_show_nothing_and_say_so(there):
                 host.close()
 
 
+@pytest.mark.parametrize('asked', [topics.FIRST, f'rear/{topics.KEY_MISSED}'])
+@pytest.mark.parametrize('there', ['front', ''])
+def test_the_ground_is_told_of_a_camera_that_the_robot_lacks(there, asked):
+    end = {'security': False, 'local': '127.0.0.1:0'}
+    kind = String if asked == topics.FIRST else Empty
+    ground = Host(LinkGround, 36, {}, {asked: (kind, topics.NEWEST)}, cameras='front,rear', **end)
+    robot = None
+    try:
+        robot = Host(
+            LinkRobot, 37, {}, {}, cameras=there, remote=f'127.0.0.1:{_port(ground)}', **end
+        )
+        _spin(robot, ground, lambda: robot.ready and ground.ready)
+        _spin(robot, ground, lambda: ground.node.side._robot_session, 'they know each other')
+        message = String(data='rear') if kind is String else Empty()
+        ground.publishers[asked].publish(message)
+        _spin(robot, ground, lambda: 'no camera rear: give' in ground.node.side.trouble(0.0))
+        requests = ground.node.side._first.requests
+        count = requests.asked
+        for _ in range(300):
+            for host in (robot, ground):
+                host.executor.spin_once(0.003)
+        assert requests.asked == count, 'it is asked for no more'
+    finally:
+        for host in (robot, ground):
+            if host is not None:
+                host.close()
+
+
 def _port(ground):
     _spin(ground, ground, lambda: ground.node.active)
     return ground.node._transport.local[1]
 
 
-def _spin(one, other, condition):
+def _spin(one, other, condition, why=''):
     for _ in range(6000):
         if condition():
             return
         for host in {one, other}:
             host.executor.spin_once(0.003)
-    raise AssertionError('waited in vain')
+    raise AssertionError(f'waited in vain: {why}')

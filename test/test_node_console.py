@@ -9,12 +9,14 @@ import pytest
 pytest.importorskip('starlette', reason='needs the extra console')
 pytest.importorskip('uvicorn', reason='needs the extra console')
 
+import rclpy
 from bench import Bench
 from console_bench import PATIENCE_S, SIZE, Ground
 from geometry_msgs.msg import TransformStamped, TwistStamped
 from gsc_ros.msg import LinkStatus
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from test_console_ground import K
 
@@ -22,6 +24,7 @@ from gsc_ros.console.ground import Footing, drawn
 from gsc_ros.nodes.console import Console
 from gsc_ros.ros import topics
 from gsc_ros.ros.console.objects import shown
+from gsc_ros.ros.console.recording import Recording
 
 
 @pytest.fixture
@@ -200,6 +203,62 @@ def test_a_snapshot_and_a_recording_are_kept(ground, tmp_path):
     page.say('record', on=False)
     page.wait(lambda b: any('is recorded' in one.get('text', '') for one in b.said))
     assert list((tmp_path / 'kept').glob('run_*/*.mcap'))
+
+
+class HungBag:
+    """A bag on a disk that does not answer, until it does."""
+
+    def __init__(self, _path):
+        self.answers, self.topics = threading.Event(), []
+        HungBag.made = self
+
+    def write(self, topic, _message, _nanoseconds):
+        self.answers.wait(2 * PATIENCE_S)
+        self.topics.append(topic)
+
+    def close(self):
+        self.answers.wait(2 * PATIENCE_S)
+
+
+def test_a_disk_that_hangs_delays_neither_states_nor_the_stop(ground, monkeypatch):
+    monkeypatch.setattr('gsc_ros.ros.console.recording.Bag', HungBag)
+    monkeypatch.setattr('gsc_ros.ros.console.recording._JOIN_S', 0.2)
+    page = ground.browse()
+    page.say('record', on=True)
+    page.wait(lambda b: b.state.get('recording'))
+    for _ in range(3):
+        ground.link()  # which is to be written
+        before = page.images.get('image')
+        page.wait(lambda b, before=before: b.images.get('image') != before, ground.show)
+    page.say('record', on=False)
+    page.wait(lambda b: not b.state['recording'], ground.show)
+    page.say('snapshot')
+    page.wait(lambda b: any('disk is busy' in one.get('text', '') for one in b.said))
+    page.say('stop')
+    ground.wait(lambda: ground.got[topics.STOP], 'the STOP goes out')
+    HungBag.made.answers.set()
+    page.wait(lambda b: any('is recorded' in one.get('text', '') for one in b.said))
+    assert len(HungBag.made.topics) >= 6
+    assert f'{ground.namespace}/{topics.STATUS}' in HungBag.made.topics
+
+
+def test_a_recording_that_does_not_fit_into_memory_lacks_messages_and_says_so(
+    ros, tmp_path, monkeypatch
+):
+    monkeypatch.setattr('gsc_ros.ros.console.recording.Bag', HungBag)
+    monkeypatch.setattr('gsc_ros.ros.console.recording._MOST_BYTES', 100_000)
+    node = rclpy.create_node('recorder', context=ros)
+    recording = Recording(node, tmp_path)
+    try:
+        assert 'recording run_' in recording.begin()
+        for _ in range(30):
+            recording.write('image', Image(data=bytes(10_000)))
+        assert 19 <= recording.lost <= 22
+        HungBag.made.answers.set()
+        assert 'without' in recording.stop()
+        assert 30 - len(HungBag.made.topics) in range(19, 23)
+    finally:
+        node.destroy_node()
 
 
 def test_a_click_on_the_ground_becomes_a_goal_and_a_doubtful_one_does_not(ground):

@@ -11,7 +11,11 @@ from gsc_ros.msg import LinkStatus
 from rclpy.parameter import Parameter
 from std_msgs.msg import Bool, Empty, Float32, String, UInt16
 
+from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.datagrams.goals import Goal, GoalState
+from gsc_ros.link.datagrams.payloads import Request
+from gsc_ros.link.datagrams.reassembly import Received
+from gsc_ros.link.datagrams.stills import StillAsk
 from gsc_ros.nodes.encoder import Encoder
 from gsc_ros.nodes.guard import Guard
 from gsc_ros.nodes.link import LinkNode
@@ -223,3 +227,31 @@ def test_budget_and_rate_reach_the_encoder(goals):
     rates.publish(Float32(data=math.nan))
     budgets.publish(UInt16(data=0))
     goals.wait(lambda: goals.link.refused == refused + 2)
+
+
+def test_what_came_in_part_is_not_read_as_something_shorter(goals):
+    give(goals)
+    robot, stamp_us = goals.link.robot, goals.link.time_ns // 1000
+    ask = Request(still=StillAsk.of(3, {5, 9}).pack()).pack()
+    end = Goal(stamp_us, 200, None).pack()
+    parts = [
+        Received(TrafficClass.REQUEST, 1, ask[:2], truncated=True),  # nothing of still 3 has come
+        Received(TrafficClass.GOAL, 2, end, truncated=True),  # a goal without its place
+    ]
+    task = goals.executor.create_task(lambda: [robot.on_received(one, 0.0) for one in parts])
+    goals.wait(task.done)
+    assert robot._stills._sender.cameras[0].number == 0
+    assert robot.goals.keeper.state is GoalState.GIVEN
+    whole = Received(TrafficClass.REQUEST, 3, ask, truncated=False)
+    task = goals.executor.create_task(lambda: robot.on_received(whole, 0.0))
+    goals.wait(lambda: robot._stills._sender.cameras[0].number == 3)
+
+
+def test_a_robots_end_that_begins_anew_has_forgotten_the_goal_and_a_stop_ends_it(goals):
+    give(goals)
+    ground = goals.link.ground
+    goals.executor.create_task(lambda: ground._on_robot_session(7, 0.0))
+    goals.wait(lambda: state(goals) == 'forgotten', 'the page is told')
+    goals.halt.publish(Bool(data=True))
+    goals.wait(lambda: goals.got[topics.GOAL_CANCEL], 'the STOP ends what navigation follows')
+    goals.wait(lambda: state(goals) == 'none')

@@ -177,9 +177,12 @@ class Server:
 
     # To viewers, from any thread
 
-    def tell(self, text: str, camera: int | None = None) -> None:
-        """Send a message to every viewer of a camera; None: to all."""
-        self._call(self._viewers.tell, text, camera)
+    def tell(self, text: str, camera: int | None = None, kind: str = '') -> None:
+        """
+        Send a message to every viewer of a camera; None: to all. Of those of one ``kind`` a viewer
+        gets the newest only; without one all.
+        """
+        self._call(self._viewers.tell, text, camera, kind)
 
     def show(self, kind: str, data: bytes, camera: int | None = None) -> None:
         """Send an image to all who look at its kind and camera; they get the newest only."""

@@ -8,6 +8,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 BACKLOG = 128
 REQUEST_S = 10.0  # for a client to send a request
+# Of the system, for a client: what waits there is sent, however old it is by then.
+_SEND_BYTES = 64 * 1024
 
 
 class Http(H11Protocol):
@@ -15,6 +17,8 @@ class Http(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        # A send waits until the system has all of it. 1, as with 0 TLS would never write.
+        transport.set_write_buffer_limits(high=1, low=0)
         self._last: object = None  # cycle of a request and its response
         self._patience = self.loop.call_later(REQUEST_S, self._look)
         if self.limit_concurrency and len(self.connections) > 2 * self.limit_concurrency:
@@ -43,6 +47,7 @@ def bind(host: str, port: int) -> socket.socket:
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)  # of those accepted
         made.bind((host, port))
         made.listen(BACKLOG)  # who comes before the server runs waits
     except OSError as error:

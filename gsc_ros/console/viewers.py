@@ -17,7 +17,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from gsc_ros.console import words
 from gsc_ros.console.access import COOKIE, Access
 
-_TEXTS = 64  # that wait for a slow viewer
+_TEXTS = 64  # answers and notes that wait for a slow viewer
 _SEND_S = 15.0
 _RATE, _BURST = 60.0, 120.0  # messages of a viewer, a second and at once
 _BAD_WORDS = 20
@@ -50,6 +50,7 @@ class Viewer:
     view: words.View = field(default_factory=words.View)
     camera: int = 0  # that it watches
     texts: 'deque[str]' = field(default_factory=lambda: deque(maxlen=_TEXTS))
+    newest: dict[str, str] = field(default_factory=dict)  # texts, by kind
     images: dict[str, bytes] = field(default_factory=dict)  # the newest of each kind
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     close: int = 0
@@ -81,6 +82,13 @@ class Viewer:
         self.texts.extend(texts)
         self.ready.set()
 
+    def next_message(self) -> str | bytes | None:
+        """Take what is to be sent next: answers before what is newest, and that before images."""
+        if self.texts:
+            return self.texts.popleft()
+        kept: dict[str, str] | dict[str, bytes] = self.newest or self.images
+        return kept.pop(next(iter(kept))) if kept else None
+
     def let_go(self, code: int) -> None:
         """End the connection, after the viewer's last words."""
         self.close = self.close or code
@@ -104,13 +112,21 @@ class Viewers:
         self._next = 1
         self._last: dict[tuple[int | None, str], bytes] = {}
 
-    def tell(self, text: str, camera: int | None = None) -> None:
-        """Send a message to every viewer of a camera; None: to all."""
+    def tell(self, text: str, camera: int | None = None, kind: str = '') -> None:
+        """
+        Send a message to every viewer of a camera; None: to all. Of those of one ``kind`` a viewer
+        gets the newest only; without one all.
+        """
         now = time.monotonic()
         for viewer in self.all.values():
             if not self._access.valid(viewer.session, now, use=False):
                 viewer.let_go(_ENDED)
-            if viewer.watches(camera):
+            if not viewer.watches(camera):
+                continue
+            if kind:
+                viewer.newest[kind] = text
+                viewer.ready.set()
+            else:
                 viewer.say(text)
 
     def show(self, kind: str, data: bytes, camera: int | None = None) -> None:
@@ -236,11 +252,11 @@ class Viewers:
             while not viewer.close:
                 await viewer.ready.wait()
                 viewer.ready.clear()
-                while viewer.texts:
-                    await asyncio.wait_for(
-                        viewer.socket.send_text(viewer.texts.popleft()), _SEND_S
-                    )
-                for kind in list(viewer.images):
-                    await asyncio.wait_for(
-                        viewer.socket.send_bytes(viewer.images.pop(kind)), _SEND_S
-                    )
+                # Who is let go gets what answers its last words.
+                while not viewer.close or viewer.texts:
+                    data = viewer.next_message()
+                    if data is None:
+                        break
+                    text = isinstance(data, str)
+                    message = {'type': 'websocket.send', 'text' if text else 'bytes': data}
+                    await asyncio.wait_for(viewer.socket.send(message), _SEND_S)

@@ -76,7 +76,7 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
             raise ImportError(f'{_EXTRA} ({error})') from error
         folder = Path(v.output).expanduser()
         self._recording = Recording(self, folder)
-        self.add_cleanup(self._recording.stop)
+        self.add_cleanup(self._recording.close)
         self._lock = threading.Lock()
         self._alarm = Alarm()
         self.cameras = [
@@ -213,7 +213,7 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
     def _tell_now(self, _token: bool) -> None:
         for camera in range(len(self.cameras)):
             if self.server.views(camera):
-                self.server.tell(self._state(camera), camera)
+                self.server.tell(self._state(camera), camera, 'state')
 
     def _untold(self, error: Exception) -> None:
         if self.context.ok():
@@ -295,6 +295,8 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
             level, message = ERROR, f'the web server has ended: {self.server.problem}'
         elif self.server.trouble:
             level, message = WARN, self.server.trouble
+        elif self._recording.lost:
+            level, message = WARN, 'the recording lacks messages: the disk is too slow'
         elif self._open_elsewhere:
             level = WARN
             message += '; the password crosses the network in the clear: set tls_certificate'
@@ -309,6 +311,7 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
                 'browser fell silent': drive.timeouts,
                 'wishes held up': drive.late,
                 'requests refused': self.server.refused,
+                'messages not recorded': self._recording.lost,
             },
         )
 

@@ -10,6 +10,7 @@ import * as view from './view.js';
 const byId = (id) => document.getElementById(id);
 const seconds = () => performance.now() / 1000;
 const SILENT_S = 2;
+const FORGOTTEN = 'not known: the robot\'s end began anew, and its navigation may still go there. End the goal, or STOP';
 const BEHIND_S = 4; // what comes over a slow network is old, whatever it says
 const { say } = connection;
 
@@ -135,7 +136,7 @@ function refresh() {
   const [v, w] = state.told;
   set('told', `${v.toFixed(2)} m/s, ${w.toFixed(2)} rad/s`);
   set('caption', (state.camera === cameras.watched() && state.caption) || '');
-  set('goal', state.goal || 'none');
+  set('goal', state.goal === 'forgotten' ? FORGOTTEN : state.goal || 'none');
   if (state.camera === cameras.watched()) still.progress(state.still);
   byId('record').setAttribute('aria-pressed', String(Boolean(state.recording)));
   byId('record').textContent = state.recording ? `Stop ${state.recording}` : 'Record';

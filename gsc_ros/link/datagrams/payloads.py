@@ -22,7 +22,8 @@ _GOAL = struct.Struct('>BB')
 # With everything that they may hold.
 REPORT_BYTES = _REPORT.size + _COUNT.size
 ROBOT_REPORT_BYTES = _ROBOT_REPORT.size + _LATENESS.size + _GOAL.size + _COUNT.size
-_LATCHED, _LATE, _HELD_UP, _HAS_GOAL, _HAS_FIRST = 1, 2, 4, 8, 16
+_LATCHED, _LATE, _HELD_UP, _HAS_GOAL, _HAS_FIRST, _LACKS = 1, 2, 4, 8, 16, 32
+_REPORT_FLAGS = 2 * _LACKS - 1
 _LATE_STEPS = 10  # in a second
 _BURST_STEPS = 8
 NO_FRAME = 0xFFFF  # number of the last frame, before there was one
@@ -259,7 +260,7 @@ class Report:
 class RobotReport:
     """
     What the robot has received: 3 bytes, 2 more where it refuses commands, 2 more once a goal
-    came, 1 more of a robot with several cameras, 4 more with a count.
+    came, 1 more of a robot with several cameras, 1 more where it lacks one, 4 more with a count.
 
     stop: number of the last stop or release that it obeyed, 0 for none; latched: whether it holds
     a stop. loss: share of the commands lost recently, 0..1, in steps of 1/255. count: the greatest
@@ -267,7 +268,8 @@ class RobotReport:
     much most commands are too late, so that it refuses them (below 0: ahead), in steps of 0.1 s
     and within 3,276 s; None where it does not; held_up: by its monotonic clock. goal: number of
     the last goal, 0 for none yet; goal_state: 0 to 255, what became of it. first: number of the
-    camera that comes first, `NO_CAMERA` for none; None where there is but one.
+    camera that comes first, `NO_CAMERA` for none; None where there is but one. lacks: number of
+    the camera of which something was asked last and that the robot does not have, else None.
     """
 
     stop: int = 0
@@ -279,10 +281,11 @@ class RobotReport:
     goal: int = 0
     goal_state: int = 0
     first: int | None = None
+    lacks: int | None = None
 
     def pack(self) -> bytes:
         """Return the bytes."""
-        flags, lateness, goal, first = _LATCHED * self.latched, b'', b'', b''
+        flags, lateness, goal, first, lacks = _LATCHED * self.latched, b'', b'', b'', b''
         if self.late_s is not None:
             flags |= _LATE | _HELD_UP * self.held_up
             steps = round(_LATE_STEPS * self.late_s)
@@ -293,15 +296,18 @@ class RobotReport:
         if self.first is not None:
             flags |= _HAS_FIRST
             first = bytes([self.first])
+        if self.lacks is not None:
+            flags |= _LACKS
+            lacks = bytes([self.lacks])
         body = _ROBOT_REPORT.pack(self.stop, flags, round(self.loss * 255))
-        return body + lateness + goal + first + _pack_count(self.count)
+        return body + lateness + goal + first + lacks + _pack_count(self.count)
 
     @classmethod
     def unpack(cls, payload: bytes) -> 'RobotReport':
         """Read a report of the robot; raises PayloadError for anything else."""
         try:
             stop, flags, loss = _ROBOT_REPORT.unpack(payload[: _ROBOT_REPORT.size])
-            if flags & ~(_LATCHED | _LATE | _HELD_UP | _HAS_GOAL | _HAS_FIRST):
+            if flags & ~_REPORT_FLAGS:
                 raise PayloadError(f'not a report of the robot: unknown flags {flags:#x}')
             rest, late_s = payload[_ROBOT_REPORT.size :], None
             if flags & _LATE:
@@ -311,15 +317,19 @@ class RobotReport:
             if flags & _HAS_GOAL:
                 goal, goal_state = _GOAL.unpack(rest[: _GOAL.size])
                 rest = rest[_GOAL.size :]
-            first = None
+            first = lacks = None
             if flags & _HAS_FIRST:
                 first, rest = rest[0], rest[1:]
+            if flags & _LACKS:
+                lacks, rest = rest[0], rest[1:]
             count = _unpack_count(rest)
         except (struct.error, IndexError) as error:
             raise PayloadError(f'not a report of the robot: {error}') from None
         held_up = bool(flags & _HELD_UP)
         latched = bool(flags & _LATCHED)
-        return cls(stop, latched, loss / 255, count, late_s, held_up, goal, goal_state, first)
+        return cls(
+            stop, latched, loss / 255, count, late_s, held_up, goal, goal_state, first, lacks
+        )
 
 
 def _pack_count(count: int | None) -> bytes:

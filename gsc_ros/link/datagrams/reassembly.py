@@ -161,7 +161,7 @@ class Reassembler:
     from before the current session's newest cannot begin another, nor can those under a key that
     another has replaced; else the last 64 sessions are remembered. A STOP is handed up all the
     same: the command gate decides on it. Of several `cameras` each has payloads of its own; what
-    comes of others is counted and dropped.
+    comes of others is counted and dropped; ``lacked`` is the last of them in this session.
 
     Counters: `accepted` (datagrams of the other end as it runs now), `malformed` (not ours,
     damaged, or not of one piece with what came before), `older` (in the format of an older
@@ -188,6 +188,7 @@ class Reassembler:
         self.replayed = 0
         self.retired = 0
         self.other_camera = 0
+        self.lacked: int | None = None
         self.late = 0
         self.spare = 0
         self.restored = 0
@@ -242,6 +243,7 @@ class Reassembler:
         stream = datagram.traffic_class, datagram.camera
         if datagram.camera and not self._knows(*stream):
             self.other_camera += 1
+            self.lacked = datagram.camera
             return []
         partial = self._partial.get(stream)
         ready: list[Received] = []
@@ -294,7 +296,7 @@ class Reassembler:
                     self._over_keys.add(self._key)
             if not same_key:
                 self._key, self._order = opened.key, -1
-            self.session = session
+            self.session, self.lacked = session, None
             for known in (self._partial, self._done, self._last, self._recent):
                 known.clear()
         self._order = max(self._order, order)

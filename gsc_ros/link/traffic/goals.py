@@ -16,12 +16,15 @@ _MAX_REPEAT_AGE_S = 0.7
 _COPIES = 2  # of a goal, where nothing is lost: the answer takes a round trip
 _SHARE = 1 / 8  # of the air, for the end of goals
 _LEAST_SILENCE_S = 30.0
+_OVER = (GoalState.REACHED, GoalState.ABORTED, GoalState.CANCELLED, GoalState.REFUSED)
 
 
 class GoalSender:
     """
     Ground's end: the newest goal over ``up``. ``state``: what the robot reports of it, None until
-    it does. ``number``: not the one of the run before, as the robot may still report that.
+    it does. ``forgotten``: the robot's end has begun anew since, so that nobody knows whether the
+    robot goes there. ``number``: not the one of the run before, as the robot may still report
+    that.
     """
 
     def __init__(self, up: LinkPort, number: int) -> None:
@@ -32,10 +35,13 @@ class GoalSender:
         self._send_at: float | None = None
         self._left = 0
         self.state: GoalState | None = None
+        self.forgotten = False
 
     @property
     def text(self) -> str:
         """What is known of the newest goal, in a word."""
+        if self.forgotten:
+            return 'forgotten'
         if self._goal is None:
             return GoalState.NONE.name.lower()
         if self.state is not None:
@@ -54,7 +60,7 @@ class GoalSender:
         self._goal = Goal(stamp_us, self._number, place, robot)
         self._given_at = self._send_at = now
         self._left = _COPIES
-        self.state = None
+        self.state, self.forgotten = None, False
 
     @property
     def waits(self) -> bool:
@@ -68,9 +74,14 @@ class GoalSender:
             self._send_at = None
 
     def on_robot_session(self) -> None:
-        """Forget a goal of the robot's session before, which knows nothing of it now."""
+        """Note that the robot's end has begun anew: it knows nothing of a goal of before."""
         if self._goal is not None and self._goal.place is not None:
+            self.forgotten = self.state not in _OVER
             self._goal = self._send_at = self.state = None
+
+    def on_stop_held(self) -> None:
+        """Note that the robot holds a STOP, which ends all goals, whoever knows of them."""
+        self.forgotten = False
 
     def on_report(self, number: int, state: GoalState) -> None:
         """Take over what the robot reports."""

@@ -279,10 +279,11 @@ class RobotReportTimer:
         last, sent_at = self._sent
         if (last.stop, last.latched) != (report.stop, report.latched):
             return 0.0
-        if (last.goal, last.goal_state, last.first) != (
+        if (last.goal, last.goal_state, last.first, last.lacks) != (
             report.goal,
             report.goal_state,
             report.first,
+            report.lacks,
         ):
             return sent_at + pause_s / 5
         if self._stop_repeated:

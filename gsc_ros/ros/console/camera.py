@@ -141,7 +141,7 @@ class CameraView:
             self._node.get_logger().warning(str(error), throttle_duration_sec=5.0)
             return
         word = words.dump('objects', camera=self.number, stamp=text_of(stamp), objects=objects)
-        self._server.tell(word, self.number)
+        self._server.tell(word, self.number, 'objects')
 
     def _on_still(self, message: CompressedImage) -> None:
         self._server.show('still', still_of(message, self.number), self.number)

@@ -179,8 +179,6 @@ class GroundCamera:
 
     def on_setup(self, received: Received) -> None:
         """Take a setup; raises PayloadError."""
-        if received.truncated:
-            return
         try:
             self._receiver.setup(received.payload, received.session)
         except PayloadError as error:

@@ -1,6 +1,5 @@
 """
-Which camera comes first, at the ground's side of a link: as the operator chooses, and as the robot
-reports.
+Which camera comes first, at the ground's side of a link: the operator's choice goes up.
 
 Subscribes teleop/camera; publishes link/camera.
 """
@@ -17,7 +16,11 @@ from gsc_ros.ros.link.node import LinkBase
 
 
 class GroundFirst:
-    """Asks the robot for the operator's choice until it reports that."""
+    """
+    Asks the robot for the camera that the operator chose until it reports so, and states that.
+
+    ``trouble``: which camera the robot does not have, and the remedy; empty for none.
+    """
 
     def __init__(self, node: LinkBase, cameras: Sequence[GroundCamera]) -> None:
         self._node, self._cameras = node, cameras
@@ -26,13 +29,14 @@ class GroundFirst:
         self._name = ''  # as published
 
     def reset(self) -> None:
-        """Begin with no report; the choice stays."""
+        """Begin with nothing asked for."""
+        self.trouble = ''
         self.requests = Backoff()
-        self._reported: int | None = None
+        self._report: RobotReport | None = None
 
     def start(self) -> None:
         """Subscribe to the operator."""
-        self._node.create_subscription(String, topics.FIRST, self._on_first, topics.NEWEST)
+        self._node.create_subscription(String, topics.FIRST, self._on_wanted, topics.NEWEST)
 
     def step(self, now: float) -> None:
         """Ask when it is time."""
@@ -41,28 +45,28 @@ class GroundFirst:
 
     @property
     def next_deadline(self) -> float | None:
-        """When to ask next (s); None: not at all."""
+        """When there is something to ask for (s)."""
         return self.requests.next_at if self._is_missing else None
 
     def on_robot_session(self) -> None:
-        """Note that a robot is there, and can be asked at once."""
+        """Ask a robot that has begun anew again."""
+        self.trouble, self._report = '', None
         self.requests.answered()
 
     def on_report(self, report: RobotReport) -> None:
-        """Publish which camera comes first, as the robot reports it."""
-        self._reported = report.first
-        cameras = self._cameras
-        name = next((one.stream.name for one in cameras if one.number == report.first), '')
+        """State what the robot reports: which camera comes first, and which one it lacks."""
+        self._report = report
+        names = {one.number: one.stream.name for one in self._cameras}
+        name = names.get(report.first, '') if report.first is not None else ''
         if name != self._name:
             self._name = name
             self._stated.publish(String(data=name))
+        lacked = None if report.lacks is None else names.get(report.lacks)
+        self.trouble = '' if lacked is None else (
+            f'the robot has no camera {lacked}: give both ends the same cameras'
+        )  # fmt: skip
 
-    @property
-    def _is_missing(self) -> bool:
-        """Whether the robot has not yet reported the operator's choice."""
-        return self._wanted is not None and self._reported != self._wanted
-
-    def _on_first(self, message: String) -> None:
+    def _on_wanted(self, message: String) -> None:
         """Let a camera come first, by its name; none for an empty one."""
         names = [camera.stream.name for camera in self._cameras]
         if len(names) == 1 or message.data not in ('', *names):
@@ -72,3 +76,11 @@ class GroundFirst:
         self._wanted = names.index(message.data) if message.data else NO_CAMERA
         self.requests = Backoff()
         self._node.wake()
+
+    @property
+    def _is_missing(self) -> bool:
+        """Whether the robot has not yet reported the operator's choice, nor that it lacks it."""
+        report = self._report
+        if self._wanted is None:
+            return False
+        return report is None or self._wanted not in (report.first, report.lacks)

@@ -68,13 +68,15 @@ class GroundGoals:
             self._sender.forget()
 
     def on_robot_session(self) -> None:
-        """Forget the goal of a robot that has begun anew."""
+        """State that a robot's end that has begun anew knows nothing of its goal."""
         self._sender.on_robot_session()
 
     def on_report(self, report: RobotReport) -> None:
         """Take over what the robot reports."""
         if report.goal and report.goal_state in list(GoalState):
             self._sender.on_report(report.goal, GoalState(report.goal_state))
+        if report.latched:
+            self._sender.on_stop_held()
 
     def _on_goal(self, message: PoseStamped) -> None:
         """Send the robot to a place: x, y and heading in its frame at the stamp of an image."""

@@ -1,11 +1,11 @@
 """
 The ground's side of a link: frames come down, commands and requests go up.
 
-`ground_camera` and `ground_stills` have the topics of a camera. Subscribes teleop/cmd_vel,
-teleop/stop, teleop/camera and goals. What is published is rebuilt from what crossed the link and
-from nothing else. Reports to the robot what was received, in a twentieth of the air at most, of
-several cameras by turns; calls it until it answers, and asks for the setup of frames that none
-describes.
+`ground_camera` and `ground_stills` have the topics of a camera, `ground_first` and `ground_goals`
+what their names say. Subscribes teleop/cmd_vel and teleop/stop. What is published is rebuilt from
+what crossed the link and from nothing else. Reports to the robot what was received, in a twentieth
+of the air at most, of several cameras by turns; calls it until it answers, and asks for the setup
+of frames that none describes.
 """
 
 from dataclasses import dataclass
@@ -112,9 +112,9 @@ class GroundSide(Side):
         """Subscribe to the operator."""
         node = self._node
         node.create_subscription(Bool, topics.STOP, self._on_stop, topics.NEWEST)
-        self._first.start()
         for camera in self.cameras:
             camera.start()
+        self._first.start()
         self._goals.start()
         for stills in self._stills:
             stills.start()
@@ -197,6 +197,8 @@ class GroundSide(Side):
             return
         if received.session != self._robot_session:
             self._on_robot_session(received.session, now)
+        if received.truncated and received.traffic_class is not TrafficClass.FRAME:
+            return  # its beginning may read as something else
         try:
             handle(received, now)
         except (PayloadError, bitstream.BitstreamError) as error:
@@ -217,8 +219,6 @@ class GroundSide(Side):
         self.clocks.on_frame(now, age_s, link_s)
 
     def _on_telemetry(self, received: Received, now: float) -> None:
-        if received.truncated:
-            return
         sent_ns = self._node.time_ns - round(1e9 * self._down.delay_s)
         telemetry = Telemetry.unpack(received.payload)
         stamp = time_of(max(0, sent_ns))
@@ -266,6 +266,7 @@ class GroundSide(Side):
             self.refused_commands,
             self.commands.advice(now),
             self.clocks.trouble,
+            self._first.trouble,
             *dict.fromkeys(camera.trouble for camera in self.cameras),
             self._same_frames,
         )
@@ -328,8 +329,8 @@ class GroundSide(Side):
     def _on_report(self, received: Received, now: float) -> None:
         report = RobotReport.unpack(received.payload)
         self.robot_report = report
-        self._first.on_report(report)
         self.stops.on_report(report, now)
+        self._first.on_report(report)
         self._goals.on_report(report)
         self.commands.loss = report.loss
         self._node.peer_received('up', received, report.count)

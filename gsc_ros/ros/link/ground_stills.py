@@ -72,8 +72,6 @@ class GroundStills:
 
     def on_part(self, received: Received, now: float) -> None:
         """Take a part that came; raises PayloadError for one that cannot be used."""
-        if received.truncated:
-            return
         still = self.receiver.on_part(received.payload, now)
         if still is None:
             return

@@ -80,6 +80,7 @@ class RobotSide(Side):
             camera.reset(down)
         self._reported = self.cameras[0]  # in the last report
         self._first: int | None = None  # number of the camera that the operator chose
+        self._lacked: int | None = None  # of one that was chosen and is not there
         self._share(0.0)
         self.commands.reset()
         self._command_loss = CommandLoss()
@@ -181,6 +182,7 @@ class RobotSide(Side):
             goal.number,
             goal.state,
             first,
+            self._lacked if self._up.receiver.lacked is None else self._up.receiver.lacked,
         )
 
     @property
@@ -192,6 +194,8 @@ class RobotSide(Side):
     def on_received(self, received: Received, now: float) -> None:
         """Handle a payload that came up the link."""
         self.goals.heard(now)
+        if received.truncated and received.traffic_class is not TrafficClass.STOP:
+            return  # its beginning may read as something else, as a shorter request
         if received.traffic_class is TrafficClass.REQUEST:
             self._on_request(received)
         elif received.traffic_class in (TrafficClass.COMMAND, TrafficClass.STOP):
@@ -329,7 +333,9 @@ class RobotSide(Side):
         """Let a camera come first, or none."""
         if number != NO_CAMERA and number >= len(self.cameras):
             self._node.refuse(f'camera {number} cannot come first: there is none')
+            self._lacked = number
             return
+        self._lacked = None
         self._first = None if number == NO_CAMERA else number
         name = 'no camera' if self._first is None else f'camera {self.cameras[number].stream.name}'
         self._node.get_logger().info(f'the operator lets {name} come first')
