@@ -79,8 +79,9 @@ def main() -> int:
     frames = [f for f in open_dataset(args.folder) if args.sequence in f.sequence]
     budgets = [int(budget) for budget in args.budgets.split(',')]
     sequences = [[frame] for frame in thin(frames, args.limit)]
-    scores = evaluate(sequences, codecs, budgets, judges.load(args.judge))
-    print(markdown(summarise(list(scores))))
+    judge = judges.load(args.judge)
+    scores = evaluate(sequences, codecs, budgets, judge)
+    print(markdown(summarise(list(scores)), judges.trained_columns(judge)))
     return 0
 
 

@@ -3,20 +3,24 @@ A judge on the teacher networks of a data folder: ``gsc evaluate --judge
 benchmarks/judge_teachers.py``.
 
 The folder ``$GSC_DATA/teachers`` holds ``teachers.py`` with ESPNetv2 (Cityscapes), RT-MonoDepth-S
-(KITTI), NanoDet-m (COCO), TwinLiteNet (BDD100K), EfficientNet-Lite0 (ImageNet) and two feature
-distances in the manner of LPIPS (not LPIPS itself). The shipped weights were trained on the
-distance ``squeeze``, classes and depth; ``vgg``, ``lite0``, ``drivable`` and the boxes are
-independent of training, and come first.
+(KITTI), NanoDet-m (COCO), TwinLiteNet (BDD100K), EfficientNet-Lite0 (ImageNet) and two networks
+whose feature distances are in the manner of LPIPS (not LPIPS itself): SqueezeNet, and VGG16's
+first ten convolutions, fine-tuned for edges (HED). The shipped weights were trained on the
+distance ``squeeze``, classes and depth, and perception starts from ``lite0``; VGG, ``drivable``
+and the boxes are independent of training, and come first.
 """
 
 import os
 import sys
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional
 
+from gsc_ros.evaluation import texture
 from gsc_ros.evaluation.metrics import over_crops
 
 if 'GSC_DATA' not in os.environ:
@@ -27,6 +31,7 @@ import teachers
 
 GROUND = (0, 1, 9)  # road, sidewalk, terrain
 SKY = 10
+TRAINED = ('segment', 'depth', 'squeeze', 'squeeze_crops', 'lite0')
 
 _segmentation = teachers.load_seg()
 _depth = teachers.load_depth()
@@ -36,6 +41,8 @@ _vgg = teachers.PerceptualVGG()
 _lite0 = teachers.load_lite0()
 _twinlite = teachers.load_twinlite()
 _DRIVABLE = 0.01  # of the original, for a figure
+_STRIDE = 8  # pixels, of VGG's last maps
+_PATCH = 32  # pixels: 165 patches of 480 x 360
 
 
 def segment(rgb: np.ndarray) -> np.ndarray:
@@ -56,11 +63,47 @@ if _detection is not None:
 
 
 def _tensor(rgb: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None] / 255.0
+    return torch.from_numpy(np.array(rgb)).permute(2, 0, 1)[None] / 255.0
 
 
 def _squeeze_distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(_squeeze(_tensor(a), _tensor(b)))
+
+
+# An original's maps are kept while images decoded from it are compared with it.
+@lru_cache(maxsize=2)
+def _maps(pixels: bytes, shape: tuple[int, ...]) -> list[torch.Tensor]:
+    """Return VGG's maps before each pooling."""
+    return _vgg.features(_tensor(np.frombuffer(pixels, np.uint8).reshape(shape)))
+
+
+@lru_cache(maxsize=2)
+def _smooth_maps(pixels: bytes, shape: tuple[int, ...]) -> list[torch.Tensor]:
+    """Return the image and VGG's maps before each pooling, here without aliasing."""
+    x = _tensor(np.frombuffer(pixels, np.uint8).reshape(shape))
+    return [x, *texture.layers(_vgg.prep(x), _stages())]
+
+
+def _stages() -> list[nn.Module]:
+    """Return VGG's convolutions between poolings, each with its rectifier."""
+    convolutions, stages = iter(_vgg.convs), [nn.Sequential()]
+    for planned in _vgg.PLAN[:-1]:
+        if planned is None:
+            stages.append(nn.Sequential())
+        else:
+            stages[-1].extend([next(convolutions), nn.ReLU()])
+    return stages
+
+
+def _parts(maps: torch.Tensor) -> torch.Tensor:
+    """Return the means of VGG's last maps over patches of the image."""
+    return functional.avg_pool2d(maps, _PATCH // _STRIDE)
+
+
+def _apart(p: torch.Tensor, q: torch.Tensor) -> float:
+    """Return the mean squared distance of directions (1, C, h, w): 2 - 2 cosine."""
+    p, q = functional.normalize(p), functional.normalize(q)
+    return float((p - q).square().sum(1).mean())
 
 
 def _embedding(rgb: np.ndarray) -> torch.Tensor:
@@ -81,13 +124,31 @@ def distances(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
     """
     Feature distances of two images, the less the more alike.
 
-    ``lite0`` is 1 - cosine of embeddings, ``drivable`` 1 - IoU; ``squeeze_crops`` is the mean over
-    crops, which a codec that has learnt the network's pixel grid cannot please.
+    ``vgg_cosine`` is 1 - cosine of VGG's features of patches, less the image's mean; ``lite0``
+    1 - cosine of embeddings, ``drivable`` 1 - IoU; ``squeeze_crops`` is the mean over crops, which
+    a codec that has learnt the network's pixel grid cannot please.
     """
+    of_a, of_b = (_maps(x.tobytes(), x.shape) for x in (a, b))
+    parts = (_parts(maps[-1]) for maps in (of_a, of_b))
     return {
-        'vgg': float(_vgg(_tensor(a), _tensor(b))),
-        'lite0': 1 - float(functional.cosine_similarity(_embedding(a), _embedding(b))),
+        'vgg': float(np.mean([_apart(p, q) for p, q in zip(of_a, of_b, strict=True)])),
+        'vgg_cosine': _apart(*(p - p.mean((2, 3), keepdim=True) for p in parts)) / 2,
         'drivable': _drivable_lost(a, b),
+        'lite0': 1 - float(functional.cosine_similarity(_embedding(a), _embedding(b))),
         'squeeze_crops': over_crops(_squeeze_distance, a, b),
         'squeeze': _squeeze_distance(a, b),
     }
+
+
+@torch.inference_mode()
+def slow_distances(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
+    """Distance in the manner of DISTS (``evaluation/texture.py``)."""
+    of_a, of_b = (_smooth_maps(x.tobytes(), x.shape) for x in (a, b))
+    return {'dists': texture.dists(of_a, of_b)}
+
+
+@torch.inference_mode()
+def patches(rgb: np.ndarray) -> np.ndarray:
+    """Mean features of patches of 32 pixels a side, (N, 512), row by row."""
+    last = _smooth_maps(rgb.tobytes(), rgb.shape)[-1]
+    return _parts(last)[0].flatten(1).T.numpy()

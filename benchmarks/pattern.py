@@ -74,8 +74,9 @@ def main() -> int:
     found = [f for f in open_dataset(args.folder) if args.sequence in f.sequence]
     frames = [AtWorkingSize(f.name, f.image) for f in thin(found, args.limit)]
     budgets = [int(budget) for budget in args.budgets.split(',')]
-    scores = evaluate([[frame] for frame in frames], codecs, budgets, judges.load(args.judge))
-    print(markdown(summarise(list(scores))))
+    judge = judges.load(args.judge)
+    scores = evaluate([[frame] for frame in frames], codecs, budgets, judge)
+    print(markdown(summarise(list(scores)), judges.trained_columns(judge)))
     return 0
 
 

@@ -200,6 +200,55 @@ def test_no_judge_no_verdicts(folder):
     }  # fmt: skip
 
 
+SLOW_JUDGE = """
+import numpy as np
+
+TRAINED = ('segment', 'level')
+
+def slow_distances(a, b):
+    return {'grain': abs(float(a.std()) - float(b.std()))}
+
+def patches(rgb):
+    parts = rgb.reshape(8, 8, 8, 36).swapaxes(1, 2).reshape(64, 288)  # of 8 x 12 pixels
+    return np.stack([parts.mean(1), 9 * parts.std(1)], 1).astype(np.float32)
+"""
+
+
+def test_slow_columns_only_where_they_are_asked_for(folder, judge_file):
+    judge_file.write_text(JUDGE + SLOW_JUDGE)
+    judge = judges.load(judge_file)
+    codecs = [FrameByFrame(Exact()), FrameByFrame(Grey())]
+    plain = list(evaluate(stills(folder), codecs, [10**6], judge))
+    slow = list(evaluate(stills(folder), codecs, [10**6], judge, slow=True))
+    assert all(score.patches is None and 'grain' not in score.row for score in plain)
+    assert all('kid' not in row for row in summarise(plain))
+    exact, grey = summarise(slow)
+    assert (exact['grain'], exact['kid'], exact['kid_error']) == (0, 0, 0)
+    assert grey['grain'] > 10
+    assert grey['kid'] > 5 * grey['kid_error'] > 0
+    # One figure of the run's patches together, none an image.
+    assert all('kid' not in score.row for score in slow)
+    assert [len(p) for p in slow[0].patches] == [64, 64]
+
+
+def test_columns_of_networks_of_training_are_marked(folder, judge_file):
+    judge_file.write_text(JUDGE + SLOW_JUDGE)
+    judge = judges.load(judge_file)
+    trained = judges.trained_columns(judge)
+    assert {'agreement', 'gt_miou', 'own_agreement', 'level', 'hazards_missed'} <= trained
+    assert not trained & {'absrel', 'lost', 'grain', 'own_gt_agreement', 'psnr'}
+    assert not judges.trained_columns(None)
+    rows = [{'codec': 'a', 'level': 1.0, 'lost': 2.0}]
+    assert markdown(rows, trained).splitlines() == [
+        '| codec | level* | lost |',
+        '|---|---|---|',
+        '| a | 1 | 2 |',
+        '',
+        r'\* of a network that took part in training',
+    ]
+    assert '*' not in markdown([{'codec': 'a', 'lost': 2.0}], trained)
+
+
 def test_without_ground_no_hazards_are_counted(folder, judge_file):
     judge_file.write_text(JUDGE.replace('GROUND, SKY = (0,), 2', 'SKY = 2'))
     (row,) = rows_of(
@@ -533,6 +582,25 @@ def test_the_command_says_what_is_wrong(folder, tmp_path, capsys, words, message
     given = ['evaluate', str(folder), '--codec', 'webp', '--report', str(tmp_path / 'report')]
     assert main([*given, *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_command_marks_and_judges_slowly(folder, judge_file, tmp_path, capsys):
+    report = tmp_path / 'report'
+    words = ['evaluate', str(folder), '--codec', 'webp', '--budgets', '300', '--slow']
+    words += ['--report', str(report), '--judge']
+    assert main([*words, str(judge_file)]) == 2
+    assert 'slow_distances or patches' in capsys.readouterr().err
+    judge_file.write_text(JUDGE + SLOW_JUDGE)
+    assert main([*words, str(judge_file)]) == 0
+    with open(report / 'summary.csv') as file:
+        (row,) = csv.DictReader(file)
+    assert float(row['kid']) > 0
+    assert {'grain', 'level', 'kid_error'} <= set(row)
+    page = (report / 'index.html').read_text()
+    assert '<th>level*</th>' in page
+    assert '<th>kid</th>' in page
+    assert page.count('of a network that took part in training') == 1
+    assert (report / 'kid.png').is_file()
 
 
 def test_a_distance_that_the_judge_does_not_know(folder, judge_file, tmp_path, capsys):

@@ -64,6 +64,10 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
         help='what the peers choose their scale by: psnr, ms_ssim, or a distance of '
         "the judge's (best for them, and slow)",
     )  # fmt: skip
+    parser.add_argument(
+        '--slow', action='store_true',
+        help="with the judge's slow columns: distances, and the kernel distance of patches",
+    )  # fmt: skip
     parser.add_argument('--weights', help="folder of weights; 'random' for untrained, for tests")
     add_renderer_arguments(parser)
 
@@ -124,7 +128,7 @@ def _scores(args: argparse.Namespace, judge: Any) -> 'Iterator[Score]':
         renderer = renderers.load(renderer_of(args), note=partial(note, args))
         ours = SemanticCodec.load(weights=args.weights, renderer=renderer)
     codecs = [make_codec(name, args.weights, metric, ours) for name in names]
-    return evaluate(shown, codecs, budgets, judge, args.report / 'images', args.fps)
+    return evaluate(shown, codecs, budgets, judge, args.report / 'images', args.fps, args.slow)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -136,6 +140,9 @@ def run(args: argparse.Namespace) -> int:
 
     renderer = renderer_of(args)
     judge = judges.load(args.judge) if args.judge else None
+    if args.slow and not any(judges.can(judge, name) for name in judges.SLOW):
+        raise ValueError(f'--slow: give a --judge that defines {" or ".join(judges.SLOW)}')
+    trained = judges.trained_columns(judge)
     scores = list(_scores(args, judge))
     rows, summary = [score.row for score in scores], summarise(scores)
     original = args.report / 'images' / f'{rows[0]["frame"]}.png'
@@ -150,9 +157,10 @@ def run(args: argparse.Namespace) -> int:
             row['peak_mib'] = peaks[name]
     write_csv(args.report / 'rows.csv', rows)
     write_csv(args.report / 'summary.csv', summary)
-    table = markdown(summary)
+    table = markdown(summary, trained)
     (args.report / 'summary.md').write_text(table + '\n')
-    page(args.report / 'index.html', rows, summary, plots(args.report, summary))
+    drawn = plots(args.report, summary, trained)
+    page(args.report / 'index.html', rows, summary, drawn, trained)
     print(table)
     if args.reliability:
         from gsc_ros.evaluation import reliability

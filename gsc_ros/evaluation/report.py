@@ -3,20 +3,23 @@
 import csv
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 from gsc_ros.evaluation.scores import Row
 
 # Which way is better, of the figures that are worth a plot.
 PLOTTED = {
-    'vgg': 'less', 'lite0': 'less', 'drivable': 'less', 'squeeze_crops': 'less', 'squeeze': 'less',
+    'dists': 'less', 'kid': 'less', 'vgg': 'less', 'vgg_cosine': 'less', 'drivable': 'less',
+    'lite0': 'less', 'squeeze_crops': 'less', 'squeeze': 'less',
     'agreement': 'more', 'miou': 'more', 'absrel': 'less', 'delta1': 'more', 'det_f1': 'more',
     'lost': 'less', 'invented': 'less', 'hazards_missed': 'less', 'psnr': 'more',
     'ms_ssim': 'more', 'pattern_4': 'less', 'pattern_8': 'less', 'pattern_16': 'less',
     'gt_agreement': 'more', 'gt_miou': 'more', 'gt_absrel': 'less', 'own_agreement': 'more',
     'own_absrel': 'less',
 }  # fmt: skip
+
+_NOTE = '* of a network that took part in training'
 
 _STYLE = """
 body { font-family: system-ui, sans-serif; margin: 2rem; background: #fafafa; color: #222; }
@@ -43,6 +46,11 @@ def cell(value: float | str | None) -> str:
     return f'{value:.3f}' if abs(value) >= 0.1 else f'{value:.4f}'
 
 
+def heading(column: str, trained: Set[str]) -> str:
+    """Mark the columns of networks that took part in training by an asterisk."""
+    return f'{column}*' if column in trained else column
+
+
 def columns_of(rows: Sequence[Row]) -> list[str]:
     """Name the union of the rows' columns, in order."""
     return list(dict.fromkeys(name for row in rows for name in row))
@@ -56,17 +64,20 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
         writer.writerows(rows)
 
 
-def markdown(rows: Sequence[Row]) -> str:
-    """Format rows as a Markdown table."""
+def markdown(rows: Sequence[Row], trained: Set[str] = frozenset()) -> str:
+    """Format rows as a Markdown table; the columns ``trained`` are marked."""
     columns = columns_of(rows)
-    lines = ['| ' + ' | '.join(columns) + ' |', '|' + '---|' * len(columns)]
+    heads = [heading(column, trained) for column in columns]
+    lines = ['| ' + ' | '.join(heads) + ' |', '|' + '---|' * len(columns)]
     lines += ['| ' + ' | '.join(cell(row.get(c)) for c in columns) + ' |' for row in rows]
+    if heads != columns:
+        lines += ['', _NOTE.replace('*', r'\*')]
     return '\n'.join(lines)
 
 
-def plots(folder: Path, summary: Sequence[Row]) -> list[Path]:
+def plots(folder: Path, summary: Sequence[Row], trained: Set[str] = frozenset()) -> list[Path]:
     """
-    Draw a figure against bytes for each of the figures that were measured.
+    Draw a figure against bytes for each of the figures that were measured; ``trained``: marked.
 
     Raises ``ValueError`` where matplotlib is missing.
     """
@@ -93,7 +104,11 @@ def plots(folder: Path, summary: Sequence[Row]) -> list[Path]:
                 axes.plot(*zip(*points, strict=True), marker='o', markersize=4, label=codec)
                 drawn = True
         if drawn:
-            axes.set(xscale='log', xlabel='bytes a frame', ylabel=f'{name} ({better} is better)')
+            axes.set(
+                xscale='log',
+                xlabel='bytes a frame',
+                ylabel=f'{heading(name, trained)} ({better} is better)',
+            )
             axes.set_xticks(ticks, [f'{tick:g}' for tick in ticks])
             axes.set_xticks([], minor=True)
             axes.grid(alpha=0.3, which='both')
@@ -105,14 +120,25 @@ def plots(folder: Path, summary: Sequence[Row]) -> list[Path]:
     return files
 
 
-def page(path: Path, rows: Sequence[Row], summary: Sequence[Row], drawn: Sequence[Path]) -> None:
-    """Write the page: summary, plots, and each frame beside what the codecs made of it."""
+def page(
+    path: Path,
+    rows: Sequence[Row],
+    summary: Sequence[Row],
+    drawn: Sequence[Path],
+    trained: Set[str] = frozenset(),
+) -> None:
+    """
+    Write the page: summary, plots, and each frame beside what the codecs made of it.
+
+    The columns ``trained`` are marked.
+    """
 
     def text(value: object) -> str:
         return html.escape(str(value))
 
     columns = columns_of(summary)
-    head = ''.join(f'<th>{text(c)}</th>' for c in columns)
+    head = ''.join(f'<th>{text(heading(c, trained))}</th>' for c in columns)
+    note = f'<p>{_NOTE}</p>' if trained & set(columns) else ''
     body = ''.join(
         '<tr>' + ''.join(f'<td>{text(cell(r.get(c)))}</td>' for c in columns) + '</tr>'
         for r in summary
@@ -120,7 +146,7 @@ def page(path: Path, rows: Sequence[Row], summary: Sequence[Row], drawn: Sequenc
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>gsc evaluate</title>',
         f'<style>{_STYLE}</style></head><body><h1>gsc evaluate</h1>',
-        f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>',
+        f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>{note}',
         '<h2>Against bytes</h2><div class="plots">',
         *(f'<img src="{text(p.relative_to(path.parent))}" alt="{text(p.stem)}">' for p in drawn),
         '</div><h2>Images</h2>',

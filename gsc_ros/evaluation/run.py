@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from gsc_ros.evaluation import hazards, metrics, objects
+from gsc_ros.evaluation import hazards, metrics, objects, realism
 from gsc_ros.evaluation.codecs import Gsc
 from gsc_ros.evaluation.datasets import Frame
 from gsc_ros.evaluation.scores import ReferenceObservation, Row, Score
@@ -100,20 +100,22 @@ def evaluate(
     judge: Any,
     images: Path | None = None,
     fps: float | None = None,
+    slow: bool = False,
 ) -> Iterator[Score]:
     """
     Judge sequences of frames: a row per frame, codec and budget (bytes a frame).
 
     A still is a sequence of one frame. ``fps``: frames a second, None for stills. ``bytes``, times
     and kbps are the sequence's means, as frames of some codecs refer to later ones; ``bytes`` is
-    NaN where a format cannot go so low. Decoded images go to the folder ``images``.
+    NaN where a format cannot go so low. Decoded images go to the folder ``images``. ``slow``: with
+    the judge's slow columns.
     """
     count = sum(map(len, sequences)) * len(codecs) * len(budgets)
     with tqdm(total=count, unit='image') as bar:
         for frames in sequences:
             originals = _read(frames)
             references = [
-                ReferenceObservation(judge, frame, rgb)
+                ReferenceObservation(judge, frame, rgb, slow)
                 for frame, rgb in zip(frames, originals, strict=True)
             ]
             for frame, rgb in zip(frames, originals, strict=True):
@@ -144,7 +146,7 @@ def summarise(scores: Sequence[Score]) -> list[Row]:
     Detections are summed and given as F1 and per frame, hazards as the share missed, class maps as
     the IoU of the whole run, patterns as geometric means, trust as calibration error, area under
     the ROC curve, and coverage and risk at a trust of 0.5 or more, objects as precision and
-    recall.
+    recall, patches as the kernel distance of their sets with its standard error.
     """
     groups: dict[tuple[str, float], list[Score]] = defaultdict(list)
     for score in scores:
@@ -165,6 +167,10 @@ def summarise(scores: Sequence[Score]) -> list[Row]:
                     mean[name] = float(np.exp(np.log(finite).mean()))
             elif len(finite):
                 mean[name] = float(finite.mean())
+        pairs = [j.patches for j in coded if j.patches is not None]
+        if pairs:
+            found, original = map(np.concatenate, zip(*pairs, strict=True))
+            mean['kid'], mean['kid_error'] = realism.kernel_distance(found, original)
         for prefix in ('', 'gt_'):
             if prefix + 'matched' in mean:
                 total = {n: sum(float(r[prefix + n]) for r in rows) for n in _COUNTED}

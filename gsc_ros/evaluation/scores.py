@@ -11,10 +11,12 @@ from gsc_ros.codec.grid import coding_size
 from gsc_ros.codec.types import GENERATED, DecodedFrame
 from gsc_ros.evaluation import hazards, metrics, objects
 from gsc_ros.evaluation.datasets import Frame
+from gsc_ros.evaluation.judge import can
 from gsc_ros.evaluation.types import Outcome
 from gsc_ros.labels import UNLABELLED
 
 Row = dict[str, float | str]
+Features = NDArray[np.float32]
 _NEAR = 0.25  # depth is right when it is off by less than this share of the truth
 
 
@@ -25,13 +27,15 @@ class Score:
 
     ``counts``: of class maps, (256, 256); ``trust``: of trust and what is right, (256, 2);
     ``objects``: of those stated and true (``evaluation.objects``); ``hazards``:
-    likewise; ``kind``: of scene, as sent.
+    likewise; ``patches``: features (N, D) of the decoded image and of the original; ``kind``: of
+    scene, as sent.
     """
 
     row: Row
     counts: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     trust: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     objects: dict[str, dict[str, int]] = field(default_factory=dict)
+    patches: tuple[Features, Features] | None = None
     hazards: dict[str, int] | None = None
     kind: str = 'not told'
 
@@ -50,14 +54,18 @@ class ReferenceObservation:
     """
     A judge's classes, depth and boxes of an original frame, and its ground truth.
 
-    A judge may lack any of its functions; what needs them is left out.
+    A judge may lack any of its functions; what needs them is left out. Its slow ones are asked
+    only where ``slow`` is true.
     """
 
-    def __init__(self, judge: Any, frame: Frame, rgb: NDArray[np.uint8]) -> None:
-        self.judge, self.rgb = judge, rgb
-        self.classes = judge.segment(rgb) if self._can('segment') else None
-        self.depth = judge.depth(rgb) if self._can('depth') else None
-        self.boxes = judge.detect(rgb) if self._can('detect') else None
+    def __init__(
+        self, judge: Any, frame: Frame, rgb: NDArray[np.uint8], slow: bool = False
+    ) -> None:
+        self.judge, self.rgb, self.slow = judge, rgb, slow
+        self.classes = judge.segment(rgb) if can(judge, 'segment') else None
+        self.depth = judge.depth(rgb) if can(judge, 'depth') else None
+        self.boxes = judge.detect(rgb) if can(judge, 'detect') else None
+        self.patches = self._patches(rgb)
         self.ground = (
             np.isin(self.classes, judge.GROUND)
             if self.classes is not None and hasattr(judge, 'GROUND')
@@ -70,8 +78,11 @@ class ReferenceObservation:
         self.true_boxes = frame.boxes() if frame.boxes else None
         self.true_hazards = frame.hazards() if frame.hazards else None
 
-    def _can(self, name: str) -> bool:
-        return self.judge is not None and hasattr(self.judge, name)
+    def _patches(self, rgb: NDArray[np.uint8]) -> Features | None:
+        if not self.slow or not can(self.judge, 'patches'):
+            return None
+        features: Features = self.judge.patches(rgb)
+        return features
 
     def compare(self, outcome: Outcome) -> Score:
         """Judge a decoded image, and what came beside it."""
@@ -80,8 +91,13 @@ class ReferenceObservation:
         score = Score(
             {'psnr': metrics.psnr(self.rgb, rgb), 'ms_ssim': metrics.ms_ssim(self.rgb, rgb)}
         )
-        if self._can('distances'):
+        if can(judge, 'distances'):
             score.row.update(judge.distances(self.rgb, rgb))
+        if self.slow and can(judge, 'slow_distances'):
+            score.row.update(judge.slow_distances(self.rgb, rgb))
+        found_patches = self._patches(rgb)
+        if found_patches is not None and self.patches is not None:
+            score.patches = found_patches, self.patches
         height, width = rgb.shape[:2]
         score.row.update(metrics.pattern(rgb, self.rgb, coding_size(width, height)))
         if self.classes is not None:
