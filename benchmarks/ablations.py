@@ -13,6 +13,7 @@ from pathlib import Path
 from unittest import mock
 
 from gsc_ros.codec import SemanticCodec, residual
+from gsc_ros.codec.encoder import FrameEncoder
 from gsc_ros.evaluation import judge as judges
 from gsc_ros.evaluation.codecs import Gsc
 from gsc_ros.evaluation.datasets import open_dataset, thin
@@ -21,43 +22,52 @@ from gsc_ros.evaluation.run import evaluate, summarise
 from gsc_ros.evaluation.types import RgbImage
 
 JUDGE = Path(__file__).parent / 'judge_teachers.py'
-
-
-def _whole() -> AbstractContextManager[object]:
-    return nullcontext()
-
-
-def _without_selection() -> AbstractContextManager[object]:
-    return mock.patch('gsc_ros.codec.rate_control.choose_blocks', return_value=None)
-
-
-def _residual_everywhere() -> AbstractContextManager[object]:
-    return mock.patch('gsc_ros.codec.residual.FAITHFUL', residual.STEPS)
-
-
-def _without_residual() -> AbstractContextManager[object]:
-    return mock.patch('gsc_ros.codec.rate_control._Policy.residual', return_value=None)
-
-
+RESIDUAL_EVERYWHERE, NO_WORDS = 'residual everywhere', 'no words'
+# What each row leaves out, where the preset can.
 PARTS = {
-    'whole': _whole,
-    'no selection': _without_selection,
-    'residual everywhere': _residual_everywhere,
-    'no residual': _without_residual,
+    'whole': (),
+    'no caption': ('caption',),
+    'no layout': ('coarse', 'fine'),
+    'no coarse depth': ('coarse_depth',),
+    'no selection': ('selection',),
+    'no residual': ('residual',),
+    RESIDUAL_EVERYWHERE: (),
+    NO_WORDS: ('pseudo_words',),
+    'tokens alone': ('caption', 'coarse', 'fine', 'coarse_depth', 'pseudo_words'),
 }
 
 
-class Ablated(Gsc):
-    """The codec whose encoder lacks a part."""
+def _changed(part: str) -> AbstractContextManager[object]:
+    """Change the encoder for a row that leaves nothing out."""
+    if part == RESIDUAL_EVERYWHERE:
+        return mock.patch('gsc_ros.codec.residual.FAITHFUL', residual.STEPS)
+    return nullcontext()
 
-    def __init__(self, codec: SemanticCodec, name: str) -> None:
+
+class Ablated(Gsc):
+    """The codec whose encoder lacks a part; ``steps``: of the flow, None for none."""
+
+    def __init__(self, codec: SemanticCodec, part: str, steps: int | None = None) -> None:
         super().__init__(codec)
-        self.name = name
+        self.part, self._steps = part, steps
+        self.name = f'{codec.preset}, {part if steps is None else f"{steps} steps"}'
 
     def encode(self, images: Sequence[RgbImage], budget: float, fps: float) -> list[bytes] | None:
         """Encode without the part."""
-        with PARTS[self.name]():
+        encoder = self._codec.encoder
+        assert isinstance(encoder, FrameEncoder)
+        encoder.leave_out(PARTS[self.part])
+        with _changed(self.part):
             return super().encode(images, budget, fps)
+
+
+def rows_of(codec: SemanticCodec, wanted: Sequence[str]) -> list[Ablated]:
+    """Make the codecs of a preset without one part each; all that there are for none wanted."""
+    encoder = codec.encoder
+    assert isinstance(encoder, FrameEncoder)
+    parts = [p for p in wanted or PARTS if set(PARTS[p]) <= set(encoder.preset.optional)]
+    worded = encoder.networks.reconstructor.words is not None
+    return [Ablated(codec, part) for part in parts if worded or part != NO_WORDS]
 
 
 def main() -> int:
@@ -70,12 +80,19 @@ def main() -> int:
     parser.add_argument('--limit', type=int, default=12, help='images, evenly spaced (12)')
     parser.add_argument('--budgets', default='200,300,450,1200,2000', help='bytes a frame')
     parser.add_argument('--steps', default='1,4', help='of the flow, beside none')
+    parser.add_argument('--presets', default='gsc,mtgc')
+    parser.add_argument('--parts', default='', help=f'rows, of {", ".join(PARTS)} (all)')
     parser.add_argument('--judge', type=Path, default=JUDGE)
     parser.add_argument('--weights', type=Path)
     args = parser.parse_args()
-    codec = SemanticCodec.load(weights=args.weights)
-    codecs: list[Gsc] = [Ablated(codec, name) for name in PARTS]
-    codecs += [Gsc(codec, f'gsc-{steps}') for steps in args.steps.split(',') if steps]
+    wanted = [part for part in args.parts.split(',') if part]
+    if unknown := set(wanted) - set(PARTS):
+        parser.error(f'--parts {", ".join(sorted(unknown))}: there are {", ".join(PARTS)}')
+    codecs: list[Ablated] = []
+    for preset in args.presets.split(','):
+        codec = SemanticCodec.load(preset, args.weights)
+        codecs += rows_of(codec, wanted)
+        codecs += [Ablated(codec, 'whole', int(n)) for n in args.steps.split(',') if n]
     frames = [f for f in open_dataset(args.folder) if args.sequence in f.sequence]
     budgets = [int(budget) for budget in args.budgets.split(',')]
     sequences = [[frame] for frame in thin(frames, args.limit)]

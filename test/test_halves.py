@@ -81,6 +81,7 @@ def meta(codec, monkeypatch):
     for half in (robot, ground):
         half.reconstructor.predictor.to('meta')
         half.reconstructor.decoder.to('meta')
+        half.reconstructor.words.to('meta')
         half.reconstructor.latent_std = half.reconstructor.latent_std.to('meta')
     ground.flow.to('meta')
     for net in (robot.analyser.perception.net, robot.analyser.encoder, robot.analyser.tokenizer):
@@ -98,8 +99,9 @@ def test_every_tensor_of_the_ground_is_on_its_device(codec, meta):
     assert watch.counts['meta'] > 200
 
 
-def test_every_tensor_of_the_robot_is_on_its_device(codec, meta):
-    encoder = FrameEncoder(meta[0])
+@pytest.mark.parametrize('preset', ['gsc', 'mtgc'])
+def test_every_tensor_of_the_robot_is_on_its_device(codec, meta, preset):
+    encoder = FrameEncoder(meta[0], preset)
     with OneDevice() as watch:
         analysis = encoder.analyse(image_of(128, 64), region=(0.2, 0.2, 0.7, 0.9))
         reference = encoder.reference(encoder.pack(analysis, 200).data)

@@ -207,8 +207,8 @@ def test_no_frame_refers_to_one_of_another_session_or_of_an_encoder_that_has_end
 
 def test_a_new_session_begins_anew_for_every_preset(decoding, codec, monkeypatch):
     bench, node, frames, _ = decoding
-    monkeypatch.setattr(presets, 'PRESETS', dict(presets.PRESETS))
-    presets.register(replace(presets.PRESETS['gsc'], name='other', code=2))
+    monkeypatch.setattr(presets, 'PRESETS', {'gsc': presets.PRESETS['gsc']})
+    presets.register(replace(presets.PRESETS['gsc'], name='other', code=3))
     networks = codec.networks
     robot = FrameEncoder(replace(networks.robot, fingerprint=0x4321), 'other')
     ground = FrameDecoder(replace(networks.ground, fingerprint=0x4321), 'other')

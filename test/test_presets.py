@@ -144,7 +144,7 @@ def test_the_codes_of_presets_have_two_bits(monkeypatch):
 def test_presets_and_headers_need_no_torch():
     code = (
         'import sys; from gsc_ros.codec import backend, bitstream, types; '
-        'assert list(backend.PRESETS) == ["gsc", "foundation", "cod_lite"]; '
+        'assert list(backend.PRESETS) == ["gsc", "mtgc", "foundation", "cod_lite"]; '
         'assert "torch" not in sys.modules'
     )
     subprocess.run([sys.executable, '-c', code], check=True)

@@ -18,7 +18,7 @@ from gsc_ros.labels import UNLABELLED
 from gsc_ros.models.autoencoder import Autoencoder
 from gsc_ros.models.perception import REFERENCE_PX, log_to_depth
 from gsc_ros.models.precision import fast_bfloat16
-from gsc_ros.models.tokenizer import UNKNOWN_CLASS, UNKNOWN_DEPTH, Tokenizer
+from gsc_ros.models.tokenizer import UNKNOWN_CLASS, UNKNOWN_DEPTH, Synthesis, Tokenizer
 from gsc_ros.models.weights import FOLDER, load, save
 from gsc_ros.training import (
     autoencoder,
@@ -30,6 +30,7 @@ from gsc_ros.training import (
     perception,
     prior,
     tokens,
+    words,
 )
 from gsc_ros.training.augment import SHIFTS, augment_pairs
 from gsc_ros.training.crops import Crops, window
@@ -517,3 +518,40 @@ def test_only_the_later_stages_of_the_backbone_are_trained_and_slowly(data, tmp_
     (fast + slow).backward()
     optimiser.step(0.1)
     assert float(1 - slow) == pytest.approx(0.1 * float(1 - fast), rel=1e-3)
+
+
+def test_the_stage_of_pseudo_words_makes_a_codec_with_them(data, tmp_path, monkeypatch):
+    for name, small in (('FIRST', 2), ('LATENTS', 3), ('FILL_EVERY', 2), ('IMAGE_EVERY', 2)):
+        monkeypatch.setattr(words, name, small)
+    monkeypatch.setattr(words, 'KEPT', 3)  # the oldest give way
+    path = words.train(data, settings(tmp_path / 'o', 3), data / 'critics.py', FOLDER, batch=2)
+    assert path == tmp_path / 'o/words.safetensors'
+    state, _ = load(path)
+    # The layer that began at zero has moved, and what the words say has been counted.
+    assert state['reader.add.weight'].abs().max() > 0
+    assert int(state['tables'].min()) < 0
+    for own in FOLDER.glob('*.safetensors'):
+        (tmp_path / own.name).symlink_to(own)
+    path.rename(tmp_path / path.name)
+    codec = SemanticCodec.load('mtgc', tmp_path, device='cpu')
+    rgb = cv2.imread(str(data / 'train/0.png'))
+    frame = codec.encode(rgb, 300)
+    assert len(codec.read(frame.data).symbols.pseudo_words) == 4
+    assert codec.decode(frame.data).rgb.shape == rgb.shape
+
+
+def test_a_task_s_loss_counts_where_it_matters():
+    classes = torch.zeros(1, 4, 4, dtype=torch.uint8)
+    classes[0, 0, 0] = 13  # a car, near; else road
+    nothing = torch.zeros(1, 1, 2, 2)
+    near = torch.full((1, 1, 4, 4), 0.1)
+    window = words.Window(*[nothing] * 6, classes, near, torch.tensor([True]))
+    logits = torch.zeros(1, 20, 4, 4)
+    logits[:, 0] = 5.0  # all is road
+    off = near.clone()
+    off[0, 0, 3, 3] += 0.2  # wrong on the ground
+    out = Synthesis(nothing, nothing, logits, off)
+    weight = torch.ones(20)
+    told = {task: float(words.task_loss(task, out, window, weight)) for task in words.TASKS}
+    assert told['detection'] > 4.5 > 1 > told['segmentation']
+    assert told['hazards'] == 0 < told['depth']

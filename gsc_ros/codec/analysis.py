@@ -26,10 +26,13 @@ from gsc_ros.codec.planes import (
     FrameSymbols,
     blocks_of,
 )
+from gsc_ros.codec.pseudo_words import Words
 from gsc_ros.codec.seen import find_objects
 from gsc_ros.labels import GROUND, OTHER, SKY, UNLABELLED
 from gsc_ros.models.layers import to_tensor
 from gsc_ros.models.objects import ObjectNet
+from gsc_ros.models.perception import FARTHEST_M, depth_to_log
+from gsc_ros.models.pseudo_words import PseudoWords, seen_of
 from gsc_ros.models.tokenizer import LEVELS, Tokenizer, to_symbols
 from gsc_ros.perception.camera import Camera
 from gsc_ros.perception.content import find_loss
@@ -148,6 +151,7 @@ class Analyser:
     The networks that the robot alone runs: perception, encoder and the tokenizer's analysis.
 
     ``kinds``: whether the kind of scene is told; without it every image has a class layout;
+    ``words``: writes pseudo-words, None where frames have none;
     ``objects``: judges what looks like an object, None where nothing does; ``camera``: None for
     one of 70 degrees at an unknown height; ``limits``: of what is a hazard.
     """
@@ -159,6 +163,7 @@ class Analyser:
     objects: ObjectNet | None = None
     camera: Camera | None = None
     limits: Limits = field(default_factory=Limits)
+    words: PseudoWords | None = None
 
     @property
     def device(self) -> torch.device:
@@ -183,7 +188,8 @@ class Analyser:
         size = coding_size(rgb.shape[1], rgb.shape[0])
         small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
         camera = self.camera or Camera.assumed(rgb.shape[1], rgb.shape[0])
-        view = seen_by(self.perception.predict(small), camera.fx * size[0])
+        raw = self.perception.predict(small)
+        view = seen_by(raw, camera.fx * size[0])
         measured_m = float('nan') if depth is None else median_depth(depth)
         source = SENSOR
         if not np.isfinite(measured_m):
@@ -206,13 +212,16 @@ class Analyser:
             caption = Caption(
                 scene_of(shown) if is_street(kind) else 0, objects.named if objects else ()
             )
+        grids = self.tokenizer.analysis.features(latent / self.tokenizer.latent_std)
         symbols = FrameSymbols(
             caption,
-            self._planes(view, metres, latent, kind),
+            self._planes(view, metres, grids, kind),
             notes=notes or None,
             kind=kind,
             objects=objects,
         )
+        if self.words is not None and not notes.blind:
+            symbols.pseudo_words = self._pseudo_words(self.words, raw, grids[1])
         symbols.scale = source
         scale = measured_m if source == SENSOR else median_depth(metres, view.classes)
         if not notes.blind:
@@ -239,6 +248,14 @@ class Analyser:
             importance,
             blocks,
         )
+
+    def _pseudo_words(self, words: PseudoWords, view: Prediction, features: Tensor) -> Words:
+        """Write the pseudo-words of what perception sees, as it sees it, and of features."""
+        depth = view.metres if view.depth_in_sky is None else view.depth_in_sky
+        known = torch.from_numpy(np.nan_to_num(depth, nan=FARTHEST_M, posinf=FARTHEST_M))
+        classes = torch.from_numpy(view.classes).long()
+        seen = seen_of(classes[None], depth_to_log(known)[None]).to(features)
+        return words.write(features, seen)[0].cpu().numpy().astype(np.int8)
 
     def _hazards(
         self,
@@ -277,10 +294,10 @@ class Analyser:
         self,
         view: Prediction,
         metres: NDArray[np.float32],
-        latent: Tensor,
+        grids: tuple[Tensor, Tensor],
         kind: SceneKind | None,
     ) -> dict[str, NDArray[np.int8]]:
-        """Compute the symbols of all planes."""
+        """Compute the symbols of all planes; ``grids``: features of the latent."""
         class_map = torch.from_numpy(view.classes)[None]
         fine = fine_of(torch.where(class_map == UNLABELLED, OTHER, class_map))
         if view.probabilities is not None:
@@ -291,7 +308,7 @@ class Analyser:
             'fine': fine,
         }
         for name, tokens, levels in zip(
-            TOKENS, self.tokenizer.analyse(latent), LEVELS, strict=True
+            TOKENS, self.tokenizer.analysis.levels_of(*grids)[1], LEVELS, strict=True
         ):
             planes[name] = to_symbols(tokens, levels)[0].cpu()
         if not has_layout(kind):

@@ -126,18 +126,23 @@ def load_encoder(
     models: 'Options | None' = None,
     captioner: str = '',
     caption_bytes: int = CAPTION_BYTES,
+    leave_out: Iterable[str] = (),
 ) -> EncoderBackend:
     """
     Load the robot's half of a preset; see :meth:`gsc_ros.codec.FrameEncoder.load`.
 
     ``perception``: who sees, as in :mod:`gsc_ros.perception.choice`; ``models``: how pretrained
     models are loaded, None for float32 on the device; ``captioner``: what describes images in free
-    text, a folder or ``owner/name@revision`` of the hub, in ``caption_bytes`` at most. Raises
-    ``ValueError`` also where a model cannot be loaded, for a preset whose robot does not see and
-    for one without free text.
+    text, a folder or ``owner/name@revision`` of the hub, in ``caption_bytes`` at most;
+    ``leave_out``: parts of frames, see :meth:`gsc_ros.codec.FrameEncoder.leave_out`. Raises
+    ``ValueError`` also where a model cannot be loaded, for a preset whose robot does not see, for
+    one without free text and for what it cannot leave out.
     """
+    without = find(preset).check_left_out(leave_out)
     options = {'weights': weights, 'threads': threads, 'device': device, 'models': models}
-    encoder: EncoderBackend = _load(_class(find(preset).encoder), preset, options)
+    encoder: Any = _load(_class(find(preset).encoder), preset, options)
+    if without:
+        encoder.leave_out(without)
     if perception not in ('', EMBEDDED):
         choose = getattr(encoder, 'choose_perception', None)
         if choose is None:
@@ -150,7 +155,8 @@ def load_encoder(
         if choose is None:
             raise ValueError(f'preset {preset!r} has no free text: give no captioner')
         choose(captioner, models, caption_bytes)
-    return encoder
+    loaded: EncoderBackend = encoder
+    return loaded
 
 
 def load_decoder(

@@ -55,7 +55,8 @@ class SemanticCodec(GroundHalf, RobotHalf):
         """Load the preset's halves; see :meth:`load`."""
         preset, weights, device = options.preset, options.weights, options.device
         if find(preset).has_own_halves:  # what both run is loaded once
-            return cls.of(Networks.load(weights, device), preset, options.renderer)
+            networks = Networks.load(weights, device, find(preset).pseudo_words)
+            return cls.of(networks, preset, options.renderer)
         encoder = load_encoder(preset, weights, None, device, models=options.models)
         decoder = load_decoder(
             preset, weights, None, device, options.renderer, models=options.models

@@ -20,6 +20,7 @@ from gsc_ros.codec.caption import median_depth
 from gsc_ros.codec.halves import GroundHalf, LoadOptions
 from gsc_ros.codec.networks import GroundNetworks
 from gsc_ros.codec.planes import BY_NAME, FrameSymbols
+from gsc_ros.codec.presets import find
 from gsc_ros.codec.reader import FrameReader
 from gsc_ros.codec.renderers import Renderer, RendererOptions
 from gsc_ros.codec.trust import trust_of
@@ -66,7 +67,8 @@ class FrameDecoder(GroundHalf):
     @classmethod
     def load_by(cls, options: LoadOptions) -> 'FrameDecoder':
         """Load the half; see :meth:`load`."""
-        networks = GroundNetworks.load(options.weights, options.device)
+        worded = find(options.preset).pseudo_words
+        networks = GroundNetworks.load(options.weights, options.device, worded)
         if not options.renderer:  # subclasses may take none
             return cls(networks, options.preset)
         return cls(networks, options.preset, options.renderer)

@@ -1,6 +1,7 @@
 """The robot's half of the codec: an image to a frame of at most so many bytes."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -9,10 +10,12 @@ from numpy.typing import NDArray
 from gsc_ros.codec import bitstream
 from gsc_ros.codec.analysis import ImageAnalysis
 from gsc_ros.codec.bitstream import NO_SECTIONS, FrameHeader, Sections
+from gsc_ros.codec.caption import Caption
 from gsc_ros.codec.halves import LoadOptions, RobotHalf, bytes_before
 from gsc_ros.codec.kind import SCALES
 from gsc_ros.codec.networks import RobotNetworks
 from gsc_ros.codec.notes import Timing
+from gsc_ros.codec.presets import find
 from gsc_ros.codec.rate_control import RateControl
 from gsc_ros.codec.reader import FrameReader
 from gsc_ros.codec.types import EncodedFrame, Reference
@@ -36,14 +39,16 @@ class FrameEncoder(RobotHalf):
         self.reader = FrameReader(networks.prior, networks.fingerprint, preset)
         self.preset = self.reader.preset
         self.bfloat16 = self.device.type == 'cpu' and fast_bfloat16()
+        self._left_out: frozenset[str] = frozenset()
         self._rate_control = RateControl(
-            networks.reconstructor, networks.prior, self.reader.planes
+            networks.reconstructor, networks.prior, self.reader.planes, self.preset.pseudo_words
         )
 
     @classmethod
     def load_by(cls, options: LoadOptions) -> 'FrameEncoder':
         """Load the half; see :meth:`load`."""
-        return cls(RobotNetworks.load(options.weights, options.device), options.preset)
+        worded = find(options.preset).pseudo_words
+        return cls(RobotNetworks.load(options.weights, options.device, worded), options.preset)
 
     def choose_perception(self, choice: str, models: Options | None = None) -> None:
         """
@@ -55,6 +60,17 @@ class FrameEncoder(RobotHalf):
         analyser = self.networks.analyser
         options = models or Options(device=str(self.device))
         analyser.perception = load_perception(choice, lambda: analyser.perception, options)
+
+    def leave_out(self, names: Iterable[str]) -> None:
+        """
+        Make the frames that follow without these parts (:attr:`Preset.optional`).
+
+        ``caption``: with the objects; ``selection``: of blocks where the budget ends;
+        ``residual``; of a preset with pseudo-words also ``pseudo_words`` and the names of planes.
+        Raises ``ValueError`` for what the preset cannot leave out.
+        """
+        self._left_out = self.preset.check_left_out(names)
+        self._rate_control = replace(self._rate_control, left_out=self._left_out)
 
     def see_by(self, camera: Camera | None, limits: Limits | None = None) -> None:
         """
@@ -118,7 +134,7 @@ class FrameEncoder(RobotHalf):
         )
         with autocast(self.bfloat16, self.device):
             best = self._rate_control.search(
-                analysis, header, budget_bytes - before, reference, or_key
+                self._kept(analysis), header, budget_bytes - before, reference, or_key
             )
         if best.header.reference is None:
             reference = None
@@ -138,6 +154,14 @@ class FrameEncoder(RobotHalf):
             best.coded.objects,
             SCALES[analysis.symbols.scale] if analysis.depth_code else '',
         )
+
+    def _kept(self, analysis: ImageAnalysis) -> ImageAnalysis:
+        """Return an analysis without what is left out."""
+        symbols = analysis.symbols
+        if 'caption' in self._left_out:
+            symbols = replace(symbols, caption=Caption(), objects=None)
+        planes = self._left_out.intersection(self.preset.planes)
+        return replace(analysis, symbols=replace(symbols, left_out=planes))
 
     def reference(self, data: bytes, reference: Reference | None = None) -> Reference:
         """

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from gsc_ros.codec import device as devices
-from gsc_ros.codec import prior
+from gsc_ros.codec import prior, pseudo_words
 from gsc_ros.codec.analysis import Analyser
 from gsc_ros.codec.caption import VOCABULARY
 from gsc_ros.codec.prior import Prior
@@ -20,6 +20,7 @@ from gsc_ros.models import manifest
 from gsc_ros.models.autoencoder import Autoencoder, Decoder, Encoder
 from gsc_ros.models.flow import FlowNet
 from gsc_ros.models.objects import ObjectNet
+from gsc_ros.models.pseudo_words import PseudoWords
 from gsc_ros.models.tokenizer import Predictor, Tokenizer
 from gsc_ros.models.trust import TrustNet
 from gsc_ros.models.weights import FOLDER, frozen, load, restore
@@ -49,23 +50,31 @@ class RobotNetworks:
     fingerprint: int
 
     @classmethod
-    def load(cls, weights: Weights = None, device: str = 'auto') -> 'RobotNetworks':
-        """Load from a folder, the shipped one (None), or make untrained ones (``'random'``)."""
+    def load(
+        cls, weights: Weights = None, device: str = 'auto', worded: bool = False
+    ) -> 'RobotNetworks':
+        """
+        Load from a folder, the shipped one (None), or make untrained ones (``'random'``).
+
+        ``worded``: with the networks of pseudo-words, where the folder has some.
+        """
         if weights == RANDOM:
             return Networks.random(device=device).robot
         folder, torch_device = _folder(weights), devices.resolve(device)
+        words = _load_words(folder, torch_device) if worded else None
         manifest.check(folder, (*SHARED, PERCEPTION, OBJECTS))
         analyser = load_analyser(folder, device)
-        analyser.kinds = True
+        analyser.kinds, analyser.words = True, words
         return cls(
             analyser,
             Reconstructor(
                 analyser.tokenizer.predictor,
                 analyser.tokenizer.latent_std,
                 restore(Decoder, folder / FILES['autoencoder'], 'decoder').to(torch_device),
+                words,
             ),
-            Prior.load(folder / prior.WEIGHTS),
-            manifest.fingerprint(folder, SHARED),
+            _load_prior(folder, words),
+            manifest.fingerprint(folder, _shared(words)),
         )
 
 
@@ -80,13 +89,16 @@ class GroundNetworks:
     trust: TrustNet | None = None
 
     @classmethod
-    def load(cls, weights: Weights = None, device: str = 'auto') -> 'GroundNetworks':
-        """Load from a folder, the shipped one (None), or make untrained ones (``'random'``)."""
+    def load(
+        cls, weights: Weights = None, device: str = 'auto', worded: bool = False
+    ) -> 'GroundNetworks':
+        """Load; arguments as of :meth:`RobotNetworks.load`."""
         torch_device = devices.resolve(device)
         if weights == RANDOM:
             with torch.random.fork_rng(devices=[]):
                 return _random(0, torch_device)[0]
         folder = _folder(weights)
+        words = _load_words(folder, torch_device) if worded else None
         manifest.check(folder, (*SHARED, TRUST))
         tokens = folder / FILES['tokenizer']
         return cls(
@@ -94,10 +106,11 @@ class GroundNetworks:
                 restore(Predictor, tokens, 'predictor').to(torch_device),
                 load(tokens, 'latent_std')[0]['latent_std'].to(torch_device),
                 restore(Decoder, folder / FILES['autoencoder'], 'decoder').to(torch_device),
+                words,
             ),
             restore(FlowNet, folder / FILES['flow']).to(torch_device),
-            Prior.load(folder / prior.WEIGHTS),
-            manifest.fingerprint(folder, SHARED),
+            _load_prior(folder, words),
+            manifest.fingerprint(folder, _shared(words)),
             load_trust(folder),
         )
 
@@ -110,11 +123,13 @@ class Networks:
     ground: GroundNetworks
 
     @classmethod
-    def load(cls, weights: Weights = None, device: str = 'auto') -> 'Networks':
-        """Load from a folder, the shipped one (None), or make untrained ones (``'random'``)."""
+    def load(
+        cls, weights: Weights = None, device: str = 'auto', worded: bool = False
+    ) -> 'Networks':
+        """Load; arguments as of :meth:`RobotNetworks.load`."""
         if weights == RANDOM:
             return cls.random(device=device)
-        robot = RobotNetworks.load(weights, device)
+        robot = RobotNetworks.load(weights, device, worded)
         flow = restore(FlowNet, _folder(weights) / FILES['flow']).to(devices.resolve(device))
         ground = GroundNetworks(
             robot.reconstructor,
@@ -132,7 +147,9 @@ class Networks:
         with torch.random.fork_rng(devices=[]):
             ground, autoencoder, tokenizer = _random(seed, torch_device)
             perception = PerceptionModel.random()  # last, for the ground does without
-        analyser = Analyser(_moved(perception, torch_device), autoencoder.encoder, tokenizer)
+        words = ground.reconstructor.words
+        moved = _moved(perception, torch_device)
+        analyser = Analyser(moved, autoencoder.encoder, tokenizer, words=words)
         robot = RobotNetworks(analyser, ground.reconstructor, ground.prior, seed)
         return cls(robot, ground)
 
@@ -147,6 +164,28 @@ def load_objects(folder: Path) -> ObjectNet | None:
     """Load what judges objects, on the CPU; None for a folder without: then none is stated."""
     path = folder / OBJECTS
     return restore(ObjectNet, path) if path.is_file() else None
+
+
+def _load_words(folder: Path, torch_device: torch.device) -> PseudoWords | None:
+    """Load the networks of pseudo-words; None for a folder without: then frames have none."""
+    path = folder / pseudo_words.WEIGHTS
+    if not path.is_file():
+        return None
+    manifest.check(folder, (pseudo_words.WEIGHTS,))
+    return restore(PseudoWords, path).to(torch_device)
+
+
+def _load_prior(folder: Path, words: PseudoWords | None) -> Prior:
+    """Load the prior, with the tables of pseudo-words."""
+    loaded = Prior.load(folder / prior.WEIGHTS)
+    if words is not None:
+        loaded.pseudo_words = words.tables.cpu().numpy()
+    return loaded
+
+
+def _shared(words: PseudoWords | None) -> tuple[str, ...]:
+    """Return the files that both ends must share."""
+    return SHARED if words is None else (*SHARED, pseudo_words.WEIGHTS)
 
 
 def load_analyser(weights: Weights = None, device: str = 'auto') -> Analyser:
@@ -180,6 +219,10 @@ def _random(
     autoencoder = frozen(Autoencoder()).to(torch_device)
     tokenizer = frozen(Tokenizer()).to(torch_device)
     flow = frozen(FlowNet(VOCABULARY, guidance=tokenizer.config['widths'][0])).to(torch_device)
-    reconstructor = Reconstructor(tokenizer.predictor, tokenizer.latent_std, autoencoder.decoder)
+    with torch.random.fork_rng(devices=[]):  # what is made later stays as it was
+        words = frozen(PseudoWords()).to(torch_device)
+    reconstructor = Reconstructor(
+        tokenizer.predictor, tokenizer.latent_std, autoencoder.decoder, words
+    )
     ground = GroundNetworks(reconstructor, flow, Prior.uniform(), seed)
     return ground, autoencoder, tokenizer

@@ -16,6 +16,7 @@ from gsc_ros.codec.caption import Caption
 from gsc_ros.codec.hazards import Hazards
 from gsc_ros.codec.notes import Notes, caption_text
 from gsc_ros.codec.objects import Objects
+from gsc_ros.codec.pseudo_words import NONE, Words
 from gsc_ros.codec.residual import Residual
 from gsc_ros.labels import NUM_CLASSES
 from gsc_ros.models.tokenizer import DEPTH_LEVELS, LEVELS, LOG2_STRIDES
@@ -92,7 +93,8 @@ class FrameSymbols:
     ``notes``: on the image; of lost cells no symbol is sent. ``kind``: of scene, None where
     nothing is told of it; where no class applies, there is no class layout. ``scale``: where depth
     has its scale, index into ``kind.SCALES``. ``hazards``, ``objects``: None where nothing is told
-    of them.
+    of them. ``pseudo_words``: symbols (K, 5), none where there are none. ``left_out``: names of
+    the planes that the frame does without.
     """
 
     caption: Caption | None
@@ -106,6 +108,8 @@ class FrameSymbols:
     scale: int = 0
     hazards: Hazards | None = None
     objects: Objects | None = None
+    pseudo_words: Words = field(default_factory=NONE.copy)
+    left_out: frozenset[str] = frozenset()
 
     def received(self, name: str) -> NDArray[np.bool_]:
         """Which cells of a plane are known in all channels: bool (rows, columns)."""
@@ -122,6 +126,8 @@ class FrameSymbols:
 
     def applies(self, plane: Plane) -> bool:
         """Whether a plane has symbols: the class layout has none where no class applies."""
+        if plane.name in self.left_out:
+            return False
         return not plane.classes or has_layout(self.kind)
 
     @property

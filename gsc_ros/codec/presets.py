@@ -6,9 +6,11 @@ presets there are, imports no torch. The classes of a preset are imported when t
 (:mod:`gsc_ros.codec.backend`).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 MAX_CODE = 3  # the header has two bits
+_OPTIONAL = ('caption', 'selection', 'residual')
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,8 @@ class Preset:
     ``code``: its number on air, 0..3; ``planes``: the stream layout, names of ``codec.planes`` in
     the order on air; ``progressive``: whether any prefix of a frame decodes, so that a sender may
     cut it; ``encoder``, ``decoder``: the classes of the two halves, as ``module:class``; ``maps``:
-    whether frames say what depth and classes are, so that the ground's perception need not see.
+    whether frames say what depth and classes are, so that the ground's perception need not see;
+    ``pseudo_words``: whether frames have them, and say which planes they do without.
     """
 
     name: str
@@ -29,6 +32,22 @@ class Preset:
     encoder: str = 'gsc_ros.codec.encoder:FrameEncoder'
     decoder: str = 'gsc_ros.codec.decoder:FrameDecoder'
     maps: bool = True
+    pseudo_words: bool = False
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """What an encoder may leave out: streams, and what it does to choose and fill."""
+        if not self.has_own_halves:
+            return ()
+        return *_OPTIONAL, *(('pseudo_words', *self.planes) if self.pseudo_words else ())
+
+    def check_left_out(self, names: Iterable[str]) -> frozenset[str]:
+        """Return names of what to leave out; raises ``ValueError`` for what cannot be."""
+        for name in names:
+            if name not in self.optional:
+                known = ', '.join(self.optional) or 'nothing'
+                raise ValueError(f'preset {self.name!r} cannot leave out {name!r}, only {known}')
+        return frozenset(names)
 
     @property
     def has_own_halves(self) -> bool:
@@ -66,11 +85,10 @@ def find_code(code: int) -> Preset | None:
     return next((preset for preset in PRESETS.values() if preset.code == code), None)
 
 
-register(
-    Preset(
-        'gsc', 0, ('coarse', 'coarse_depth', 'tokens0', 'fine', 'tokens1', 'tokens2', 'tokens3')
-    )
-)
+_PLANES = ('coarse', 'coarse_depth', 'tokens0', 'fine', 'tokens1', 'tokens2', 'tokens3')
+register(Preset('gsc', 0, _PLANES))  # caption and selected latents
+# The same with pseudo-words; any stream may be left out.
+register(Preset('mtgc', 2, _PLANES, pseudo_words=True))
 # Latents of a pretrained autoencoder, for robots with a GPU; both ends need a folder (`weights`).
 register(
     Preset(

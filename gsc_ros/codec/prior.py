@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from gsc_ros.codec import words
+from gsc_ros.codec import pseudo_words, words
 from gsc_ros.codec.cdf import BIT, cdf, cdfs
 from gsc_ros.codec.planes import BY_NAME, PLANES, FrameSymbols, Grid, Plane
 from gsc_ros.labels import NUM_CLASSES
@@ -232,9 +232,10 @@ def _checked(weights: dict[str, NDArray[np.int16]], name: str) -> NDArray[np.int
 
 
 class Prior(dict[str, PlanePrior]):
-    """The priors of all planes by name, and the tables of a caption's words."""
+    """The priors of all planes by name, the tables of a caption's words and of pseudo-words."""
 
     words: words.Tables
+    pseudo_words: pseudo_words.Tables
 
     @classmethod
     def of_weights(cls, weights: dict[str, NDArray[np.int16]]) -> 'Prior':
@@ -262,6 +263,7 @@ class Prior(dict[str, PlanePrior]):
                 mine[name] = _by_place(mine[name])
             prior[plane.name] = PlanePrior(plane, mine)
         prior.words = {field: _checked(weights, f'caption.{field}') for field in words.FIELDS}
+        prior.pseudo_words = pseudo_words.even()  # until their networks bring their own
         return prior
 
     @classmethod

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gsc_ros.codec import residual
+from gsc_ros.codec import pseudo_words, residual
 from gsc_ros.codec.analysis import ImageAnalysis
 from gsc_ros.codec.bitstream import FrameHeader
 from gsc_ros.codec.planes import BY_NAME, PLANES, TOKENS, UNKNOWN, FrameSymbols, Plane, blocks_of
@@ -71,9 +71,7 @@ def choose_blocks(
         skipped = coded.skip_mask[name]
         without[name][:, skipped] = coded.planes[name][:, skipped]
         whole[name] = np.where(skipped, coded.planes[name], whole[name])
-    before, after = (
-        FrameSymbols(coded.caption, planes, kind=coded.kind) for planes in (without, whole)
-    )
+    before, after = (replace(coded, planes=planes) for planes in (without, whole))
     if reference is not None:
         before = completed(before, reference)
         after = completed(after, reference)
@@ -133,16 +131,17 @@ class _Policy:
     analysis: ImageAnalysis
     reconstructor: Reconstructor
     reference: FrameSymbols | None
+    left_out: frozenset[str] = frozenset()
 
     def blocks(self, plane: Plane, coded: FrameSymbols) -> NDArray[np.bool_] | None:
         """Choose those that lower the receiver's error most; a region has chosen already."""
-        if self.analysis.region is not None:
+        if self.analysis.region is not None or 'selection' in self.left_out:
             return None
         return choose_blocks(self.analysis, plane, coded, self.reference, self.reconstructor)
 
     def residual(self, coded: FrameSymbols, bits: float) -> Residual | None:
         """Fill the room with the difference from the deterministic image."""
-        if bits < _RESIDUAL_BITS or coded.lost('fine').all():
+        if bits < _RESIDUAL_BITS or 'residual' in self.left_out or coded.lost('fine').all():
             return None
         drawn = self.reconstructor.draw(self.reconstructor.predict(coded))[0]
         difference = self.analysis.image.astype(np.float32) - drawn
@@ -154,12 +153,16 @@ class RateControl:
     """
     Searches the plan of a frame.
 
-    ``reconstructor``: what the receiver renders with; ``planes``: the stream layout.
+    ``reconstructor``: what the receiver renders with; ``planes``: the stream layout;
+    ``worded``: whether frames have pseudo-words; ``left_out``: of ``selection``, ``residual`` and
+    ``pseudo_words`` what is left out.
     """
 
     reconstructor: Reconstructor
     prior: Prior
     planes: tuple[Plane, ...] = PLANES
+    worded: bool = False
+    left_out: frozenset[str] = frozenset()
 
     def search(
         self,
@@ -214,12 +217,19 @@ class RateControl:
             header, known = replace(header, reference=reference.sequence), reference.symbols
         plan = Plan(
             budget_bytes - header.bytes,
-            _Policy(analysis, self.reconstructor, known) if final else None,
+            _Policy(analysis, self.reconstructor, known, self.left_out) if final else None,
             skip_mask,
             analysis.region,
             self.planes,
             header.bytes,
+            self._words_in(budget_bytes),
         )
         stream, coded = StreamWriter(analysis.symbols, self.prior, plan, known).write()
         received = coded if known is None else completed(coded, known)
         return Attempt(header, stream, coded, received)
+
+    def _words_in(self, budget_bytes: int) -> int | None:
+        """Return how many pseudo-words a frame has at most, None for a preset without."""
+        if not self.worded:
+            return None
+        return 0 if 'pseudo_words' in self.left_out else pseudo_words.count_for(budget_bytes)

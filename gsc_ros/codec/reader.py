@@ -78,6 +78,7 @@ class FrameReader:
             planes=self.planes,
             regional=header.region,
             noted=header.noted,
+            worded=self.preset.pseudo_words,
         ).read()
         return ReceivedFrame(header, symbols, sections, truncated)
 

@@ -1,5 +1,7 @@
 """The skip mask: blocks of which a delta frame does not repeat what the receiver has."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,6 +45,4 @@ def apply_skip_mask(
             continue
         keep = blocks_to(skip_mask, BY_NAME[name]) & reference.received(name)
         planes[name] = np.where(keep, reference.planes[name], grid)
-    return FrameSymbols(
-        symbols.caption, planes, kind=symbols.kind, scale=symbols.scale, hazards=symbols.hazards
-    )
+    return replace(symbols, planes=planes)

@@ -2,11 +2,11 @@
 The order in which a frame's symbols are sent: what writer and reader do alike.
 
 Notes on the image if there are any, kind of scene, hazards, caption, objects, plane after plane
-(``planes`` of the preset), residual: what lowers the error most for a bit comes first, all in one
-range-coded stream, so that a frame that is cut at any byte (by the budget or by the link) is a
-worse image and not a broken one. Of the plane in which the budget ends the writer may send chosen
-blocks first. A region may come first: its blocks of all planes that are sent in part precede all
-other blocks.
+(``planes`` of the preset; pseudo-words before the first that may be sent in part), residual: what
+lowers the error most for a bit comes first, all in one range-coded stream, so that a frame that is
+cut at any byte (by the budget or by the link) is a worse image and not a broken one. Of the plane
+in which the budget ends the writer may send chosen blocks first. A region may come first: its
+blocks of all planes that are sent in part precede all other blocks.
 """
 
 from abc import ABC, abstractmethod
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
+from gsc_ros.codec import pseudo_words
 from gsc_ros.codec.planes import BY_NAME, FrameSymbols, Plane, blocks_to
 from gsc_ros.codec.planes import phases as phases_of
 from gsc_ros.codec.prior import Prior
@@ -48,7 +49,8 @@ class StreamWalk(ABC):
     The parts of a frame in the order of the stream.
 
     Writer and reader define how each part is coded; all that both do alike is here. ``symbols``:
-    what of the frame is coded so far, with the bits of each part.
+    what of the frame is coded so far, with the bits of each part. ``worded``: the frame has
+    pseudo-words, and says which planes it does without.
     """
 
     def __init__(
@@ -57,9 +59,11 @@ class StreamWalk(ABC):
         prior: Prior,
         reference: FrameSymbols | None,
         planes: tuple[Plane, ...],
+        worded: bool = False,
     ) -> None:
         self.symbols = FrameSymbols.unknown(size)
         self.prior, self.reference, self.planes = prior, reference, planes
+        self.worded = worded
         self.region: Blocks | None = None
 
     def _parts(self, noted: bool, regional: bool) -> Iterator[tuple[str, Callable[[], None]]]:
@@ -70,6 +74,8 @@ class StreamWalk(ABC):
         yield 'hazards', self._hazards
         yield 'caption', self._caption
         yield 'objects', self._objects
+        if self.worded:
+            yield 'left_out', self._left_out
         if self.reference is not None:
             yield 'skip_mask', self._skip_mask
         if regional:
@@ -78,6 +84,8 @@ class StreamWalk(ABC):
         for plane in self.planes:
             if not plane.selected:
                 yield plane.name, partial(self._whole_plane, plane)
+        if self.worded:
+            yield 'pseudo_words', self._pseudo_words
         if regional:
             for plane in selected:
                 yield plane.name, partial(self._plane_in_region, plane)
@@ -116,6 +124,11 @@ class StreamWalk(ABC):
             skipped = blocks_to(mask, BY_NAME[name]) & self.reference.received(name)
             self.symbols.skip_mask[name] = skipped
             grid[:, skipped] = self.reference.planes[name][:, skipped]
+
+    @property
+    def _words_before(self) -> pseudo_words.Words:
+        """The pseudo-words of the reference, none of a key frame."""
+        return self.reference.pseudo_words if self.reference else pseudo_words.NONE
 
     def _missing(self, plane: Plane) -> NDArray[np.bool_]:
         """Find the cells of a plane that are still to be coded."""
@@ -164,6 +177,13 @@ class StreamWalk(ABC):
 
     @abstractmethod
     def _objects(self) -> None: ...
+
+    @abstractmethod
+    def _left_out(self) -> None:
+        """Code which planes the frame does without."""
+
+    @abstractmethod
+    def _pseudo_words(self) -> None: ...
 
     @abstractmethod
     def _skip_mask(self) -> None:

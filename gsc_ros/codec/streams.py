@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gsc_ros.codec import hazards, kind, notes, objects, residual, words
+from gsc_ros.codec import hazards, kind, notes, objects, pseudo_words, residual, words
 from gsc_ros.codec.caption import Caption
 from gsc_ros.codec.maps import read_map, write_map
 from gsc_ros.codec.objects import Objects
@@ -25,6 +25,7 @@ from gsc_ros.codec.stream_walk import Blocks, Cells, StreamWalk
 # Cells are coded a few at a time, channel after channel: a cut loses the last few.
 _TOGETHER = 4
 _SELDOM = (0, 7, 8)  # the cdf of whether chosen blocks come first: most planes are sent whole
+_WHOLE = (0, 7, 8)  # the cdf of whether planes are left out
 _SLACK = 16  # bits
 
 
@@ -50,7 +51,8 @@ class Plan:
     ``most_bytes``: length of the stream at most; ``policy``: None to cut where the budget
     ends; ``skip_mask``: blocks whose known symbols a delta frame does not repeat, None for those
     that look as in the reference; ``region``: blocks that come first, None for no such;
-    ``planes``: the planes that are sent, in their order; ``overhead``: bytes of the header.
+    ``planes``: the planes that are sent, in their order; ``overhead``: bytes of the header;
+    ``pseudo_words``: how many at most, None for a preset without.
     """
 
     most_bytes: int
@@ -59,6 +61,7 @@ class Plan:
     region: Blocks | None = None
     planes: tuple[Plane, ...] = PLANES
     overhead: int = 0
+    pseudo_words: int | None = None
 
 
 class StreamWriter(StreamWalk):
@@ -71,7 +74,8 @@ class StreamWriter(StreamWalk):
         plan: Plan,
         reference: FrameSymbols | None = None,
     ) -> None:
-        super().__init__(source.size, prior, reference, plan.planes)
+        worded = plan.pseudo_words is not None
+        super().__init__(source.size, prior, reference, plan.planes, worded)
         self.source, self.plan, self.region = source, plan, plan.region
         self.encoder = RangeEncoder()
         # A little more than fits, so that the last bytes are full.
@@ -108,6 +112,22 @@ class StreamWriter(StreamWalk):
         caption, seen = self._told
         objects.write(self.encoder, seen, caption)
         self.symbols.objects = seen
+
+    def _left_out(self) -> None:
+        self.encoder.encode(int(bool(self.source.left_out)), _WHOLE)
+        if self.source.left_out:
+            for plane in self.planes:
+                self.encoder.encode_bit(plane.name in self.source.left_out)
+        self.symbols.left_out = self.source.left_out
+
+    def _pseudo_words(self) -> None:
+        chosen = self.source.pseudo_words[: self.plan.pseudo_words]
+        for written in pseudo_words.write(
+            self.encoder, chosen, self._words_before, self.prior.pseudo_words
+        ):
+            if self.encoder.bits > self.most_bits:
+                raise EndOfStream
+            self.symbols.pseudo_words = written
 
     def _fitted(self, before: Caption | None) -> tuple[Caption, Objects | None]:
         """Leave of caption and objects as many as their share of the frame holds."""
@@ -194,7 +214,7 @@ class StreamReader(StreamWalk):
     Reads the symbols of one frame of working size (W, H) from a stream or a prefix of one.
 
     ``planes``: the stream layout; ``noted``: notes come before all; ``regional``: a region comes
-    first.
+    first; ``worded``: as of :class:`StreamWalk`.
     """
 
     def __init__(
@@ -207,8 +227,9 @@ class StreamReader(StreamWalk):
         planes: tuple[Plane, ...] = PLANES,
         regional: bool = False,
         noted: bool = False,
+        worded: bool = False,
     ) -> None:
-        super().__init__(size, prior, reference, planes)
+        super().__init__(size, prior, reference, planes, worded)
         self.decoder = RangeDecoder(data)
         self.regional, self.noted = regional, noted
 
@@ -242,6 +263,17 @@ class StreamReader(StreamWalk):
         assert self.symbols.caption is not None
         for found in objects.read(self.decoder, self.symbols.caption):
             self.symbols.objects = found  # as many as came
+
+    def _left_out(self) -> None:
+        if self.decoder.decode(_WHOLE):
+            self.symbols.left_out = frozenset(
+                plane.name for plane in self.planes if self.decoder.decode_bit()
+            )
+
+    def _pseudo_words(self) -> None:
+        tables = self.prior.pseudo_words
+        for read in pseudo_words.read(self.decoder, self._words_before, tables):
+            self.symbols.pseudo_words = read  # as many as came
 
     def _skip_mask(self) -> None:
         self._skip(read_map(self.decoder, self._grid))
@@ -287,7 +319,7 @@ def completed(symbols: FrameSymbols, reference: FrameSymbols) -> FrameSymbols:
 
     Layout, coarse depth and coarse tokens are taken where nothing newer came. Fine tokens draw an
     object where it was: only those of skipped cells are taken, which the walk has done. The
-    caption is taken where the kind of scene is the same.
+    caption is taken where the kind of scene is the same, pseudo-words where none came.
     """
     planes = {name: grid.copy() for name, grid in symbols.planes.items()}
     for name, grid in symbols.planes.items():
@@ -300,4 +332,5 @@ def completed(symbols: FrameSymbols, reference: FrameSymbols) -> FrameSymbols:
     caption = symbols.caption
     if caption is None and symbols.kind == reference.kind:
         caption = reference.caption
-    return replace(symbols, caption=caption, planes=planes, sent=sent)
+    told = symbols.pseudo_words if len(symbols.pseudo_words) else reference.pseudo_words
+    return replace(symbols, caption=caption, planes=planes, sent=sent, pseudo_words=told)

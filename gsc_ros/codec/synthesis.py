@@ -1,5 +1,6 @@
 """From symbols to the deterministic image, which both ends can work out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gsc_ros.codec.planes import TOKENS, FrameSymbols
+from gsc_ros.models.pseudo_words import PseudoWords
 from gsc_ros.models.tokenizer import (
     LEVELS,
     UNKNOWN_CLASS,
@@ -24,12 +26,14 @@ class Reconstructor:
     The networks that turn symbols into the deterministic image.
 
     The ground renders with them; the robot works out with them what the ground will see.
-    ``latent_std``: (1, 16, 1, 1), the unit of the predictor's latent.
+    ``latent_std``: (1, 16, 1, 1), the unit of the predictor's latent; ``words``: what reads
+    pseudo-words, None where frames have none.
     """
 
     predictor: Predictor
     latent_std: Tensor
     decoder: nn.Module
+    words: PseudoWords | None = None
 
     @property
     def device(self) -> torch.device:
@@ -56,8 +60,21 @@ class Reconstructor:
         layout = np.where(fine < 0, coarse.repeat(2, 1).repeat(2, 2), fine)
         layout[layout < 0] = UNKNOWN_CLASS
         coarse_depth = np.where(coarse_depth < 0, UNKNOWN_DEPTH, coarse_depth)
-        out: Synthesis = self.predictor(tokens, masks, put(layout), put(coarse_depth))
-        return out
+        y, far = self.predictor.read(tokens, masks, put(layout), put(coarse_depth))
+        return self.predictor.tell(self._told(y, frames), far)
+
+    def _told(self, features: Tensor, frames: Sequence[FrameSymbols]) -> Tensor:
+        """Add to features (N, F, h, w) what the pseudo-words of frames say."""
+        counts = [len(symbols.pseudo_words) for symbols in frames]
+        if self.words is None or not any(counts):
+            return features
+        features = features.clone()
+        for count in set(counts) - {0}:
+            rows = [row for row, own in enumerate(counts) if own == count]
+            said = np.stack([frames[row].pseudo_words for row in rows]).astype(np.int64)
+            read = self.words.read(features[rows], torch.from_numpy(said).to(self.device))
+            features[rows] = read.to(features.dtype)
+        return features
 
     def draw(self, out: Synthesis, latent: Tensor | None = None) -> NDArray[np.float32]:
         """

@@ -25,6 +25,14 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
     parser.add_argument('--sequence', type=int, default=0, help='number of the frame (0)')
     parser.add_argument('--preset', default='gsc', help='which streams a frame has (gsc)')
     parser.add_argument(
+        '--leave-out',
+        type=words_of,
+        default=(),
+        metavar='NAMES',
+        help='parts that it does without, as caption,residual; of preset mtgc also pseudo_words '
+        'and planes (docs/codec.md)',
+    )
+    parser.add_argument(
         '--captioner',
         default='',
         help='what describes the image in free text (preset foundation): the folder of a model '
@@ -37,6 +45,11 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
         help=f'bytes of its caption at most ({CAPTION_BYTES})',
     )
     add_codec_arguments(parser)
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """Split a list of names at its commas."""
+    return tuple(name.strip() for name in text.split(',') if name.strip())
 
 
 def add_codec_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
         models=models_of(args),
         captioner=args.captioner,
         caption_bytes=args.caption_bytes,
+        leave_out=args.leave_out,
     )
     frame = encoder.pack(encoder.analyse(rgb, depth), args.budget, args.sequence)
     args.output.write_bytes(frame.data)

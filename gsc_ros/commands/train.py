@@ -6,8 +6,8 @@ from pathlib import Path
 from gsc_ros.sim import SCENES
 
 STAGES = (
-    'simulated', 'pack', 'kinds', 'perception', 'autoencoder', 'tokens', 'flow', 'prior',
-    'captions', 'entropy', 'objects', 'trust', 'mtgc',
+    'simulated', 'pack', 'kinds', 'perception', 'autoencoder', 'tokens', 'flow', 'words',
+    'prior', 'captions', 'entropy', 'objects', 'trust', 'mtgc',
 )  # fmt: skip
 
 
@@ -41,7 +41,8 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
     )
     parser.add_argument(
         '--critics', type=Path,
-        help='Python file with the networks that judge images (autoencoder, tokens, flow); see '
+        help='Python file with the networks that judge images (autoencoder, tokens, flow, '
+        'words); see '
         'gsc_ros/training/critics.py',
     )  # fmt: skip
     parser.add_argument(
@@ -124,8 +125,8 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--seed', type=int, default=0)
 
 
-_RATES = {'perception': 2e-3, 'autoencoder': 5e-4, 'tokens': 6e-4, 'flow': 6e-4, 'prior': 3e-3,
-          'entropy': 0.02, 'mtgc': 1e-4}  # fmt: skip
+_RATES = {'perception': 2e-3, 'autoencoder': 5e-4, 'tokens': 6e-4, 'flow': 6e-4, 'words': 1e-3,
+          'prior': 3e-3, 'entropy': 0.02, 'mtgc': 1e-4}  # fmt: skip
 
 
 _OF_ONE_STAGE = {'receiver_only': 'tokens', 'pattern': 'tokens', 'vae': 'entropy', 'base': 'mtgc',
@@ -214,9 +215,9 @@ def run(args: argparse.Namespace) -> int:
         options['batch'] = args.batch
     if args.stage == 'perception':
         options['backbone'] = args.backbone
-    if args.stage in ('autoencoder', 'tokens', 'flow'):
+    if args.stage in ('autoencoder', 'tokens', 'flow', 'words'):
         options['critics_file'] = args.critics
-    if args.stage in ('tokens', 'flow', 'prior', 'mtgc'):
+    if args.stage in ('tokens', 'flow', 'words', 'prior', 'mtgc'):
         options['weights'] = args.weights or FOLDER
     path = import_module(f'gsc_ros.training.{args.stage}').train(args.data, settings, **options)
     print(path)

@@ -63,10 +63,19 @@ class Analysis(nn.Module):
         self.third = nn.Sequential(conv(a + second, a), nn.SiLU(), conv(a, third, kernel=1))
         self.fourth = nn.Sequential(conv(a + third, a), nn.SiLU(), conv(a, fourth, kernel=1))
 
+    def features(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features on the grids of 1/16 and 1/32."""
+        sixteenth = self.sixteenth(z)
+        return sixteenth, self.thirtysecond(sixteenth)
+
     def levels(self, z: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return a level's tokens before and after they are quantised."""
-        sixteenth = self.sixteenth(z)
-        thirtysecond = self.thirtysecond(sixteenth)
+        return self.levels_of(*self.features(z))
+
+    def levels_of(
+        self, sixteenth: Tensor, thirtysecond: Tensor
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Return a level's tokens of features, before and after they are quantised."""
         plain, tokens = [self.first(self.sixtyfourth(thirtysecond))], []
         tokens.append(quantise(plain[0], LEVELS[0]))
         # A finer level gets the tokens of the coarser one.
@@ -117,8 +126,14 @@ class Predictor(nn.Module):
     def forward(
         self, tokens: list[Tensor], masks: list[Tensor], layout: Tensor, coarse_depth: Tensor
     ) -> Synthesis:
+        """Predict; arguments as of :meth:`read`."""
+        return self.tell(*self.read(tokens, masks, layout, coarse_depth))
+
+    def read(
+        self, tokens: list[Tensor], masks: list[Tensor], layout: Tensor, coarse_depth: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """
-        Predict.
+        Make features (N, F, h, w) of what was received, and logits of depth (N, 1, h/4, w/4).
 
         ``tokens``: as from :class:`Analysis`; ``masks``: float (N, 1, h, w) per level, 1 where the
         token was received; ``layout``: int64 (N, H/16, W/16) class ids, 20 where unknown;
@@ -133,7 +148,10 @@ class Predictor(nn.Module):
         y = self.sixtyfourth(y)
         y = torch.cat([upsample(y), received[1], functional.avg_pool2d(classes, 2)], 1)
         y = self.thirtysecond(y)
-        y = self.sixteenth(torch.cat([upsample(y), received[2], classes, received[3]], 1))
+        return self.sixteenth(torch.cat([upsample(y), received[2], classes, received[3]], 1)), far
+
+    def tell(self, y: Tensor, far: Tensor) -> Synthesis:
+        """Predict of features and logits of depth."""
         # Smoothed over its cells; the network adds the detail that they are too coarse for.
         depth = torch.sigmoid(self.depth(y) + upsample(far, 8))
         return Synthesis(self.latent(y), y, self.segmentation(y), depth)

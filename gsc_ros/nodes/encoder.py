@@ -61,6 +61,12 @@ class EncoderParameters(
     preset: str = parameter(
         'gsc', 'Which streams a frame has', choices=tuple(PRESETS), read_only=True
     )
+    leave_out: str = parameter(
+        '',
+        'Parts that frames do without, with commas: caption, selection, residual; of preset mtgc '
+        'also pseudo_words and planes',
+        read_only=True,
+    )
     captioner: str = parameter(
         '',
         'Folder or owner/name@revision of the hub of a model that describes images in words '
@@ -140,7 +146,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
         models = Options(device, v.perception_dtype, v.offline, logger.warning, logger.info)
         # The encoders of several cameras in one process load the networks once, and take turns.
         self._shared = shared.share(
-            ('encoder', *v.networks(v.preset), v.captioner, v.caption_bytes),
+            ('encoder', *v.networks(v.preset), v.leave_out, v.captioner, v.caption_bytes),
             lambda: load_encoder(
                 v.preset,
                 v.weights_of(v.preset),
@@ -150,6 +156,7 @@ class Encoder(lifecycle.GscNode[EncoderParameters]):
                 models,
                 v.captioner,
                 v.caption_bytes,
+                [name.strip() for name in v.leave_out.split(',') if name.strip()],
             ),
         )
         self.add_cleanup(self._shared.release)
