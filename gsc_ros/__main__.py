@@ -65,7 +65,7 @@ def command(graph: Graph, node: Node, values: Values) -> list[str]:
     words += ['--log-level', values['log_level'], '--params-file', values['params_file']]
     if namespace:
         words += ['-r', f'__ns:=/{namespace}']
-    for name, target in graph.remappings(values):
+    for name, target in graph.remappings(values, node.robot):
         words += ['-r', f'{name}:={target}']
     for name, value in graph.node_parameters(node, values).items():
         # JSON is YAML whose text stays text: a path 2024 does not become a number.

@@ -16,6 +16,7 @@ from gsc_ros.codec.backend import PRESETS
 from gsc_ros.link.traffic.cameras import CameraStream, parse_cameras
 from gsc_ros.link.traffic.transports import KINDS as TRANSPORTS
 from gsc_ros.paths import config_dir
+from gsc_ros.robots import check, parse_robots, values_of
 from gsc_ros.sim import SCENES
 from gsc_ros.sources import SOURCES
 
@@ -58,7 +59,8 @@ class Node:
     the values of the arguments. ``always``: it is started again when it ends, whatever the
     argument ``respawn``. ``name``: of the node, empty for that of its executable;
     ``namespace``: below that of the argument ``namespace``. ``each_camera``: the process has a
-    node in the namespace of each camera, where there are several.
+    node in the namespace of each camera, where there are several. ``shared``: there is one for all
+    robots; others are of the ``robot``, empty where it is the only one.
     """
 
     executable: str
@@ -68,10 +70,12 @@ class Node:
     name: str = ''
     namespace: str = ''
     each_camera: bool = False
+    shared: bool = False
+    robot: str = ''
 
     def key(self, values: Values) -> Key:
         """Return its namespace, without a leading slash, and its name."""
-        parts = values['namespace'], self.namespace
+        parts = values['namespace'], self.robot, self.namespace
         return '/'.join(part for part in parts if part), self.name or self.executable
 
 
@@ -97,6 +101,11 @@ SOURCE = (
 CAMERAS = (
     Argument('cameras', '', 'Cameras that share the link, the same at both ends: names and, where '
              'not 1, weights, as front:2,rear,arm; empty: one without a name'),
+)  # fmt: skip
+ROBOTS = (
+    Argument('robots', '', 'Robots of this ground, as rover1,rover2: each has nodes in the '
+             'namespace of its name, the console is one for all, and {robot} stands for the name '
+             'in arguments; empty: one without a name'),
 )  # fmt: skip
 LINK = (Argument('link', '', 'Link profile, see `gsc link-budget --list`'),)
 PRESET = (
@@ -196,10 +205,17 @@ CONSOLE_NODE = Node(
         'password_file': 'password_file',
         'stamped': 'stamped',
         'cameras': 'cameras',
+        'robots': 'robots',
     },
     lambda values: values['console'] == 'true',
+    shared=True,
 )
-CLOCK_NODE = Node('clock', {'speed': 'clock_speed'}, lambda values: values['clock_speed'] != '0')
+CLOCK_NODE = Node(
+    'clock',
+    {'speed': 'clock_speed'},
+    lambda values: values['clock_speed'] != '0',
+    shared=True,
+)
 _ROBOT = {'command_timeout_s': 'command_timeout_s', 'stamped': 'stamped'}
 _END = {'profile': 'link', 'cameras': 'cameras'} | {
     argument.name.removeprefix('serial_'): argument.name for argument in TRANSPORT
@@ -215,7 +231,7 @@ REMAPPINGS = (
 def _named(topic: str, base: str, camera: CameraStream) -> str:
     """Return a topic of a camera in full: a relative one is in its namespace."""
     topic = topic.replace(CAMERA, camera.name)
-    return topic if topic.startswith('/') else f'{base}/{camera.name}/{topic}'
+    return topic if topic.startswith('/') else f'{base}/{camera.topic(topic)}'
 
 
 @dataclass(frozen=True)
@@ -253,6 +269,8 @@ class Graph:
             values['use_sim_time'] = 'true'
         values['namespace'] = values['namespace'].strip('/')
         values['cameras'] = values['cameras'].strip()
+        if 'robots' in values:
+            values['robots'] = values['robots'].strip()
         values['params_file'] = values['params_file'] or str(config_dir() / 'teleop_link.yaml')
         if not Path(values['params_file']).is_file():
             raise ValueError(f'params_file:={values["params_file"]}: there is no such file')
@@ -261,6 +279,7 @@ class Graph:
         if values.get('source') in ('images', 'video') and not values['path'] and not own:
             raise ValueError(f'source:={values["source"]} needs path:=<folder or file>')
         self._check_cameras(values)
+        check(values, bool(own))
         return values
 
     def current(self, given: Values) -> tuple[dict[str, str], list[str]]:
@@ -300,8 +319,12 @@ class Graph:
             # The simulator has all cameras; of files each is a process of its own.
             cameras = parse_cameras(values['cameras']) if named else ()
             own = {name: by for name, by in node.parameters.items() if name != 'cameras'}
-            running += [replace(node, namespace=one.name, parameters=own) for one in cameras] or [
-                node
+            of_robot = [replace(node, namespace=one.name, parameters=own) for one in cameras]
+            robots = ('',) if node.shared else parse_robots(values.get('robots', ''))
+            running += [
+                replace(one, robot=robot) if robot else one
+                for robot in robots
+                for one in of_robot or [node]
             ]
         return running
 
@@ -329,6 +352,7 @@ class Graph:
 
         What was not given is left to the params file.
         """
+        values = values_of(values, node.robot)
         parameters = {
             name: self.typed(argument, values[argument])
             for name, argument in node.parameters.items()
@@ -363,16 +387,24 @@ class Graph:
                     return str(value).lower() if isinstance(value, bool) else str(value)
         return ''
 
-    def remappings(self, values: Values) -> list[tuple[str, str]]:
-        """Return the topics that get another name, and that name; of several cameras, of each."""
+    def remappings(self, values: Values, robot: str = '') -> list[tuple[str, str]]:
+        """
+        Return the topics that get another name, and that name; of several cameras, of each.
+
+        robot: the one of several that they are of; empty: of all.
+        """
+        robots = (robot,) if robot else parse_robots(values.get('robots', ''))
+        return [pair for one in robots for pair in self._remappings_of(values_of(values, one))]
+
+    def _remappings_of(self, values: Values) -> list[tuple[str, str]]:
         given = [(name, values[a]) for name, a in REMAPPINGS if self._argument(a)]
         pairs = [(name, target) for name, target in given if name != target]
-        if not values['cameras']:
+        if not values['cameras'] and not values.get('robots'):
             return pairs
         base = f'/{values["namespace"]}' if values['namespace'] else ''
         return [
             # In full, as the nodes of a process are in different namespaces.
-            (f'{base}/{one.name}/{name}', _named(target, base, one))
+            (f'{base}/{one.topic(name)}', _named(target, base, one))
             for one in parse_cameras(values['cameras'])
             for name, target in pairs
         ]
@@ -419,6 +451,7 @@ GRAPHS = {
         (
             *SOURCE,
             *CAMERAS,
+            *ROBOTS,
             *LINK,
             *PRESET,
             *NETWORKS,
@@ -459,7 +492,18 @@ GRAPHS = {
     ),
     'ground': Graph(
         "the operator's end of a real link",
-        (*CAMERAS, *LINK, *TRANSPORT, *NETWORKS, *RENDERER, *STAMPED, *CONSOLE, *RUN, *RVIZ),
+        (
+            *CAMERAS,
+            *ROBOTS,
+            *LINK,
+            *TRANSPORT,
+            *NETWORKS,
+            *RENDERER,
+            *STAMPED,
+            *CONSOLE,
+            *RUN,
+            *RVIZ,
+        ),
         (Node('link_ground', {**_END, 'stamped': 'stamped'}), DECODER_NODE, CONSOLE_NODE),
     ),
 }

@@ -23,6 +23,7 @@ from gsc_ros.dds import dds_environment
 from gsc_ros.graph import GRAPHS, PACKAGE, Graph
 from gsc_ros.paths import config_dir
 from gsc_ros.respawn import Respawn, cause
+from gsc_ros.robots import parse_robots, values_of
 from gsc_ros.start import PARENT
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
@@ -82,13 +83,14 @@ def start(context: LaunchContext, graph: Graph) -> list[LaunchDescriptionEntity]
         if name not in (*graph.defaults(), *graph.old_names()) and (near := graph.nearest(name))
     ]
     entities: list[LaunchDescriptionEntity] = [LogInfo(msg=warning) for warning in warnings]
+    first_robot = parse_robots(values.get('robots', ''))[0]  # RViz shows one
     # First, so that nothing runs yet where RViz is missing.
     if values.get('rviz') == 'true':
         entities.append(
             Node(
                 package='rviz2',
                 executable='rviz2',
-                namespace=values['namespace'],
+                namespace=values_of(values, first_robot)['namespace'],
                 arguments=['-d', str(config_dir() / 'teleop.rviz')],
                 parameters=[{'use_sim_time': values['use_sim_time'] == 'true'}],
                 # Its depth cloud takes camera_info from the root, whatever the namespace.
@@ -112,7 +114,7 @@ def start(context: LaunchContext, graph: Graph) -> list[LaunchDescriptionEntity]
                     for name, value in graph.node_parameters(node, values).items()
                 },
             ],
-            remappings=graph.remappings(values),
+            remappings=graph.remappings(values, node.robot),
             arguments=[
                 *graph.options(node, values),
                 '--ros-args',

@@ -17,7 +17,8 @@ KEYS = {'w': ('KeyW', 87), 't': ('KeyT', 84), '1': ('Digit1', 49), '2': ('Digit2
         '4': ('Digit4', 52), 'Escape': ('Escape', 27),
         'Tab': ('Tab', 9), 'Enter': ('Enter', 13), '3': ('Digit3', 51),
         '5': ('Digit5', 53), '6': ('Digit6', 54), 'g': ('KeyG', 71), 'c': ('KeyC', 67),
-        'ArrowDown': ('ArrowDown', 40)}  # fmt: skip
+        'ArrowDown': ('ArrowDown', 40), 'r': ('KeyR', 82),
+        'Backspace': ('Backspace', 8)}  # fmt: skip
 
 
 def find():

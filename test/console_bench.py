@@ -18,6 +18,7 @@ from gsc_ros.codec.objects import Objects, SeenObject
 from gsc_ros.labels import LABELS
 from gsc_ros.link.traffic.cameras import parse_cameras
 from gsc_ros.nodes.console import Console
+from gsc_ros.robots import parse_robots
 from gsc_ros.ros import convert, topics
 from gsc_ros.ros.objects import list_message, list_type
 
@@ -40,7 +41,8 @@ class Browser:
         self.ws = connect(
             f'ws://127.0.0.1:{port}/ws', origin=f'http://127.0.0.1:{port}', open_timeout=PATIENCE_S
         ).__enter__()
-        self.state, self.images, self.said, self.cameras = {}, {}, [], set()
+        self.state, self.images, self.said = {}, {}, []
+        self.cameras, self.robots = set(), set()  # whose images came
         self.began = time.monotonic()
 
     def say(self, name, **body):
@@ -67,6 +69,7 @@ class Browser:
                 head = json.loads(data[2 : 2 + int.from_bytes(data[:2], 'big')])
                 self.images[head['kind']] = head['stamp']
                 self.cameras.add(head.get('camera'))
+                self.robots.add(head.get('robot'))
                 continue
             word = json.loads(data)
             if word['t'] == 'state':
@@ -82,12 +85,12 @@ class Browser:
 class Feed:
     """What comes of a camera, in its frame."""
 
-    def __init__(self, peer, stream):
+    def __init__(self, peer, stream, topic_of=str):
         self.peer = peer
         self.frame = f'{stream.name}_camera' if stream.name else 'camera'
 
         def publish(kind, topic, quality=topics.IMAGES):
-            return peer.create_publisher(kind, stream.topic(topic), quality)
+            return peer.create_publisher(kind, topic_of(stream.topic(topic)), quality)
 
         self.images = {
             topic: publish(Image, topic)
@@ -150,22 +153,12 @@ class Feed:
         self.stills.publish(CompressedImage(header=header, format='webp', data=file.getvalue()))
 
 
-class Ground(Bench):
-    """A console, the topics of its neighbours, and browsers."""
+class Robot:
+    """The neighbours of a console that are of a robot, in the namespace of its name."""
 
-    def __init__(self, context, namespace, folder, **parameters):
-        super().__init__(context, namespace)
-        for kind, topic in (
-            (Twist, topics.TELEOP),
-            (Bool, topics.STOP),
-            (PoseStamped, topics.GOAL),
-            (Empty, topics.GOAL_END),
-            (String, topics.FIRST),
-        ):
-            self.subscribe(kind, topic)
-        publish = self.peer.create_publisher
-        streams = parse_cameras(parameters.get('cameras', ''))
-        self.feeds = [Feed(self.peer, stream) for stream in streams]
+    def __init__(self, bench, name, streams):
+        self.bench, self.name = bench, name
+        self.feeds = [Feed(bench.peer, stream, self.topic) for stream in streams]
         asked = (
             (RegionOfInterest, topics.REGION),
             (Empty, topics.KEY_MISSED),
@@ -173,29 +166,66 @@ class Ground(Bench):
             (Float32, topics.RATE),
             (Empty, topics.STILL),
         )
-        for stream in streams:
-            for kind, topic in asked:
-                self.subscribe(kind, stream.topic(topic))
-        self.firsts = publish(String, topics.FIRST_STATED, topics.LATCHED)
-        self.status = publish(LinkStatus, topics.STATUS, topics.LATCHED)
-        settings = {'port': 0, 'output': str(folder), 'stale_after_s': 30.0, **parameters}
-        self.node = self.add(Console, **settings)
+        self.heard = [
+            (Twist, topics.TELEOP),
+            (Bool, topics.STOP),
+            (PoseStamped, topics.GOAL),
+            (Empty, topics.GOAL_END),
+            (String, topics.FIRST),
+            *((kind, stream.topic(topic)) for stream in streams for kind, topic in asked),
+        ]
+        for kind, topic in self.heard:
+            bench.subscribe(kind, self.topic(topic))
+        publish = bench.peer.create_publisher
+        self.firsts = publish(String, self.topic(topics.FIRST_STATED), topics.LATCHED)
+        self.status = publish(LinkStatus, self.topic(topics.STATUS), topics.LATCHED)
+
+    def topic(self, name):
+        return f'{self.name}/{name}' if self.name else name
+
+    def got(self, topic):
+        """What came on a topic of the robot."""
+        return self.bench.got[self.topic(topic)]
+
+    def wait(self):
+        """Wait until the console and these have found each other."""
+        bench = self.bench
         wanted = [self.status]
         for feed in self.feeds:
             wanted += [*feed.images.values(), feed.infos, feed.classes]
-        self.wait(lambda: all(p.get_subscription_count() for p in wanted), 'the console listens')
-        for topic in (topics.TELEOP, topics.STOP, topics.GOAL):
-            name = f'{namespace}/{topic}'
-            self.wait(lambda name=name: self.node.count_subscribers(name), f'{name} is found')
-        for stream in streams:
-            for _, topic in asked:
-                name = f'{namespace}/{stream.topic(topic)}'
-                self.wait(lambda name=name: self.node.count_subscribers(name), f'{name} is found')
-        self.link()
+        bench.wait(lambda: all(p.get_subscription_count() for p in wanted), 'the console listens')
+        for _, topic in self.heard:
+            name = f'{bench.namespace}/{self.topic(topic)}'
+            bench.wait(lambda name=name: bench.node.count_subscribers(name), f'{name} is found')
 
     def link(self, **fields):
         """Publish the state of the link."""
+        fields = {'open': True, 'peer_silence_s': 0.2, **fields}
         self.status.publish(LinkStatus(profile='lab', rate_bps=8000.0, delay_s=0.5, **fields))
+
+    def told(self):
+        """The last velocity, m/s ahead."""
+        came = self.got(topics.TELEOP)
+        return came[-1].linear.x if came else None
+
+
+class Ground(Bench):
+    """A console, the topics of its neighbours, and browsers; without more said: of one robot."""
+
+    def __init__(self, context, namespace, folder, **parameters):
+        super().__init__(context, namespace)
+        streams = parse_cameras(parameters.get('cameras', ''))
+        names = parse_robots(parameters.get('robots', ''))
+        self.robots = [Robot(self, name, streams) for name in names]
+        first = self.robots[0]
+        self.feeds, self.firsts, self.link, self.told = (
+            first.feeds, first.firsts, first.link, first.told
+        )  # fmt: skip
+        settings = {'port': 0, 'output': str(folder), 'stale_after_s': 30.0, **parameters}
+        self.node = self.add(Console, **settings)
+        for robot in self.robots:
+            robot.wait()
+            robot.link()
 
     def show(self, ago=0.0):
         """Publish a decoded frame of the first camera, as old as that."""
@@ -211,7 +241,3 @@ class Ground(Bench):
 
     def browse(self):
         return Browser(self.node)
-
-    def told(self):
-        """The last velocity, m/s ahead."""
-        return self.got[topics.TELEOP][-1].linear.x if self.got[topics.TELEOP] else None

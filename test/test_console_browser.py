@@ -10,6 +10,7 @@ pytest.importorskip('starlette', reason='needs the extra console')
 pytest.importorskip('uvicorn', reason='needs the extra console')
 
 import browser
+from bench import Bench
 from console_bench import SIZE, Ground
 from geometry_msgs.msg import Twist
 from gsc_ros.msg import LinkStatus
@@ -240,6 +241,100 @@ def test_a_button_or_a_key_shows_another_camera_and_the_robot_is_asked(page, ros
         made.close()
 
 
+def life(page, number):
+    return page.run(f'document.getElementById("robots").children[{number}].innerText')
+
+
+def test_robots_are_shown_by_turns_and_stopped_each_or_all(page, ros, tmp_path):
+    made = Ground(
+        ros, f'/fleet{time.monotonic_ns()}', tmp_path / 'kept', stale_after_s=20.0,
+        robots='one,other', heartbeat_s=5.0,
+    )  # fmt: skip
+    one, other = made.robots
+    grey = 'document.getElementById("image").getContext("2d").getImageData(9,9,1,1).data[0]'
+    cards = 'document.getElementById("robots").children'
+    ready = 'document.getElementById("stick").classList.contains("ready")'
+
+    def show():
+        one.feeds[0].show()
+        other.feeds[0].show(grey=200)
+
+    try:
+        page.go(made.node.server.url)
+        page.wait(CONNECTED)
+        page.wait(f'{cards}.length === 2')
+        page.wait(f'Math.abs({grey} - 90) < 4', show)
+        assert page.text('stop').startswith('STOP one')
+
+        def is_heard():
+            other.link()
+            return 'old' in life(page, 1) and 'heard' in life(page, 1)
+
+        browser.wait(is_heard, 'its life')
+        page.tap('t')
+        page.wait(ready, show)
+        page.key('w')
+        browser.wait(lambda: (one.told() or 0) > 0.1, 'the one is driven')
+        page.tap('r')
+        browser.wait(lambda: one.told() == 0.0, 'another is shown: it is let go of')
+        page.wait(f'Math.abs({grey} - 200) < 4 && !{ready}', show)
+        page.key('w', down=False)
+        assert page.text('stop').startswith('STOP other')
+        page.wait('document.getElementById("driver").textContent === "nobody drives"')
+        page.tap('t')
+        page.wait(ready, show)
+        page.key('w')
+        browser.wait(lambda: (other.told() or 0) > 0.1, 'the other is driven')
+        page.run(f'{cards}[0].querySelector(".stop").click()')
+        browser.wait(lambda: one.got(topics.STOP), 'the STOP of the one that is not shown')
+        one.link(stop=LinkStatus.STOP_HELD)
+        browser.wait(lambda: 'STOP HELD' in life(page, 0), 'that is stated')
+        assert other.told() > 0 and not other.got(topics.STOP), 'the other drives on'
+        assert 'not in force' in page.text('stop-state')
+        count = len(one.got(topics.STOP))
+        page.tap('Backspace')
+        browser.wait(lambda: other.got(topics.STOP) and len(one.got(topics.STOP)) > count, 'all')
+        browser.wait(lambda: other.told() == 0.0, 'it stands')
+        page.key('w', down=False)
+        other.link(stop=LinkStatus.STOP_HELD)
+        page.wait('document.getElementById("stop-state").textContent.includes("HELD")', show)
+        browser.wait(lambda: "the link's node is silent" in life(page, 1), 'a silent link')
+        browser.wait(lambda: 'STALE' in life(page, 0) and 'STALE' in life(page, 1), 'stale')
+        page.run(f'{cards}[0].querySelector("button").click()')
+        page.wait('document.getElementById("stop").textContent.startsWith("STOP one")')
+        page.wait(f'Math.abs({grey} - 90) < 4')
+        sticky = 'document.getElementById("robots").getBoundingClientRect().top'
+        page.run('window.scrollTo(0, 500); 0')
+        page.wait(f'window.scrollY > 100 && {sticky} >= 0 && {sticky} < 400')
+        assert not page.errors
+    finally:
+        made.close()
+
+
+def test_a_stop_without_a_connection_is_given_to_the_robot_that_it_is_for(page, ros, tmp_path):
+    made = Ground(ros, f'/away{time.monotonic_ns()}', tmp_path / 'kept', robots='one,other')
+    one, other = made.robots
+    try:
+        page.go(made.node.server.url)
+        page.wait(CONNECTED)
+        page.tap('r')
+        page.wait('document.getElementById("stop").textContent.startsWith("STOP other")')
+        page.run(
+            'window.WebSocket = class { static OPEN = 1; readyState = 3;'
+            ' constructor() { setTimeout(() => this.onclose?.(), 50); } close() {} }; 0'
+        )
+        for viewer in list(made.node.server._viewers.all.values()):
+            made.node.server._call(viewer.let_go, 1001)
+        page.wait(f'!({CONNECTED})')
+        page.tap('Escape')
+        browser.wait(lambda: other.got(topics.STOP), 'the STOP goes by a request')
+        assert not one.got(topics.STOP)
+        page.tap('Backspace')
+        browser.wait(lambda: one.got(topics.STOP), 'and that for all')
+    finally:
+        made.close()
+
+
 def test_one_camera_has_no_buttons(page, ground):
     page.go(ground.node.server.url)
     page.wait(CONNECTED)
@@ -303,8 +398,7 @@ def test_a_connection_that_is_dead_is_made_anew(page, ground):
     page.wait(CONNECTED)
     first = min(ground.node.server._viewers.all)
     # What comes is lost, and no end comes: as behind a network that is gone.
-    ground.node.server._viewers.all[first].shows = lambda kind, camera: False
-    ground.node.server._viewers.all[first].say = lambda *texts: None
+    ground.node.server._viewers.all[first].next_message = lambda: None
     browser.wait(lambda: max(ground.node.server._viewers.all, default=0) > first, 'another comes')
     page.wait(CONNECTED)
 
@@ -365,3 +459,56 @@ def test_a_key_moves_the_simulated_robot_through_link_and_guard(page, bench, tmp
     bench.wait(lambda: len(bench.got[topics.CMD_VEL]) > count + 3)
     assert not any(t.linear.x for t in bench.got[topics.CMD_VEL][count:])
     assert not page.errors
+
+
+def test_one_page_drives_two_simulated_robots_and_stops_both(page, ros, tmp_path):
+    """Page and console; link, guard and simulator of each robot; images as the decoder's."""
+    if importlib.util.find_spec('mujoco') is None:  # to import it here would choose its renderer
+        pytest.skip('needs the extra sim')
+    space = f'/base{time.monotonic_ns()}'
+    base = Bench(ros, space)
+    robots = [Bench(ros, f'{space}/{name}') for name in ('rover1', 'rover2')]
+    images = [[], []]
+    try:
+        console = base.add(
+            Console, port=0, output=str(tmp_path / 'kept'), stale_after_s=60.0, heartbeat_s=5.0,
+            robots='rover1,rover2',
+        )  # fmt: skip
+        for robot, came in zip(robots, images, strict=True):
+            robot.subscribe(Twist, topics.CMD_VEL)
+            robot.add(LinkNode, profile='ideal', security=False)
+            robot.add(Guard)
+            decoded = robot.peer.create_publisher(Image, topics.DECODED, topics.IMAGES)
+
+            def pass_on(message, came=came, decoded=decoded):
+                came.append(convert.to_rgb(message).astype(int))
+                decoded.publish(message)
+
+            robot.peer.create_subscription(Image, topics.IMAGE, pass_on, topics.SENSOR)
+            robot.add(Camera, width=96, height=64, rate=0.5, auto_drive=False)
+        base.wait(lambda: console.active)
+        page.go(console.server.url)
+        page.wait(CONNECTED)
+        for number, (robot, came) in enumerate(zip(robots, images, strict=True)):
+            if number:
+                page.tap('r')
+            page.wait('document.getElementById("image").dataset.stamp')
+            page.tap('t')
+            page.wait('document.getElementById("stick").classList.contains("ready")')
+            before, others = came[-1], robots[1 - number].got[topics.CMD_VEL]
+            count = len(others)
+            page.key('w')
+            robot.wait(lambda robot=robot: robot.got[topics.CMD_VEL][-1].linear.x > 0.1, 'drives')
+            robot.wait(lambda c=came, b=before: abs(c[-1] - b).mean() > 1, 'it moves')
+            assert not any(told.linear.x for told in others[count:]), 'the other stands'
+            if not number:
+                page.key('w', down=False)
+                robot.wait(lambda robot=robot: not robot.got[topics.CMD_VEL][-1].linear.x)
+        page.tap('Backspace')
+        for number, robot in enumerate(robots):
+            robot.wait(lambda robot=robot: not robot.got[topics.CMD_VEL][-1].linear.x, 'stands')
+            browser.wait(lambda n=number: 'STOP HELD' in life(page, n), 'both hold the STOP')
+        assert not page.errors
+    finally:
+        for one in (*robots, base):
+            one.close()

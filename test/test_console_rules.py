@@ -268,11 +268,16 @@ def desk():
     return made
 
 
+def stop(desk, now):
+    desk.press_stop(now)
+    desk.give_stop()
+
+
 def test_the_stop_is_given_by_anybody_and_released_by_the_driver_in_two_steps(desk):
     desk.hear(1, words.Plain('take'), 0.0)
     desk.hear(1, words.Wish(1.0, 0.0, 0.0), 0.0)
     desk.step(0.0)
-    assert desk.hear(2, words.Plain('stop'), 0.1) == [words.dump('stopped')]
+    stop(desk, 0.1)
     assert desk.log[-1] == ('give_stop', True)
     desk.step(0.1)
     assert desk.log[-1] == ('velocity', ZERO)
@@ -305,7 +310,7 @@ def test_trouble_with_a_stop_keeps_no_zero_back_and_the_other_way_round(desk):
     with pytest.raises(RuntimeError):
         desk.step(0.0)
     with pytest.raises(RuntimeError):
-        desk.hear(2, words.STOP, 0.1)
+        stop(desk, 0.1)
     broken.done.clear()
     with pytest.raises(RuntimeError):
         desk.step(1.0)
@@ -317,7 +322,7 @@ def test_a_goal_is_asked_about_again_when_its_place_is_found(desk):
     assert desk.hear(1, words.Go(0.5, 0.9, '1.0'), 0.0) == []
     (*_, refusal) = desk.log[-1]
     assert refusal() == ''
-    desk.hear(2, words.STOP, 0.1)
+    stop(desk, 0.1)
     assert 'STOP' in refusal()
     assert 'wheel' in desk.hear(2, words.Go(0.5, 0.9, '1.0'), 0.2)[0]
 
@@ -327,7 +332,10 @@ def test_a_goal_that_is_ended_before_its_place_is_found_is_not_given(desk, name)
     desk.hear(1, words.Plain('take'), 0.0)
     desk.hear(1, words.Go(0.5, 0.9, '1.0'), 0.0)
     (*_, refusal) = desk.log[-1]
-    desk.hear(2, words.Plain(name), 0.1)
+    if name == 'stop':
+        stop(desk, 0.1)
+    else:
+        desk.hear(2, words.Plain(name), 0.1)
     desk.button.pressed = False  # a STOP may be released before the place is found
     assert desk.locked() == '' and 'ended' in refusal()
     desk.hear(1, words.Go(0.5, 0.9, '1.0'), 1.0)
@@ -417,6 +425,17 @@ def test_words_of_the_page_are_read():
     view = words.parse('{"t": "view", "overlays": ["trust"], "original": true}')
     assert view == words.View(frozenset({'trust'}), True)
     assert words.parse('{"t": "box", "box": [0, 0, 1, 1]}') == words.Box(WHOLE)
+    assert words.parse('{"t": "robot", "robot": 1}', robots=2) == words.Choose(1)
+
+
+@pytest.mark.parametrize(
+    ('body', 'robot'),
+    [('', None), (', "robot": 1', 1), (', "robot": 2', None), (', "robot": true', None),
+     (', "robot": -1', None), (', "robot": "x"', None), (', "robot": null', None)],
+)  # fmt: skip
+def test_a_stop_is_for_one_robot_or_in_doubt_for_all(body, robot):
+    word = words.parse(f'{{"t": "stop"{body}}}', robots=2)
+    assert word == words.Stop(robot) and words.stops(word)
 
 
 @pytest.mark.parametrize(
@@ -428,6 +447,7 @@ def test_words_of_the_page_are_read():
         '{"t": "drive", "a": 0, "l": 0, "s": 1e999}', '{"t": "stop", "x": 1}',
         '{"t": "view", "overlays": [["trust"]], "original": false}',
         '{"t": "box", "box": [0, 0, 2, 1]}', '{"t": "box", "box": [0.5, 0, 0.5, 1]}',
+        '{"t": "robot", "robot": 1}', '{"t": "robot", "robot": false}',
         '{"t": "confirm", "token": null}', '[' * 2000, '"' + 'x' * 5000 + '"',
         '{"t": "drive", "a": 0, "l": 0, "s": 1' + '0' * 400 + '}',
     ],

@@ -164,20 +164,38 @@ def test_each_viewer_gets_what_is_of_its_camera_and_what_is_of_the_robot(serve):
         for ws in (front, rear):
             ws.recv(timeout=PATIENCE_S)
         for camera in (0, 1):
-            server.show('image', words.pack({'camera': camera}, b'%d' % camera), camera)
+            server.show('image', words.pack({'camera': camera}, b'%d' % camera), (0, camera))
         assert front.recv(timeout=PATIENCE_S).endswith(b'0')
         assert rear.recv(timeout=PATIENCE_S).endswith(b'0')
         rear.send('{"t": "camera", "camera": 1}')
         assert rear.recv(timeout=PATIENCE_S).endswith(b'1'), 'the newest comes at once'
         assert site.heard_words == [(2, words.Watch(1))]
-        assert server.views(0) == server.views(1) == {'image'}
-        server.tell(words.dump('state', camera=1), 1)
+        assert server.views((0, 0)) == server.views((0, 1)) == {'image'}
+        server.tell(words.dump('state', camera=1), (0, 1))
         server.tell(words.dump('note'))
         assert json.loads(rear.recv(timeout=PATIENCE_S)) == {'t': 'state', 'camera': 1}
         for ws in (front, rear):
             assert json.loads(ws.recv(timeout=PATIENCE_S)) == {'t': 'note'}
         rear.send('{"t": "camera", "camera": 2}')
         assert 'from 0 to 1' in rear.recv(timeout=PATIENCE_S)
+
+
+def test_each_viewer_gets_what_is_of_its_robot_and_a_stop_is_for_one_or_all(serve):
+    server, site = serve(cameras=2, robots=3)
+    with talk(server) as viewer:
+        viewer.recv(timeout=PATIENCE_S)
+        for word in ('"camera", "camera": 1', '"robot", "robot": 2'):
+            viewer.send(f'{{"t": {word}}}')
+        wait(lambda: server.views((2, 0)), 'the first camera of another robot')
+        assert not server.views((0, 0)) and not server.views((2, 1))
+        for place in ((0, 0), (2, 1), (2, 0)):
+            server.show('image', words.pack({'kind': 'image'}, b'%d%d' % place), place)
+        assert viewer.recv(timeout=PATIENCE_S).endswith(b'20')
+    site.heard_words.clear()
+    for query in ('?robot=1', '?robot=3', '?robot=x', '?robot=-1', '?robot=\u00b2', ''):
+        assert ask(server, 'POST', f'/stop{urllib.parse.quote(query, "?=")}', '')[0] == 200
+    expected = [words.Stop(1), *[words.Stop()] * 5]
+    assert [word for _, word in site.heard_words] == expected
 
 
 def test_twenty_look_on_and_too_many_are_turned_away(serve):
@@ -235,7 +253,7 @@ def test_a_stop_is_followed_although_the_session_has_just_ended(serve):
         ws.recv(timeout=PATIENCE_S)
         assert ask(server, 'POST', '/logout', '', cookie=cookie)[0] == 303
         ws.send('{"t": "stop"}')
-        wait(lambda: site.heard_words == [(1, words.STOP)])
+        wait(lambda: site.heard_words == [(1, words.Stop())])
         ws.send('{"t": "take"}')
         wait(lambda: site.left == [1], 'all else ends the connection')
     assert len(site.heard_words) == 1
@@ -483,7 +501,7 @@ def test_a_stop_goes_by_a_request_where_there_are_too_many_viewers(serve):
             other.recv(timeout=PATIENCE_S)
         status, _, body = ask(server, 'POST', '/stop', '')
         assert status == 200 and b'STOP is given' in body
-    assert site.heard_words == [(0, words.STOP)]
+    assert site.heard_words == [(0, words.Stop())]
 
 
 def test_a_session_that_ended_by_itself_may_give_the_stop_and_nothing_else(serve):
@@ -495,7 +513,7 @@ def test_a_session_that_ended_by_itself_may_give_the_stop_and_nothing_else(serve
     assert ask(server, 'GET', '/files', cookie=cookie)[0] == 401
     assert b'action="/stop"' in ask(server, 'GET', '/login', origin=None)[2]
     assert ask(server, 'POST', '/stop', '', cookie=cookie)[0] == 200
-    assert site.heard_words == [(0, words.STOP)]
+    assert site.heard_words == [(0, words.Stop())]
     assert ask(server, 'POST', '/stop', '', cookie=other)[0] == 401, 'who has logged out may not'
     assert ask(server, 'POST', '/stop', '')[0] == 401
     assert ask(server, 'POST', '/stop', '', cookie=cookie, origin='http://evil.example')[0] == 403
@@ -532,7 +550,7 @@ def test_a_slow_viewer_gets_the_newest_state_and_no_queue_of_old_ones(serve):
         slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         last = 2000
         for number in range(last + 1):
-            server.tell(words.dump('state', number=number, rest='x' * 10_000), 0, 'state')
+            server.tell(words.dump('state', number=number, rest='x' * 10_000), (0, 0), 'state')
         server.tell(words.dump('note', text='answered'))
         numbers, noted_after = [], None
         while not numbers or numbers[-1] < last:

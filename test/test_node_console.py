@@ -54,8 +54,8 @@ def test_a_held_key_drives_and_a_silent_browser_stops_the_robot(ground):
     page.take_the_wheel()
     page.wait(lambda b: (ground.told() or 0) > 0.2, lambda: page.drive(1.0))
     ground.wait(lambda: ground.told() == 0.0, 'nothing is said any more')
-    assert ground.node.desk.drive.timeouts
-    assert ground.node.desk.drive.driver is not None  # the browser is there
+    assert ground.node.robots[0].desk.drive.timeouts
+    assert ground.node.robots[0].desk.drive.driver is not None  # the browser is there
 
 
 def test_a_browser_that_is_gone_stops_the_robot_at_once(ground):
@@ -65,7 +65,7 @@ def test_a_browser_that_is_gone_stops_the_robot_at_once(ground):
     page.wait(lambda b: (ground.told() or 0) > 0.1, lambda: page.drive(1.0))
     page.ws.socket.close()
     ground.wait(lambda: ground.told() == 0.0, 'the browser is gone')
-    ground.wait(lambda: ground.node.desk.drive.driver is None)
+    ground.wait(lambda: ground.node.robots[0].desk.drive.driver is None)
 
 
 def test_the_watch_stops_the_robot_while_the_web_server_hangs(ground):
@@ -189,7 +189,7 @@ def test_a_snapshot_and_a_recording_are_kept(ground, tmp_path):
     (path,) = (tmp_path / 'kept').glob('*.png')
     beside = json.loads(path.with_suffix('.json').read_text())
     assert beside['frame_id'] == 'camera' and beside['link']['profile'] == 'lab'
-    screen = ground.node.cameras[0].screen
+    screen = ground.node.robots[0].cameras[0].screen
     keep, screen.keep = screen.keep, lambda *_: 1 / 0
     page.say('snapshot')
     page.wait(lambda b: any('did not work' in one.get('text', '') for one in b.said))
@@ -397,12 +397,131 @@ def test_a_goal_is_of_the_camera_that_is_watched_with_its_mount(two):
         return stamps[0] and len(set(stamps)) == 1 and b.state.get('locked') == ''
 
     page.wait(whole)
-    two.wait(lambda: two.node.cameras[1].path._mount is not None, 'the mount has come')
+    two.wait(lambda: two.node.robots[0].cameras[1].path._mount is not None, 'the mount has come')
     (place,) = drawn([(3.0, 0.5)], Footing.of(plane), K, (240, 180))
     page.say('go', x=place[0], y=place[1], stamp=page.images['image'])
     two.wait(lambda: two.got[topics.GOAL], 'the goal goes out')
     at = two.got[topics.GOAL][0].pose.position
     assert (at.x, at.y) == pytest.approx((-3.5, -0.5), abs=0.15)
+
+
+@pytest.fixture
+def fleet(ros, tmp_path):
+    made = Ground(ros, f'/fleet{time.monotonic_ns()}', tmp_path / 'kept', robots='one,other')
+    yield made
+    made.close()
+
+
+def show(*robots):
+    for robot in robots:
+        robot.feeds[0].show()
+
+
+def test_one_robot_is_driven_at_a_time_and_another_choice_lets_go_of_it(fleet):
+    one, other = fleet.robots
+    driver, second = fleet.browse(), fleet.browse()
+    driver.wait(lambda b: any(word.get('robots') == ['one', 'other'] for word in b.said))
+    driver.wait(lambda b: b.state.get('locked') == '', lambda: show(one, other))
+    driver.take_the_wheel()
+    second.say('robot', robot=1)
+    second.wait(lambda b: b.state.get('robot') == 1)
+    second.say('take')
+    second.wait(lambda b: b.state['driver'] == 2, why='each robot has a wheel of its own')
+    driver.wait(lambda b: (one.told() or 0) > 0.1, lambda: (show(one), driver.drive(1.0)))
+    assert not any(told.linear.x for told in other.got(topics.TELEOP))
+    assert driver.robots == {0}
+    driver.say('robot', robot=1)
+    fleet.wait(lambda: one.told() == 0.0, 'the robot that is shown no more stops')
+    driver.wait(lambda b: any(word['t'] == 'history' and word['robot'] == 1 for word in b.said))
+    driver.wait(lambda b: 1 in b.robots and b.state['robot'] == 1, lambda: show(other))
+    assert driver.state['robots'][0]['driver'] is None, 'its wheel is free'
+    for _ in range(3):
+        driver.drive(1.0)
+    driver.wait(lambda b: any('take the wheel' in word.get('why', '') for word in b.said))
+    second.wait(lambda b: (other.told() or 0) > 0.1, lambda: (show(other), second.drive(1.0)))
+    assert one.told() == 0.0
+    second.say('robot', robot=0)
+    fleet.wait(lambda: other.told() == 0.0)
+
+
+def test_a_stop_is_for_one_robot_and_another_for_all(fleet):
+    one, other = fleet.robots
+    page = fleet.browse()
+    page.say('stop', robot=1)
+    page.wait(lambda b: {'t': 'stopped', 'robot': 1} in b.said)
+    fleet.wait(lambda: other.got(topics.STOP), 'the STOP goes to the one')
+    other.link(stop=LinkStatus.STOP_HELD)
+    page.wait(lambda b: [r['stop'] for r in b.state.get('robots', [])] == ['NONE', 'HELD'])
+    assert not one.got(topics.STOP), 'and to no other'
+    page.wait(lambda b: b.state.get('locked') == '', lambda: show(one))
+    page.take_the_wheel()
+    page.wait(lambda b: (one.told() or 0) > 0.1, lambda: (show(one), page.drive(1.0)))
+    count = len(other.got(topics.STOP))
+    page.say('stop')
+    page.wait(lambda b: {'t': 'stopped'} in b.said)
+    fleet.wait(lambda: one.got(topics.STOP) and len(other.got(topics.STOP)) > count)
+    fleet.wait(lambda: one.told() == 0.0)
+    assert all(stop.data for robot in fleet.robots for stop in robot.got(topics.STOP))
+
+
+@pytest.mark.parametrize('hangs', [False, True])
+def test_a_stop_for_all_reaches_a_robot_although_another_cannot_be_published_to(fleet, hangs):
+    one, other = fleet.robots
+    page, goes_on = fleet.browse(), threading.Event()
+
+    def give_stop(_stop):
+        if hangs:
+            goes_on.wait(2 * PATIENCE_S)
+        raise RuntimeError('on purpose')
+
+    fleet.node.robots[0].outputs.give_stop = give_stop
+    try:
+        page.say('stop')
+        fleet.wait(lambda: other.got(topics.STOP), 'the other has it')
+        assert fleet.node.robots[0].desk.button.pressed
+    finally:
+        goes_on.set()
+        del fleet.node.robots[0].outputs.give_stop
+    fleet.wait(lambda: one.got(topics.STOP), 'it is repeated')
+
+
+def test_how_each_robot_is_is_stated_whichever_is_shown(fleet):
+    _, other = fleet.robots
+    states = fleet.peer.create_publisher(String, f'other/{topics.GOAL_STATE}', topics.LATCHED)
+    states.publish(String(data='active'))
+    page = fleet.browse()
+
+    def other_is(**wanted):
+        def check(b):
+            robots = b.state.get('robots', [{}, {}])
+            return all(robots[1].get(name) == value for name, value in wanted.items())
+
+        return check
+
+    page.wait(other_is(name='other', reason='no image has come yet', goal='active', open=True))
+    page.wait(lambda b: b.state['robots'][1]['reason'] == '', lambda: show(other))
+    assert page.state['robot'] == 0 and page.state['robots'][1]['age_s'] < 30
+    assert not page.robots, 'its images are not sent to who shows another'
+    page.wait(
+        lambda b: 'the limit' in b.state['robots'][1]['reason'],
+        lambda: other.feeds[0].show(40.0),
+    )
+    other.link(open=False, peer_silence_s=12.0, stop=LinkStatus.STOP_SENT)
+    page.wait(other_is(open=False, heard_s=12.0, stop='SENT'))
+    page.wait(lambda b: b.state['robots'][1]['link_s'] > 1.0, why='the link is silent')
+    assert page.state['link']['open'] and page.state['stop'] == 'NONE', 'those of the one'
+
+
+def test_robots_that_cannot_be_are_refused(ros, capfd):
+    overrides = {'autostart': False, 'port': 0, 'robots': 'one,one'}
+    node = Console(
+        context=ros,
+        namespace='/twice',
+        parameter_overrides=[Parameter(k, value=v) for k, v in overrides.items()],
+    )
+    assert node.trigger_configure() != TransitionCallbackReturn.SUCCESS
+    node.destroy_node()
+    assert 'comes twice' in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -432,7 +551,7 @@ def test_commands_are_stamped_where_that_is_asked_for(ros, tmp_path):
         node = bench.add(Console, port=0, output=str(tmp_path), stamped=True)
         bench.wait(lambda: node.count_subscribers(f'{bench.namespace}/{topics.TELEOP}'))
         bench.wait(lambda: node.active)
-        node._outputs.velocity((0.5, 0.0))
+        node.robots[0].outputs.velocity((0.5, 0.0))
         bench.wait(lambda: bench.got[topics.TELEOP])
         message = bench.got[topics.TELEOP][0]
         assert message.twist.linear.x == 0.5 and message.header.stamp.sec

@@ -1,5 +1,5 @@
 """
-What the operators' words do: the wheel, the STOP, requests, recordings.
+What the operators' words do at a robot: the wheel, the STOP, requests, recordings.
 
 Joins the rules of driving and stopping to outputs that a node gives. It is not thread-safe: the
 node holds a lock around it. Times are s of a monotonic clock.
@@ -142,13 +142,17 @@ class Desk:
         self._outputs.go(self.camera(viewer), word, refusal)
         return []
 
+    def press_stop(self, now: float) -> None:
+        """Have the STOP in force here; :meth:`give_stop` gives it, at the latest :meth:`step`."""
+        self._ended += 1
+        self.drive.halt()
+        self.button.stop(now)
+
+    def give_stop(self) -> None:
+        """Give the STOP that was pressed."""
+        self._outputs.give_stop(True)
+
     def _plain(self, viewer: int, name: str, now: float) -> list[str]:
-        if name == 'stop':
-            self._ended += 1
-            self.drive.halt()
-            self.button.stop(now)
-            self._outputs.give_stop(True)
-            return [words.dump('stopped')]  # the page gives it again until then
         if name == 'take':
             why = self.drive.take(viewer, now)
             if not why:

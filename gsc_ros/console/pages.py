@@ -30,13 +30,14 @@ _STOPPED = 'the STOP is given; it stays in force until it is released in the con
 
 class Pages:
     """
-    Answers requests. ``secure``: cookies are for HTTPS alone; ``stop`` gives the STOP.
+    Answers requests. ``secure``: cookies are for HTTPS alone; ``stop`` gives the STOP for a robot,
+    by the text of its number, or for all.
 
     ``refused`` counts requests that were not allowed.
     """
 
     def __init__(
-        self, access: Access, files: Files, secure: bool, stop: Callable[[], object]
+        self, access: Access, files: Files, secure: bool, stop: Callable[[str], object]
     ) -> None:
         self._access, self._files, self._secure, self._stop = access, files, secure, stop
         self.refused = 0
@@ -95,7 +96,7 @@ class Pages:
             return self._refuse()
         if not self._access.may_stop(request.cookies.get(COOKIE), time.monotonic()):
             return self._refuse(401)
-        self._stop()
+        self._stop(request.query_params.get('robot', ''))
         return PlainTextResponse(_STOPPED)
 
     async def _login(self, request: Request) -> Response:

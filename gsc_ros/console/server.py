@@ -12,7 +12,6 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import uvicorn
@@ -45,7 +44,7 @@ _JOIN_S = 3.0
 
 @dataclass(frozen=True)
 class Settings:
-    """Where to serve, how, to how many at once, and how many cameras there are."""
+    """Where to serve, how, to how many at once; how many robots there are, and cameras of each."""
 
     host: str = '127.0.0.1'
     port: int = 8080
@@ -53,6 +52,7 @@ class Settings:
     key: str = ''
     most_viewers: int = 32
     cameras: int = 1
+    robots: int = 1
 
 
 class Server:
@@ -65,8 +65,14 @@ class Server:
 
     def __init__(self, settings: Settings, access: Access, site: Site, files: Files) -> None:
         self._settings = settings
-        self._viewers = Viewers(settings.most_viewers, access, site, settings.cameras)
-        stop = partial(site.heard, _NOBODY, words.STOP)
+        self._viewers = Viewers(
+            settings.most_viewers, access, site, settings.cameras, settings.robots
+        )
+
+        def stop(robot: str) -> None:
+            number = int(robot) if robot.isdecimal() and len(robot) < 4 else None
+            site.heard(_NOBODY, words.Stop(words.stopped(number, settings.robots)))
+
         self._pages = Pages(access, files, bool(settings.certificate), stop)
         self.problem = ''
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -92,9 +98,9 @@ class Server:
         """How many look on."""
         return len(self._viewers.all)
 
-    def views(self, camera: int = 0) -> frozenset[str]:
+    def views(self, place: words.Place = (0, 0)) -> frozenset[str]:
         """Return the kinds of images of a camera that somebody looks at."""
-        return self._viewers.views.get(camera, frozenset())
+        return self._viewers.views.get(place, frozenset())
 
     @property
     def refused(self) -> int:
@@ -177,13 +183,13 @@ class Server:
 
     # To viewers, from any thread
 
-    def tell(self, text: str, camera: int | None = None, kind: str = '') -> None:
+    def tell(self, text: str, place: words.Place | None = None, kind: str = '') -> None:
         """
         Send a message to every viewer of a camera; None: to all. Of those of one ``kind`` a viewer
         gets the newest only; without one all.
         """
-        self._call(self._viewers.tell, text, camera, kind)
+        self._call(self._viewers.tell, text, place, kind)
 
-    def show(self, kind: str, data: bytes, camera: int | None = None) -> None:
+    def show(self, kind: str, data: bytes, place: words.Place | None = None) -> None:
         """Send an image to all who look at its kind and camera; they get the newest only."""
-        self._call(self._viewers.show, kind, data, camera)
+        self._call(self._viewers.show, kind, data, place)

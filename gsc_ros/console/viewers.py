@@ -48,7 +48,7 @@ class Viewer:
     socket: WebSocket
     session: str | None
     view: words.View = field(default_factory=words.View)
-    camera: int = 0  # that it watches
+    place: words.Place = (0, 0)  # robot and camera that it watches
     texts: 'deque[str]' = field(default_factory=lambda: deque(maxlen=_TEXTS))
     newest: dict[str, str] = field(default_factory=dict)  # texts, by kind
     images: dict[str, bytes] = field(default_factory=dict)  # the newest of each kind
@@ -58,17 +58,17 @@ class Viewer:
     counted_at: float = 0.0
     bad: int = 0
 
-    def shows(self, kind: str, camera: int | None = None) -> bool:
-        """Whether the page shows a kind of image of a camera; None: of the robot."""
-        if not self.watches(camera):
+    def shows(self, kind: str, place: words.Place | None = None) -> bool:
+        """Whether the page shows a kind of image of a camera; None: of any."""
+        if not self.watches(place):
             return False
         if kind in ('image', 'still'):
             return True
         return self.view.original if kind == 'original' else kind in self.view.overlays
 
-    def watches(self, camera: int | None) -> bool:
-        """Whether what is of a camera is for this page; None: of the robot, for all."""
-        return camera is None or camera == self.camera
+    def watches(self, place: words.Place | None) -> bool:
+        """Whether what is of a camera is for this page; None: for all."""
+        return place is None or place == self.place
 
     def may_speak(self, now: float) -> bool:
         """Count a message; False for too many."""
@@ -97,22 +97,26 @@ class Viewer:
 
 class Viewers:
     """
-    All viewers, by number in ``all``; ``most`` at once. Each watches one of ``cameras``.
+    All viewers, by number in ``all``; ``most`` at once. Each watches one of ``cameras`` of one of
+    ``robots``.
 
-    ``views``: kinds of images that somebody looks at, by the number of their camera. ``refused``
+    ``views``: kinds of images that somebody looks at, by robot and camera. ``refused``
     counts connections and messages that were not allowed; ``trouble``: the last error in following
     a word, which costs its viewer the connection.
     """
 
-    def __init__(self, most: int, access: Access, site: Site, cameras: int = 1) -> None:
-        self._most, self._access, self._site, self._cameras = most, access, site, cameras
+    def __init__(
+        self, most: int, access: Access, site: Site, cameras: int = 1, robots: int = 1
+    ) -> None:
+        self._most, self._access, self._site = most, access, site
+        self._cameras, self._robots = cameras, robots
         self.all: dict[int, Viewer] = {}
-        self.views: dict[int, frozenset[str]] = {}
+        self.views: dict[words.Place, frozenset[str]] = {}
         self.refused, self.trouble = 0, ''
         self._next = 1
-        self._last: dict[tuple[int | None, str], bytes] = {}
+        self._last: dict[tuple[words.Place | None, str], bytes] = {}
 
-    def tell(self, text: str, camera: int | None = None, kind: str = '') -> None:
+    def tell(self, text: str, place: words.Place | None = None, kind: str = '') -> None:
         """
         Send a message to every viewer of a camera; None: to all. Of those of one ``kind`` a viewer
         gets the newest only; without one all.
@@ -121,7 +125,7 @@ class Viewers:
         for viewer in self.all.values():
             if not self._access.valid(viewer.session, now, use=False):
                 viewer.let_go(_ENDED)
-            if not viewer.watches(camera):
+            if not viewer.watches(place):
                 continue
             if kind:
                 viewer.newest[kind] = text
@@ -129,11 +133,11 @@ class Viewers:
             else:
                 viewer.say(text)
 
-    def show(self, kind: str, data: bytes, camera: int | None = None) -> None:
+    def show(self, kind: str, data: bytes, place: words.Place | None = None) -> None:
         """Send an image to all who look at its kind and camera; they get the newest only."""
-        self._last[camera, kind] = data
+        self._last[place, kind] = data
         for viewer in self.all.values():
-            if viewer.shows(kind, camera):
+            if viewer.shows(kind, place):
                 viewer.images[kind] = data
                 viewer.ready.set()
 
@@ -195,7 +199,7 @@ class Viewers:
         now = time.monotonic()
         too_many = not viewer.may_speak(now)
         try:
-            word = words.parse(text, self._cameras)
+            word = words.parse(text, self._cameras, self._robots)
         except words.BadWord as error:
             self._hear_bad(viewer, error)
         else:
@@ -225,24 +229,27 @@ class Viewers:
             self._catch_up(viewer)
             return
         if isinstance(word, words.Watch):
-            viewer.camera = word.camera
+            viewer.place = viewer.place[0], word.camera
+            self._catch_up(viewer)
+        if isinstance(word, words.Choose):
+            viewer.place = word.robot, 0
             self._catch_up(viewer)
         viewer.say(*self._site.heard(viewer.number, word))
 
     def _catch_up(self, viewer: Viewer) -> None:
         """Give a viewer the newest of all that it looks at."""
         self._count_views()
-        for (camera, kind), data in self._last.items():
-            if viewer.shows(kind, camera):
+        for (place, kind), data in self._last.items():
+            if viewer.shows(kind, place):
                 viewer.images[kind] = data
         viewer.ready.set()
 
     def _count_views(self) -> None:
-        views: dict[int, frozenset[str]] = {}
+        views: dict[words.Place, frozenset[str]] = {}
         for viewer in self.all.values():
             kinds = {'image', *viewer.view.overlays}
             kinds |= {'original'} if viewer.view.original else set()
-            views[viewer.camera] = views.get(viewer.camera, frozenset()) | kinds
+            views[viewer.place] = views.get(viewer.place, frozenset()) | kinds
         self.views = views
 
     async def _write(self, viewer: Viewer) -> None:

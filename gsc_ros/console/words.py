@@ -14,6 +14,7 @@ from typing import Any
 from gsc_ros.region import Region
 
 MOST_BYTES = 2048
+Place = tuple[int, int]  # what a page shows: number of the robot, and of its camera
 OVERLAYS = ('trust', 'classes', 'depth', 'hazards', 'objects')
 
 
@@ -31,9 +32,23 @@ class View:
 
 @dataclass(frozen=True)
 class Watch:
-    """Which camera the page shows: its number."""
+    """Which camera of its robot the page shows: its number."""
 
     camera: int
+
+
+@dataclass(frozen=True)
+class Choose:
+    """Which robot the page shows: its number. All else that it says is for that one."""
+
+    robot: int
+
+
+@dataclass(frozen=True)
+class Stop:
+    """The STOP for a robot, by its number; None: for all."""
+
+    robot: int | None = None
 
 
 @dataclass(frozen=True)
@@ -97,20 +112,22 @@ class Plain:
     name: str
 
 
-STOP = Plain('stop')
-PLAIN = ('take', 'leave', 'stop', 'release', 'key', 'snapshot', 'cancel', 'still')
-Word = View | Watch | Wish | Beat | Box | Confirm | Record | Ask | Go | Plain
+PLAIN = ('take', 'leave', 'release', 'key', 'snapshot', 'cancel', 'still')
+Word = View | Watch | Choose | Stop | Wish | Beat | Box | Confirm | Record | Ask | Go | Plain
 
 
 def stops(word: Word) -> bool:
     """Whether a word only stops the robot: it is followed before any limit."""
     if isinstance(word, Wish):
         return not (word.ahead or word.left)
-    return isinstance(word, Plain) and word.name in ('stop', 'leave', 'cancel')
+    return isinstance(word, Stop) or (isinstance(word, Plain) and word.name in ('leave', 'cancel'))
 
 
-def parse(text: str | bytes, cameras: int = 1) -> Word:
-    """Read a message of the page; raises :class:`BadWord`. ``cameras``: how many there are."""
+def parse(text: str | bytes, cameras: int = 1, robots: int = 1) -> Word:
+    """
+    Read a message of the page; raises :class:`BadWord`. ``cameras`` and ``robots``: how many there
+    are. A STOP for a robot that there is not is for all.
+    """
     if isinstance(text, bytes) or len(text) > MOST_BYTES:
         raise BadWord('a message is a text of at most 2 kB')
     try:
@@ -120,8 +137,12 @@ def parse(text: str | bytes, cameras: int = 1) -> Word:
     if not isinstance(found, dict) or not isinstance(found.get('t'), str):
         raise BadWord('a message is an object with its name in "t"')
     name = found.pop('t')
+    if name == 'stop' and found.keys() <= {'robot'}:
+        return Stop(stopped(found.get('robot'), robots))
     if name == 'camera' and found.keys() == {'camera'}:
-        return Watch(_camera(found['camera'], cameras))
+        return Watch(_count('a camera', found['camera'], cameras))
+    if name == 'robot' and found.keys() == {'robot'}:
+        return Choose(_count('a robot', found['robot'], robots))
     return _word(name, found)
 
 
@@ -151,9 +172,15 @@ def _word(name: str, body: dict[str, Any]) -> Word:
     raise BadWord(f'unknown message {name[:20]!r}')
 
 
-def _camera(value: Any, cameras: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < cameras:
-        raise BadWord(f'a camera has a number from 0 to {cameras - 1}')
+def stopped(value: Any, robots: int) -> int | None:
+    """Return the number of the robot that a STOP is for; None, for all, where it is no number."""
+    is_one = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < robots
+    return value if is_one else None
+
+
+def _count(what: str, value: Any, count: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < count:
+        raise BadWord(f'{what} has a number from 0 to {count - 1}')
     return value
 
 

@@ -4,6 +4,8 @@ import * as cameras from './cameras.js';
 import * as charts from './charts.js';
 import * as connection from './connection.js';
 import * as drive from './drive.js';
+import * as link from './link.js';
+import * as robots from './robots.js';
 import * as still from './still.js';
 import * as view from './view.js';
 
@@ -37,7 +39,8 @@ function note(text, bad) {
 
 const isLive = () => connected && seconds() - stateAt < SILENT_S && seconds() - answeredAt < BEHIND_S;
 const isDriver = () => state !== null && me !== null && state.driver === me;
-const isShown = () => state !== null && state.camera === cameras.watched() && view.stampShown() !== '';
+const isHere = (word) => (word.robot ?? 0) === robots.chosen() && word.camera === cameras.watched();
+const isShown = () => state !== null && isHere(state) && view.stampShown() !== '';
 const mayDrive = () => isLive() && isDriver() && isShown() && !state.locked && mode !== 'go';
 
 function sayView() {
@@ -49,8 +52,8 @@ async function take(buffer) {
   const length = new DataView(buffer).getUint16(0);
   const head = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 2, length)));
   const file = new Uint8Array(buffer, 2 + length);
-  if (head.kind !== 'still') await view.take(head, file);
-  else if (head.camera === cameras.watched()) still.take(head, file);
+  if (head.kind !== 'still') await view.take(head, file, isHere);
+  else if (isHere(head)) still.take(head, file);
   refreshAge();
 }
 
@@ -59,22 +62,44 @@ function hear(word) {
     me = word.viewer;
     byId('logout').hidden = !word.login;
     charts.begin(word.history, seconds());
+    const others = robots.begin(word.robots ?? [], choose, stop);
+    if (robots.chosen()) say('robot', { robot: robots.chosen() }); // before the camera, which is one of its
     cameras.begin(word.cameras, watch);
+    if (others) {
+      connection.stopAllThatWaits(); // it was for one of the robots of before
+      choose(robots.chosen());
+    }
   } else if (word.t === 'state') {
-    if (word.camera !== cameras.watched()) return; // another was chosen meanwhile
+    robots.hear(word.robots, word.simulated, seconds());
+    if (!isHere(word)) return; // another was chosen meanwhile
     state = word;
     stateAt = seconds();
     refresh();
   } else if (word.t === 'beat') answeredAt = word.s;
   else if (word.t === 'note') note(word.text, word.bad);
   else if (word.t === 'refused') note(word.why, true);
-  else if (word.t === 'objects') view.takeObjects(word);
   else if (word.t === 'confirm') askRelease(word.token);
+  else if (word.t === 'objects' && isHere(word)) view.takeObjects(word);
+  else if (word.t === 'history' && word.robot === robots.chosen()) charts.begin(word.rows, seconds());
+}
+
+// Shows another robot, of which nothing is known yet: what is held is let go.
+function choose(robot) {
+  drive.releaseAll();
+  forgetRelease();
+  state = null;
+  set('stop-state', 'STOP: not known', 'bad');
+  set('driver', 'not known');
+  byId('release').disabled = true;
+  byId('stick').classList.remove('ready');
+  for (const id of ['goal', 'lock', 'still-state']) set(id, '');
+  say('robot', { robot });
+  cameras.reset();
 }
 
 function watch(camera) {
   if (mode) setMode('');
-  view.watch(camera);
+  view.clear();
   still.clear();
   set('caption', '');
   cameras.draw(state?.first);
@@ -89,14 +114,18 @@ function set(id, text, kind = '') {
 }
 
 function refreshAge() {
-  if (!state) return;
+  robots.draw(isLive(), seconds(), me);
+  if (!state) {
+    view.drawAge(null, 'no image has come yet', 'no image has come yet');
+    return;
+  }
   const { age } = state;
   if (!isLive()) {
     view.drawAge(null, 'the console does not answer', 'the console does not answer');
     return;
   }
   if (!isShown()) {
-    const why = (state.camera === cameras.watched() && age.reason) || 'no image has come yet';
+    const why = (isHere(state) && age.reason) || 'no image has come yet';
     view.drawAge(null, why, why);
     return;
   }
@@ -135,62 +164,15 @@ function refresh() {
   byId('stick').classList.toggle('ready', mayDrive());
   const [v, w] = state.told;
   set('told', `${v.toFixed(2)} m/s, ${w.toFixed(2)} rad/s`);
-  set('caption', (state.camera === cameras.watched() && state.caption) || '');
+  set('caption', (isHere(state) && state.caption) || '');
   set('goal', state.goal === 'forgotten' ? FORGOTTEN : state.goal || 'none');
-  if (state.camera === cameras.watched()) still.progress(state.still);
+  if (isHere(state)) still.progress(state.still);
   byId('record').setAttribute('aria-pressed', String(Boolean(state.recording)));
   byId('record').textContent = state.recording ? `Stop ${state.recording}` : 'Record';
   cameras.draw(state.first);
   if (isShown()) view.setWays(state.ways);
-  refreshLink();
+  link.draw(state, state.simulated ? 0 : seconds() - stateAt, stateAt);
   refreshTroubles();
-}
-
-const rate = (bps) => (bps === null ? '-' : bps >= 1e4 ? `${(bps / 1e3).toFixed(1)} kbit/s` : `${Math.round(bps)} bit/s`);
-const until = (value, passed) => (typeof value === 'number' ? view.format(Math.max(0, value - passed)) : 'none');
-
-function refreshLink() {
-  const { link } = state;
-  if (!link) {
-    set('profile', 'no link yet');
-    return;
-  }
-  const passed = state.simulated ? 0 : seconds() - stateAt;
-  set('profile', link.profile);
-  set('arrives', view.format(link.delay_s));
-  const heard = typeof link.peer_silence_s === 'number' ? view.format(link.peer_silence_s + passed) : 'never';
-  const keys = link.packets_replayed || link.packets_malformed;
-  const rows = {
-    rate: rate(link.rate_bps),
-    offered: rate(link.offered_bps),
-    used: rate(link.used_bps),
-    loss: `${(100 * link.loss).toFixed(0)} %`,
-    parity: `${(100 * link.parity).toFixed(0)} %`,
-    margin: typeof link.margin_db === 'number' ? `${link.margin_db.toFixed(1)} dB` : 'not known',
-    'light time': view.format(link.delay_s),
-    queue: `${link.queue_bytes} B, ${view.format(link.queue_age_s)}`,
-    window: link.open ? (typeof link.closes_in_s === 'number' ? `open, closes in ${until(link.closes_in_s, passed)}` : 'always open') : 'CLOSED',
-    'next pass in': until(link.next_window_in_s, passed),
-    frame: `${link.frame_bytes} B`,
-    budget: state.encoder ? `${state.encoder.budget_bytes} B` : '-',
-    frames: `${link.frames_delivered} came, ${link.frames_lost} lost, ${link.frames_stale} replaced`,
-    commands: `${link.commands_offered}, ${link.commands_dropped} dropped`,
-    'other end heard': `${heard} ago`,
-    keys: keys ? `! ${link.packets_malformed} forged or damaged, ${link.packets_replayed} replayed` : 'nothing forged or replayed',
-  };
-  const list = byId('link');
-  if (list.children.length !== 2 * Object.keys(rows).length) {
-    list.replaceChildren(...Object.keys(rows).flatMap((name) => {
-      const dt = document.createElement('dt');
-      dt.textContent = name;
-      return [dt, document.createElement('dd')];
-    }));
-  }
-  Object.values(rows).forEach((text, i) => {
-    const dd = list.children[2 * i + 1];
-    if (dd.textContent !== text) dd.textContent = text;
-  });
-  charts.add(stateAt, link, state.age.age_s);
 }
 
 function refreshTroubles() {
@@ -205,9 +187,10 @@ function refreshTroubles() {
   }));
 }
 
-function stop() {
-  drive.releaseAll();
-  connection.stop();
+// Stops a robot; none: all.
+function stop(robot) {
+  if (robot === undefined || robot === robots.target()) drive.releaseAll();
+  connection.stop(robot);
   if (isLive()) return;
   note('no connection: the STOP is given until the console has it. Without commands the robot stops, unless it follows a goal', true);
 }
@@ -287,6 +270,7 @@ const SHORTCUTS = {
   KeyK: () => say('key'),
   KeyG: () => setMode('go'),
   KeyC: (event) => cameras.step(event.shiftKey ? -1 : 1),
+  KeyR: (event) => robots.step(event.shiftKey ? -1 : 1),
   Digit1: () => toggle('trust'),
   Digit2: () => toggle('classes'),
   Digit3: () => toggle('depth'),
@@ -299,16 +283,24 @@ document.addEventListener('keydown', (event) => {
   const { target } = event;
   if (event.code === 'Escape' || (event.code === 'Space' && target === document.body)) {
     event.preventDefault();
-    stop();
+    stopShown();
     return;
   }
   const typing = target.closest?.('input:not([type=checkbox]), select, textarea');
+  if (event.code === 'Backspace' && robots.target() !== undefined && !typing) {
+    event.preventDefault();
+    stop();
+    return;
+  }
   if (!typing && moveCross(event)) return;
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || typing) return;
   SHORTCUTS[event.code]?.(event);
 });
-byId('stop').addEventListener('pointerdown', stop); // at once, not when the finger is lifted
-byId('stop').addEventListener('click', (event) => event.detail === 0 && stop()); // by keyboard
+const stopShown = () => stop(robots.target());
+for (const [id, work] of [['stop', stopShown], ['stop-all', () => stop()]]) {
+  byId(id).addEventListener('pointerdown', work); // at once, not when the finger is lifted
+  byId(id).addEventListener('click', (event) => event.detail === 0 && work()); // by keyboard
+}
 byId('release').addEventListener('click', () => {
   if (releaseToken) say('confirm', { token: releaseToken });
   else say('release');
@@ -348,7 +340,7 @@ view.onPress(() => mode, (box) => {
   say('box', { box });
   setMode('');
 }, go);
-drive.start(mayDrive, (a, l) => say('drive', { a, l, s: seconds() }), stop);
+drive.start(mayDrive, (a, l) => say('drive', { a, l, s: seconds() }), stopShown);
 setInterval(refreshAge, 100);
 setInterval(() => {
   say('beat', { s: seconds() });

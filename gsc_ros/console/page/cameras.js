@@ -28,6 +28,9 @@ function watch(wanted) {
   choose(number);
 }
 
+// Watches the first camera, as of another robot.
+export const reset = () => watch(0);
+
 // Watches the next camera, or with -1 the one before.
 export function step(by) {
   if (names.length) watch((number + by + names.length) % names.length);

@@ -8,8 +8,9 @@ const ANSWER_MS = 4000;
 
 let socket = null;
 let since = 0; // when the connection was begun, or last heard
-let stopWaits = false; // given here, and not acknowledged by the console yet
-let posting = false;
+const ALL = 'all';
+const waits = new Set(); // STOPs that are given here, and not acknowledged by the console yet
+const posting = new Set();
 let on = null;
 
 const isOpen = () => socket?.readyState === WebSocket.OPEN;
@@ -18,31 +19,40 @@ export function say(t, body = {}) {
   if (isOpen()) socket.send(JSON.stringify({ t, ...body }));
 }
 
-// Gives the STOP over the WebSocket, and by a request of its own where that may be dead.
-export function stop() {
-  stopWaits = true;
-  say('stop');
-  if (!isOpen()) post();
+const bodyOf = (target) => (target === ALL ? {} : { robot: target });
+
+// Gives the STOP for a robot, by its number, or for all: over the WebSocket, and by a request of its
+// own where that may be dead.
+export function stop(robot = ALL) {
+  waits.add(robot);
+  say('stop', bodyOf(robot));
+  if (!isOpen()) post(robot);
 }
 
-async function post() {
-  if (posting) return;
-  posting = true;
+// The robots are others than before: what waits for one of them is for all.
+export function stopAllThatWaits() {
+  if (!waits.size) return;
+  waits.clear();
+  stop();
+}
+
+async function post(target) {
+  if (posting.has(target)) return;
+  posting.add(target);
   try {
-    const answer = await fetch('/stop', { method: 'POST', keepalive: true, signal: AbortSignal.timeout(ANSWER_MS) });
-    if (answer.ok) acknowledged();
-    else if (stopWaits) on.refused(`the STOP is refused (${answer.status}): log in, and give it again`);
+    const query = target === ALL ? '' : `?robot=${target}`;
+    const answer = await fetch(`/stop${query}`, { method: 'POST', keepalive: true, signal: AbortSignal.timeout(ANSWER_MS) });
+    if (answer.ok) acknowledged(target);
+    else if (waits.has(target)) on.refused(`the STOP is refused (${answer.status}): log in, and give it again`);
   } catch {
     // the console is away: it goes when it is back
   } finally {
-    posting = false;
+    posting.delete(target);
   }
 }
 
-function acknowledged() {
-  if (!stopWaits) return;
-  stopWaits = false;
-  on.stopped();
+function acknowledged(target) {
+  if (waits.delete(target)) on.stopped();
 }
 
 function connect() {
@@ -53,7 +63,7 @@ function connect() {
   made.onopen = () => {
     since = performance.now();
     on.open();
-    if (stopWaits) say('stop');
+    for (const target of waits) say('stop', bodyOf(target));
   };
   made.onmessage = ({ data }) => {
     since = performance.now();
@@ -62,7 +72,7 @@ function connect() {
       return;
     }
     const word = JSON.parse(data);
-    if (word.t === 'stopped') acknowledged();
+    if (word.t === 'stopped') acknowledged(word.robot ?? ALL);
     else on.word(word);
   };
   made.onclose = () => lost(made);
@@ -78,7 +88,7 @@ async function lost(one) {
   setTimeout(connect, AGAIN_MS);
   try {
     const answer = await fetch('/files', { signal: AbortSignal.timeout(ANSWER_MS) });
-    if (answer.status === 401 && !stopWaits) location.assign('/login');
+    if (answer.status === 401 && !waits.size) location.assign('/login');
   } catch {
     // the console is away: connect() tries again
   }
@@ -86,9 +96,10 @@ async function lost(one) {
 
 function check() {
   if (socket && performance.now() - since > (isOpen() ? SILENT_MS : OPEN_MS)) lost(socket);
-  if (!stopWaits) return;
-  say('stop');
-  post();
+  for (const target of waits) {
+    say('stop', bodyOf(target));
+    post(target);
+  }
 }
 
 // `handlers`: open(), close(), word(object), image(buffer), stopped(), refused(text).

@@ -14,7 +14,6 @@ const LEGENDS = {
   objects: 'objects: boxes, dashed below 75 %, with the distance',
   hazards: 'hazards: striped with a white edge; dotted where not known',
 };
-let camera = 0;
 let stamp = '';
 let shown = new Set();
 let from = null; // where the box that is drawn begins
@@ -26,9 +25,8 @@ export function stampShown() {
   return stamp;
 }
 
-// Shows another camera: nothing of the one before stays.
-export function watch(number) {
-  camera = number;
+// Another camera is shown: nothing of the one before stays.
+export function clear() {
   stamp = '';
   delete image.dataset.stamp;
   for (const { bitmap } of maps.values()) bitmap.close();
@@ -56,9 +54,10 @@ function paint(canvas, bitmap) {
   canvas.getContext('2d').drawImage(bitmap, 0, 0);
 }
 
-export async function take(head, file) {
+// `isHere(head)`: whether the camera of an image is the one that is shown.
+export async function take(head, file, isHere) {
   const bitmap = await createImageBitmap(new Blob([file]));
-  if (head.camera !== camera) {
+  if (!isHere(head)) {
     bitmap.close(); // it was on its way when another camera was chosen
     return;
   }
@@ -125,7 +124,6 @@ function drawWay(g, width, height, way, dash) {
 }
 
 export function takeObjects(word) {
-  if (word.camera !== camera) return;
   objects.take(word);
   draw();
 }

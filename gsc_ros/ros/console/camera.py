@@ -1,4 +1,4 @@
-"""One of the robot's cameras as the console has it: its topics, and how old its image is."""
+"""One of a robot's cameras as the console has it: its topics, and how old its image is."""
 
 import time
 from collections.abc import Callable
@@ -12,7 +12,6 @@ from std_msgs.msg import Empty, Float32, String, UInt16
 
 from gsc_ros.console import panel, words
 from gsc_ros.console.freshness import Age, Freshness
-from gsc_ros.link.traffic.cameras import CameraStream
 from gsc_ros.msg import DecoderStatus, EncoderStatus, LinkStatus, SemanticFrame
 from gsc_ros.region import WHOLE, Region
 from gsc_ros.ros import convert, topics
@@ -22,6 +21,7 @@ from gsc_ros.ros.console.recording import Recording
 from gsc_ros.ros.console.screen import Screen
 from gsc_ros.ros.console.screen import still as still_of
 from gsc_ros.ros.console.screen import text as text_of
+from gsc_ros.ros.console.spot import Spot
 from gsc_ros.ros.lifecycle import GscNode
 from gsc_ros.ros.objects import list_type
 
@@ -33,7 +33,7 @@ class CameraView:
     """
     Takes what is of a camera, and asks it for key frames, stills, regions, bytes and rates.
 
-    ``number``: its place in the list of cameras; ``name``: empty where it is the only one.
+    ``spot``: which one of which robot; ``name``: empty where it is the robot's only one.
     ``link``: the newest status of its part of the link, None before the first. ``hold`` holds the
     desk's lock; ``changed`` is called when another image is shown.
     """
@@ -41,14 +41,13 @@ class CameraView:
     def __init__(
         self,
         node: GscNode,
-        number: int,
-        stream: CameraStream,
+        spot: Spot,
         recording: Recording,
         hold: Callable[[], AbstractContextManager[None]],
         changed: Callable[[], None],
     ) -> None:
-        self.number, self.name = number, stream.name
-        self._node, self._stream, self._recording = node, stream, recording
+        self.name = spot.stream.name
+        self._node, self._spot, self._recording = node, spot, recording
         self._hold, self._changed = hold, changed
         self.freshness = Freshness(node.values.stale_after_s)
         self.path = GroundPath(node, lambda: self.screen)
@@ -66,14 +65,14 @@ class CameraView:
         self._rates = self._publisher(Float32, topics.RATE)
 
     def _publisher(self, kind: Any, topic: str) -> Any:
-        return self._node.create_publisher(kind, self._stream.topic(topic), topics.NEWEST)
+        return self._node.create_publisher(kind, self._spot.topic(topic), topics.NEWEST)
 
     def start(self, server: 'Server') -> None:
         """Subscribe, and show what comes to the viewers of a server."""
         self._server = server
-        show = partial(server.show, camera=self.number)
-        wanted = partial(server.views, self.number)
-        self.screen = Screen(self._node, self._stream, self.number, wanted, show)
+        show = partial(server.show, place=self._spot.place)
+        wanted = partial(server.views, self._spot.place)
+        self.screen = Screen(self._node, self._spot, wanted, show)
         self._node.add_cleanup(self.screen.close)
         for topic in Screen.TOPICS:
             self._subscribe(Image, topic, partial(self._on_image, topic), topics.IMAGES)
@@ -94,7 +93,7 @@ class CameraView:
             self._subscribe(LinkStatus, topics.STATUS, self.on_link, topics.LATCHED)
 
     def _subscribe(self, kind: Any, topic: str, take: Callable[[Any], None], quality: Any) -> None:
-        name = self._stream.topic(topic)
+        name = self._spot.topic(topic)
 
         def on_message(message: Any) -> None:
             self._recording.write(name, message)
@@ -133,18 +132,19 @@ class CameraView:
         self.freshness.on_frame(self.frame_bytes)
 
     def _on_objects(self, message: Any) -> None:
-        if 'objects' not in self._server.views(self.number):
+        if 'objects' not in self._server.views(self._spot.place):
             return
         try:
             stamp, objects = objects_of(message, self._size)
         except ValueError as error:
             self._node.get_logger().warning(str(error), throttle_duration_sec=5.0)
             return
-        word = words.dump('objects', camera=self.number, stamp=text_of(stamp), objects=objects)
-        self._server.tell(word, self.number, 'objects')
+        label = self._spot.label
+        word = words.dump('objects', **label, stamp=text_of(stamp), objects=objects)
+        self._server.tell(word, self._spot.place, 'objects')
 
     def _on_still(self, message: CompressedImage) -> None:
-        self._server.show('still', still_of(message, self.number), self.number)
+        self._server.show('still', still_of(message, self._spot), self._spot.place)
 
     def _on_still_state(self, message: String) -> None:
         self._still_text = message.data
@@ -170,7 +170,7 @@ class CameraView:
         """Return what the page shows of the camera."""
         age = self.age()
         return {
-            'camera': self.number,
+            **self._spot.label,
             'age': vars(age) | {'stale': age.stale},
             'stamp': self.freshness.stamp_s or 0.0,
             'encoder': panel.coder_figures(self._encoder),

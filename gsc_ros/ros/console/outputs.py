@@ -26,13 +26,15 @@ class Outputs:
     as finding a goal's place or writing to a disk, is done in threads: the thread that brings a
     STOP does not wait.
 
-    ``hold`` holds the desk's lock; ``keep`` writes a snapshot of a camera and returns what was
-    done; ``note`` tells every viewer a text, and whether it is bad.
+    ``topic`` returns the name of a topic of the robot; ``hold`` holds the desk's lock; ``keep``
+    writes a snapshot of a camera and returns what was done; ``note`` tells every viewer a text,
+    and whether it is bad.
     """
 
     def __init__(
         self,
         node: GscNode,
+        topic: Callable[[str], str],
         cameras: Sequence[CameraView],
         recording: Recording,
         hold: Callable[[], AbstractContextManager[None]],
@@ -42,14 +44,17 @@ class Outputs:
         self._node, self._cameras, self._recording = node, cameras, recording
         self._hold, self._keep, self._note = hold, keep, note
         self._stamped = node.values.stamped
-        self._velocity: Any = node.create_publisher(
-            TwistStamped if self._stamped else Twist, topics.TELEOP, topics.NEWEST
-        )
-        self._stops = node.create_publisher(Bool, topics.STOP, topics.NEWEST)
-        self._firsts = node.create_publisher(String, topics.FIRST, topics.NEWEST)
-        self._goals = node.create_publisher(PoseStamped, topics.GOAL, topics.NEWEST)
-        self._ends = node.create_publisher(Empty, topics.GOAL_END, topics.NEWEST)
-        self._disk = threading.Lock()
+        twist = TwistStamped if self._stamped else Twist
+
+        def publisher(kind: Any, name: str) -> Any:
+            return node.create_publisher(kind, topic(name), topics.NEWEST)
+
+        self._velocity = publisher(twist, topics.TELEOP)
+        self._stops = publisher(Bool, topics.STOP)
+        self._firsts = publisher(String, topics.FIRST)
+        self._goals = publisher(PoseStamped, topics.GOAL)
+        self._ends = publisher(Empty, topics.GOAL_END)
+        self._disk = recording.disk
         self._places: NewestWorker[Callable[[], str]] = NewestWorker(
             lambda work: self._note(work(), False), self._no_goal
         )

@@ -40,6 +40,12 @@ class ConsoleParameters(Parameters):
         'empty: one without a name',
         read_only=True,
     )
+    robots: str = parameter(
+        '',
+        'Robots of this ground, as rover1,rover2: the namespaces of their topics; the page shows '
+        'one at a time, with the state and the STOP of all; empty: one without a name',
+        read_only=True,
+    )
     max_viewers: int = parameter(32, 'Browsers at once', 1, 1000, read_only=True)
     output: str = parameter(
         '~/.ros/gsc_ros/console', 'Folder for recordings and snapshots', read_only=True

@@ -79,11 +79,16 @@ class _Writer:
 
 
 class Recording:
-    """Writes what it is given into the bag that is open; ``name`` of that, empty for none."""
+    """
+    Writes what it is given into the bag that is open; ``name`` of that, empty for none.
+
+    ``disk`` is held by who begins or ends a bag, or writes beside it: one work at a time.
+    """
 
     def __init__(self, node: Node, folder: Path) -> None:
         self._node, self.folder = node, folder
         self.name = ''
+        self.disk = threading.Lock()
         self._writer: _Writer | None = None
         self._lock = threading.Lock()  # never held while a disk works
 

@@ -14,8 +14,8 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
 from gsc_ros.console import overlays, words
-from gsc_ros.link.traffic.cameras import CameraStream
 from gsc_ros.ros import convert, topics
+from gsc_ros.ros.console.spot import Spot
 from gsc_ros.ros.worker import NewestWorker
 
 Stamp = tuple[int, int]
@@ -36,7 +36,7 @@ class Screen:
     """
     Encodes the newest image and the maps that somebody looks at; ``show(kind, data)`` gets them.
 
-    ``number``: of the camera, as the page knows it. ``wanted`` returns the kinds that are looked
+    ``spot``: the camera, as topics and page know it. ``wanted`` returns the kinds that are looked
     at. Original images are subscribed while they are.
     """
 
@@ -45,13 +45,12 @@ class Screen:
     def __init__(
         self,
         node: Node,
-        stream: CameraStream,
-        number: int,
+        spot: Spot,
         wanted: Callable[[], Set[str]],
         show: Callable[[str, bytes], None],
     ) -> None:
         self._node, self._wanted, self._show = node, wanted, show
-        self._stream, self._number = stream, number
+        self._spot = spot
         self.newest: dict[str, Image] = {}  # by kind
         self._shown: dict[str, Stamp] = {}
         self._originals: OrderedDict[Stamp, Image] = OrderedDict()
@@ -78,7 +77,7 @@ class Screen:
         wanted = _ORIGINAL in self._wanted()
         if wanted and self._subscription is None:
             self._subscription = self._node.create_subscription(
-                Image, self._stream.topic(topics.IMAGE), self._on_original, topics.SENSOR
+                Image, self._spot.topic(topics.IMAGE), self._on_original, topics.SENSOR
             )
         elif not wanted and self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
@@ -105,7 +104,7 @@ class Screen:
             if self._shown.get(kind) == stamp:
                 continue
             self._shown[kind] = stamp
-            head = {'kind': kind, 'stamp': text(stamp), 'camera': self._number}
+            head = {'kind': kind, 'stamp': text(stamp), **self._spot.label}
             self._show(kind, words.pack(head, _file(kind, message)))
 
     def _failed(self, error: Exception) -> None:
@@ -132,7 +131,7 @@ class Screen:
             return 'there is no image to keep yet'
         stamp = _stamp(message)
         when = time.strftime('%Y%m%dT%H%M%S', time.gmtime(stamp[0]))
-        of = f'{self._stream.name}_' if self._stream.name else ''
+        of = f'{self._spot.name}_' if self._spot.name else ''
         path = folder / f'snapshot_{of}{when}_{stamp[1] // 1_000_000:03d}.png'
         beside: dict[str, Any] = json.loads(state)
         beside = {'stamp': {'sec': stamp[0], 'nanosec': stamp[1]},
@@ -148,10 +147,10 @@ class Screen:
         return f'kept as {path.name}'
 
 
-def still(message: CompressedImage, camera: int) -> bytes:
+def still(message: CompressedImage, spot: Spot) -> bytes:
     """Pack one whole image of a camera, which is a file already, for the page."""
     head = {'kind': 'still', 'stamp': text(_stamp(message)), 'format': message.format,
-            'camera': camera}  # fmt: skip
+            **spot.label}  # fmt: skip
     return words.pack(head, bytes(message.data))
 
 
