@@ -1,4 +1,4 @@
-"""What the launch files do: each starts a graph of gsc_ros/graph.py. Needs launch_ros."""
+"""What the launch files do: each starts a graph of gsc_ros/graph/. Needs launch_ros."""
 
 import os
 import signal

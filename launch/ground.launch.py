@@ -1,4 +1,4 @@
-"""Start the operator's end: its end of a real link, and the decoder: see gsc_ros/graph.py."""
+"""Start the operator's end: its end of a real link, and the decoder: see gsc_ros/graph/."""
 
 from gsc_ros.launching import describe
 from launch import LaunchDescription

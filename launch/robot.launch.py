@@ -1,4 +1,4 @@
-"""Start the robot's end: camera, encoder and its end of a real link: see gsc_ros/graph.py."""
+"""Start the robot's end: camera, encoder and its end of a real link: see gsc_ros/graph/."""
 
 from gsc_ros.launching import describe
 from launch import LaunchDescription

@@ -1,4 +1,4 @@
-"""Start camera, encoder, simulated link and decoder: see gsc_ros/graph.py."""
+"""Start camera, encoder, simulated link and decoder: see gsc_ros/graph/."""
 
 from gsc_ros.launching import describe
 from launch import LaunchDescription

@@ -86,6 +86,63 @@ def test_the_console_takes_the_topics_of_yours():
     assert '/rear/camera/image:=/rear/image_raw' in words
 
 
+STATED = """
+/**/camera: {ros__parameters: {cameras: "front,rear", seed: 3}}
+/**/link: {ros__parameters: {cameras: "front:2, rear"}}
+/**/console: {ros__parameters: {cameras: ""}}
+"""
+
+
+def test_cameras_of_a_file_of_parameters_are_those_of_all_processes(tmp_path):
+    file = tmp_path / 'own.yaml'
+    file.write_text(STATED)
+    lines = started(TELEOP, params_file=str(file), console='true')
+    for name in ('encoder', 'decoder'):
+        assert lines['', name][lines['', name].index('--cameras') + 1] == 'front:2, rear'
+    assert parameters(lines['', 'console'])['cameras'] == '"front:2, rear"'
+    other = started(TELEOP, params_file=str(file), cameras='arm')
+    assert '"arm"' in parameters(other['', 'link'])['cameras'], 'what is given holds'
+    assert other['', 'encoder'][other['', 'encoder'].index('--cameras') + 1] == 'arm'
+
+
+@pytest.mark.parametrize(
+    ('text', 'cameras'),
+    [
+        ('/rover/link_robot: {ros__parameters: {cameras: front}}', 'front'),
+        ('rover: {link_robot: {ros__parameters: {cameras: front}}}', 'front'),
+        ('/*/link_robot: {ros__parameters: {cameras: front}}', 'front'),
+        ('/**: {ros__parameters: {cameras: front}}', 'front'),
+        ('/**: {link_robot: {ros__parameters: {cameras: front}}}', 'front'),
+        ('/other/link_robot: {ros__parameters: {cameras: front}}', ''),
+        ('link_robot: {ros__parameters: {cameras: front}}', ''),
+        ('/**: {ros__parameters: {cameras: a}}\n/rover/**: {ros__parameters: {cameras: b}}', 'b'),
+        ('/**: {ros__parameters: {cameras: a}}\n/rover/*: {ros__parameters: {cameras: ""}}', ''),
+        ('', ''),
+    ],
+)
+def test_a_file_states_cameras_for_the_nodes_that_it_names(tmp_path, text, cameras):
+    file = tmp_path / 'own.yaml'
+    file.write_text(text)
+    assert ROBOT.resolve({'params_file': str(file), 'namespace': 'rover'})['cameras'] == cameras
+
+
+@pytest.mark.parametrize(
+    ('text', 'why'),
+    [
+        (STATED.replace('front,rear', 'rear,front'), 'other cameras for each node'),
+        (STATED.replace('front:2', 'Front'), 'is no name'),
+        ('[1, 2]', 'no file of parameters'),
+        ('a: [', 'no file of parameters'),
+        ('/**/link: {ros__parameters: 3}', 'no file of parameters'),
+    ],
+)
+def test_a_file_that_states_no_cameras_that_can_be_is_refused(tmp_path, text, why):
+    file = tmp_path / 'own.yaml'
+    file.write_text(text)
+    with pytest.raises(ValueError, match=why):
+        TELEOP.resolve({'params_file': str(file)})
+
+
 def test_a_list_of_spaces_is_none():
     assert started(TELEOP, cameras=' ') == started(TELEOP)
 

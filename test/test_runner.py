@@ -211,15 +211,6 @@ def test_a_node_that_dies_ends_all_with_its_reason(mark, arguments):
     assert '[gsc_ros] link has ended with exit code 1: stopping the others' in printed
 
 
-def test_a_params_file_that_is_none_is_named(mark, arguments, tmp_path):
-    (tmp_path / 'broken.yaml').write_text('camera: [\n')
-    code, printed = Run({**arguments, 'params_file': tmp_path / 'broken.yaml'}).end()
-    assert code == 1
-    assert "Couldn't parse params file" in printed
-    assert 'broken.yaml' in printed
-    assert 'Traceback' not in printed
-
-
 @pytest.mark.parametrize(
     'words, expected',
     [
@@ -234,6 +225,14 @@ def test_bad_arguments_start_nothing(mark, capsys, words, expected):
     printed = capsys.readouterr().err
     for part in expected:
         assert part in printed
+
+
+def test_a_params_file_that_is_none_starts_nothing(mark, capsys, tmp_path):
+    (tmp_path / 'broken.yaml').write_text('camera: [\n')
+    assert runner.main([f'params_file:={tmp_path / "broken.yaml"}']) == 2
+    printed = capsys.readouterr().err
+    assert 'broken.yaml is no file of parameters' in printed
+    assert 'Traceback' not in printed
 
 
 @pytest.mark.parametrize('words', [[], ['robot'], ['ground']])

@@ -1,7 +1,7 @@
 """
 Writes docs/nodes.md: topics, parameters and launch arguments of every node.
 
-Parameters come from the nodes' dataclasses, launch arguments from ``gsc_ros/graph.py``, topics
+Parameters come from the nodes' dataclasses, launch arguments from ``gsc_ros/graph/``, topics
 from ``node_topics.py``.
 
     python -m tools.node_docs           writes the file
