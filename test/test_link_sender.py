@@ -11,9 +11,10 @@ from test_link_duplex import drive
 from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.datagrams.payloads import Command, Report, Request, Stop
 from gsc_ros.link.radio import budget, profiles
+from gsc_ros.link.traffic.background import CLASSES as BACKGROUND
 from gsc_ros.link.traffic.channel import Channel, share_air
 from gsc_ros.link.traffic.pacer import Pacer
-from gsc_ros.link.traffic.sender import BACKGROUND, Sender
+from gsc_ros.link.traffic.sender import Sender
 from gsc_ros.region import Region
 
 COMMAND = Command(10**15, (0.5, 0.0, 0.0, 0.0, 0.0, 0.1), 7).pack()

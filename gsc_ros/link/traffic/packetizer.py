@@ -1,5 +1,7 @@
 """How a payload goes on air: its fragments, the parity behind them, and the time they take."""
 
+from collections.abc import Sequence
+
 from gsc_ros.link.datagrams import erasure, framing
 from gsc_ros.link.datagrams.framing import TrafficClass
 from gsc_ros.link.traffic.pacer import Pacer
@@ -53,6 +55,10 @@ class Packetizer:
         """Return the datagrams of so many bytes in fragments of ``step``, without parity."""
         full, rest = divmod(size, step)
         return [(step + self._overhead, full), (rest + self._overhead, int(rest > 0))]
+
+    def rest(self, size: int, step: int, parity: Sequence[bytes]) -> Datagrams:
+        """Return the datagrams of so many bytes in fragments of ``step``, and of parity."""
+        return [*self.fragments(size, step), *((len(one) + self._overhead, 1) for one in parity)]
 
     def seconds(self, datagrams: Datagrams) -> float:
         """Return the time of datagrams on air, s."""

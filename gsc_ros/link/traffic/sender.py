@@ -36,22 +36,19 @@ Several cameras share the air by weights, frame by frame (`sharing.py`). The rul
 of them; the frame time of one counts from when the others' frames before it have left, so that
 waiting for these cuts none. A frame of a camera with the share s of the air is then as old as
 1 + 1 / s times its own time and one frame of each other camera at most.
-
-The file is long because these rules are one: each of them reads and changes the same few fields.
 """
 
 import math
-from bisect import bisect_right
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Iterator
 
 from gsc_ros.link.datagrams import framing
 from gsc_ros.link.datagrams.framing import Datagram, PayloadId, Stream, TrafficClass
 from gsc_ros.link.datagrams.seals import CHECKSUM, Seal, SealError
 from gsc_ros.link.radio.schedule import Schedule
+from gsc_ros.link.traffic.background import Background
 from gsc_ros.link.traffic.pacer import Pacer
-from gsc_ros.link.traffic.packetizer import EPSILON_S, Datagrams, Packetizer, air_bytes
+from gsc_ros.link.traffic.packetizer import EPSILON_S, Packetizer, air_bytes
+from gsc_ros.link.traffic.sending import Sending, Waiting, longest
 from gsc_ros.link.traffic.sharing import FairShare
 from gsc_ros.link.traffic.statistics import Counts
 
@@ -59,37 +56,6 @@ from gsc_ros.link.traffic.statistics import Counts
 MIN_SHARE = 0.25
 # Share of a frame time that a frame which waited may take: the rest is for late wake-ups.
 SLOT = 0.98
-BACKGROUND = (
-    TrafficClass.REQUEST,
-    TrafficClass.REPORT,
-    TrafficClass.GOAL,
-    TrafficClass.TELEMETRY,
-    TrafficClass.STILL,
-)
-
-
-@dataclass(frozen=True)
-class _Waiting:
-    payload: bytes
-    offered_at: float
-    is_keyframe: bool
-    divisible: bool
-
-
-@dataclass
-class _Sending:
-    rest: bytes
-    number: int
-    deadline: float
-    step: int  # bytes of a fragment
-    divisible: bool = True
-    index: int = 0
-    cut: bool = False
-    parity: list[bytes] = field(default_factory=list)
-
-    @property
-    def done(self) -> bool:
-        return not (self.rest or self.parity)
 
 
 class Sender:
@@ -133,15 +99,13 @@ class Sender:
         self.sent_s = 0.0  # of air that datagrams took, with the gaps behind them
         self.unsealed = 0  # datagrams that could not be proven, and did not go out
         self.trouble = ''
-        self._waiting: dict[Stream, _Waiting] = {}
-        self._sending: dict[Stream, _Sending] = {}
+        self._waiting: dict[Stream, Waiting] = {}
+        self._sending: dict[Stream, Sending] = {}
         # When the turn began, where others share the air.
         self._turn_at: float | None = None
         # When the link opens that traffic waits for; None while it is open.
         self._opens_at: float | None = None
-        # Air that others had while something in the background waited, s, and whose turn is next.
-        self._owed_s = 0.0
-        self._background = list(BACKGROUND)
+        self._background = Background()
         # When the payload leaves that the waiting one of its stream waits for; None: for none.
         self._left_at: dict[Stream, float | None] = {}
         self._frame_left_at: dict[int, float] = {}  # the last datagram of each camera's frames
@@ -188,7 +152,7 @@ class Sender:
                 self.share.begin(camera)
             if left_at is not None and left_at <= now:
                 self._left_at[stream] = None
-        self._waiting[stream] = _Waiting(payload, now, is_keyframe, divisible)
+        self._waiting[stream] = Waiting(payload, now, is_keyframe, divisible)
         self.pacer.wait_until(now)
 
     def wait_until(self, at: float) -> None:
@@ -216,7 +180,7 @@ class Sender:
             air_bytes(self._packetizer.datagrams(len(waiting.payload), traffic_class))
             for (traffic_class, _), waiting in self._waiting.items()
         ]
-        rests += [air_bytes(self._rest(sending)) for sending in self._sending.values()]
+        rests += [air_bytes(one.datagrams(self._packetizer)) for one in self._sending.values()]
         age = max((now - w.offered_at for w in self._waiting.values()), default=0.0)
         return sum(rests), age
 
@@ -324,7 +288,7 @@ class Sender:
                 del self._waiting[stream]
                 self.counts.of(*stream).stale += 1
 
-    def _is_fresh(self, waiting: _Waiting, since: float, now: float) -> bool:
+    def _is_fresh(self, waiting: Waiting, since: float, now: float) -> bool:
         """Whether enough of a frame leaves within its own time on air of a time (s)."""
         return now - since <= (1 - MIN_SHARE) * self.air_s(len(waiting.payload))
 
@@ -344,8 +308,8 @@ class Sender:
             self._sending[stream] = sending
         elif stream[0] is TrafficClass.FRAME and stream in self._waiting:
             # Urgent traffic may have come between; then the tail would delay the newer payload.
-            self._cut(sending, start)
-        datagram = None if sending.done else self._pop_datagram(sending, stream)
+            sending.cut(start, self._packetizer)
+        datagram = None if sending.done else sending.pop(stream, self.session)
         if sending.done:
             del self._sending[stream]
         return datagram
@@ -358,26 +322,12 @@ class Sender:
         if self._sending and first[0] is not TrafficClass.COMMAND:
             return min(self._sending)
         # A payload begins now.
-        owed = self._owed()
+        owed = self._background.owed(self._waiting, self.air_s)
         if owed is not None:
             return owed
         if first[0] is TrafficClass.FRAME:
             return first[0], self.share.choose(self._cameras_waiting(first[0]))
         return first
-
-    def _owed(self) -> Stream | None:
-        """Return what is in the background and has waited for its share of the air, or None."""
-        background = next((one for one in self._background if self._cameras_waiting(one)), None)
-        if background is None:
-            return None
-        # Of several cameras the one that has waited longest.
-        candidate = min(
-            ((background, camera) for camera in self._cameras_waiting(background)),
-            key=lambda stream: self._waiting[stream].offered_at,
-        )
-        size = len(self._waiting[candidate].payload)
-        owed = self._owed_s >= self.air_s(size, background) - EPSILON_S
-        return candidate if owed else None
 
     def _cameras_waiting(self, traffic_class: TrafficClass) -> list[int]:
         return [camera for one, camera in self._waiting if one is traffic_class]
@@ -389,43 +339,9 @@ class Sender:
         if traffic_class is TrafficClass.FRAME:
             self._frame_left_at[camera] = self.pacer.free_at
             self.share.account(camera, air_s)
-        if traffic_class in BACKGROUND:
-            self._owed_s = max(0.0, self._owed_s - air_s)
-            self._background.remove(traffic_class)
-            self._background.append(traffic_class)
-        elif traffic_class is not TrafficClass.STOP:
-            self._owed_s += air_s
-        if not any(waiting in BACKGROUND for waiting, _ in self._waiting):
-            self._owed_s = 0.0
+        self._background.account(traffic_class, air_s, self._waiting)
 
-    def _pop_datagram(self, sending: _Sending, stream: Stream) -> Datagram:
-        """Remove the next datagram of a payload: its data, then its parity."""
-        is_parity = not sending.rest
-        if is_parity:
-            fragment = sending.parity.pop(0)
-            end = not sending.parity
-        else:
-            fragment, sending.rest = sending.rest[: sending.step], sending.rest[sending.step :]
-            end = not sending.rest
-        index, sending.index = sending.index, sending.index + 1
-        protected = end and not is_parity and bool(sending.parity)
-        if protected:
-            sending.index = 0  # parity has its own
-        cut = (end or is_parity) and sending.cut
-        return Datagram(
-            stream[0],
-            sending.number,
-            index,
-            fragment,
-            end,
-            cut,
-            protected,
-            is_parity,
-            self.session,
-            stream[1],
-        )
-
-    def _begin_payload(self, stream: Stream, start: float) -> _Sending | None:
+    def _begin_payload(self, stream: Stream, start: float) -> Sending | None:
         """Begin the waiting payload of a class and camera; None when it is stale."""
         traffic_class = stream[0]
         waiting = self._waiting.pop(stream)
@@ -437,20 +353,20 @@ class Sender:
         deadline = self._deadline(waiting, stream, start)
         keep = size
         if traffic_class is TrafficClass.FRAME and waiting.divisible:
-            fitting = _longest(size, deadline - start, self.air_s)
+            fitting = longest(size, deadline - start, self.air_s)
             keep = max(fitting, math.ceil(MIN_SHARE * size))
         data = waiting.payload[:keep]
         step, parity = self._packetizer.plan(keep, traffic_class)
-        sending = _Sending(
-            data, count.sent & 0xFFFF, deadline, step, waiting.divisible, cut=keep < size
+        sending = Sending(
+            data, count.sent & 0xFFFF, deadline, step, waiting.divisible, is_cut=keep < size
         )
         if parity:
             sending.parity = framing.parity(data, step, parity)
-        sending.deadline = max(deadline, start + self._rest_s(sending))
+        sending.deadline = max(deadline, start + sending.seconds(self._packetizer))
         count.sent += 1
         return sending
 
-    def _deadline(self, waiting: _Waiting, stream: Stream, start: float) -> float:
+    def _deadline(self, waiting: Waiting, stream: Stream, start: float) -> float:
         """Return when a payload that begins at `start` has to have left, s."""
         left_at = self._left_at.get(stream)
         begin, slot = start, 1.0
@@ -463,41 +379,3 @@ class Sender:
             if begin < others_at:
                 begin, slot = others_at, 1.0
         return begin + self.air_s(len(waiting.payload), stream[0]) * slot
-
-    def _cut(self, sending: _Sending, start: float) -> None:
-        """
-        Leave off what would not be sent by the deadline, but for a byte.
-
-        Parity goes first, from its end; with data missing the rest of it would be of no use. Data
-        stay where a part of them is of no use.
-        """
-        while self._rest_s(sending) > sending.deadline - start + EPSILON_S:
-            if sending.parity:
-                sending.parity.pop()
-                continue
-            if not sending.divisible:
-                return
-            rest = sending.rest
-            seconds = partial(self._fragments_s, step=sending.step)
-            keep = _longest(len(rest), sending.deadline - start, seconds)
-            sending.rest = rest[: max(1, keep)]
-            sending.cut |= len(sending.rest) < len(rest)
-            sending.deadline = max(sending.deadline, start + self._rest_s(sending))
-
-    def _fragments_s(self, size: int, step: int) -> float:
-        return self._packetizer.seconds(self._packetizer.fragments(size, step))
-
-    def _rest(self, sending: _Sending) -> Datagrams:
-        """Return the datagrams that have yet to go."""
-        parity = [(len(data) + self.seal.overhead, 1) for data in sending.parity]
-        return [*self._packetizer.fragments(len(sending.rest), sending.step), *parity]
-
-    def _rest_s(self, sending: _Sending) -> float:
-        return self._packetizer.seconds(self._rest(sending))
-
-
-def _longest(size: int, seconds: float, air_s: Callable[[int], float]) -> int:
-    """Return the greatest size, of at most ``size`` bytes, that is on air for so long at most."""
-    if air_s(size) <= seconds + EPSILON_S:
-        return size
-    return bisect_right(range(1, size), seconds + EPSILON_S, key=air_s)
