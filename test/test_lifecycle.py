@@ -209,7 +209,7 @@ def test_a_decoder_may_be_restarted_while_it_decodes(bench):
     node = bench.add(Decoder, weights='random')
     frames = bench.peer.create_publisher(SemanticFrame, topics.RECEIVED, topics.NEWEST)
     bench.wait(frames.get_subscription_count)
-    bench.wait(node._images[topics.DECODED].get_subscription_count)
+    bench.wait(node._output.images[topics.DECODED].get_subscription_count)
     codec = SemanticCodec.load(weights='random', threads=1)
     begun, release = threading.Event(), threading.Event()
     (sequence,) = node._decoders.values()

@@ -164,7 +164,7 @@ def test_points_and_scan_come_with_the_robots_stamp(drive, bench):
     navigation = drive()
     navigation.wait(1)
     decoder = bench.nodes[-1]
-    assert decoder._clouds._rays is None  # nobody has subscribed
+    assert decoder._output.clouds._rays is None  # nobody has subscribed
     bench.subscribe(PointCloud2, topics.POINTS, topics.SENSOR)
     bench.subscribe(LaserScan, topics.SCAN, topics.SENSOR)
 

@@ -158,7 +158,7 @@ def test_delta_frames_find_a_key_frame_that_was_passed_over(bench, codec):
         lambda: frames.publish(key), 'decoder', lambda v: v['frames_without_subscriber'] > 0
     )
     bench.subscribe(Image, topics.DECODED)
-    bench.wait(node._images[topics.DECODED].get_subscription_count)
+    bench.wait(node._output.images[topics.DECODED].get_subscription_count)
     bench.wait(lambda: frames.publish(delta) or bench.got[topics.DECODED], 'the delta frame')
     assert bench.report('decoder')[2]['frames_rejected'] == '0'
 

@@ -237,8 +237,8 @@ def test_the_list_is_of_vision_msgs_where_that_is_installed(vision_msgs):
 
 
 def test_classes_are_named_by_vision_msgs_where_that_is_installed(vision_msgs):
-    from gsc_ros.nodes.decoder import label_message
     from gsc_ros.ros import topics
+    from gsc_ros.ros.images.decoded_output import label_message
 
     kind, topic, message = label_message()
     assert (kind, topic) == (vision_msgs.LabelInfo, topics.LABEL_INFO)

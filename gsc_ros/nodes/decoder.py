@@ -11,27 +11,24 @@ if __name__ == '__main__':  # first, so that a signal finds its handler before s
     raise SystemExit(start.run('decoder'))
 
 
-import json
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter
-from rclpy.publisher import Publisher
-from sensor_msgs.msg import CameraInfo, Image
-from std_msgs.msg import Empty, Header, String
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Empty, Header
 
 from gsc_ros.codec.backend import PRESETS, DecoderBackend, load_decoder
 from gsc_ros.codec.bitstream import MissingReferenceError, read_header
-from gsc_ros.labels import LABELS, UNLABELLED, colourise
 from gsc_ros.msg import DecoderStatus, LinkStatus, SemanticFrame
-from gsc_ros.ros import convert, lifecycle, objects, per_camera, shared, topics
+from gsc_ros.ros import convert, lifecycle, per_camera, shared, topics
 from gsc_ros.ros.diagnostics import OK, STALE, WARN, Drops, Rate, Report, Troubles
-from gsc_ros.ros.images.camera_info import CameraInfos, calibrated, scaled_info
-from gsc_ros.ros.images.clouds import CloudParameters, Clouds
+from gsc_ros.ros.images.camera_info import CameraInfos, calibrated
+from gsc_ros.ros.images.clouds import CloudParameters
+from gsc_ros.ros.images.decoded_output import DecodedOutput
 from gsc_ros.ros.parameters import NetworkParameters, parameter
 from gsc_ros.ros.renderer import RendererParameters
 from gsc_ros.ros.status import status_of
@@ -44,15 +41,6 @@ if TYPE_CHECKING:  # torch is imported when the node is configured
 _DEFAULT_PRESET = next(iter(PRESETS))
 _RETRY_S = 5.0  # from one try to load a preset to the next
 _AHEAD_S = 1.0  # that images may lie in the future
-_ENCODINGS = {
-    topics.DECODED: 'rgb8',
-    topics.DECODED_DEPTH: '32FC1',
-    topics.DECODED_SEGMENTATION: 'mono8',
-    topics.DECODED_COLOUR: 'rgb8',
-    topics.TRUST: 'mono8',
-    topics.DECODED_RECEIVED: 'mono8',
-    topics.HAZARDS: 'mono8',
-}
 _COUNTS = (
     'frames_received',
     'frames_without_subscriber',
@@ -106,18 +94,6 @@ def _began_anew(frame: SemanticFrame, before: SemanticFrame) -> bool:
     return frame.session != before.session or frame.sequence < before.sequence
 
 
-def label_message() -> tuple[type, str, Any]:
-    """Return type, topic and message that name the classes: vision_msgs where it is installed."""
-    try:
-        from vision_msgs.msg import LabelInfo, VisionClass
-    except ImportError:
-        names = {str(i): name for i, name in enumerate(LABELS)} | {str(UNLABELLED): 'unlabelled'}
-        return String, topics.LABELS, String(data=json.dumps(names))
-    classes = [VisionClass(class_id=i, class_name=name) for i, name in enumerate(LABELS)]
-    classes.append(VisionClass(class_id=UNLABELLED, class_name='unlabelled'))
-    return LabelInfo, topics.LABEL_INFO, LabelInfo(class_map=classes)
-
-
 class Decoder(lifecycle.GscNode[DecoderParameters]):
     """
     Decodes the newest frame while a decoded topic has a subscriber.
@@ -157,30 +133,12 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         self.add_cleanup(self._release)
         self._failed: dict[str, Received[str]] = {}
         self._decoder(_DEFAULT_PRESET)  # so that a mistake shows now
-        self._images: dict[str, Publisher] = {
-            topic: self.create_publisher(Image, topic, topics.IMAGES) for topic in _ENCODINGS
-        }
-        self._infos_out: dict[str, Publisher] = {
-            topic: self.create_publisher(CameraInfo, info, topics.IMAGES)
-            for topic, info in (
-                (topics.DECODED, topics.DECODED_INFO),
-                (topics.DECODED_DEPTH, topics.DECODED_DEPTH_INFO),
-            )
-        }
-        self._clouds = Clouds(self)
-        self._caption = self.create_publisher(String, topics.CAPTION, topics.IMAGES)
-        self._list_type = objects.list_type()
-        self._objects: Publisher = self.create_publisher(
-            self._list_type, topics.OBJECTS, topics.IMAGES
-        )
         self._missed = self.create_publisher(Empty, topics.KEY_MISSED, topics.NEWEST)
         self._status = self.create_publisher(DecoderStatus, topics.DECODER_STATUS, topics.LATCHED)
-        kind, topic, labels = label_message()
-        self._labels: Publisher = self.create_publisher(kind, topic, topics.LATCHED)
-        self._labels.publish(labels)
         self._counts = dict.fromkeys(_COUNTS, 0)
         self._drops, self._troubles = Drops(self, 'frame'), Troubles(self)
         self._infos = CameraInfos()
+        self._output = DecodedOutput(self, self._infos, self._troubles)
         self._shown: Shown | None = None
         self._last_frame = -np.inf
         self._decode_ms = float('nan')
@@ -235,10 +193,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
         self._bits.add(now, 8 * len(message.data))
         if message.frame_type == SemanticFrame.KEY and not message.truncated:
             self._key = message
-        outputs = [
-            *self._images.values(), *self._infos_out.values(), self._caption, self._objects
-        ]  # fmt: skip
-        if self._clouds.wanted or any(p.get_subscription_count() for p in outputs):
+        if self._output.wanted:
             self._worker.offer(message)
         else:
             self._counts['frames_without_subscriber'] += 1
@@ -322,9 +277,7 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
 
         with self._shared.lock:
             frame = withhold(self._read(message), self.values.min_trust)
-        # First: it has no stamp by which it could be matched.
-        self._caption.publish(String(data=frame.caption))
-        self._publish(frame, message.header)
+        self._output.publish(frame, message.header)
         now = time.monotonic()
         self._decode_ms = 1000 * (now - start)
         self._frames.add(now)
@@ -358,42 +311,6 @@ class Decoder(lifecycle.GscNode[DecoderParameters]):
                 self._counts['keyframes_requested'] += 1
                 self._missed.publish(Empty())
                 raise
-
-    def _publish(self, frame: 'DecodedFrame', header: Header) -> None:
-        """Publish the image and the maps that the frame has, each with its camera_info."""
-        maps: dict[str, NDArray | None] = {
-            topics.DECODED: frame.rgb,
-            topics.DECODED_DEPTH: frame.depth,
-            topics.DECODED_SEGMENTATION: frame.segmentation,
-            topics.TRUST: frame.trust,
-            topics.DECODED_RECEIVED: frame.received,
-            topics.HAZARDS: frame.hazards,
-        }
-        if (
-            frame.segmentation is not None
-            and self._images[topics.DECODED_COLOUR].get_subscription_count()
-        ):
-            maps[topics.DECODED_COLOUR] = colourise(frame.segmentation)
-        info = self._infos.of(header)
-        if info is not None:
-            info = scaled_info(info, frame.rgb.shape[1], frame.rgb.shape[0])
-            info.header = header
-        size = (frame.rgb.shape[1], frame.rgb.shape[0])
-        self._objects.publish(
-            objects.list_message(self._list_type, frame.objects, header, size, info)
-        )
-        for topic, publisher in self._infos_out.items():
-            if info is not None and maps[topic] is not None:
-                publisher.publish(info)
-        for topic, pixels in maps.items():
-            publisher = self._images[topic]
-            if pixels is not None and publisher.get_subscription_count():
-                publisher.publish(convert.to_image(pixels, _ENCODINGS[topic], header))
-        try:
-            self._clouds.publish(frame, info, header)
-            self._troubles.note('clouds', '')
-        except ValueError as error:
-            self._troubles.note('clouds', f'no points and no scan: {error}')
 
     # State
 
