@@ -1,5 +1,9 @@
 """Several cameras on one link, over real topics: each in its namespace, the operator chooses."""
 
+import threading
+import time
+
+import numpy as np
 import pytest
 
 rclpy = pytest.importorskip('rclpy')
@@ -7,9 +11,11 @@ rclpy = pytest.importorskip('rclpy')
 from bench import Bench, Host, camera, frame  # noqa: E402
 from gsc_ros.msg import LinkStatus, SemanticFrame  # noqa: E402
 from sensor_msgs.msg import CameraInfo, RegionOfInterest  # noqa: E402
-from std_msgs.msg import Empty, String, UInt16  # noqa: E402
+from std_msgs.msg import Bool, Empty, String, UInt16  # noqa: E402
 from test_node_link import refused  # noqa: E402
 
+from gsc_ros.link.datagrams.framing import TrafficClass  # noqa: E402
+from gsc_ros.link.datagrams.stills import Part  # noqa: E402
 from gsc_ros.link.traffic.frame_scheduler import LinkCapacity  # noqa: E402
 from gsc_ros.link.traffic.sharing import CHOSEN_SHARE  # noqa: E402
 from gsc_ros.link.traffic.statistics import Statistics  # noqa: E402
@@ -149,6 +155,70 @@ def test_what_is_asked_of_a_camera_reaches_its_encoder_only(bench):
     assert got[f'front/{topics.BUDGET_WANTED}'][0].data == 120
     assert not got[f'front/{topics.KEY_WANTED}'] and not got[f'rear/{topics.BUDGET_WANTED}']
     assert not got[f'front/{topics.REGION_WANTED}']
+
+
+def test_no_request_and_no_camera_holds_up_a_stop(bench):
+    """Noise for requests and parts of stills, stills of both, a camera that ends, and STOPs."""
+    rng, node = np.random.default_rng(5), bench.node
+    stop = bench.peer.create_publisher(Bool, topics.STOP, topics.NEWEST)
+    asks = [
+        bench.peer.create_publisher(Empty, f'{name}/{topics.STILL}', topics.NEWEST)
+        for name in NAMES
+    ]
+    bench.wait(lambda: all(p.get_subscription_count() for p in (stop, *asks)))
+    senders = node.down.sender, node.up.sender
+
+    def come():
+        """Let come what no end would send, on the executor's thread as all that comes."""
+        now, camera = node.update_time(), int(rng.integers(2))
+        # Of known flags: a still, the camera that comes first, bytes and rate.
+        flags = bytes([int(rng.integers(128))]) if rng.integers(2) else b''
+        request = flags + rng.bytes(int(rng.integers(1, 30)))
+        node.up.offer(request, now, TrafficClass.REQUEST, camera=camera)
+        # Of no still, or of one that nobody asked for.
+        part = rng.bytes(int(rng.integers(1, 60)))
+        if rng.integers(2):
+            number, tag, index = (int(rng.integers(1, most)) for most in (256, 65536, 4))
+            part = Part(number, tag, index, 4, part).pack()
+        node.down.offer(part, now, TrafficClass.STILL, camera=1 - camera)
+        node.wake()
+
+    troubles, ended = [], threading.Event()
+
+    def noise():
+        while not ended.wait(0.005):
+            task = bench.executor.create_task(come)
+            while not (task.done() or ended.is_set()):
+                time.sleep(0.001)
+            troubles.append(task.exception())
+
+    thread = threading.Thread(target=noise)
+    thread.start()
+    took = []
+    try:
+        for turn in range(8):
+            bench.frames['front'].publish(frame(turn))
+            for number in range(5 if turn < 4 else 0):  # ten times the bytes, and then none
+                bench.frames['rear'].publish(frame(5 * turn + number, size=1500))
+            for ask in asks:
+                ask.publish(Empty())
+            bench.first.publish(String(data=('rear', '', 'arm', 'front')[turn % 4]))
+            begun = time.monotonic()
+            stop.publish(Bool(data=True))
+            bench.wait(lambda: node.robot.commands.gate.held, 'STOP')
+            took.append(time.monotonic() - begun)
+            stop.publish(Bool(data=False))
+            bench.wait(lambda: not node.robot.commands.gate.held, 'its release')
+            bench.wait(lambda most=10 * turn: len(troubles) > most, 'noise')
+    finally:
+        ended.set()
+        thread.join()
+    assert max(took) < 3, f'a STOP took {max(took):.1f} s'
+    assert len(troubles) > 50 and not any(troubles)
+    assert (node.down.sender, node.up.sender) == senders, 'nothing began anew'
+    assert node.refused > 20 and sum(one.receiver.dropped for one in node.ground._stills) > 5
+    bench.send('front', 20)
+    bench.send('rear', 20)
 
 
 def test_a_camera_that_is_absent_is_named(bench, monkeypatch):
