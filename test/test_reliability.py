@@ -54,8 +54,8 @@ def test_a_report_has_tables_plots_and_images(tmp_path):
             cv2.imwrite(str(tmp_path / name), np.zeros((60, 80, 3), np.uint8))
     files = reliability.write(tmp_path / 'out', SCORES, tmp_path)
     assert {file.name for file in files} == {
-        'reliability_street.png', 'reliability_indoor.png', 'street_median.jpg',
-        'street_worst.jpg', 'indoor_median.jpg', 'indoor_worst.jpg',
+        'reliability_street.png', 'reliability_indoor.png',
+        'street.jpg', 'indoor.jpg',
     }  # fmt: skip
     with (tmp_path / 'out/trust.csv').open(newline='') as file:
         rows = {(row['kind'], row['right']): row for row in csv.DictReader(file)}

@@ -15,10 +15,11 @@ from gsc_ros.evaluation.datasets import Frame
 from gsc_ros.evaluation.scores import ReferenceObservation, Score
 from gsc_ros.labels import KINDS, NUM_CLASSES, UNLABELLED
 from gsc_ros.models.tokenizer import Synthesis
-from gsc_ros.models.trust import FEATURES, TrustNet
+from gsc_ros.models.trust import FEATURES, LOCAL, TrustNet
 from gsc_ros.models.weights import restore, save
 from gsc_ros.perception.kinds import SceneKind
 from gsc_ros.training import trust as training
+from gsc_ros.training import trust_fit as fitting
 
 SIZE = (128, 64)
 STREET, OFF_ROAD, PLANETARY, INDOOR = range(4)
@@ -37,11 +38,12 @@ def of_kind(kind: SceneKind | None):
 
 
 def confident(calibrated: tuple[int, ...]) -> TrustNet:
-    net = TrustNet(4, calibrated)
+    net = TrustNet((4, 4), calibrated)
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.zero_()
-        net.layers[2].bias[:] = 5.0
+        for head in (net.classes, net.depth):
+            head[2].bias[:] = 5.0
     return net.eval()
 
 
@@ -63,10 +65,11 @@ def test_where_nothing_is_proven_little_is_promised():
 
 def test_a_sensor_s_scale_counts_only_where_it_was_learned():
     torch.manual_seed(0)
-    net, learned = TrustNet(4, (STREET,)).eval(), TrustNet(4, (STREET,), scaled=True).eval()
+    net, learned = (TrustNet((4, 4), (STREET,), scaled).eval() for scaled in (False, True))
     learned.load_state_dict(net.state_dict())
     frame = of_kind(SceneKind(STREET, 0.98))
-    both, out = [frame, replace(frame, scale=1)], prediction()
+    known = replace(frame, scale=1)
+    both, out = [frame, known], prediction()
     one, other = (trust_of(net, out, [f]) for f in both)
     np.testing.assert_array_equal(one, other)
     one, other = (trust_of(learned, out, [f]) for f in both)
@@ -75,16 +78,37 @@ def test_a_sensor_s_scale_counts_only_where_it_was_learned():
 
 def test_what_a_delta_frame_says_nothing_of_was_not_received():
     prior, reference = uneven_prior(), random_symbols(3, SIZE)
-    masks = slice(NUM_CLASSES + 5, NUM_CLASSES + 11)
+    masks = slice(NUM_CLASSES + 9, NUM_CLASSES + 15)
 
     def received(symbols):
-        return features_of(prediction(), [symbols])[0, masks]
+        return features_of(prediction(), [symbols])[0, masks].round(decimals=5)
 
     assert (received(reference) == 1).all()
     nothing = decode(b'', SIZE, prior, reference)
     assert nothing.received('coarse_depth').all() and not received(nothing).any()
     data, _ = encode(moved(reference, 5, 0.0), prior, 10_000, reference)
     assert (received(decode(data, SIZE, prior, reference)) == 1).all()  # it stands still
+
+
+def test_what_repeats_with_the_predictor_s_grids_does_not_show():
+    even, out = of_kind(SceneKind(STREET, 0.98)), prediction()
+    y, x = np.indices((8, 16))
+    for period in (2, 4):
+        stripes = torch.from_numpy(((y + x) % period == 0).astype(np.float32))
+        logits = torch.zeros(1, 20, 8, 16)
+        logits[:, 0] = 2 + stripes
+        found = features_of(replace(out, segmentation=logits), [even])[0, NUM_CLASSES]
+        assert found[3:-3, 3:-3].std() < 1e-3 < stripes.std()
+
+
+def test_trust_is_calibrated_by_kind_and_scale():
+    net = confident((STREET, INDOOR))
+    net.scaled = True
+    net.calibration[INDOOR, 0, 1] = torch.tensor([0.5, -2.5])  # 5 becomes 0
+    learned = of_kind(SceneKind(INDOOR, 0.98))
+    known = replace(learned, scale=2)
+    for frame, depth in ((learned, 0.5), (known, 1 / (1 + np.exp(-5)))):
+        np.testing.assert_allclose(trust_of(net, prediction(), [frame])[0, 1], depth, rtol=1e-3)
 
 
 @pytest.fixture(scope='module')
@@ -121,9 +145,14 @@ def test_the_network_learns_what_is_right_and_which_kinds_had_truth(tmp_path):
         right[:, 0] = features[:, 0] > 0
         if kind == STREET:
             right[:, 1] = features[:, 1] > 0.5
-        examples.add(features, right, kind, frame)
-    net = training.fit(examples, steps=150, hidden=8)
+        examples.add(features, right, kind, bool(frame % 2), frame, f'place {frame % 3}')
+    logits = fitting.held_out(examples)
+    net = fitting.fit(examples, logits)
     assert net.calibrated == (STREET,)
+    one_place = replace(examples, source=dict.fromkeys(range(12), 'a'))
+    assert not fitting.fit(one_place, logits).calibrated
+    lines = fitting.report(examples, logits)
+    assert len(lines) == 6 and lines[0].startswith('street, class, learned scale: ECE 0.')
     x = torch.from_numpy(np.concatenate(examples.features[:6]))
     with torch.inference_mode():
         found = net(x.T[None, :, None].contiguous())[0, :, 0].sigmoid().numpy()
@@ -133,6 +162,32 @@ def test_the_network_learns_what_is_right_and_which_kinds_had_truth(tmp_path):
         assert metrics.ranking(counts) > 0.9
     path = save(tmp_path / 'trust.safetensors', net.state_dict(), net.config)
     assert restore(TrustNet, path).calibrated == (STREET,) and restore(TrustNet, path).scaled
+
+
+def test_logits_are_brought_to_what_holds_in_places_that_were_not_fitted():
+    rng = np.random.default_rng(0)
+    logits = torch.from_numpy(rng.normal(0, 2, 9000)).float()
+    right = torch.from_numpy(rng.random(9000)) < (0.5 * logits - 1).sigmoid()
+    places = np.repeat(np.arange(9), 1000)
+    factor, offset = fitting.calibrate(logits, right.float(), places)
+    assert 0.5 < factor < 0.75 and -1 < offset < -0.6
+    few = fitting.calibrate(logits, right.float(), np.zeros(9000))
+    assert abs(few[1]) < 0.5 * abs(offset)  # one place proves little
+    differing = (
+        torch.from_numpy(rng.random(9000))
+        < (logits + torch.from_numpy(np.where(places % 2, 2.0, -2.0)).float()).sigmoid()
+    )
+    assert fitting.calibrate(logits, differing.float(), places)[0] < 0.9  # places differ
+
+
+def test_all_sources_count_alike():
+    names = [f'{s}/{i}.png' for s, n in (('a', 50), ('b', 3), ('c', 20)) for i in range(n)]
+    frames = [Frame(name, Path(name)) for name in names]
+    chosen = training.balanced(frames, 23)
+    counts = [sum(training.source_of(f) == s for f in chosen) for s in 'abc']
+    assert counts == [10, 3, 10]
+    assert chosen[0].image.name == '0.png' and chosen[9].image.name == '49.png'
+    assert len(training.balanced(frames, 1000)) == 73
 
 
 def test_frames_with_truth_are_judged_as_they_are_decoded():
@@ -147,10 +202,16 @@ def test_frames_with_truth_are_judged_as_they_are_decoded():
         object.__setattr__(frame, 'rgb', lambda: rgb)
     encoder, decoder = (half.load(weights='random') for half in (FrameEncoder, FrameDecoder))
     examples = training.collect([lidar, dense, labels, lidar], encoder, decoder, (200,))
-    of_lidar, _, of_labels, _ = examples.right
+    of_lidar, _, _, of_labels, _ = examples.right
     assert (of_lidar[:, 0] == -1).all() and (of_labels[:, 1] == -1).all()
     assert (of_lidar[:, 1] >= 0).mean() > 0.5 and (of_labels[:, 0] >= 0).all()
-    assert [float(f[0, -1]) for f in examples.features] == [0, 1, 0, 0]  # a sensor's scale
+    assert [float(f[0, LOCAL - 2]) for f in examples.features] == [
+        0,
+        0,
+        1,
+        0,
+        0,
+    ]  # a sensor's scale
 
 
 def test_depth_is_judged_where_no_class_is_stated_too(decoded):

@@ -127,7 +127,7 @@ def gap(score: Score) -> float:
 
 
 def _strips(folder: Path, scores: Sequence[Score], images: Path) -> list[Path]:
-    """Show of each kind the frame of median and of greatest gap: original, decoded, trust."""
+    """Show of each kind the best, median and worst frame by gap: original, decoded, trust."""
     kinds: dict[str, list[Score]] = defaultdict(list)
     for score in scores:
         if np.isfinite(gap(score)) and 'trust_image' in score.row:
@@ -135,12 +135,13 @@ def _strips(folder: Path, scores: Sequence[Score], images: Path) -> list[Path]:
     files = []
     for kind, mine in kinds.items():
         mine.sort(key=gap)
-        for name, score in (('median', mine[len(mine) // 2]), ('worst', mine[-1])):
+        rows = []
+        for score in (mine[0], mine[len(mine) // 2], mine[-1]):
             parts = [f'{score.row["frame"]}.png', score.row['image'], score.row['trust_image']]
-            shown = [_thumbnail(images / str(part)) for part in parts]
-            files.append(folder / f'{kind.replace(" ", "_")}_{name}.jpg')
-            strip = cv2.cvtColor(np.concatenate(shown, 1), cv2.COLOR_RGB2BGR)
-            cv2.imwrite(str(files[-1]), strip, [cv2.IMWRITE_JPEG_QUALITY, 80])
+            rows.append(np.concatenate([_thumbnail(images / str(part)) for part in parts], 1))
+        files.append(folder / f'{kind.replace(" ", "_")}.jpg')
+        sheet = cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR)
+        cv2.imwrite(str(files[-1]), sheet, [cv2.IMWRITE_JPEG_QUALITY, 80])
     return files
 
 

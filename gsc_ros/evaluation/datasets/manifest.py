@@ -5,7 +5,8 @@ A row an image, in frame order. ``file`` is its path below ``root``; optional ar
 ``fps``, ``has_seg`` with ``seg_file``, ``has_depth`` with ``depth_file``. ``has_seg`` is
 ``gt:camvid11`` or ``gt:cityscapes19`` (8-bit ids), ``has_depth`` is ``gt:lidar_sparse_u16_m*256``
 or ``gt:kinect_u16_mm`` (16 bits, 0 unknown). ``hfov_deg``, with ``width`` and ``height``, is the
-camera. Labels by teacher networks are no truth and are left.
+camera, and ``camera_height_m`` its height over the ground. Labels by teacher networks are no truth
+and are left.
 """
 
 import csv
@@ -40,7 +41,9 @@ def _camera(row: dict[str, str]) -> Camera | None:
     """Make the camera of a row that has ``hfov_deg``, ``width`` and ``height``."""
     if not row.get('hfov_deg'):
         return None
-    return Camera.of_hfov(float(row['hfov_deg']), float(row['width']) / float(row['height']))
+    aspect = float(row['width']) / float(row['height'])
+    height_m = float(row['camera_height_m']) if row.get('camera_height_m') else None
+    return Camera.of_hfov(float(row['hfov_deg']), aspect, height_m)
 
 
 def _frame(root: Path, split: str, row: dict[str, str]) -> Frame:
