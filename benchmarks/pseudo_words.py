@@ -9,7 +9,9 @@ image in grey levels. Printed are means, and paired differences from gsc with st
 
 import argparse
 import sys
+import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from gsc_ros.codec import SemanticCodec
 from gsc_ros.codec.analysis import ImageAnalysis
 from gsc_ros.codec.pseudo_words import WEIGHTS
 from gsc_ros.evaluation.datasets import open_dataset, thin
+from gsc_ros.models.pseudo_words import SEEN, PseudoWords
 from gsc_ros.models.weights import FOLDER
 
 FIGURES = 'latent', 'wrong cells', 'grey levels'
@@ -44,6 +47,25 @@ def figures(codec: SemanticCodec, analysis: ImageAnalysis, budget: int) -> tuple
         wrong,
         float(np.abs(drawn - analysis.image).mean()),
     )
+
+
+@torch.inference_mode()
+def milliseconds(net: PseudoWords) -> tuple[float, float]:
+    """Return the processor time to write and to read words of an image of 640x480, medians."""
+    features, seen = (torch.randn(1, n, 15, 20) for n in (net.config['features'], SEEN))
+    guidance = torch.randn(1, net.config['guidance'], 30, 40)
+    words = net.write(features, seen)
+
+    def median(run: Callable[[], object]) -> float:
+        times = []
+        for _ in range(20):
+            begun = time.process_time()
+            run()
+            times.append(1e3 * (time.process_time() - begun))
+        return float(np.median(times))
+
+    write, read = lambda: net.write(features, seen), lambda: net.read(guidance, words[:, :4])
+    return median(write), median(read)
 
 
 def main() -> int:
@@ -79,6 +101,10 @@ def main() -> int:
                 ('mtgc, other words', worded, wrong),
             ):
                 found[budget, name].append(figures(codec, given, budget))
+    net = worded.networks.ground.reconstructor.words
+    assert net is not None
+    write, read = milliseconds(net)
+    print(f'{write:.1f} ms of processor time to write the words, {read:.1f} ms to read them\n')
     print(f'| bytes | | {" | ".join(FIGURES)} |\n|---|---|---|---|---|')
     for (budget, name), rows in found.items():
         values = np.array(rows)

@@ -186,6 +186,18 @@ def test_weights_without_words_make_frames_without_and_others_are_refused(tmp_pa
         FrameDecoder.load('gsc', tmp_path, device='cpu').decode(frame.data)
 
 
+def test_other_images_get_other_words():
+    """Also where images differ little: an untrained net once gave the same words to all."""
+    torch.manual_seed(0)
+    scene, seen = torch.randn(1, 160, 4, 5), torch.rand(1, 21, 4, 5)
+    features = scene + 0.1 * torch.randn(32, 160, 4, 5)
+    words = PseudoWords().write(features, seen.expand(32, -1, -1, -1))
+    for channel, levels in enumerate(LEVELS):
+        for position in range(MAX_WORDS):
+            found = words[:, position, channel].unique()
+            assert 3 <= len(found) <= levels and found.min() >= 0 and found.max() < levels
+
+
 def test_what_the_robot_sees_comes_to_the_grid_of_the_words():
     classes = torch.full((1, 8, 8), 255)
     classes[:, :4] = 2

@@ -19,7 +19,7 @@ LEVELS = (7, 5, 5, 5, 5)  # of the channels of a word: 4,375 words, 12.1 bits
 TASKS = ('segmentation', 'depth', 'detection', 'hazards')
 MAX_WORDS = 2 * len(TASKS)  # word k is of task k % 4: the first of every task comes first
 COUNTS = (0, 2, 4, MAX_WORDS)  # of words that a frame may have
-_SEEN = NUM_CLASSES + 1  # class shares and log depth
+SEEN = NUM_CLASSES + 1  # class shares and log depth
 _HEADS = 4
 
 
@@ -50,7 +50,7 @@ class WordWriter(nn.Module):
 
     def __init__(self, features: int, width: int) -> None:
         super().__init__()
-        self.enter = conv(features + _SEEN + 2, width, kernel=1)
+        self.enter = conv(features + SEEN + 2, width, kernel=1)
         self.body = nn.Sequential(ResBlock(width), ChannelNorm())
         self.queries = nn.Parameter(0.1 * torch.randn(MAX_WORDS, width))
         self.attention = nn.MultiheadAttention(width, _HEADS, batch_first=True)
@@ -60,6 +60,9 @@ class WordWriter(nn.Module):
             nn.SiLU(),
             nn.Linear(2 * width, len(LEVELS)),
         )
+        # Over images each channel keeps a deviation of one, and so uses its levels. Without it the
+        # queries outweigh what they find, and all images get the same words.
+        self.spread = nn.BatchNorm1d(MAX_WORDS * len(LEVELS), affine=False)
 
     def forward(self, features: Tensor, seen: Tensor) -> Tensor:
         """
@@ -72,7 +75,9 @@ class WordWriter(nn.Module):
         places = y.flatten(2).transpose(1, 2)
         queries = self.queries.expand(len(y), -1, -1)
         found, _ = self.attention(queries, places, places, need_weights=False)
-        return _listed(quantise(_gridded(self.say(found + queries).float()), LEVELS))
+        plain = self.say(found + queries).float()
+        plain = self.spread(plain.flatten(1)).view_as(plain)
+        return _listed(quantise(_gridded(plain), LEVELS))
 
 
 class WordReader(nn.Module):

@@ -187,6 +187,7 @@ def train(
         error = (out.latent.float() - window.latent).square().mean()
         told = task_loss(TASKS[task], out, window, weight)
         losses = {'latent': error, TASKS[task]: told, 'loss': 0.1 * error + 0.1 * told}
+        losses['spread'] = words.std(0).mean()  # over images; 0 where all get the same words
         if draws:
             image = drawn(window, words)
             losses['loss'] = losses['loss'] + IMAGE_EVERY * image.pop('pull')
