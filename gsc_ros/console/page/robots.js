@@ -26,7 +26,7 @@ export function begin(found, onChoose, onStop) {
   names = found;
   choose = onChoose;
   number = Math.max(0, names.indexOf(before));
-  byId('robots').hidden = byId('stop-all').hidden = !names.length;
+  byId('fleet').hidden = !names.length;
   byId('robots').replaceChildren(...names.map((text, i) => {
     const card = document.createElement('div');
     card.className = 'robot';
