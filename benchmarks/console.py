@@ -203,7 +203,8 @@ def main() -> None:
             print('viewers  share of a core  images that a viewer got')
             for viewers in map(int, args.viewers.split(',')):
                 share, got = measured(process, port, viewers, args.seconds, feed, overlays)
-                print(f'{viewers:7d}  {share:14.1%}  {got:23.0%}', flush=True)
+                text = f'{got:.0%}' if viewers else '-'
+                print(f'{viewers:7d}  {share:14.1%}  {text:>23}', flush=True)
             took = ready_s(port)
             if took is None:
                 print('no Chromium')
