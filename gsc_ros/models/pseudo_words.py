@@ -52,7 +52,7 @@ class WordWriter(nn.Module):
         super().__init__()
         self.enter = conv(features + SEEN + 2, width, kernel=1)
         self.body = nn.Sequential(ResBlock(width), ChannelNorm())
-        self.queries = nn.Parameter(0.1 * torch.randn(MAX_WORDS, width))
+        self.queries = nn.Parameter(torch.randn(MAX_WORDS, width))
         self.attention = nn.MultiheadAttention(width, _HEADS, batch_first=True)
         self.say = nn.Sequential(
             nn.LayerNorm(width),
