@@ -46,24 +46,9 @@ _DEPTH_HEIGHT, _DEPTH_WIDTH = 192, 640
 _WORKING_WIDTH = 512
 
 
-def distance(a: Tensor, b: Tensor) -> Tensor:
-    """
-    SqueezeNet features, in the manner of LPIPS.
-
-    |p - q|^2 of unit vectors is 2 - 2 pq: with the products alone, what lies in memory is read
-    once.
-    """
-    features = _distance.to(a.device).features
-    with torch.no_grad():
-        wanted = features(b)
-    each = [_apart(p.float(), q.float()) for p, q in zip(features(a), wanted, strict=True)]
-    return torch.stack(each).mean(0)
-
-
-def _apart(p: Tensor, q: Tensor) -> Tensor:
-    """Compute the mean squared distance of the directions of vectors (N, C, h, w): (N,)."""
-    lengths = p.square().sum(1) * q.square().sum(1)
-    return (2 - 2 * (p * q).sum(1) * torch.rsqrt(lengths + 1e-20)).mean((1, 2))
+def features(x: Tensor) -> list[Tensor]:
+    """SqueezeNet features, those that LPIPS takes."""
+    return list(_distance.to(x.device).features(x))
 
 
 def segment(x: Tensor) -> Tensor:

@@ -40,8 +40,8 @@ CRITICS = """
 import torch
 from torch.nn import functional
 _projection = torch.randn(20, 3, 1, 1, generator=torch.Generator().manual_seed(0))
-def distance(a, b):
-    return (functional.avg_pool2d(a - b, 4) ** 2).mean((1, 2, 3))
+def features(x):
+    return [functional.avg_pool2d(x, 4), segment(x)]
 def segment(x):
     return functional.conv2d(functional.avg_pool2d(x, 8), _projection)
 def depth(x):
@@ -322,7 +322,9 @@ def test_a_receiver_alone_is_trained_and_what_is_sent_stays(data, tmp_path):
         save(tmp_path / f'{name}.safetensors', net.state_dict(), net.config)
     out = tmp_path / 't'
     judges = data / 'critics.py'
-    tokens.train(data, settings(out), judges, tmp_path, batch=2, receiver_only=True)
+    tokens.train(data, settings(out), judges, tmp_path, batch=2, receiver_only=True, realism=True)
+    trained = torch.load(out / 'checkpoint.pt', weights_only=True)['model']
+    assert any(key.startswith('realism.heads') for key in trained)
     for name, sent in (('autoencoder', 'encoder.'), ('tokenizer', 'analysis.')):
         before, after = (load(f / f'{name}.safetensors')[0] for f in (tmp_path, out))
         moved = {key for key in before if not torch.equal(before[key], after[key])}
@@ -376,7 +378,7 @@ def test_a_stage_trains_in_bfloat16(data, tmp_path):
 def test_critics_are_checked(tmp_path):
     with pytest.raises(FileNotFoundError, match='critics'):
         critics.load(None)
-    (tmp_path / 'c.py').write_text('def distance(a, b): return a')
+    (tmp_path / 'c.py').write_text('def features(x): return [x]')
     with pytest.raises(ValueError, match='segment, depth'):
         critics.load(tmp_path / 'c.py')
 
@@ -441,13 +443,14 @@ def test_a_critic_cannot_be_learnt_by_its_phase():
 
     class Strided:
         @staticmethod
-        def distance(a, b):
-            return (a - b)[..., ::4, ::4].square().mean((1, 2, 3))
+        def features(x):
+            return [x[..., ::4, ::4]]
 
     true = torch.rand(4, 3, 64, 64) * 2 - 1
     made = torch.zeros_like(true)
     made[..., ::4, ::4] = true[..., ::4, ::4]
-    assert float(Strided.distance(made, true).mean()) == 0
+    alike = critics.feature_distance(Strided.features(made), Strided.features(true))
+    assert float(alike.mean()) == pytest.approx(0, abs=1e-6)
     losses = [float(critics.image_losses(made, true, Strided)['feature']) for _ in range(30)]
     assert np.mean(losses) > 0.05
     made.requires_grad_()

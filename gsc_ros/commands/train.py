@@ -113,6 +113,10 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         help='how hard a loss on the pattern of the decoder\'s grid may pull, as a share of the '
         'likeness (tokens; 0: not at all, which is the default)',
     )  # fmt: skip
+    parser.add_argument(
+        '--realism', action='store_true',
+        help='train a critic along that tells decoded images from originals (tokens)',
+    )  # fmt: skip
     parser.add_argument('--batch', type=int, help='images a step (a default per stage)')
     parser.add_argument('--threads', type=int)
     parser.add_argument(
@@ -129,7 +133,8 @@ _RATES = {'perception': 2e-3, 'autoencoder': 5e-4, 'tokens': 6e-4, 'flow': 6e-4,
           'prior': 3e-3, 'entropy': 0.02, 'mtgc': 1e-4}  # fmt: skip
 
 
-_OF_ONE_STAGE = {'receiver_only': 'tokens', 'pattern': 'tokens', 'vae': 'entropy', 'base': 'mtgc',
+_OF_ONE_STAGE = {'receiver_only': 'tokens', 'pattern': 'tokens',
+                 'realism': 'tokens', 'vae': 'entropy', 'base': 'mtgc',
                  'base_option': 'mtgc', 'lora_rank': 'mtgc'}  # fmt: skip
 
 
@@ -209,8 +214,9 @@ def run(args: argparse.Namespace) -> int:
         options['lora_rank'] = args.lora_rank
     if args.pattern:
         options['pattern'] = args.pattern
-    if args.receiver_only:
-        options['receiver_only'] = True
+    for name in ('receiver_only', 'realism'):
+        if getattr(args, name):
+            options[name] = True
     if args.batch:
         options['batch'] = args.batch
     if args.stage == 'perception':

@@ -3,7 +3,7 @@ The networks whose distances the codec is trained on, from a Python file of the 
 
 It defines, all differentiable, of float images (N, 3, H, W) in [0, 1]::
 
-    distance(a, b) -> (N,), the less the more alike
+    features(x) -> list of maps (N, C, h, w), fine to coarse: alike images have alike features
     segment(x) -> class logits (N, K, h, w)
     depth(x) -> log depth (N, 1, h, w), in nats
 
@@ -13,16 +13,18 @@ grids lie. The decoded image is to give them the same outputs as the original, s
 the ground finds what it would find at the robot.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 from gsc_ros.plugins import load_plugin
 from gsc_ros.training.augment import augment_pairs
 
-FUNCTIONS = ('distance', 'segment', 'depth')
+FUNCTIONS = ('features', 'segment', 'depth')
 
 
 def load(path: Path | None) -> Any:
@@ -32,17 +34,48 @@ def load(path: Path | None) -> Any:
     return load_plugin(path, FUNCTIONS, every=True)
 
 
-def image_losses(made: Tensor, true: Tensor, critics: Any) -> dict[str, Tensor]:
+def _apart(p: Tensor, q: Tensor) -> Tensor:
+    """
+    Compute the mean squared distance of the directions of vectors (N, C, h, w): (N,).
+
+    |p - q|^2 of unit vectors is 2 - 2 pq: with the products alone, what lies in memory is read
+    once.
+    """
+    lengths = p.square().sum(1) * q.square().sum(1)
+    return (2 - 2 * (p * q).sum(1) * torch.rsqrt(lengths + 1e-20)).mean((1, 2))
+
+
+def feature_distance(made: Sequence[Tensor], true: Sequence[Tensor]) -> Tensor:
+    """Mean over features of :func:`_apart`, as LPIPS without weights (Zhang et al., CVPR 2018)."""
+    each = [_apart(p.float(), q.float()) for p, q in zip(made, true, strict=True)]
+    return torch.stack(each).mean(0)
+
+
+def features_of(made: Tensor, true: Tensor, critics: Any) -> tuple[list[Tensor], list[Tensor]]:
+    """Find the features of pairs of images in [-1, 1]; gradients pass to ``made`` alone."""
+    # Not clamped: a clamp would stop the gradient of what overshoots.
+    made, true = augment_pairs(made * 0.5 + 0.5, true * 0.5 + 0.5)
+    with torch.no_grad():
+        wanted = critics.features(true)
+    return critics.features(made), wanted
+
+
+def image_losses(
+    made: Tensor,
+    true: Tensor,
+    critics: Any,
+    features: tuple[list[Tensor], list[Tensor]] | None = None,
+) -> dict[str, Tensor]:
     """
     Compare images in [-1, 1]: L1, also of their tones, and feature distance.
 
     ``loss`` is their weighted sum. Tones are means over 32 pixels: in L1 alone
-    unpredictable texture outweighs the tone of a grey sky.
+    unpredictable texture outweighs the tone of a grey sky. ``features``: those of
+    :func:`features_of`, where they are known.
     """
     plain = (made - true).abs().mean()
     tone = functional.avg_pool2d(made - true, 32).abs().mean()
-    # Not clamped: a clamp would stop the gradient of what overshoots.
-    feature = critics.distance(*augment_pairs(made * 0.5 + 0.5, true * 0.5 + 0.5)).mean()
+    feature = feature_distance(*(features or features_of(made, true, critics))).mean()
     loss = plain + 4.0 * tone + 4.0 * feature
     return {'l1': plain, 'tone': tone, 'feature': feature, 'loss': loss}
 

@@ -17,11 +17,18 @@ from gsc_ros.models.perception import PerceptionNet, log_to_depth
 from gsc_ros.models.tokenizer import UNKNOWN_CLASS, UNKNOWN_DEPTH, Synthesis, Tokenizer
 from gsc_ros.models.weights import restore, save
 from gsc_ros.training import corpus, critics, loop
-from gsc_ros.training.critics import class_loss, clip_norm_per_sample, depth_loss, image_losses
+from gsc_ros.training.critics import (
+    class_loss,
+    clip_norm_per_sample,
+    depth_loss,
+    features_of,
+    image_losses,
+)
 from gsc_ros.training.crops import Crops
 from gsc_ros.training.pattern import pattern_loss
 from gsc_ros.training.perception import class_weights
 from gsc_ros.training.perception import losses as task_losses
+from gsc_ros.training.realism import RealismCritic
 
 # Most of an image: depth and layout depend on where in the image an object is.
 SIZE = (448, 320)
@@ -31,6 +38,7 @@ LABELLED = 0.45
 CRITIC_SHARE = {'classes': 0.14, 'range': 0.15}
 # The most of such a critic's gradient, as a share of the likeness's.
 CRITIC_GRADIENT = {'classes': 0.6, 'range': 0.6}
+REALISM_GRADIENT = 0.4  # the same of the critic of realism
 # How often a frame is cut in each level of tokens, or not at all: a frame of 130 bytes ends where
 # the third begins, one of 350 where it ends, a delta frame of 75 in the second.
 CUTS = (0.05, 0.27, 0.48, 0.13, 0.07)
@@ -156,18 +164,26 @@ def image_gradient(
     judges: Any,
     weight: Tensor,
     pattern: float = 0.0,
+    realism: RealismCritic | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """
     Return the gradient of the critics' losses by drawn images (N, 3, H, W), and the losses.
 
     The gradient of the critics of classes and depth is clipped to a share of the likeness's, so
     that it does not drown that. ``weight``: of the classes; ``pattern``: the share of the loss on
-    the decoder's own pattern, 0 for none.
+    the decoder's own pattern, 0 for none. ``realism``: a critic that learns along; its
+    own loss is ``told``.
     """
     shown = drawn.detach().requires_grad_()
-    losses = image_losses(shown, batch.x, judges)
-    (likeness,) = torch.autograd.grad(losses.pop('loss'), shown)
+    made, true = features_of(shown, batch.x, judges)
+    losses = image_losses(shown, batch.x, judges, (made, true))
+    (likeness,) = torch.autograd.grad(losses.pop('loss'), shown, retain_graph=realism is not None)
     gradient, first = likeness, 0
+    if realism is not None:
+        losses['realism'] = realism.to_fool(made)
+        (pull,) = torch.autograd.grad(losses['realism'], shown)
+        gradient = gradient + clip_norm_per_sample(pull, REALISM_GRADIENT * likeness)
+        losses['told'] = realism.to_tell(made, true)
     for name, share in CRITIC_SHARE.items():
         asked = slice(first, min(first + sampler.count(share), batch.labelled))
         first = asked.stop
@@ -208,6 +224,7 @@ def train(
     seed: int = 0,
     receiver_only: bool = False,
     pattern: float = 0.0,
+    realism: bool = False,
 ) -> Path:
     """
     Train and write ``tokenizer.safetensors``, and the autoencoder trained along, to the output.
@@ -215,7 +232,8 @@ def train(
     ``weights`` holds the perception and autoencoder stages' files; a tokenizer among them is where
     the training starts. ``receiver_only``: the predictor and the decoder alone are trained, so
     that tokens stay what they are, and a prior for them stays valid. ``pattern``: how hard the
-    loss on the decoder's own pattern may pull, as a share of the likeness.
+    loss on the decoder's own pattern may pull, as a share of the likeness. ``realism``: a
+    critic that learns along asks for images that look like originals.
     """
     torch.manual_seed(seed)
     samples = corpus.load(data, simulated=simulated)
@@ -224,6 +242,10 @@ def train(
     weight = class_weights().to(settings.torch_device)
     tokenizer = _start(weights, sampler)
     model = nn.ModuleDict({'tokenizer': tokenizer, 'autoencoder': sampler.autoencoder})
+    critic = None
+    if realism:
+        seen = judges.features(torch.zeros(1, 3, 64, 64, device=settings.torch_device))
+        critic = model['realism'] = RealismCritic([x.shape[1] for x in seen])
     channels_last(model).train().requires_grad_(True).to(settings.torch_device)
     if receiver_only:
         sampler.autoencoder.encoder.requires_grad_(False)
@@ -240,9 +262,10 @@ def train(
         latent = torch.where(whole, z, out.latent) * tokenizer.latent_std
         made = sampler.autoencoder.decoder(latent, out.features, out.maps).float()
         heads = head_losses(out, sampled, weight)['loss']
-        gradient, losses = image_gradient(made, sampled, sampler, judges, weight, pattern)
+        gradient, losses = image_gradient(made, sampled, sampler, judges, weight, pattern, critic)
         # The product's gradient by the weights is that of the critics' losses.
         loss = (made * gradient).sum() + 0.1 * (error + beyond) + 0.25 * heads
+        loss = loss + losses.get('told', 0.0)
         return {**losses, 'latent': error, 'heads': heads, 'beyond': beyond, 'loss': loss}
 
     state = loop.run(model, step, settings)
