@@ -43,11 +43,11 @@ class Preset:
 
     def check_left_out(self, names: Iterable[str]) -> frozenset[str]:
         """Return names of what to leave out; raises ``ValueError`` for what cannot be."""
-        for name in names:
-            if name not in self.optional:
-                known = ', '.join(self.optional) or 'nothing'
-                raise ValueError(f'preset {self.name!r} cannot leave out {name!r}, only {known}')
-        return frozenset(names)
+        wanted = frozenset(names)
+        for name in sorted(wanted.difference(self.optional)):
+            known = ', '.join(self.optional) or 'nothing'
+            raise ValueError(f'preset {self.name!r} cannot leave out {name!r}, only {known}')
+        return wanted
 
     @property
     def has_own_halves(self) -> bool:

@@ -7,7 +7,7 @@ A thread writes to the disk: who gives a message does not wait, also where the d
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class _Writer:
 
     def offer(self, entry: Entry) -> None:
         """Let a message wait for the disk."""
-        size = _LEAST_SIZE + len(getattr(entry[1], 'data', ()))
+        size = _size(entry[1])
         with self._condition:
             if self._held + size > _MOST_BYTES or not self._open:
                 self.lost += 1
@@ -76,6 +76,12 @@ class _Writer:
             size, entry = self._waiting.popleft()
             self._held -= size
             return entry
+
+
+def _size(message: Any) -> int:
+    """Return how many bytes a message counts for; the ``data`` of some is a number."""
+    data = getattr(message, 'data', None)
+    return _LEAST_SIZE + (len(data) if isinstance(data, Sized) else 0)
 
 
 class Recording:
