@@ -89,7 +89,7 @@ def distance(judges: Any, a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     """Return the critics' feature distance of two images."""
     pair = [torch.from_numpy(x.copy()).permute(2, 0, 1)[None].float() / 255 for x in (a, b)]
     with torch.no_grad():
-        return float(judges.distance(*pair))
+        return float(critics.feature_distance(*map(judges.features, pair)))
 
 
 def images(

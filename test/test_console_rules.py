@@ -293,6 +293,11 @@ def test_the_stop_is_given_by_anybody_and_released_by_the_driver_in_two_steps(de
     assert desk.log.count(('give_stop', False)) == 1
 
 
+def test_who_lets_go_without_the_wheel_is_not_told_to_take_it(desk):
+    assert desk.hear(1, words.Wish(0.0, 0.0, 0.0), 0.0) == []
+    assert 'take the wheel' in desk.hear(1, words.Wish(1.0, 0.0, 0.1), 0.1)[0]
+
+
 def test_trouble_with_a_stop_keeps_no_zero_back_and_the_other_way_round(desk):
     class Broken(Log):
         def give_stop(self, stop):

@@ -191,6 +191,10 @@ def test_each_viewer_gets_what_is_of_its_robot_and_a_stop_is_for_one_or_all(serv
         for place in ((0, 0), (2, 1), (2, 0)):
             server.show('image', words.pack({'kind': 'image'}, b'%d%d' % place), place)
         assert viewer.recv(timeout=PATIENCE_S).endswith(b'20')
+        for word in ('"camera", "camera": 1', '"robot", "robot": 2'):
+            viewer.send(f'{{"t": {word}}}')
+        wait(lambda: len(site.heard_words) == 4)
+        assert server.views((2, 1)), 'the robot is the same, and so is its camera'
     site.heard_words.clear()
     for query in ('?robot=1', '?robot=3', '?robot=x', '?robot=-1', '?robot=\u00b2', ''):
         assert ask(server, 'POST', f'/stop{urllib.parse.quote(query, "?=")}', '')[0] == 200

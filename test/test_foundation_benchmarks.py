@@ -10,8 +10,8 @@ from benchmarks import foundation_preset
 
 TEXTS = ['a car on a road', 'a man beside a car', 'a road with a red car', 'two cars'] * 3
 CRITICS = """
-def distance(a, b):
-    return ((a - b) ** 2).mean((1, 2, 3))
+def features(x):
+    return [x]
 def segment(x):
     return x
 def depth(x):

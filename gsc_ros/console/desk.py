@@ -124,6 +124,8 @@ class Desk:
                 self.drive.halt()
                 self.drive.must_release = True
                 return [words.dump('refused', why=why)]
+        elif viewer != self.drive.driver:
+            return []  # let go of a wheel that was given back since
         why = self.drive.wish(viewer, word.ahead, word.left, word.sent_s, now)
         return [words.dump('refused', why=why)] if why else []
 

@@ -231,7 +231,7 @@ class Viewers:
         if isinstance(word, words.Watch):
             viewer.place = viewer.place[0], word.camera
             self._catch_up(viewer)
-        if isinstance(word, words.Choose):
+        if isinstance(word, words.Choose) and word.robot != viewer.place[0]:
             viewer.place = word.robot, 0
             self._catch_up(viewer)
         viewer.say(*self._site.heard(viewer.number, word))

@@ -96,7 +96,7 @@ def restore(kind: Callable[..., Net], path: Path, part: str = '') -> Net:
     except (TypeError, RuntimeError) as error:
         raise ValueError(
             f'{path}: not the weights of this network; convert those with older names with '
-            f'tools/convert_weight_names.py ({error})'
+            f'tools/convert_weight_names.py, or train them anew with `gsc train` ({error})'
         ) from error
     return frozen(net)
 
