@@ -277,6 +277,9 @@ def test_a_camera_that_there_is_not_is_a_counted_drop(camera, known):
     assert [one.camera for one in received] == ([camera] if camera < known else [])
     assert receiver.other_camera == (camera >= known)
     assert receiver.lacked == (camera if camera >= known else None)
+    if camera >= known:
+        receiver.push(Datagram(TrafficClass.FRAME, 3, 0, b'x', end=True, camera=7).pack(), 0.0)
+        assert receiver.lacked == camera, 'by turns they would change each report'
     assert receiver.refused == 0
     receiver.push(Datagram(TrafficClass.FRAME, 4, 0, b'x', end=True, session=9).pack(), 0.0)
     assert receiver.lacked is None, 'another ground has asked nothing of it'

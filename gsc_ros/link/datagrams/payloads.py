@@ -269,7 +269,7 @@ class RobotReport:
     and within 3,276 s; None where it does not; held_up: by its monotonic clock. goal: number of
     the last goal, 0 for none yet; goal_state: 0 to 255, what became of it. first: number of the
     camera that comes first, `NO_CAMERA` for none; None where there is but one. lacks: number of
-    the camera of which something was asked last and that the robot does not have, else None.
+    a camera of which something was asked and that the robot does not have, else None.
     """
 
     stop: int = 0

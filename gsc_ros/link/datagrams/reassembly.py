@@ -161,7 +161,7 @@ class Reassembler:
     from before the current session's newest cannot begin another, nor can those under a key that
     another has replaced; else the last 64 sessions are remembered. A STOP is handed up all the
     same: the command gate decides on it. Of several `cameras` each has payloads of its own; what
-    comes of others is counted and dropped; ``lacked`` is the last of them in this session.
+    comes of others is counted and dropped; ``lacked`` is the first of them in this session.
 
     Counters: `accepted` (datagrams of the other end as it runs now), `malformed` (not ours,
     damaged, or not of one piece with what came before), `older` (in the format of an older
@@ -243,7 +243,8 @@ class Reassembler:
         stream = datagram.traffic_class, datagram.camera
         if datagram.camera and not self._knows(*stream):
             self.other_camera += 1
-            self.lacked = datagram.camera
+            # The first: by turns they would change each report, and so send it early.
+            self.lacked = datagram.camera if self.lacked is None else self.lacked
             return []
         partial = self._partial.get(stream)
         ready: list[Received] = []

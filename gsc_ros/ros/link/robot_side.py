@@ -182,7 +182,7 @@ class RobotSide(Side):
             goal.number,
             goal.state,
             first,
-            self._lacked if self._up.receiver.lacked is None else self._up.receiver.lacked,
+            self._up.receiver.lacked if self._lacked is None else self._lacked,
         )
 
     @property
