@@ -170,7 +170,8 @@ def test_the_camera_s_height_scales_depth_by_most_of_what_the_ground_is_off():
         1 / twice, rel=0.1
     )
     assert scale_by_height(metres, ground, of_height(1e3)) == pytest.approx(4)
-    assert scale_by_height(metres, ground, CAMERA) is None
+    for height_m in (None, 0.0, -1.0, float('nan')):
+        assert scale_by_height(metres, ground, of_height(height_m)) is None
     assert scale_by_height(metres, np.zeros_like(ground), of_height(HEIGHT_M)) is None
 
 

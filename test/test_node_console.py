@@ -263,6 +263,23 @@ def test_a_recording_that_does_not_fit_into_memory_lacks_messages_and_says_so(
         node.destroy_node()
 
 
+def test_a_recording_that_cannot_be_written_is_trouble_and_not_done(ros, tmp_path, monkeypatch):
+    node = rclpy.create_node('recorder', context=ros)
+    (tmp_path / 'file').write_text('')
+    try:
+        with pytest.raises(OSError, match='file'):
+            Recording(node, tmp_path / 'file').begin()
+        monkeypatch.setattr('gsc_ros.ros.console.recording.Bag', HungBag)
+        recording = Recording(node, tmp_path)
+        recording.begin()
+        HungBag.made.close = lambda: 1 / 0
+        with pytest.raises(OSError, match=r'run_\w+ is damaged: division'):
+            recording.stop()
+        recording.close()  # nothing is open
+    finally:
+        node.destroy_node()
+
+
 def test_a_click_on_the_ground_becomes_a_goal_and_a_doubtful_one_does_not(ground):
     states = ground.peer.create_publisher(String, topics.GOAL_STATE, topics.LATCHED)
     ground.wait(states.get_subscription_count)

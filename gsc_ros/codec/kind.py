@@ -1,7 +1,7 @@
 """
 What is told of the scene as a whole: its kind, how certain that is, and where depth has its scale.
 
-Three bits for the kind, three for its probability, and half a bit for the scale.
+Three bits for the kind, three for its probability, and half a bit for the scale, or three.
 """
 
 from gsc_ros.codec.rangecoder import RangeDecoder, RangeEncoder

@@ -105,27 +105,36 @@ class Recording:
         return writer.lost if writer else 0
 
     def begin(self) -> str:
-        """Begin a bag; returns what was done, or why not. May take as long as the disk."""
+        """
+        Begin a bag; returns what was done. May take as long as the disk.
+
+        Raises ``ImportError``, ``OSError`` or ``ValueError`` where none can be written.
+        """
         if self._writer is not None:
             return f'{self.name} is being recorded'
         name = time.strftime('run_%Y%m%dT%H%M%S', time.gmtime())
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            bag = Bag(self.folder / name)
-        except (ImportError, OSError, ValueError) as error:
-            return f'no recording: {error}'
+        self.folder.mkdir(parents=True, exist_ok=True)
+        bag = Bag(self.folder / name)
         with self._lock:
             self._writer, self.name = _Writer(bag, self._on_failed), name
         return f'recording {name}'
 
     def stop(self) -> str:
-        """End the bag; returns what was done. May take as long as the disk."""
+        """
+        End the bag; returns what was done. May take as long as the disk.
+
+        Raises ``OSError`` where the bag is damaged.
+        """
         return self._end(None)
 
     def close(self) -> None:
         """End the bag, as far as the disk works, within seconds."""
-        if self._writer is not None:
+        if self._writer is None:
+            return
+        try:
             self._node.get_logger().info(self._end(_JOIN_S))
+        except OSError as error:
+            self._node.get_logger().error(str(error))
 
     def write(self, topic: str, message: Any) -> None:
         """Append a message, if a bag is open; returns at once. Trouble ends the recording."""
@@ -140,9 +149,9 @@ class Recording:
         if writer is None:
             return 'nothing is being recorded'
         if not writer.close(seconds):
-            return f'{name} is damaged: the disk does not answer'
+            raise OSError(f'{name} is damaged: the disk does not answer')
         if writer.error is not None:
-            return f'{name} is damaged: {writer.error}'
+            raise OSError(f'{name} is damaged: {writer.error}')
         lost = f', without {writer.lost} messages: the disk is too slow' if writer.lost else ''
         return f'{name} is recorded{lost}'
 

@@ -125,10 +125,14 @@ class Screen:
         }
 
     def keep(self, folder: Path, state: str) -> str:
-        """Write the image as PNG, and its stamp and the state as JSON; returns what was done."""
+        """
+        Write the image as PNG, and its stamp and the state as JSON; returns what was done.
+
+        Raises ``ValueError`` without an image, and ``OSError`` where it cannot be written.
+        """
         message = self.newest.get(_IMAGE)
         if message is None:
-            return 'there is no image to keep yet'
+            raise ValueError('there is no image to keep yet')
         stamp = _stamp(message)
         when = time.strftime('%Y%m%dT%H%M%S', time.gmtime(stamp[0]))
         of = f'{self._spot.name}_' if self._spot.name else ''
@@ -136,14 +140,11 @@ class Screen:
         beside: dict[str, Any] = json.loads(state)
         beside = {'stamp': {'sec': stamp[0], 'nanosec': stamp[1]},
                   'frame_id': message.header.frame_id, **beside}  # fmt: skip
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            pixels = cv2.cvtColor(convert.to_rgb(message), cv2.COLOR_RGB2BGR)
-            if not cv2.imwrite(str(path), pixels):
-                raise OSError(f'{path} cannot be written')
-            path.with_suffix('.json').write_text(json.dumps(beside, indent=2) + '\n')
-        except (OSError, ValueError, cv2.error) as error:
-            return f'no snapshot: {error}'
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = cv2.cvtColor(convert.to_rgb(message), cv2.COLOR_RGB2BGR)
+        if not cv2.imwrite(str(path), pixels):
+            raise OSError(f'{path} cannot be written')
+        path.with_suffix('.json').write_text(json.dumps(beside, indent=2) + '\n')
         return f'kept as {path.name}'
 
 
