@@ -109,7 +109,8 @@ def complete(
                 raise ValueError(
                     f'obstacle_layer has no source {source}: give some of {", ".join(SOURCES)}'
                 )
-            topic = camera.topic(layer[source]['topic'].lstrip('/'))
+            # Without one nav2 takes the name of the source.
+            topic = camera.topic(layer[source].get('topic', source).lstrip('/'))
             name = f'{source}_{camera.name}' if camera.name else source
             own = {'expected_update_rate': update_s, 'topic': f'{base}/{topic}'}
             names.append((name, layer[source] | own))

@@ -359,6 +359,9 @@ def test_parameters_are_completed_for_a_link_and_a_namespace(tmp_path):
     assert parameters['obstacle_layer']['points']['topic'] == '/decoded/points'  # as it was
     with pytest.raises(ValueError, match='scan'):
         costmap.complete(parameters, limits, ['scan', 'sonar'])
+    own = {'obstacle_layer': {'sonar': {'data_type': 'LaserScan'}}}
+    made = costmap.complete(own, limits, ['sonar'], 'rover')
+    assert made['obstacle_layer']['sonar']['topic'] == '/rover/sonar'  # as nav2 has it
     (tmp_path / 'own.yaml').write_text('controller_server: {}')
     with pytest.raises(ValueError, match='nav2_costmap'):
         costmap.read(tmp_path / 'own.yaml')
