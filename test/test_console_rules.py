@@ -441,6 +441,8 @@ def test_words_of_the_page_are_read():
 def test_a_stop_is_for_one_robot_or_in_doubt_for_all(body, robot):
     word = words.parse(f'{{"t": "stop"{body}}}', robots=2)
     assert word == words.Stop(robot) and words.stops(word)
+    end = words.parse(f'{{"t": "cancel"{body}}}', robots=2)
+    assert end == words.Plain('cancel', robot) and words.stops(end)
 
 
 @pytest.mark.parametrize(

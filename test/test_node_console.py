@@ -504,6 +504,47 @@ def test_a_stop_for_all_reaches_a_robot_although_another_cannot_be_published_to(
     fleet.wait(lambda: one.got(topics.STOP), 'it is repeated')
 
 
+def test_the_end_of_a_goal_is_for_the_robot_that_the_page_names(fleet):
+    one, other = fleet.robots
+    page = fleet.browse()
+    page.say('cancel', robot=1)  # the console does not know of a choice, or no more
+    fleet.wait(lambda: other.got(topics.GOAL_END))
+    page.say('robot', robot=1)
+    page.say('cancel')
+    fleet.wait(lambda: len(other.got(topics.GOAL_END)) == 2)
+    page.say('cancel', robot=0)
+    fleet.wait(lambda: one.got(topics.GOAL_END))
+    assert len(one.got(topics.GOAL_END)) == 1 and len(other.got(topics.GOAL_END)) == 2
+
+
+def test_the_end_of_the_node_stops_a_robot_although_another_cannot_be_published_to(fleet):
+    _, other = fleet.robots
+    first, second, goes_on = fleet.browse(), fleet.browse(), threading.Event()
+    first.take_the_wheel()
+    second.say('robot', robot=1)
+    second.wait(lambda b: b.state.get('robot') == 1)
+    second.take_the_wheel()
+    second.wait(lambda b: (other.told() or 0) > 0.1, lambda: (show(other), second.drive(1.0)))
+
+    fleet.node.robots[0].outputs.velocity = lambda _velocity: goes_on.wait(2 * PATIENCE_S)
+    ending, drive = threading.Thread(target=fleet.node.halt), fleet.node.robots[1].desk.drive
+    silences = drive.timeouts
+
+    def hold():
+        show(other)
+        second.say('drive', a=1.0, l=0.0, s=time.monotonic() - second.began)
+
+    try:
+        ending.start()
+        second.wait(lambda _: drive.must_release, hold, 'the driver has to let go')
+        fleet.wait(lambda: other.told() == 0.0)
+        assert ending.is_alive() and drive.timeouts == silences
+    finally:
+        goes_on.set()
+        del fleet.node.robots[0].outputs.velocity
+        ending.join()
+
+
 def test_how_each_robot_is_is_stated_whichever_is_shown(fleet):
     _, other = fleet.robots
     states = fleet.peer.create_publisher(String, f'other/{topics.GOAL_STATE}', topics.LATCHED)

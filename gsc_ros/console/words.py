@@ -107,9 +107,10 @@ class Go:
 
 @dataclass(frozen=True)
 class Plain:
-    """A message without content, one of :data:`PLAIN`."""
+    """A message of :data:`PLAIN`; ``robot``: whose goal it ends, None: of the one shown."""
 
     name: str
+    robot: int | None = None
 
 
 PLAIN = ('take', 'leave', 'release', 'key', 'snapshot', 'cancel', 'still')
@@ -126,7 +127,7 @@ def stops(word: Word) -> bool:
 def parse(text: str | bytes, cameras: int = 1, robots: int = 1) -> Word:
     """
     Read a message of the page; raises :class:`BadWord`. ``cameras`` and ``robots``: how many there
-    are. A STOP for a robot that there is not is for all.
+    are. A STOP for a robot that there is not is for all, an end of its goal for the one shown.
     """
     if isinstance(text, bytes) or len(text) > MOST_BYTES:
         raise BadWord('a message is a text of at most 2 kB')
@@ -139,6 +140,8 @@ def parse(text: str | bytes, cameras: int = 1, robots: int = 1) -> Word:
     name = found.pop('t')
     if name == 'stop' and found.keys() <= {'robot'}:
         return Stop(stopped(found.get('robot'), robots))
+    if name == 'cancel' and found.keys() <= {'robot'}:
+        return Plain(name, stopped(found.get('robot'), robots))
     if name == 'camera' and found.keys() == {'camera'}:
         return Watch(_count('a camera', found['camera'], cameras))
     if name == 'robot' and found.keys() == {'robot'}:
@@ -173,7 +176,7 @@ def _word(name: str, body: dict[str, Any]) -> Word:
 
 
 def stopped(value: Any, robots: int) -> int | None:
-    """Return the number of the robot that a STOP is for; None, for all, where it is no number."""
+    """Return the number of the robot that is to be stopped; None where there is no such robot."""
     is_one = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < robots
     return value if is_one else None
 

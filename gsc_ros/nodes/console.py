@@ -25,6 +25,7 @@ from rclpy.clock import Clock, ClockType
 
 from gsc_ros.console import panel, words
 from gsc_ros.console.access import Access, read_password
+from gsc_ros.console.drive import ZERO
 from gsc_ros.console.files import Files
 from gsc_ros.link.traffic.cameras import parse_cameras
 from gsc_ros.robots import parse_robots
@@ -121,10 +122,12 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
 
     def halt(self) -> None:
         """Stop the robots that are driven from here; any thread."""
-        for robot in getattr(self, 'robots', ()):
+        robots = getattr(self, 'robots', ())
+        drove = [robot for robot in robots if robot.let_go()]
+        for robot in drove:  # should one hang here, the watches of the others do it
             try:
                 if self.context.ok():
-                    robot.halt()
+                    robot.outputs.velocity(ZERO)
             except Exception as error:  # of any kind: the others are stopped, too
                 self.get_logger().error(f'{robot.name or "the robot"} is not halted: {error}')
 
@@ -211,7 +214,10 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
             return self._stop(word.robot)
         if isinstance(word, words.Choose):
             return self._choose(viewer, word.robot)
-        answers = self.robots[self._chosen.get(viewer, 0)].heard(viewer, word)
+        number = word.robot if isinstance(word, words.Plain) else None
+        if number is None:
+            number = self._chosen.get(viewer, 0)
+        answers = self.robots[number].heard(viewer, word)
         if isinstance(word, words.Plain | words.Confirm | words.Record | words.Watch):
             self._tell()
         return answers

@@ -312,7 +312,7 @@ byId('still').addEventListener('click', () => say('still'));
 byId('box').addEventListener('click', () => setMode('box'));
 byId('go').addEventListener('click', () => setMode('go'));
 byId('cancel').addEventListener('click', () => {
-  say('cancel');
+  say('cancel', { robot: robots.target() }); // by its number, as the console may not know the choice
   view.setGoal(null);
 });
 byId('region').addEventListener('change', ({ target }) => {

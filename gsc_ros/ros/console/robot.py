@@ -206,13 +206,13 @@ class RobotView:
 
     # On any thread
 
-    def halt(self) -> None:
-        """Stop the robot if it is driven from here."""
+    def let_go(self) -> bool:
+        """Have the watch stop the robot if it is driven from here; returns whether it is."""
         with self._hold():
             drove = self.desk.drive.driver is not None
             self.desk.drive.halt()
-        if drove:
-            self.outputs.velocity((0.0, 0.0))
+        self._alarm.set()
+        return drove
 
     def _watch(self) -> None:
         """Publish velocities and stops when it is time, whatever else hangs."""
