@@ -23,6 +23,9 @@ ONE = (CameraStream(),)
 _FRAMES = 3  # that may be missing
 _OVERHEAD = 25  # bytes of an encrypted datagram in a Space Packet: the most there is
 _COMPUTING_S = 2.0  # of both codecs, at most
+# As of the encoder's parameters.
+_LEAST_BYTES, _MOST_BYTES = 40, 2000
+_LEAST_RATE, _MOST_RATE = 0.01, 60.0
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,12 @@ def age_limits(
     it may have, as when the operator chose another; that of transforms, which come with the frames
     of any of them, is that of the camera with the greatest share. Passes and jammers are not
     counted in: in an outage nothing is of now. Raises ``ValueError`` for a link that is not known
-    or does not close.
+    or does not close, and for bytes and rates that an encoder does not have.
     """
+    if not _LEAST_BYTES <= budget_bytes <= _MOST_BYTES:
+        raise ValueError(f'budget_bytes {budget_bytes}: give {_LEAST_BYTES} to {_MOST_BYTES}')
+    if not _LEAST_RATE <= max_rate <= _MOST_RATE:
+        raise ValueError(f'max_rate {max_rate}: give {_LEAST_RATE:g} to {_MOST_RATE:g}')
     computed = budget.compute(profiles.load(link))
     if not computed.closes:
         raise ValueError(f'link {link} does not close: nothing passes')
@@ -97,23 +104,27 @@ def complete(
     Return parameters with the limits, the sources of obstacles and topics in a namespace.
 
     Of several cameras each has each source, as ``scan_rear`` on ``/rear/decoded/scan``. Raises
-    ``ValueError`` for a source that the obstacle layer does not have.
+    ``ValueError`` for a source that the obstacle layer does not have, or that comes twice.
     """
+    if len(set(sources)) < len(sources):
+        raise ValueError(f'source {",".join(sources)}: give each once')
     out = deepcopy(parameters)
-    layer = out.get('obstacle_layer', {})
+    found = out.get('obstacle_layer')
+    layer = found if isinstance(found, dict) else {}
     base = f'/{namespace.strip("/")}'.rstrip('/')
     names = []
     for camera, update_s in zip(cameras, limits.update_s, strict=True):
         for source in sources:
-            if source not in layer:
+            known = layer.get(source)
+            if not isinstance(known, dict):
                 raise ValueError(
-                    f'obstacle_layer has no source {source}: give some of {", ".join(SOURCES)}'
+                    f'obstacle_layer has no source {source!r}: give some of {", ".join(SOURCES)}'
                 )
             # Without one nav2 takes the name of the source.
-            topic = camera.topic(layer[source].get('topic', source).lstrip('/'))
+            topic = camera.topic(known.get('topic', source).lstrip('/'))
             name = f'{source}_{camera.name}' if camera.name else source
             own = {'expected_update_rate': update_s, 'topic': f'{base}/{topic}'}
-            names.append((name, layer[source] | own))
+            names.append((name, known | own))
     layer.update(names)
     layer['observation_sources'] = ' '.join(name for name, _ in names)
     out['transform_tolerance'] = limits.transform_s

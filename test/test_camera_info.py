@@ -274,3 +274,5 @@ def test_a_camera_is_told_in_shares_of_any_image_of_it():
         np.testing.assert_allclose(found, (512 / 640, 500 / 480, 330 / 640, 250 / 480))
         assert camera.height_m is None
     assert camera_of(CameraInfo(width=640, height=480), 640, 480) is None
+    message.k[4] = float('nan')  # of a broken driver: images go on, seen by an assumed camera
+    assert camera_of(message, 640, 480) is None

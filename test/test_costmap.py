@@ -260,6 +260,18 @@ def test_every_link_has_limits_of_age(link):
     assert slower.transform_s > limits.transform_s
 
 
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        {'max_rate': 0.0}, {'max_rate': -1.0}, {'max_rate': math.nan}, {'max_rate': math.inf},
+        {'budget_bytes': 0}, {'budget_bytes': -300}, {'budget_bytes': 10**9},
+    ],
+)  # fmt: skip
+def test_bytes_and_rates_that_no_encoder_has_are_refused(wrong):
+    with pytest.raises(ValueError, match='give'):
+        costmap.age_limits('ideal', **wrong)
+
+
 def test_the_shipped_limits_are_those_of_the_shipped_link():
     file = config_dir() / 'nav2_costmap.yaml'
     shipped = yaml.safe_load((config_dir() / 'teleop_link.yaml').read_text())
@@ -357,8 +369,14 @@ def test_parameters_are_completed_for_a_link_and_a_namespace(tmp_path):
     assert layer['points']['topic'] == '/rover/decoded/points'
     assert layer['points']['expected_update_rate'] == limits.update_s[0]
     assert parameters['obstacle_layer']['points']['topic'] == '/decoded/points'  # as it was
-    with pytest.raises(ValueError, match='scan'):
-        costmap.complete(parameters, limits, ['scan', 'sonar'])
+    for sources in (['scan', 'sonar'], ['plugin'], ['']):
+        with pytest.raises(ValueError, match='scan'):
+            costmap.complete(parameters, limits, sources)
+    with pytest.raises(ValueError, match='once'):
+        costmap.complete(parameters, limits, ['scan', 'scan'])
+    for layer in (None, {'scan': None}, []):
+        with pytest.raises(ValueError, match='no source'):
+            costmap.complete({'obstacle_layer': layer}, limits, ['scan'])
     own = {'obstacle_layer': {'sonar': {'data_type': 'LaserScan'}}}
     made = costmap.complete(own, limits, ['sonar'], 'rover')
     assert made['obstacle_layer']['sonar']['topic'] == '/rover/sonar'  # as nav2 has it

@@ -160,6 +160,29 @@ def of_height(height_m):
     return replace(CAMERA, height_m=height_m)
 
 
+@pytest.mark.parametrize('height_m', [0.0, -1.2, np.nan, np.inf])
+def test_a_height_that_cannot_be_is_not_known(height_m):
+    assert of_height(height_m) == CAMERA
+
+
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        {'fx': 0.0}, {'fy': -0.7}, {'fx': np.nan}, {'cx': np.nan}, {'cy': np.inf},
+    ],
+)  # fmt: skip
+def test_a_camera_that_cannot_be_is_refused(wrong):
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f'{name}.*give'):
+        replace(CAMERA, **wrong)
+
+
+@pytest.mark.parametrize('degrees', [0.0, -70.0, 180.0, np.nan])
+def test_a_field_of_view_that_cannot_be_is_refused(degrees):
+    with pytest.raises(ValueError, match='field of view'):
+        Camera.of_hfov(degrees, 4 / 3)
+
+
 def test_the_camera_s_height_scales_depth_by_most_of_what_the_ground_is_off():
     plane, _ = scene(None)
     metres, ground = np.where(np.isfinite(plane), plane, 100.0), np.isfinite(plane)

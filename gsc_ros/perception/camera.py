@@ -16,7 +16,9 @@ class Camera:
     A pinhole camera.
 
     ``fx``, ``cx``: focal length and principal point, in widths of the image; ``fy``, ``cy``: in
-    heights; ``height_m``: of the camera over the ground, None where it is not known.
+    heights; ``height_m``: of the camera over the ground, None where it is not known, as it is
+    not where none above 0 is stated. Raises ``ValueError`` for a focal length or a principal point
+    that cannot be.
     """
 
     fx: float
@@ -25,6 +27,16 @@ class Camera:
     cy: float = 0.5
     height_m: float | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what would make NaN of points; a height that cannot be is none."""
+        for name, focal in (('fx', self.fx), ('fy', self.fy)):
+            if not 0 < focal < math.inf:
+                raise ValueError(f'camera with {name} {focal}: give a number of more than 0')
+        if not (math.isfinite(self.cx) and math.isfinite(self.cy)):
+            raise ValueError(f'camera with cx {self.cx}, cy {self.cy}: give finite numbers')
+        if self.height_m is not None and not 0 < self.height_m < math.inf:
+            object.__setattr__(self, 'height_m', None)
+
     @classmethod
     def assumed(cls, width: int, height: int, height_m: float | None = None) -> 'Camera':
         """Assume a field of view of 70 degrees across an image of this size in pixels."""
@@ -32,7 +44,13 @@ class Camera:
 
     @classmethod
     def of_hfov(cls, degrees: float, aspect: float, height_m: float | None = None) -> 'Camera':
-        """Make one of a horizontal field of view, and of an image ``aspect`` as wide as high."""
+        """
+        Make one of a horizontal field of view, and of an image ``aspect`` as wide as high.
+
+        Raises ``ValueError`` also for a field of view outside 0..180 degrees.
+        """
+        if not 0 < degrees < 180:
+            raise ValueError(f'field of view of {degrees} degrees: give one within 0..180')
         focal = 0.5 / math.tan(math.radians(degrees) / 2)
         return cls(focal, focal * aspect, height_m=height_m)
 

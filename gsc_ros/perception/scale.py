@@ -24,10 +24,9 @@ def scale_by_height(
     Return what to multiply depth by, so that the ground is about where the camera's height has it.
 
     ``metres``: of a network, (h, w), finite; ``ground_seen``: bool (h, w). None where the height
-    is not known or not above 0, or no ground is found.
+    is not known or no ground is found.
     """
-    height_m = camera.height_m or 0.0
-    if not height_m > 0:  # NaN, too
+    if camera.height_m is None:
         return None
     rows = len(metres)
     below = (np.arange(rows) >= _LOWER * rows)[:, None]
@@ -38,5 +37,5 @@ def scale_by_height(
     ground = find_ground(points[:: len(points) // _POINTS + 1])
     if ground is None:
         return None
-    off = _SHARE * math.log(height_m / ground.height_m)
+    off = _SHARE * math.log(camera.height_m / ground.height_m)
     return math.exp(min(max(off, -_MOST), _MOST))

@@ -113,11 +113,14 @@ def scaled_info(info: CameraInfo, width: int, height: int) -> CameraInfo:
 
 
 def camera_of(info: CameraInfo, width: int, height: int) -> Camera | None:
-    """Return the pinhole camera of an image of a size; None where it is not calibrated."""
+    """Return the pinhole camera of an image of a size; None without a K of one."""
     if not calibrated(info):
         return None
     k = _matrices(scaled_info(info, width, height))[0]
-    return Camera(k[0, 0] / width, k[1, 1] / height, k[0, 2] / width, k[1, 2] / height)
+    try:
+        return Camera(k[0, 0] / width, k[1, 1] / height, k[0, 2] / width, k[1, 2] / height)
+    except ValueError:  # such as NaN
+        return None
 
 
 def rays_of(info: CameraInfo) -> NDArray[np.float32]:
