@@ -42,6 +42,7 @@ _lite0 = teachers.load_lite0()
 _twinlite = teachers.load_twinlite()
 _DRIVABLE = 0.01  # of the original, for a figure
 _STRIDE = 8  # pixels, of VGG's last maps
+_LEAST_SQUEEZED = 17  # pixels a side, of SqueezeNet's images
 _PATCH = 32  # pixels: 165 patches of 480 x 360
 
 
@@ -67,6 +68,8 @@ def _tensor(rgb: np.ndarray) -> torch.Tensor:
 
 
 def _squeeze_distance(a: np.ndarray, b: np.ndarray) -> float:
+    if min(a.shape[:2]) < _LEAST_SQUEEZED:
+        return float('nan')
     return float(_squeeze(_tensor(a), _tensor(b)))
 
 
@@ -96,14 +99,22 @@ def _stages() -> list[nn.Module]:
 
 
 def _parts(maps: torch.Tensor) -> torch.Tensor:
-    """Return the means of VGG's last maps over patches of the image."""
-    return functional.avg_pool2d(maps, _PATCH // _STRIDE)
+    """Return the means of VGG's last maps over patches, which are no larger than the image."""
+    sides = [min(_PATCH // _STRIDE, side) for side in maps.shape[2:]]
+    return functional.avg_pool2d(maps, sides)
 
 
 def _apart(p: torch.Tensor, q: torch.Tensor) -> float:
     """Return the mean squared distance of directions (1, C, h, w): 2 - 2 cosine."""
     p, q = functional.normalize(p), functional.normalize(q)
     return float((p - q).square().sum(1).mean())
+
+
+def _cosine(p: torch.Tensor, q: torch.Tensor) -> float:
+    """Return 1 - cosine of features (1, C, h, w), each less its mean; NaN for one place."""
+    if p[0, 0].numel() < 2:
+        return float('nan')
+    return _apart(*(x - x.mean((2, 3), keepdim=True) for x in (p, q))) / 2
 
 
 def _embedding(rgb: np.ndarray) -> torch.Tensor:
@@ -129,10 +140,9 @@ def distances(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
     a codec that has learnt the network's pixel grid cannot please.
     """
     of_a, of_b = (_maps(x.tobytes(), x.shape) for x in (a, b))
-    parts = (_parts(maps[-1]) for maps in (of_a, of_b))
     return {
         'vgg': float(np.mean([_apart(p, q) for p, q in zip(of_a, of_b, strict=True)])),
-        'vgg_cosine': _apart(*(p - p.mean((2, 3), keepdim=True) for p in parts)) / 2,
+        'vgg_cosine': _cosine(_parts(of_a[-1]), _parts(of_b[-1])),
         'drivable': _drivable_lost(a, b),
         'lite0': 1 - float(functional.cosine_similarity(_embedding(a), _embedding(b))),
         'squeeze_crops': over_crops(_squeeze_distance, a, b),

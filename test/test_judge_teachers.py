@@ -65,3 +65,15 @@ def test_columns_of_training_are_named(judge):
     trained = judges.trained_columns(judge)
     assert {'squeeze', 'squeeze_crops', 'lite0', 'agreement', 'absrel'} <= trained
     assert not trained & {'vgg', 'vgg_cosine', 'dists', 'kid', 'drivable', 'lost', 'invented'}
+
+
+@pytest.mark.parametrize('size', [(16, 16), (31, 80), (48, 48)])
+def test_small_images_are_judged_and_one_patch_says_nothing_of_its_cosine(judge, scene, size):
+    small = cv2.resize(scene, size)
+    other = cv2.GaussianBlur(small, (0, 0), 1.5)
+    found = judge.distances(small, other) | judge.slow_distances(small, other)
+    count = max(1, size[0] // 32) * max(1, size[1] // 32)
+    assert judge.patches(small).shape == (count, 512)
+    assert np.isnan(found['vgg_cosine']) == (count == 1)
+    assert np.isnan(found['squeeze']) == (min(size) < 17)
+    assert found['vgg'] > 0 and found['dists'] > 0
