@@ -504,6 +504,21 @@ def test_a_stop_for_all_reaches_a_robot_although_another_cannot_be_published_to(
     fleet.wait(lambda: one.got(topics.STOP), 'it is repeated')
 
 
+def test_a_stop_for_all_comes_last_to_a_robot_whose_lock_is_held(fleet):
+    robots, order = fleet.node.robots, []
+
+    def noting(robot, press):
+        return lambda now: (order.append(robot.name), press(now))
+
+    page = fleet.browse()
+    for robot in robots:
+        robot.desk.press_stop = noting(robot, robot.desk.press_stop)
+    with robots[0]._lock:
+        page.say('stop')
+        page.wait(lambda b: {'t': 'stopped'} in b.said)
+    assert order == ['other', 'one']
+
+
 def test_the_end_of_a_goal_is_for_the_robot_that_the_page_names(fleet):
     one, other = fleet.robots
     page = fleet.browse()

@@ -225,6 +225,7 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
     def _stop(self, number: int | None) -> list[str]:
         """Give the STOP to a robot, or to all before anything else is done."""
         stopped = self.robots if number is None else [self.robots[number]]
+        stopped = sorted(stopped, key=lambda robot: robot.busy)  # whose lock is waited for: last
         for robot in stopped:  # from here on their watches give it, should one hang below
             robot.press_stop()
         failed: Exception | None = None

@@ -187,6 +187,11 @@ class RobotView:
             if not isinstance(word, words.Beat):
                 self._alarm.set()
 
+    @property
+    def busy(self) -> bool:
+        """Whether a thread follows a word or publishes, or hangs in that."""
+        return self._lock.locked()
+
     def press_stop(self) -> None:
         """Have the STOP in force, and the watch give it if :meth:`give_stop` does not."""
         with self._hold():
