@@ -435,8 +435,8 @@ def test_words_of_the_page_are_read():
 
 @pytest.mark.parametrize(
     ('body', 'robot'),
-    [('', None), (', "robot": 1', 1), (', "robot": 2', None), (', "robot": true', None),
-     (', "robot": -1', None), (', "robot": "x"', None), (', "robot": null', None)],
+    [('', ''), (', "robot": "one"', 'one'), (', "robot": ""', ''), (', "robot": 1', ''),
+     (', "robot": true', ''), (', "robot": ["one"]', ''), (', "robot": null', '')],
 )  # fmt: skip
 def test_a_stop_is_for_one_robot_or_in_doubt_for_all(body, robot):
     word = words.parse(f'{{"t": "stop"{body}}}', robots=2)

@@ -196,9 +196,9 @@ def test_each_viewer_gets_what_is_of_its_robot_and_a_stop_is_for_one_or_all(serv
         wait(lambda: len(site.heard_words) == 4)
         assert server.views((2, 1)), 'the robot is the same, and so is its camera'
     site.heard_words.clear()
-    for query in ('?robot=1', '?robot=3', '?robot=x', '?robot=-1', '?robot=\u00b2', ''):
+    for query in ('?robot=one', '?robot=\u00b2', '?robot=', '?other=one', ''):
         assert ask(server, 'POST', f'/stop{urllib.parse.quote(query, "?=")}', '')[0] == 200
-    expected = [words.Stop(1), *[words.Stop()] * 5]
+    expected = [words.Stop('one'), words.Stop('\u00b2'), *[words.Stop()] * 3]
     assert [word for _, word in site.heard_words] == expected
 
 

@@ -466,8 +466,8 @@ def test_one_robot_is_driven_at_a_time_and_another_choice_lets_go_of_it(fleet):
 def test_a_stop_is_for_one_robot_and_another_for_all(fleet):
     one, other = fleet.robots
     page = fleet.browse()
-    page.say('stop', robot=1)
-    page.wait(lambda b: {'t': 'stopped', 'robot': 1} in b.said)
+    page.say('stop', robot='other')
+    page.wait(lambda b: {'t': 'stopped', 'robot': 'other'} in b.said)
     fleet.wait(lambda: other.got(topics.STOP), 'the STOP goes to the one')
     other.link(stop=LinkStatus.STOP_HELD)
     page.wait(lambda b: [r['stop'] for r in b.state.get('robots', [])] == ['NONE', 'HELD'])
@@ -476,10 +476,18 @@ def test_a_stop_is_for_one_robot_and_another_for_all(fleet):
     page.take_the_wheel()
     page.wait(lambda b: (one.told() or 0) > 0.1, lambda: (show(one), page.drive(1.0)))
     count = len(other.got(topics.STOP))
-    page.say('stop')
-    page.wait(lambda b: {'t': 'stopped'} in b.said)
+    page.say('stop', robot='another')  # of the console as it was: none has the name now
+    page.wait(lambda b: {'t': 'stopped', 'robot': 'another'} in b.said)
     fleet.wait(lambda: one.got(topics.STOP) and len(other.got(topics.STOP)) > count)
     fleet.wait(lambda: one.told() == 0.0)
+
+    def given():
+        return [len(robot.got(topics.STOP)) for robot in fleet.robots]
+
+    counts = given()
+    page.say('stop')
+    page.wait(lambda b: {'t': 'stopped', 'robot': ''} in b.said)
+    fleet.wait(lambda: all(b > a for a, b in zip(counts, given(), strict=True)))
     assert all(stop.data for robot in fleet.robots for stop in robot.got(topics.STOP))
 
 
@@ -522,14 +530,16 @@ def test_a_stop_for_all_comes_last_to_a_robot_whose_lock_is_held(fleet):
 def test_the_end_of_a_goal_is_for_the_robot_that_the_page_names(fleet):
     one, other = fleet.robots
     page = fleet.browse()
-    page.say('cancel', robot=1)  # the console does not know of a choice, or no more
+    page.say('cancel', robot='other')  # the console does not know of a choice, or no more
     fleet.wait(lambda: other.got(topics.GOAL_END))
     page.say('robot', robot=1)
     page.say('cancel')
     fleet.wait(lambda: len(other.got(topics.GOAL_END)) == 2)
-    page.say('cancel', robot=0)
+    page.say('cancel', robot='one')
     fleet.wait(lambda: one.got(topics.GOAL_END))
     assert len(one.got(topics.GOAL_END)) == 1 and len(other.got(topics.GOAL_END)) == 2
+    page.say('cancel', robot='another')  # none has the name: of all
+    fleet.wait(lambda: [len(r.got(topics.GOAL_END)) for r in fleet.robots] == [2, 3])
 
 
 def test_the_end_of_the_node_stops_a_robot_although_another_cannot_be_published_to(fleet):

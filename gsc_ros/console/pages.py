@@ -31,7 +31,7 @@ _STOPPED = 'the STOP is given; it stays in force until it is released in the con
 class Pages:
     """
     Answers requests. ``secure``: cookies are for HTTPS alone; ``stop`` gives the STOP for a robot,
-    by the text of its number, or for all.
+    by its name, or for all.
 
     ``refused`` counts requests that were not allowed.
     """

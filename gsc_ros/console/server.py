@@ -70,8 +70,7 @@ class Server:
         )
 
         def stop(robot: str) -> None:
-            number = int(robot) if robot.isdecimal() and len(robot) < 4 else None
-            site.heard(_NOBODY, words.Stop(words.stopped(number, settings.robots)))
+            site.heard(_NOBODY, words.Stop(robot))
 
         self._pages = Pages(access, files, bool(settings.certificate), stop)
         self.problem = ''

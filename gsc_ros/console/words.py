@@ -46,9 +46,13 @@ class Choose:
 
 @dataclass(frozen=True)
 class Stop:
-    """The STOP for a robot, by its number; None: for all."""
+    """
+    The STOP for a robot, by its name; one that no robot has, as an empty one: for all.
 
-    robot: int | None = None
+    Not by a number, which is another robot's once a console begins with them in another order.
+    """
+
+    robot: str = ''
 
 
 @dataclass(frozen=True)
@@ -107,10 +111,10 @@ class Go:
 
 @dataclass(frozen=True)
 class Plain:
-    """A message of :data:`PLAIN`; ``robot``: whose goal it ends, None: of the one shown."""
+    """A message of :data:`PLAIN`; ``robot``: name of whose goal it ends, empty: the one shown."""
 
     name: str
-    robot: int | None = None
+    robot: str = ''
 
 
 PLAIN = ('take', 'leave', 'release', 'key', 'snapshot', 'cancel', 'still')
@@ -127,7 +131,7 @@ def stops(word: Word) -> bool:
 def parse(text: str | bytes, cameras: int = 1, robots: int = 1) -> Word:
     """
     Read a message of the page; raises :class:`BadWord`. ``cameras`` and ``robots``: how many there
-    are. A STOP for a robot that there is not is for all, an end of its goal for the one shown.
+    are. A STOP whose robot is no text is for all, an end of its goal for the one shown.
     """
     if isinstance(text, bytes) or len(text) > MOST_BYTES:
         raise BadWord('a message is a text of at most 2 kB')
@@ -139,9 +143,9 @@ def parse(text: str | bytes, cameras: int = 1, robots: int = 1) -> Word:
         raise BadWord('a message is an object with its name in "t"')
     name = found.pop('t')
     if name == 'stop' and found.keys() <= {'robot'}:
-        return Stop(stopped(found.get('robot'), robots))
+        return Stop(_name(found.get('robot')))
     if name == 'cancel' and found.keys() <= {'robot'}:
-        return Plain(name, stopped(found.get('robot'), robots))
+        return Plain(name, _name(found.get('robot')))
     if name == 'camera' and found.keys() == {'camera'}:
         return Watch(_count('a camera', found['camera'], cameras))
     if name == 'robot' and found.keys() == {'robot'}:
@@ -175,10 +179,8 @@ def _word(name: str, body: dict[str, Any]) -> Word:
     raise BadWord(f'unknown message {name[:20]!r}')
 
 
-def stopped(value: Any, robots: int) -> int | None:
-    """Return the number of the robot that is to be stopped; None where there is no such robot."""
-    is_one = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < robots
-    return value if is_one else None
+def _name(value: Any) -> str:
+    return value if isinstance(value, str) else ''
 
 
 def _count(what: str, value: Any, count: int) -> int:

@@ -214,18 +214,22 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
             return self._stop(word.robot)
         if isinstance(word, words.Choose):
             return self._choose(viewer, word.robot)
-        number = word.robot if isinstance(word, words.Plain) else None
-        if number is None:
-            number = self._chosen.get(viewer, 0)
-        answers = self.robots[number].heard(viewer, word)
+        named = word.robot if isinstance(word, words.Plain) else ''
+        shown = self.robots[self._chosen.get(viewer, 0)]
+        heard_by = self._named(named) if named else [shown]
+        answers = [answer for robot in heard_by for answer in robot.heard(viewer, word)]
         if isinstance(word, words.Plain | words.Confirm | words.Record | words.Watch):
             self._tell()
         return answers
 
-    def _stop(self, number: int | None) -> list[str]:
-        """Give the STOP to a robot, or to all before anything else is done."""
-        stopped = self.robots if number is None else [self.robots[number]]
-        stopped = sorted(stopped, key=lambda robot: robot.busy)  # whose lock is waited for: last
+    def _named(self, name: str) -> list[RobotView]:
+        """Return the robot of a name, or all where none has it."""
+        return [robot for robot in self.robots if robot.name == name] or self.robots
+
+    def _stop(self, name: str) -> list[str]:
+        """Give the STOP to the robot of a name, or to all where none has it."""
+        # Whose lock is waited for comes last.
+        stopped = sorted(self._named(name), key=lambda robot: robot.busy)
         for robot in stopped:  # from here on their watches give it, should one hang below
             robot.press_stop()
         failed: Exception | None = None
@@ -238,7 +242,7 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
         if failed is not None:
             raise failed
         # The page gives it again until this comes.
-        return [words.dump('stopped', **({} if number is None else {'robot': number}))]
+        return [words.dump('stopped', robot=name)]
 
     def _choose(self, viewer: int, number: int) -> list[str]:
         """Show a viewer another robot: it lets go of the one before."""

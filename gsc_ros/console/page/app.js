@@ -65,10 +65,7 @@ function hear(word) {
     const others = robots.begin(word.robots ?? [], choose, stop);
     if (robots.chosen()) say('robot', { robot: robots.chosen() }); // before the camera, which is one of its
     cameras.begin(word.cameras, watch);
-    if (others) {
-      connection.stopAllThatWaits(); // it was for one of the robots of before
-      choose(robots.chosen());
-    }
+    if (others) choose(robots.chosen());
   } else if (word.t === 'state') {
     robots.hear(word.robots, word.simulated, seconds());
     if (!isHere(word)) return; // another was chosen meanwhile
@@ -187,9 +184,9 @@ function refreshTroubles() {
   }));
 }
 
-// Stops a robot; none: all.
-function stop(robot) {
-  if (robot === undefined || robot === robots.target()) drive.releaseAll();
+// Stops a robot, by its name; none: all.
+function stop(robot = '') {
+  if (!robot || robot === robots.name()) drive.releaseAll();
   connection.stop(robot);
   if (isLive()) return;
   note('no connection: the STOP is given until the console has it. Without commands the robot stops, unless it follows a goal', true);
@@ -287,7 +284,7 @@ document.addEventListener('keydown', (event) => {
     return;
   }
   const typing = target.closest?.('input:not([type=checkbox]), select, textarea');
-  if (event.code === 'Backspace' && robots.target() !== undefined && !typing) {
+  if (event.code === 'Backspace' && robots.name() && !typing) {
     event.preventDefault();
     stop();
     return;
@@ -296,7 +293,7 @@ document.addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || typing) return;
   SHORTCUTS[event.code]?.(event);
 });
-const stopShown = () => stop(robots.target());
+const stopShown = () => stop(robots.name());
 for (const [id, work] of [['stop', stopShown], ['stop-all', () => stop()]]) {
   byId(id).addEventListener('pointerdown', work); // at once, not when the finger is lifted
   byId(id).addEventListener('click', (event) => event.detail === 0 && work()); // by keyboard
@@ -312,7 +309,7 @@ byId('still').addEventListener('click', () => say('still'));
 byId('box').addEventListener('click', () => setMode('box'));
 byId('go').addEventListener('click', () => setMode('go'));
 byId('cancel').addEventListener('click', () => {
-  say('cancel', { robot: robots.target() }); // by its number, as the console may not know the choice
+  say('cancel', { robot: robots.name() }); // as the console may not know the choice
   view.setGoal(null);
 });
 byId('region').addEventListener('change', ({ target }) => {

@@ -8,7 +8,7 @@ const ANSWER_MS = 4000;
 
 let socket = null;
 let since = 0; // when the connection was begun, or last heard
-const ALL = 'all';
+const ALL = ''; // no robot's name
 const waits = new Set(); // STOPs that are given here, and not acknowledged by the console yet
 const posting = new Set();
 let on = null;
@@ -19,29 +19,19 @@ export function say(t, body = {}) {
   if (isOpen()) socket.send(JSON.stringify({ t, ...body }));
 }
 
-const bodyOf = (target) => (target === ALL ? {} : { robot: target });
-
-// Gives the STOP for a robot, by its number, or for all: over the WebSocket, and by a request of its
-// own where that may be dead.
+// Gives the STOP for a robot, by its name, or for all: over the WebSocket, and by a request of its
+// own where that may be dead. The console gives one for a name that it does not know to all.
 export function stop(robot = ALL) {
   waits.add(robot);
-  say('stop', bodyOf(robot));
+  say('stop', { robot });
   if (!isOpen()) post(robot);
-}
-
-// The robots are others than before: what waits for one of them is for all.
-export function stopAllThatWaits() {
-  if (!waits.size) return;
-  waits.clear();
-  stop();
 }
 
 async function post(target) {
   if (posting.has(target)) return;
   posting.add(target);
   try {
-    const query = target === ALL ? '' : `?robot=${target}`;
-    const answer = await fetch(`/stop${query}`, { method: 'POST', keepalive: true, signal: AbortSignal.timeout(ANSWER_MS) });
+    const answer = await fetch(`/stop?robot=${encodeURIComponent(target)}`, { method: 'POST', keepalive: true, signal: AbortSignal.timeout(ANSWER_MS) });
     if (answer.ok) acknowledged(target);
     else if (waits.has(target)) on.refused(`the STOP is refused (${answer.status}): log in, and give it again`);
   } catch {
@@ -63,7 +53,7 @@ function connect() {
   made.onopen = () => {
     since = performance.now();
     on.open();
-    for (const target of waits) say('stop', bodyOf(target));
+    for (const robot of waits) say('stop', { robot });
   };
   made.onmessage = ({ data }) => {
     since = performance.now();
@@ -72,7 +62,7 @@ function connect() {
       return;
     }
     const word = JSON.parse(data);
-    if (word.t === 'stopped') acknowledged(word.robot ?? ALL);
+    if (word.t === 'stopped') acknowledged(word.robot);
     else on.word(word);
   };
   made.onclose = () => lost(made);
@@ -97,7 +87,7 @@ async function lost(one) {
 function check() {
   if (socket && performance.now() - since > (isOpen() ? SILENT_MS : OPEN_MS)) lost(socket);
   for (const target of waits) {
-    say('stop', bodyOf(target));
+    say('stop', { robot: target });
     post(target);
   }
 }

@@ -13,12 +13,11 @@ let livesAt = 0;
 let stands = false; // whether the clock of the robots may, so that nothing is counted on
 
 export const chosen = () => number;
+
+// The name of the robot that is shown; empty where it is the only one.
 export const name = () => names[number] ?? '';
 
-// What a STOP is for: the robot that is shown, or, where it is the only one, nothing in particular.
-export const target = () => (names.length ? number : undefined);
-
-// `found`: names, none where there is one robot; `onChoose(number)` shows another, `onStop(number)`
+// `found`: names, none where there is one robot; `onChoose(number)` shows another, `onStop(name)`
 // stops one. Returns whether there are others than before.
 export function begin(found, onChoose, onStop) {
   const before = name();
@@ -38,8 +37,8 @@ export function begin(found, onChoose, onStop) {
     stop.className = 'stop';
     stop.textContent = 'STOP';
     stop.setAttribute('aria-label', `STOP ${text}`);
-    stop.addEventListener('pointerdown', () => onStop(i));
-    stop.addEventListener('click', (event) => event.detail === 0 && onStop(i));
+    stop.addEventListener('pointerdown', () => onStop(text));
+    stop.addEventListener('click', (event) => event.detail === 0 && onStop(text));
     for (const one of [pick, stop]) one.type = 'button';
     card.append(pick, life, stop);
     return card;
