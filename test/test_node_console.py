@@ -94,6 +94,28 @@ def test_a_stale_image_locks_driving(ground):
     assert not any(t.linear.x for t in ground.got[topics.TELEOP])
 
 
+def test_a_console_that_is_not_active_gives_a_stop_and_follows_nothing_that_moves(ground):
+    page = ground.browse()
+    page.wait(lambda b: b.state.get('locked') == '', ground.show)
+    page.take_the_wheel()
+    page.wait(lambda b: (ground.told() or 0) > 0.1, lambda: page.drive(1.0))
+    task = ground.executor.create_task(ground.node.trigger_deactivate)
+    ground.wait(task.done)
+    ground.wait(lambda: ground.told() == 0.0, 'it is halted')
+    came = len(ground.got[topics.TELEOP])
+    for name in ('drive', 'take', 'release', 'go', 'key'):
+        page.said.clear()
+        body = {'drive': {'a': 1.0, 'l': 0.0, 's': 0.0}, 'go': {'x': 0.5, 'y': 0.5, 'stamp': ''}}
+        page.say(name, **body.get(name, {}))
+        page.wait(lambda b: any('not active' in word.get('why', '') for word in b.said), why=name)
+    page.say('beat', s=4.0)
+    page.wait(lambda b: {'t': 'beat', 's': 4.0} in b.said, why='the connection lives')
+    page.say('cancel')
+    page.say('stop')
+    ground.wait(lambda: ground.got[topics.STOP] and ground.got[topics.GOAL_END])
+    assert not any(told.linear.x for told in ground.got[topics.TELEOP][came:])
+
+
 def test_stop_latches_and_a_release_takes_two_steps(ground):
     driver, other = ground.browse(), ground.browse()
     driver.wait(lambda b: b.state.get('locked') == '', ground.show)

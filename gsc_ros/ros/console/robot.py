@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # it imports the web libraries
 # Who holds the lock for longer hangs in a publisher.
 _LOCK_S = 0.05
 _JOIN_S = 1.0
+_NOT_ACTIVE = 'the console is not active, and watches no robot: activate its node; STOP works'
 
 
 class RobotView:
@@ -179,9 +180,13 @@ class RobotView:
     # For the server, on its thread
 
     def heard(self, viewer: int, word: words.Word) -> list[str]:
-        """Follow a viewer's word."""
+        """Follow a viewer's word; while the node is not active, only one that stops or shows."""
         try:
             with self._hold():
+                # Under the lock: what is followed before the node is halted is ended by that.
+                shows = isinstance(word, words.Beat | words.Watch)
+                if not (self._node.active or shows or words.stops(word)):
+                    return [words.dump('refused', why=_NOT_ACTIVE)]
                 return self.desk.hear(viewer, word, time.monotonic())
         finally:  # a zero goes out also where publishing fails
             if not isinstance(word, words.Beat):
