@@ -20,7 +20,7 @@ from gsc_ros.link.traffic.sharing import shares
 
 SOURCES = ('scan', 'points', 'hazards')
 ONE = (CameraStream(),)
-_FRAMES = 3  # that may be missing
+_FRAMES = 3  # times: it waits, is on its way, and one is lost
 _OVERHEAD = 25  # bytes of an encrypted datagram in a Space Packet: the most there is
 _COMPUTING_S = 2.0  # of both codecs, at most
 # As of the encoder's parameters.
@@ -50,12 +50,13 @@ def age_limits(
     """
     Return the limits for frames of ``budget_bytes`` over a link, at most ``max_rate`` a second.
 
-    A frame on the screen is at most two frame times and the delay old; one may be lost. Of several
-    cameras each waits for the others' frames: its limit is that of the least share of the air that
-    it may have, as when the operator chose another; that of transforms, which come with the frames
-    of any of them, is that of the camera with the greatest share. Passes and jammers are not
-    counted in: in an outage nothing is of now. Raises ``ValueError`` for a link that is not known
-    or does not close, and for bytes and rates that an encoder does not have.
+    A frame on the screen is at most two frame times and the delay old; with a third, one may be
+    lost. Of several cameras each waits for the others' frames: its limit is that of the least
+    share of the air that it may have, as when the operator chose another; that of transforms,
+    which come with the frames of any of them, is that of the camera with the greatest share.
+    Passes and jammers are not counted in: in an outage nothing is of now. Raises
+    ``ValueError`` for a link that is not known or does not close, and for bytes and rates that an
+    encoder does not have.
     """
     if not _LEAST_BYTES <= budget_bytes <= _MOST_BYTES:
         raise ValueError(f'budget_bytes {budget_bytes}: give {_LEAST_BYTES} to {_MOST_BYTES}')
