@@ -109,6 +109,35 @@ def test_manifest(tmp_path):
         open_dataset(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ('hfov', 'height', 'known'),
+    [('90', '1.5', 1.5), ('90', 'unstated', None), ('90', '', None), ('unstated', '1.5', False)],
+)
+def test_a_manifest_may_leave_a_camera_unstated(tmp_path, hfov, height, known):
+    write_camera(tmp_path, hfov, height)
+    camera = open_dataset(tmp_path)[0].camera
+    assert (
+        camera is None if known is False else (round(camera.fy, 9), camera.height_m) == (1, known)
+    )
+
+
+@pytest.mark.parametrize(
+    ('hfov', 'height', 'why'),
+    [('90', 'tall', "camera_height_m 'tall'"), ('wide', '1', "hfov_deg 'wide'"),
+     ('90', 'nan', "camera_height_m 'nan'"), ('200', '1', '0..180')],
+)  # fmt: skip
+def test_a_number_of_a_manifest_that_is_none_is_refused_by_its_column(tmp_path, hfov, height, why):
+    write_camera(tmp_path, hfov, height)
+    with pytest.raises(ValueError, match=rf'manifest\.csv: .*{why}'):
+        open_dataset(tmp_path)
+
+
+def write_camera(root, hfov, height):
+    save(root / 'val/a.png')
+    head = 'file,hfov_deg,width,height,camera_height_m'
+    (root / 'val/manifest.csv').write_text(f'{head}\nval/a.png,{hfov},8,4,{height}\n')
+
+
 def test_kitti_raw(tmp_path):
     drive = '2011_09_26_drive_0001_sync'
     for i in range(3):

@@ -5,11 +5,13 @@ A row an image, in frame order. ``file`` is its path below ``root``; optional ar
 ``fps``, ``has_seg`` with ``seg_file``, ``has_depth`` with ``depth_file``. ``has_seg`` is
 ``gt:camvid11`` or ``gt:cityscapes19`` (8-bit ids), ``has_depth`` is ``gt:lidar_sparse_u16_m*256``
 or ``gt:kinect_u16_mm`` (16 bits, 0 unknown). ``hfov_deg``, with ``width`` and ``height``, is the
-camera, and ``camera_height_m`` its height over the ground. Labels by teacher networks are no truth
+camera, and ``camera_height_m`` its height over the ground; of these ``unstated`` is not known, as
+an empty one is. Labels by teacher networks are no truth
 and are left.
 """
 
 import csv
+import math
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from gsc_ros.evaluation.datasets.frame import Frame, name_of, read_depth, read_i
 from gsc_ros.labels import CAMVID11, OTHER, UNLABELLED
 from gsc_ros.perception.camera import Camera
 
+_UNSTATED = 'unstated'
 _TRAIN_IDS = np.arange(256, dtype=np.uint8)
 _TRAIN_IDS[OTHER:] = UNLABELLED
 _SEGMENTATION = {'gt:camvid11': CAMVID11, 'gt:cityscapes19': _TRAIN_IDS}
@@ -37,13 +40,26 @@ def _fps(text: str | None) -> float:
         return 0.0
 
 
-def _camera(row: dict[str, str]) -> Camera | None:
-    """Make the camera of a row that has ``hfov_deg``, ``width`` and ``height``."""
-    if not row.get('hfov_deg'):
+def _number(row: dict[str, str], column: str) -> float | None:
+    """Return a column's number, None where it is not known; ``ValueError`` for other text."""
+    text = row.get(column) or _UNSTATED
+    if text == _UNSTATED:
         return None
-    aspect = float(row['width']) / float(row['height'])
-    height_m = float(row['camera_height_m']) if row.get('camera_height_m') else None
-    return Camera.of_hfov(float(row['hfov_deg']), aspect, height_m)
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f'{column} {text!r} is no number: give one, or {_UNSTATED}')
+    return number
+
+
+def _camera(row: dict[str, str]) -> Camera | None:
+    """Make the camera of a row that states ``hfov_deg``, ``width`` and ``height``."""
+    hfov, width, height = (_number(row, column) for column in ('hfov_deg', 'width', 'height'))
+    if hfov is None or not width or not height:
+        return None
+    return Camera.of_hfov(hfov, width / height, _number(row, 'camera_height_m'))
 
 
 def _frame(root: Path, split: str, row: dict[str, str]) -> Frame:
@@ -68,7 +84,12 @@ def _frame(root: Path, split: str, row: dict[str, str]) -> Frame:
 
 
 def read_manifest(root: Path, split: str) -> list[Frame]:
-    """List a split's rows; ``ValueError`` for a missing column or an unknown kind of truth."""
+    """
+    List a split's rows.
+
+    Raises ``ValueError`` for a missing column, an unknown kind of truth, and a camera's number
+    that is none.
+    """
     path = root / split / 'manifest.csv'
     if not path.is_file():
         return []
@@ -81,3 +102,5 @@ def read_manifest(root: Path, split: str) -> list[Frame]:
                 f'{path}: {error} is a missing column or an unknown kind of truth; needs the '
                 f'columns file, and seg_file, depth_file for truth, which is one of {known}'
             ) from error
+        except ValueError as error:
+            raise ValueError(f'{path}: {error}') from error
