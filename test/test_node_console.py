@@ -242,6 +242,16 @@ class HungBag:
         self.answers.wait(2 * PATIENCE_S)
 
 
+class FullBag:
+    """A bag on a disk that is full."""
+
+    def __init__(self, _folder):
+        pass
+
+    def write(self, *_entry):
+        raise OSError('no space left on device')
+
+
 def test_a_disk_that_hangs_delays_neither_states_nor_the_stop(ground, monkeypatch):
     monkeypatch.setattr('gsc_ros.ros.console.recording.Bag', HungBag)
     monkeypatch.setattr('gsc_ros.ros.console.recording._JOIN_S', 0.2)
@@ -270,7 +280,7 @@ def test_a_recording_that_does_not_fit_into_memory_lacks_messages_and_says_so(
     monkeypatch.setattr('gsc_ros.ros.console.recording.Bag', HungBag)
     monkeypatch.setattr('gsc_ros.ros.console.recording._MOST_BYTES', 100_000)
     node = rclpy.create_node('recorder', context=ros)
-    recording = Recording(node, tmp_path)
+    recording = Recording(node, tmp_path, print)
     try:
         assert 'recording run_' in recording.begin()
         recording.write('still_progress', Float32(data=0.5))
@@ -285,14 +295,35 @@ def test_a_recording_that_does_not_fit_into_memory_lacks_messages_and_says_so(
         node.destroy_node()
 
 
+def test_a_recording_that_breaks_is_told_on_the_page_and_in_diagnostics(ground, monkeypatch):
+    monkeypatch.setattr('gsc_ros.ros.console.recording.Bag', FullBag)
+    page = ground.browse()
+    page.say('record', on=True)
+
+    def is_told(b):
+        ground.link()  # which is to be written
+        return any('no space' in one.get('text', '') and one['bad'] for one in b.said)
+
+    page.wait(is_told)
+    page.wait(lambda b: b.state.get('recording') == '')
+    ground.wait_for_report('console', lambda _l, m, _v: 'no space' in m and 'set output' in m)
+    monkeypatch.setattr('gsc_ros.ros.console.recording.Bag', HungBag)
+    page.say('record', on=True)
+    page.wait(lambda b: b.state.get('recording'))
+    ground.wait_for_report('console', lambda _l, m, _v: 'serving' in m)
+    page.say('record', on=False)
+    HungBag.made.answers.set()
+    page.wait(lambda b: any('is recorded' in one.get('text', '') for one in b.said))
+
+
 def test_a_recording_that_cannot_be_written_is_trouble_and_not_done(ros, tmp_path, monkeypatch):
     node = rclpy.create_node('recorder', context=ros)
     (tmp_path / 'file').write_text('')
     try:
         with pytest.raises(OSError, match='file'):
-            Recording(node, tmp_path / 'file').begin()
+            Recording(node, tmp_path / 'file', print).begin()
         monkeypatch.setattr('gsc_ros.ros.console.recording.Bag', HungBag)
-        recording = Recording(node, tmp_path)
+        recording = Recording(node, tmp_path, print)
         recording.begin()
         HungBag.made.close = lambda: 1 / 0
         with pytest.raises(OSError, match=r'run_\w+ is damaged: division'):

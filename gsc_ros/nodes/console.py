@@ -67,7 +67,7 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
         except ImportError as error:
             raise ImportError(f'{_EXTRA} ({error})') from error
         folder = Path(v.output).expanduser()
-        self._recording = Recording(self, folder)
+        self._recording = Recording(self, folder, lambda text: self._note('', text, True))
         self.add_cleanup(self._recording.close)
         self._troubles = panel.Troubles()
         self._chosen: dict[int, int] = {}  # robots, by viewer
@@ -271,7 +271,13 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
         elif self.server.trouble:
             level, message = WARN, self.server.trouble
         elif self._recording.lost:
-            level, message = WARN, 'the recording lacks messages: the disk is too slow'
+            level = WARN
+            message = (
+                'the recording lacks messages: the disk is too slow; set output to a folder on a '
+                'faster one'
+            )
+        elif self._recording.trouble:
+            level, message = WARN, self._recording.trouble
         elif self._open_elsewhere:
             level = WARN
             message += '; the password crosses the network in the clear: set tls_certificate'

@@ -17,6 +17,7 @@ from gsc_ros.ros.bag import Bag
 
 _MOST_BYTES = 64 * 2**20  # that wait for the disk
 _LEAST_SIZE = 1024  # of a message, as it is counted
+_REMEDY = 'make room on the disk, or set output to a folder on another one'
 _JOIN_S = 2.0  # for a disk, at the end of the node
 
 Entry = tuple[str, Any, int]  # topic, message, ns
@@ -89,11 +90,13 @@ class Recording:
     Writes what it is given into the bag that is open; ``name`` of that, empty for none.
 
     ``disk`` is held by who begins or ends a bag, or writes beside it: one work at a time.
+    ``trouble``: why the newest bag ended by itself, with the remedy, empty where it did not; given
+    to ``broken`` when it does, on a thread of its own.
     """
 
-    def __init__(self, node: Node, folder: Path) -> None:
-        self._node, self.folder = node, folder
-        self.name = ''
+    def __init__(self, node: Node, folder: Path, broken: Callable[[str], None]) -> None:
+        self._node, self.folder, self._broken = node, folder, broken
+        self.name = self.trouble = ''
         self.disk = threading.Lock()
         self._writer: _Writer | None = None
         self._lock = threading.Lock()  # never held while a disk works
@@ -116,7 +119,7 @@ class Recording:
         self.folder.mkdir(parents=True, exist_ok=True)
         bag = Bag(self.folder / name)
         with self._lock:
-            self._writer, self.name = _Writer(bag, self._on_failed), name
+            self._writer, self.name, self.trouble = _Writer(bag, self._on_failed), name, ''
         return f'recording {name}'
 
     def stop(self) -> str:
@@ -156,7 +159,10 @@ class Recording:
         return f'{name} is recorded{lost}'
 
     def _on_failed(self, writer: _Writer, error: Exception) -> None:
-        with self._lock:
-            if writer is self._writer:  # else who ends it is told
-                self._writer, self.name = None, ''
         self._node.get_logger().error(f'the recording ends: {error}')
+        with self._lock:
+            if writer is not self._writer:
+                return  # who ends it is told
+            self.trouble = f'the recording {self.name} has ended by itself: {error}; {_REMEDY}'
+            self._writer, self.name = None, ''
+        self._broken(self.trouble)
