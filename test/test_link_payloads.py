@@ -251,6 +251,13 @@ def test_reports_of_commands_that_are_refused_cross(late_s, held_up, count):
     assert len(most.pack()) == ROBOT_REPORT_BYTES
 
 
+@pytest.mark.parametrize('flag', [64, 128])
+def test_a_report_of_a_newer_robot_still_tells_of_its_stop(flag):
+    sent = RobotReport(3, True, 0.0, late_s=1.0, goal=4)
+    stop, flags, *rest = sent.pack()
+    assert RobotReport.unpack(bytes([stop, flags | flag, *rest]) + b'new') == sent
+
+
 @pytest.mark.parametrize('payload', [b'', bytes(2), bytes(4), bytes(8), b'\0\2\0', b'\0\x08\0'])
 def test_what_is_no_report_of_the_robot_is_refused(payload):
     with pytest.raises(PayloadError, match='not a report of the robot'):

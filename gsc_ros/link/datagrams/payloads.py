@@ -307,8 +307,6 @@ class RobotReport:
         """Read a report of the robot; raises PayloadError for anything else."""
         try:
             stop, flags, loss = _ROBOT_REPORT.unpack(payload[: _ROBOT_REPORT.size])
-            if flags & ~_REPORT_FLAGS:
-                raise PayloadError(f'not a report of the robot: unknown flags {flags:#x}')
             rest, late_s = payload[_ROBOT_REPORT.size :], None
             if flags & _LATE:
                 late_s = _LATENESS.unpack(rest[: _LATENESS.size])[0] / _LATE_STEPS
@@ -322,7 +320,8 @@ class RobotReport:
                 first, rest = rest[0], rest[1:]
             if flags & _LACKS:
                 lacks, rest = rest[0], rest[1:]
-            count = _unpack_count(rest)
+            # A newer robot says more: what follows is not known here, and the stop counts.
+            count = None if flags & ~_REPORT_FLAGS else _unpack_count(rest)
         except (struct.error, IndexError) as error:
             raise PayloadError(f'not a report of the robot: {error}') from None
         held_up = bool(flags & _HELD_UP)
