@@ -65,7 +65,7 @@ def check(values: Mapping[str, str], params_file: bool) -> None:
             raise ValueError(f'{name}:={values[name]}: give one, or {len(robots)} with commas')
     own = [values_of(values, robot) for robot in robots]
     for name in _OWN:
-        _check_differ(name, [one.get(name, '') for one in own], robots)
+        check_differ(name, [one.get(name, '') for one in own], robots)
     udp = any(one.get('transport', 'none') in ('', 'udp') and not one['local'] for one in own)
     if 'transport' in values and udp and not params_file:
         raise ValueError(
@@ -75,10 +75,11 @@ def check(values: Mapping[str, str], params_file: bool) -> None:
     if values.get('source') == 'topic':
         for name in _TOPICS:
             if values[name].startswith('/'):
-                _check_differ(name, [one[name] for one in own], robots)
+                check_differ(name, [one[name] for one in own], robots)
 
 
-def _check_differ(name: str, of_each: Sequence[str], robots: Sequence[str]) -> None:
+def check_differ(name: str, of_each: Sequence[str], robots: Sequence[str]) -> None:
+    """Raise ``ValueError`` where several robots have the same value of an argument, but for ''."""
     given = [value for value in of_each if value]
     if len(set(given)) < len(given):
         raise ValueError(

@@ -83,6 +83,37 @@ def test_a_params_file_of_ones_own_may_state_the_addresses(tmp_path):
     assert GROUND.resolve({**TWO, 'params_file': str(file)})
 
 
+def test_robots_of_a_params_file_are_those_of_all_nodes(tmp_path):
+    file = tmp_path / 'mine.yaml'
+    file.write_text('/base/console: {ros__parameters: {robots: "rover1, rover2"}}')
+    given = {'params_file': str(file), 'namespace': 'base', 'console': 'true'}
+    assert started(TELEOP, **given) == started(TELEOP, **given, robots='rover1, rover2')
+    assert ('base/one', 'link') in started(TELEOP, **given, robots='one,two'), 'the argument first'
+    file.write_text('/**/console: {ros__parameters: {robots: "a,a"}}')
+    with pytest.raises(ValueError, match='a comes twice'):
+        TELEOP.resolve(given)
+
+
+@pytest.mark.parametrize(
+    ('stated', 'given', 'refused'),
+    [
+        ('{transport: serial, device: /dev/ttyUSB0}', {}, True),
+        ('{device: /dev/ttyUSB0}', {'transport': 'serial'}, True),
+        ('{device: /dev/ttyUSB0}', {'transport': 'udp', 'local': ':1,:2'}, False),
+        ('{transport: serial, device: /dev/x}', {'serial_device': '/dev/{robot}'}, False),
+    ],
+)
+def test_a_serial_device_of_a_params_file_is_of_one_robot(tmp_path, stated, given, refused):
+    file = tmp_path / 'mine.yaml'
+    file.write_text(f'/**/link_ground: {{ros__parameters: {stated}}}')
+    values = {**TWO, 'params_file': str(file), **given}
+    if refused:
+        with pytest.raises(ValueError, match=r'serial_device:=/dev/ttyUSB0 is the same.*rover2'):
+            GROUND.resolve(values)
+    else:
+        assert GROUND.resolve(values)['robots'] == TWO['robots']
+
+
 def test_robots_that_would_share_a_camera_are_refused():
     given = {'robots': 'a,b', 'source': 'topic', 'image_topic': '/image'}
     with pytest.raises(ValueError, match='image_topic:=/image is the same for several of a, b'):

@@ -1,12 +1,9 @@
 """Several cameras in a graph: their list, their topics, and what cannot be."""
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-import yaml
-
+from gsc_ros.graph import params_file
 from gsc_ros.graph.nodes import Values
 from gsc_ros.link.traffic.cameras import CameraStream, parse_cameras
 
@@ -17,7 +14,6 @@ REMAPPINGS = (
     ('camera/camera_info', 'camera_info_topic'),
     ('camera/depth/image', 'depth_topic'),
 )
-_PARAMETERS = 'ros__parameters'
 
 
 def stated_in(file: Path, nodes: Sequence[str]) -> str:
@@ -28,37 +24,12 @@ def stated_in(file: Path, nodes: Sequence[str]) -> str:
     the first node is returned. Raises ``ValueError`` for lists that differ in names, and a file
     that is not of parameters.
     """
-    try:
-        entries = [
-            (is_for, dict(parameters))
-            for is_for, parameters in _entries(yaml.safe_load(file.read_text()) or {})
-        ]
-    except (yaml.YAMLError, AttributeError, TypeError, UnicodeDecodeError) as error:
-        raise ValueError(f'params_file:={file} is no file of parameters: {error}') from None
-    found: dict[str, str] = {}
-    for is_for, parameters in entries:  # the last that matches a node holds
-        text = str(parameters.get('cameras', '')).strip()
-        found |= {node: text for node in nodes if 'cameras' in parameters and is_for(node)}
-    stated = {node: found[node] for node in nodes if found.get(node)}
+    stated = params_file.stated(file, nodes, 'cameras')
     names = {tuple(one.name for one in parse_cameras(text)) for text in stated.values()}
     if len(names) > 1:
         told = ', '.join(f'{node} {text}' for node, text in stated.items())
         raise ValueError(f'params_file:={file} has other cameras for each node: {told}')
     return next(iter(stated.values()), '')
-
-
-def _entries(
-    tree: Mapping[str, Any], above: str = ''
-) -> Iterator[tuple[Callable[[str], object], Mapping[str, Any]]]:
-    """Yield whether a part of a file is for a node, and its parameters."""
-    for key, value in tree.items():
-        if key == _PARAMETERS:
-            parts = [part for part in above.split('/') if part]
-            wild = {'**': '(/[^/]+)*', '*': '/[^/]+'}
-            pattern = ''.join(wild.get(part, '/' + re.escape(part)) for part in parts)
-            yield re.compile(pattern).fullmatch, value
-        elif isinstance(value, dict):
-            yield from _entries(value, f'{above}/{key}')
 
 
 def remapped(

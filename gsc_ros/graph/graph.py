@@ -1,12 +1,13 @@
 """A graph for each launch file, put together from the tables of arguments and nodes."""
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
 
-from gsc_ros.graph import cameras
+from gsc_ros.graph import cameras, params_file
 from gsc_ros.graph.arguments import (
     BUDGET,
     CAMERAS,
@@ -40,7 +41,7 @@ from gsc_ros.graph.nodes import (
 )
 from gsc_ros.link.traffic.cameras import parse_cameras
 from gsc_ros.paths import config_dir
-from gsc_ros.robots import check, parse_robots, values_of
+from gsc_ros.robots import check, check_differ, parse_robots, values_of
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,11 @@ class Graph:
         if values.get('clock_speed', '0') != '0':
             values['use_sim_time'] = 'true'
         values['namespace'] = values['namespace'].strip('/')
-        if 'robots' in values:
-            values['robots'] = values['robots'].strip()
         values['params_file'] = values['params_file'] or str(config_dir() / 'teleop_link.yaml')
         if not Path(values['params_file']).is_file():
             raise ValueError(f'params_file:={values["params_file"]}: there is no such file')
+        if 'robots' in values:
+            values['robots'] = values['robots'].strip() or self._stated_robots(values)
         # One of your own may name the path.
         own = given.get('params_file')
         if values.get('source') in ('images', 'video') and not values['path'] and not own:
@@ -89,18 +90,43 @@ class Graph:
         values['cameras'] = values['cameras'].strip() or self._stated_cameras(values)
         cameras.check(values)
         check(values, bool(own))
+        self._check_devices(values)
         return values
+
+    def _stated_robots(self, values: Values) -> str:
+        """Return the robots that the params file states for the console; else empty."""
+        console = CONSOLE_NODE.full_name(values)
+        file = Path(values['params_file'])
+        return params_file.stated(file, [console], 'robots').get(console, '')
+
+    def _check_devices(self, values: Values) -> None:
+        """Raise ``ValueError`` where robots share a serial device, also one of the params file."""
+        robots = parse_robots(values.get('robots', ''))
+        for link in (node for node in self.nodes if 'transport' in node.parameters):
+            nodes = [replace(link, robot=robot) for robot in robots]
+            kinds = self._used(nodes, 'transport', values)
+            devices = self._used(nodes, 'device', values)
+            serial = [one for kind, one in zip(kinds, devices, strict=True) if kind == 'serial']
+            check_differ('serial_device', serial, robots)
+
+    def _used(self, nodes: Sequence[Node], parameter: str, values: Values) -> list[str]:
+        """Return a parameter of nodes: of an argument, or else the params file; '' for none."""
+        names = [node.full_name(values) for node in nodes]
+        stated = params_file.stated(Path(values['params_file']), names, parameter)
+        return [
+            values_of(values, node.robot)[node.parameters[parameter]] or stated.get(name, '')
+            for node, name in zip(nodes, names, strict=True)
+        ]
 
     def _stated_cameras(self, values: Values) -> str:
         """Return the cameras that the params file states for the nodes of a link; else empty."""
         nodes = [node for node in self.nodes if 'cameras' in node.parameters]
         nodes.sort(key=lambda node: 'link' not in node.executable)  # its weights are those used
-        keys = [
-            replace(node, robot='' if node.shared else robot).key(values)
+        names = [
+            replace(node, robot='' if node.shared else robot).full_name(values)
             for node in nodes
             for robot in parse_robots(values.get('robots', ''))
         ]
-        names = ['/' + '/'.join(part for part in key if part) for key in keys]
         return cameras.stated_in(Path(values['params_file']), names)
 
     def current(self, given: Values) -> tuple[dict[str, str], list[str]]:

@@ -37,6 +37,10 @@ class Node:
         parts = values['namespace'], self.robot, self.namespace
         return '/'.join(part for part in parts if part), self.name or self.executable
 
+    def full_name(self, values: Values) -> str:
+        """Return its namespace and name, as ``/rover/link``."""
+        return '/' + '/'.join(part for part in self.key(values) if part)
+
 
 CAMERA_NODE = Node(
     'camera',
