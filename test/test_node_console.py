@@ -576,8 +576,25 @@ def test_a_stop_for_all_comes_last_to_a_robot_whose_lock_is_held(fleet):
         robot.desk.press_stop = noting(robot, robot.desk.press_stop)
     with robots[0]._lock:
         page.say('stop')
-        page.wait(lambda b: {'t': 'stopped'} in b.said)
+        page.wait(lambda b: {'t': 'stopped', 'robot': ''} in b.said)
     assert order == ['other', 'one']
+
+
+def test_a_stop_that_hangs_holds_up_no_other_one(fleet):
+    _, other = fleet.robots
+    goes_on = threading.Event()
+    fleet.node.robots[0].outputs.give_stop = lambda _stop: goes_on.wait(2 * PATIENCE_S)
+    try:
+        page = fleet.browse()
+        page.say('stop', robot='one')
+        page.wait(lambda b: {'t': 'stopped', 'robot': 'one'} in b.said)
+        second = fleet.browse()
+        second.say('stop', robot='other')
+        fleet.wait(lambda: other.got(topics.STOP), 'the web server goes on')
+        assert not goes_on.is_set()
+    finally:
+        goes_on.set()
+        del fleet.node.robots[0].outputs.give_stop
 
 
 def test_the_end_of_a_goal_is_for_the_robot_that_the_page_names(fleet):

@@ -230,17 +230,9 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
         """Give the STOP to the robot of a name, or to all where none has it."""
         # Whose lock is waited for comes last.
         stopped = sorted(self._named(name), key=lambda robot: robot.busy)
-        for robot in stopped:  # from here on their watches give it, should one hang below
-            robot.press_stop()
-        failed: Exception | None = None
         for robot in stopped:
-            try:
-                robot.give_stop()
-            except Exception as error:  # of any kind: the others get it, too
-                failed = error
+            robot.press_stop()
         self._tell()
-        if failed is not None:
-            raise failed
         # The page gives it again until this comes.
         return [words.dump('stopped', robot=name)]
 

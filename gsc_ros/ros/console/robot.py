@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from std_msgs.msg import String
@@ -36,6 +37,7 @@ class RobotView:
     """
     Takes what is of a robot, and follows what operators say to it. A thread of its own publishes
     velocities, and stops when it is time: neither the web server nor another robot holds it up.
+    Another one publishes each STOP that is pressed, as the web server is not to hang in that.
 
     ``number``: its place in the list of robots; ``name``: the namespace of its topics, empty where
     it is the only one. ``keep`` writes a snapshot of a camera; ``note`` tells a text; ``changed``
@@ -68,6 +70,11 @@ class RobotView:
         self.desk = Desk(
             node.values.limits(), lambda camera: self.cameras[camera].age().reason, self.outputs
         )
+        self._given: SimpleQueue[bool] = SimpleQueue()  # a STOP each; False: the node ends
+        thread = threading.Thread(target=self._give_stops, daemon=True, name='console-stop')
+        thread.start()
+        node.add_cleanup(partial(thread.join, _JOIN_S))
+        node.add_cleanup(partial(self._given.put, False))
         self.history = panel.History()
         self._statuses: dict[str, Any] = {}  # the newest, by topic
         self._heard_at = 0.0  # when the link's status came last (s, monotonic)
@@ -198,15 +205,11 @@ class RobotView:
         return self._lock.locked()
 
     def press_stop(self) -> None:
-        """Have the STOP in force, and the watch give it if :meth:`give_stop` does not."""
+        """Have the STOP in force; a thread of the robot publishes it: no other one waits for that."""
         with self._hold():
             self.desk.press_stop(time.monotonic())
+        self._given.put(True)
         self._alarm.set()
-
-    def give_stop(self) -> None:
-        """Publish the STOP."""
-        with self._hold():
-            self.desk.give_stop()
 
     def gone(self, viewer: int) -> None:
         """Note that a viewer is gone, or shows another robot: one that drove lets go."""
@@ -223,6 +226,21 @@ class RobotView:
             self.desk.drive.halt()
         self._alarm.set()
         return drove
+
+    def _give_stops(self) -> None:
+        """Publish each STOP that is pressed, in whatever state the node is."""
+        while self._given.get():
+            try:
+                with self._hold():
+                    self.desk.give_stop()
+            except Exception as error:  # of any kind: it is given again
+                if not self._node.context.ok():
+                    return
+                self._node.get_logger().error(
+                    f'a STOP is not published: {error}', throttle_duration_sec=5.0
+                )
+                time.sleep(_LOCK_S)
+                self._given.put(True)
 
     def _watch(self) -> None:
         """Publish velocities and stops when it is time, whatever else hangs."""
