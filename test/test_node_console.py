@@ -506,7 +506,7 @@ def test_one_robot_is_driven_at_a_time_and_another_choice_lets_go_of_it(fleet):
     fleet.wait(lambda: one.told() == 0.0, 'the robot that is shown no more stops')
     driver.wait(lambda b: any(word['t'] == 'history' and word['robot'] == 1 for word in b.said))
     driver.wait(lambda b: 1 in b.robots and b.state['robot'] == 1, lambda: show(other))
-    assert driver.state['robots'][0]['driver'] is None, 'its wheel is free'
+    driver.wait(lambda b: b.state['robots'][0]['driver'] is None, why='its wheel is free')
     for _ in range(3):
         driver.drive(1.0)
     driver.wait(lambda b: any('take the wheel' in word.get('why', '') for word in b.said))

@@ -205,7 +205,7 @@ class RobotView:
         return self._lock.locked()
 
     def press_stop(self) -> None:
-        """Have the STOP in force; a thread of the robot publishes it: no other one waits for that."""
+        """Have the STOP in force; a thread of the robot publishes it: nobody waits for that."""
         with self._hold():
             self.desk.press_stop(time.monotonic())
         self._given.put(True)
