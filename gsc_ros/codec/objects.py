@@ -130,7 +130,7 @@ class Objects:
     What was seen.
 
     ``items``: those that are sure first, each part with the most important ones first; ``lost``:
-    how many more were seen that are not here.
+    how many more were seen that are not here, at most 15.
     """
 
     items: tuple[SeenObject, ...] = ()
@@ -147,9 +147,9 @@ class Objects:
         return self.items[len(self.named) :]
 
     def first(self, count: int) -> 'Objects':
-        """Keep the first ones; the others are lost."""
+        """Keep the first ones; the others are lost, of which at most 15 count."""
         kept = self.items[:count]
-        return Objects(kept, self.lost + len(self.items) - len(kept))
+        return Objects(kept, min(self.lost + len(self.items) - len(kept), MOST_BEYOND))
 
 
 def listed(objects: Objects | None, size: tuple[int, int]) -> dict[str, object]:
@@ -215,7 +215,7 @@ def read(decoder: RangeDecoder, caption: Caption) -> Iterator[Objects]:
         return
     total = len(caption.objects) + decoder.decode(_BEYOND)
     lost, items = decoder.decode(_LOST), []
-    yield Objects((), lost + total)
+    yield Objects((), min(lost + total, MOST_BEYOND))
     for index in range(total):
         if index < len(caption.objects):
             words = caption.objects[index]
@@ -223,4 +223,4 @@ def read(decoder: RangeDecoder, caption: Caption) -> Iterator[Objects]:
             words = SceneObject(*(decoder.decode(cdf) for cdf in _WORDS))
         centre, low, wide, high, level = (decoder.decode(cdf) for cdf in _PLACE)
         items.append(SeenObject(words, (centre, low, wide, high), level))
-        yield Objects(tuple(items), lost + total - len(items))
+        yield Objects(tuple(items), min(lost + total - len(items), MOST_BEYOND))
