@@ -16,7 +16,7 @@ def features(images):
     return maps
 
 
-def test_the_critic_learns_to_tell_a_repeating_texture_from_noise():
+def test_the_critic_learns_discriminator_loss_a_repeating_texture_from_noise():
     torch.manual_seed(0)
     critic = RealismCritic([6, 6, 6])
     optimiser = torch.optim.AdamW(critic.parameters(), 3e-3)
@@ -25,26 +25,26 @@ def test_the_critic_learns_to_tell_a_repeating_texture_from_noise():
         tile = torch.rand(4, 3, 8, 8).repeat(1, 1, 8, 8)
         return features(tile), features(torch.rand(4, 3, 64, 64))
 
-    start = float(critic.to_tell(*draw()).detach())
+    start = float(critic.discriminator_loss(*draw()).detach())
     for _ in range(60):
         optimiser.zero_grad()
-        critic.to_tell(*draw()).backward()
+        critic.discriminator_loss(*draw()).backward()
         optimiser.step()
     made, true = draw()
     assert start == pytest.approx(2, abs=0.3)  # it knows nothing: the hinge on both sides
     with torch.no_grad():
-        assert float(critic.to_tell(made, true)) < 0.6 * start
-        assert float(critic.to_fool(made)) > float(critic.to_fool(true))
+        assert float(critic.discriminator_loss(made, true)) < 0.6 * start
+        assert float(critic.generator_loss(made)) > float(critic.generator_loss(true))
 
 
 def test_each_loss_teaches_its_own_side():
     critic = RealismCritic([6, 6, 6])
     images = torch.rand(2, 3, 32, 32, requires_grad=True)
     made = features(images)
-    critic.to_tell(made, features(torch.rand(2, 3, 32, 32))).backward()
+    critic.discriminator_loss(made, features(torch.rand(2, 3, 32, 32))).backward()
     assert images.grad is None
     assert all(p.grad is not None for p in critic.parameters())
-    (pull,) = torch.autograd.grad(critic.to_fool(made), images)
+    (pull,) = torch.autograd.grad(critic.generator_loss(made), images)
     assert float(pull.abs().sum()) > 0
 
 

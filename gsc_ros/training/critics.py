@@ -34,7 +34,7 @@ def load(path: Path | None) -> Any:
     return load_plugin(path, FUNCTIONS, every=True)
 
 
-def _apart(p: Tensor, q: Tensor) -> Tensor:
+def _cosine_distance(p: Tensor, q: Tensor) -> Tensor:
     """
     Compute the mean squared distance of the directions of vectors (N, C, h, w): (N,).
 
@@ -46,8 +46,8 @@ def _apart(p: Tensor, q: Tensor) -> Tensor:
 
 
 def feature_distance(made: Sequence[Tensor], true: Sequence[Tensor]) -> Tensor:
-    """Mean over features of :func:`_apart`, as LPIPS without weights (Zhang et al., CVPR 2018)."""
-    each = [_apart(p.float(), q.float()) for p, q in zip(made, true, strict=True)]
+    """Mean of :func:`_cosine_distance` over maps: LPIPS without weights (Zhang et al., 2018)."""
+    each = [_cosine_distance(p.float(), q.float()) for p, q in zip(made, true, strict=True)]
     return torch.stack(each).mean(0)
 
 

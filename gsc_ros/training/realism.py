@@ -55,11 +55,11 @@ class RealismCritic(nn.Module):
         """Judge each place of each map, the higher the more real."""
         return [head(features[i]) for i, head in zip(self.judged, self.heads, strict=True)]
 
-    def to_fool(self, made: Sequence[Tensor]) -> Tensor:
+    def generator_loss(self, made: Sequence[Tensor]) -> Tensor:
         """Loss of the decoder, given the features of its images; gradients pass to these."""
         return -torch.stack([found.mean() for found in self(made)]).mean()
 
-    def to_tell(self, made: Sequence[Tensor], true: Sequence[Tensor]) -> Tensor:
+    def discriminator_loss(self, made: Sequence[Tensor], true: Sequence[Tensor]) -> Tensor:
         """Hinge loss of the critic itself; no gradient passes to the features."""
         judged = zip(
             self([x.detach() for x in made]), self([x.detach() for x in true]), strict=True

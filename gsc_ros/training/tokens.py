@@ -172,7 +172,7 @@ def image_gradient(
     The gradient of the critics of classes and depth is clipped to a share of the likeness's, so
     that it does not drown that. ``weight``: of the classes; ``pattern``: the share of the loss on
     the decoder's own pattern, 0 for none. ``realism``: a critic that learns along; its
-    own loss is ``told``.
+    own loss is ``discriminator``.
     """
     shown = drawn.detach().requires_grad_()
     made, true = features_of(shown, batch.x, judges)
@@ -180,10 +180,10 @@ def image_gradient(
     (likeness,) = torch.autograd.grad(losses.pop('loss'), shown, retain_graph=realism is not None)
     gradient, first = likeness, 0
     if realism is not None:
-        losses['realism'] = realism.to_fool(made)
+        losses['realism'] = realism.generator_loss(made)
         (pull,) = torch.autograd.grad(losses['realism'], shown)
         gradient = gradient + clip_norm_per_sample(pull, REALISM_GRADIENT * likeness)
-        losses['told'] = realism.to_tell(made, true)
+        losses['discriminator'] = realism.discriminator_loss(made, true)
     for name, share in CRITIC_SHARE.items():
         asked = slice(first, min(first + sampler.count(share), batch.labelled))
         first = asked.stop
@@ -265,7 +265,7 @@ def train(
         gradient, losses = image_gradient(made, sampled, sampler, judges, weight, pattern, critic)
         # The product's gradient by the weights is that of the critics' losses.
         loss = (made * gradient).sum() + 0.1 * (error + beyond) + 0.25 * heads
-        loss = loss + losses.get('told', 0.0)
+        loss = loss + losses.get('discriminator', 0.0)
         return {**losses, 'latent': error, 'heads': heads, 'beyond': beyond, 'loss': loss}
 
     state = loop.run(model, step, settings)
