@@ -528,7 +528,7 @@ def test_the_stage_of_pseudo_words_makes_a_codec_with_them(data, tmp_path, monke
         monkeypatch.setattr(words, name, small)
     monkeypatch.setattr(words, 'KEPT', 3)  # the oldest give way
     path = words.train(data, settings(tmp_path / 'o', 3), data / 'critics.py', FOLDER, batch=2)
-    assert path == tmp_path / 'o/words.safetensors'
+    assert path == tmp_path / 'o/pseudo_words.safetensors'
     state, _ = load(path)
     # The layer that began at zero has moved, and what the words say has been counted.
     assert state['reader.add.weight'].abs().max() > 0

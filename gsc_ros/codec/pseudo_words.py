@@ -14,7 +14,7 @@ from gsc_ros.codec.cdf import BIT, cdf
 from gsc_ros.codec.rangecoder import RangeDecoder, RangeEncoder
 from gsc_ros.models.pseudo_words import COUNTS, LEVELS, MAX_WORDS
 
-WEIGHTS = 'words.safetensors'
+WEIGHTS = 'pseudo_words.safetensors'
 _UNSEEN = 0.5  # counted for each level beforehand, so that none is impossible
 _COUNTS = range(len(COUNTS) + 1)  # cdf
 _SAME = (0, 1, 2)  # cdf of whether a word is the reference's

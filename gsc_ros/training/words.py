@@ -150,7 +150,7 @@ def train(
     seed: int = 0,
 ) -> Path:
     """
-    Train and write ``words.safetensors`` to the output folder; returns its path.
+    Train and write ``pseudo_words.safetensors`` to the output folder; returns its path.
 
     ``weights`` holds the files of perception, autoencoder and tokens, which stay as they are;
     ``batch``: images of a step that draws.
