@@ -235,7 +235,7 @@ def test_a_release_needs_two_steps_by_one_viewer_in_time():
     token = button.ask_release(1, 6.0)
     assert button.release(token, 1, 17.0)  # too late
     token = button.ask_release(1, 18.0)
-    assert button.pressed and button.release(token, 1, 19.0) == '' and not button.pressed
+    assert button.pressed and button.release(token, 1, 19.0) == ''
     assert button.release(token, 1, 19.5)  # once
 
 
@@ -268,6 +268,10 @@ def desk():
     return made
 
 
+def names(desk):
+    return [name for name, *_ in desk.log]
+
+
 def stop(desk, now):
     desk.press_stop(now)
     desk.give_stop()
@@ -278,19 +282,38 @@ def test_the_stop_is_given_by_anybody_and_released_by_the_driver_in_two_steps(de
     desk.hear(1, words.Wish(1.0, 0.0, 0.0), 0.0)
     desk.step(0.0)
     stop(desk, 0.1)
-    assert desk.log[-1] == ('give_stop', True)
+    assert desk.log[-1] == ('give_stop',)
     desk.step(0.1)
     assert desk.log[-1] == ('velocity', ZERO)
     desk.state = State.HELD
     assert 'STOP' in desk.hear(1, words.Wish(1.0, 0.0, 0.2), 0.2)[0]
     assert 'wheel' in desk.hear(2, words.Plain('release'), 0.3)[0]
     answer = json.loads(desk.hear(1, words.Plain('release'), 0.4)[0])
-    assert ('give_stop', False) not in desk.log
+    assert 'release_stop' not in names(desk)
     desk.hear(1, words.Confirm(answer['token']), 1.0)
-    assert desk.log.count(('give_stop', False)) == 1
+    assert desk.log[-1][0] == 'release_stop' and desk.log[-1][1](1.1) == ''
     desk.step(2.0)
     desk.step(3.0)
-    assert desk.log.count(('give_stop', False)) == 1
+    assert names(desk).count('release_stop') == 1
+
+
+@pytest.mark.parametrize(
+    ('meanwhile', 'at', 'why'),
+    [
+        (lambda desk: stop(desk, 1.2), 1.3, 'pressed again'),
+        (lambda desk: desk.gone(1), 1.3, 'held up'),
+        (lambda desk: None, 3.1, 'held up'),
+    ],
+)
+def test_a_release_that_was_held_up_keeps_the_stop(desk, meanwhile, at, why):
+    desk.hear(1, words.Plain('take'), 0.0)
+    stop(desk, 0.0)
+    token = json.loads(desk.hear(1, words.Plain('release'), 0.1)[0])['token']
+    desk.hear(1, words.Confirm(token), 1.0)
+    refusal = desk.log[-1][1]
+    meanwhile(desk)
+    assert why in refusal(at)
+    assert desk.button.pressed and desk.button.in_force(State.NONE)
 
 
 def test_who_lets_go_without_the_wheel_is_not_told_to_take_it(desk):
@@ -300,8 +323,8 @@ def test_who_lets_go_without_the_wheel_is_not_told_to_take_it(desk):
 
 def test_trouble_with_a_stop_keeps_no_zero_back_and_the_other_way_round(desk):
     class Broken(Log):
-        def give_stop(self, stop):
-            self.done.append(('give_stop', stop))
+        def give_stop(self):
+            self.done.append(('give_stop',))
             raise RuntimeError('on purpose')
 
         def velocity(self, velocity):
@@ -319,7 +342,7 @@ def test_trouble_with_a_stop_keeps_no_zero_back_and_the_other_way_round(desk):
     broken.done.clear()
     with pytest.raises(RuntimeError):
         desk.step(1.0)
-    assert broken.done == [('velocity', ZERO), ('give_stop', True)]
+    assert broken.done == [('velocity', ZERO), ('give_stop',)]
 
 
 def test_a_goal_is_asked_about_again_when_its_place_is_found(desk):

@@ -23,6 +23,7 @@ from test_console_ground import K
 from gsc_ros.console.ground import Footing, drawn
 from gsc_ros.nodes.console import Console
 from gsc_ros.ros import topics
+from gsc_ros.ros.console import outputs
 from gsc_ros.ros.console.objects import shown
 from gsc_ros.ros.console.recording import Recording
 
@@ -549,7 +550,7 @@ def test_a_stop_for_all_reaches_a_robot_although_another_cannot_be_published_to(
     one, other = fleet.robots
     page, goes_on = fleet.browse(), threading.Event()
 
-    def give_stop(_stop):
+    def give_stop():
         if hangs:
             goes_on.wait(2 * PATIENCE_S)
         raise RuntimeError('on purpose')
@@ -583,7 +584,7 @@ def test_a_stop_for_all_comes_last_to_a_robot_whose_lock_is_held(fleet):
 def test_a_stop_that_hangs_holds_up_no_other_one(fleet):
     _, other = fleet.robots
     goes_on = threading.Event()
-    fleet.node.robots[0].outputs.give_stop = lambda _stop: goes_on.wait(2 * PATIENCE_S)
+    fleet.node.robots[0].outputs.give_stop = lambda: goes_on.wait(2 * PATIENCE_S)
     try:
         page = fleet.browse()
         page.say('stop', robot='one')
@@ -595,6 +596,63 @@ def test_a_stop_that_hangs_holds_up_no_other_one(fleet):
     finally:
         goes_on.set()
         del fleet.node.robots[0].outputs.give_stop
+
+
+def test_a_request_that_hangs_holds_up_neither_page_nor_stop_and_the_next_follow_in_order(fleet):
+    one, _ = fleet.robots
+    camera, goes_on, begun = fleet.node.robots[0].cameras[0], threading.Event(), threading.Event()
+
+    def hang():
+        begun.set()
+        goes_on.wait(2 * PATIENCE_S)
+
+    camera.key_frame = hang
+    page = fleet.browse()
+    try:
+        page.say('key')
+        fleet.wait(begun.is_set, 'the request hangs')
+        asked = list(range(40, 40 + outputs._MOST_WAITING + 1))
+        for budget in asked:
+            page.say('budget', bytes=budget)
+        page.wait(lambda b: any('requests wait' in word.get('text', '') for word in b.said))
+        page.say('cancel')
+        page.say('stop', robot='one')
+        page.say('beat', s=7.0)
+        page.wait(lambda b: {'t': 'beat', 's': 7.0} in b.said, why='the page lives')
+        fleet.wait(lambda: one.got(topics.STOP) and one.got(topics.GOAL_END))
+        assert not one.got(topics.BUDGET) and not goes_on.is_set()
+    finally:
+        goes_on.set()
+    fleet.wait(lambda: one.got(topics.BUDGET) and one.got(topics.BUDGET)[-1].data == asked[-2])
+    came = [message.data for message in one.got(topics.BUDGET)]
+    assert came == sorted(came)
+
+
+def test_a_request_that_cannot_be_published_is_told_and_costs_nobody_the_page(fleet):
+    def fail():
+        raise RuntimeError('on purpose')
+
+    fleet.node.robots[0].cameras[0].key_frame = fail
+    page = fleet.browse()
+    page.say('key')
+    page.wait(lambda b: any('not published: on purpose' in w.get('text', '') for w in b.said))
+    page.say('budget', bytes=200)
+    fleet.wait(lambda: fleet.robots[0].got(topics.BUDGET), 'the next is')
+
+
+def test_words_wait_but_once_for_a_lock_that_hangs(fleet):
+    robot = fleet.node.robots[0]
+    page = fleet.browse()
+    page.say('beat', s=0.0)
+    page.wait(lambda b: {'t': 'beat', 's': 0.0} in b.said)
+    with robot._lock:
+        began = time.monotonic()
+        for _ in range(100):
+            with robot._hold():
+                pass
+        assert time.monotonic() - began < 50 * 0.05
+    with robot._hold():
+        assert not robot._hangs
 
 
 def test_the_end_of_a_goal_is_for_the_robot_that_the_page_names(fleet):

@@ -13,6 +13,8 @@ from gsc_ros.console.drive import Drive, Limits, Velocity
 from gsc_ros.console.stops import State, StopButton
 from gsc_ros.region import WHOLE, Region
 
+_RELEASE_S = 2.0  # that a release may wait before it is published
+
 
 class Outputs(Protocol):
     """What a node does for the desk; each returns at once."""
@@ -20,8 +22,16 @@ class Outputs(Protocol):
     def velocity(self, velocity: Velocity) -> None:
         """Command a velocity, m/s ahead and rad/s to the left."""
 
-    def give_stop(self, stop: bool) -> None:
-        """Give a STOP, or release it."""
+    def give_stop(self) -> None:
+        """Give a STOP."""
+
+    def release_stop(self, refusal: Callable[[float], str]) -> None:
+        """
+        Release the STOP, and tell what was done.
+
+        ``refusal`` returns why it may not be released at a time, empty where it may: from then on
+        it is.
+        """
 
     def first(self, camera: int) -> None:
         """Ask the robot to let a camera come first."""
@@ -70,6 +80,7 @@ class Desk:
         self._stale, self._outputs = stale, outputs
         self._watched: dict[int, int] = {}  # cameras, by viewer
         self._ended = 0  # how often goals were ended, also by a STOP
+        self._stops = 0  # how often the STOP was pressed
 
     def camera(self, viewer: int | None) -> int:
         """Return the camera that a viewer watches."""
@@ -147,12 +158,13 @@ class Desk:
     def press_stop(self, now: float) -> None:
         """Have the STOP in force here; :meth:`give_stop` gives it, at the latest :meth:`step`."""
         self._ended += 1
+        self._stops += 1
         self.drive.halt()
         self.button.stop(now)
 
     def give_stop(self) -> None:
         """Give the STOP that was pressed."""
-        self._outputs.give_stop(True)
+        self._outputs.give_stop()
 
     def _plain(self, viewer: int, name: str, now: float) -> list[str]:
         if name == 'take':
@@ -185,8 +197,19 @@ class Desk:
         why = self.button.release(word.token, viewer, now)
         if why:
             return [_note(why, bad=True)]
-        self._outputs.give_stop(False)
-        return [_note('the release is sent')]
+        stops = self._stops
+
+        def refusal(later: float) -> str:
+            """One that was held up may be one that nobody wants any more."""
+            if self._stops != stops:
+                return 'it was pressed again'
+            if later > now + _RELEASE_S or self.drive.driver != viewer:
+                return 'the release was held up: press Release again'
+            self.button.clear()
+            return ''
+
+        self._outputs.release_stop(refusal)
+        return []
 
     def gone(self, viewer: int) -> None:
         """Note that a viewer's browser is gone."""
@@ -201,7 +224,7 @@ class Desk:
                 self._outputs.velocity(velocity)
         finally:  # neither is left out for trouble with the other
             if self.button.step(self.state, now):
-                self._outputs.give_stop(True)
+                self._outputs.give_stop()
         due = [self.drive.next_deadline(), self.button.next_deadline()]
         return min((at for at in due if at is not None), default=None)
 

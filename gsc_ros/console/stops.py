@@ -60,15 +60,18 @@ class StopButton:
         return token
 
     def release(self, token: str, viewer: int, now: float) -> str:
-        """Finish a release: returns why not; empty: publish it, once."""
+        """Return why a release may not be published; empty: once, and then :meth:`clear`."""
         asked, self._asked = self._asked, None
         if asked is None or asked[1] != viewer or not _same(asked[0], token):
             return 'the STOP is kept: press Release again, and then confirm'
         passed_s = now - asked[2]
         if not _SOONEST_S <= passed_s <= _LATEST_S:
             return f'the STOP is kept: confirm between {_SOONEST_S:g} and {_LATEST_S:g} s later'
-        self.pressed = False
         return ''
+
+    def clear(self) -> None:
+        """Note that a release is published now."""
+        self.pressed = False
 
 
 def _same(a: str, b: str) -> bool:

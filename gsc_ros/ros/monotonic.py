@@ -43,13 +43,17 @@ class Alarm:
 
 
 @contextlib.contextmanager
-def locked(lock: threading.Lock, seconds: float) -> Iterator[None]:
-    """Hold a lock, or go on without after so long: who holds it then hangs."""
+def locked(lock: threading.Lock, seconds: float) -> Iterator[bool]:
+    """
+    Hold a lock, or go on without after so long: who holds it then hangs.
+
+    Gives whether it is held.
+    """
     until = time.monotonic() + seconds
     while not (held := lock.acquire(blocking=False)) and time.monotonic() < until:
         time.sleep(_NAP_S)
     try:
-        yield
+        yield held
     finally:
         if held:
             lock.release()

@@ -1,6 +1,7 @@
-"""Threads of a node: a worker on the newest item, and values that are handed over whole."""
+"""Threads of a node: workers on the newest item or on all, and values handed over whole."""
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -48,13 +49,13 @@ class NewestWorker(Generic[T]):
             self._waiting = item
             self._condition.notify()
 
-    def close(self) -> None:
-        """Finish the item at work and end the thread."""
+    def close(self, seconds: float | None = None) -> None:
+        """Finish the item at work and end the thread; waits so long (s) at most."""
         with self._condition:
             self._open = False
             self._condition.notify()
         if threading.current_thread() is not self._thread:
-            self._thread.join()
+            self._thread.join(seconds)
 
     def _run(self) -> None:
         while True:
@@ -68,4 +69,48 @@ class NewestWorker(Generic[T]):
             try:
                 self._work(item)  # type: ignore[arg-type]
             except Exception as error:
+                self._failed(error)
+
+
+class OrderedWorker:
+    """
+    Calls functions in the order in which they are offered, on a thread of its own.
+
+    ``most``: how many may wait. An exception goes to ``failed`` and the thread goes on.
+    """
+
+    def __init__(self, most: int, failed: Callable[[Exception], None]) -> None:
+        self._most, self._failed = most, failed
+        self._condition = threading.Condition()
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._open = True
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def offer(self, work: Callable[[], None]) -> bool:
+        """Let a function wait for its turn; False where too many wait: it is not called."""
+        with self._condition:
+            if len(self._waiting) >= self._most:
+                return False
+            self._waiting.append(work)
+            self._condition.notify()
+            return True
+
+    def close(self, seconds: float | None = None) -> None:
+        """Finish the call at work and end the thread; waits so long (s) at most."""
+        with self._condition:
+            self._open = False
+            self._condition.notify()
+        self._thread.join(seconds)
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._waiting or not self._open)
+                if not self._open:
+                    return
+                work = self._waiting.popleft()
+            try:
+                work()
+            except Exception as error:  # of any kind: the thread goes on
                 self._failed(error)

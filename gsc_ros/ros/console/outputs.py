@@ -1,6 +1,7 @@
 """What the console publishes and keeps when its desk has decided so."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -17,14 +18,18 @@ from gsc_ros.ros import topics
 from gsc_ros.ros.console.camera import CameraView
 from gsc_ros.ros.console.recording import Recording
 from gsc_ros.ros.lifecycle import GscNode
-from gsc_ros.ros.worker import NewestWorker
+from gsc_ros.ros.worker import NewestWorker, OrderedWorker
+
+_MOST_WAITING = 32  # requests
+_JOIN_S = 1.0
 
 
 class Outputs:
     """
     Publishes what is of the robot, and has cameras ask for what is theirs. What may take its time,
-    as finding a goal's place or writing to a disk, is done in threads: the thread that brings a
-    STOP does not wait.
+    as finding a goal's place, writing to a disk or publishing, is done in threads: the thread of
+    the web server does not wait. Requests keep their order; the end of a goal waits for none of
+    them. Velocities and STOPs are published by the threads that give them.
 
     ``topic`` returns the name of a topic of the robot; ``hold`` holds the desk's lock; ``keep``
     writes a snapshot of a camera and returns what was done; ``note`` tells every viewer a text,
@@ -58,10 +63,13 @@ class Outputs:
         self._places: NewestWorker[Callable[[], str]] = NewestWorker(
             lambda work: self._note(work(), False), self._no_goal
         )
+        self._requests = OrderedWorker(_MOST_WAITING, self._failed)
+        self._endings: NewestWorker[Empty] = NewestWorker(self._ends.publish, self._failed)
 
     def close(self) -> None:
-        """End the thread of goals; the node closes publishers."""
-        self._places.close()
+        """End the threads; the node closes publishers."""
+        for worker in (self._places, self._requests, self._endings):
+            worker.close(_JOIN_S)
 
     def velocity(self, velocity: Velocity) -> None:
         """Publish a velocity."""
@@ -78,30 +86,57 @@ class Outputs:
         message.header.stamp = now.to_msg()
         self._velocity.publish(message)
 
-    def give_stop(self, stop: bool) -> None:
-        """Publish a STOP, or its release."""
-        self._stops.publish(Bool(data=stop))
+    def give_stop(self) -> None:
+        """Publish a STOP."""
+        self._stops.publish(Bool(data=True))
+
+    def release_stop(self, refusal: Callable[[float], str]) -> None:
+        """
+        Publish the release of the STOP, and tell what was done.
+
+        ``refusal`` returns why it may not be released at a time (s, monotonic), empty where it
+        may: asked when its turn has come, as a STOP may have come meanwhile.
+        """
+
+        def work() -> None:
+            with self._hold():
+                why = refusal(time.monotonic())
+                if not why:
+                    self._stops.publish(Bool(data=False))
+            self._note(f'the STOP is kept: {why}' if why else 'the release is sent', bool(why))
+
+        self._request(work)
 
     def first(self, camera: int) -> None:
         """Ask the robot to let a camera come first, where there are several."""
         if len(self._cameras) > 1:
-            self._firsts.publish(String(data=self._cameras[camera].name))
+            message = String(data=self._cameras[camera].name)
+            self._request(partial(self._firsts.publish, message))
 
     def key_frame(self, camera: int) -> None:
         """Ask a camera for a key frame."""
-        self._cameras[camera].key_frame()
+        self._request(self._cameras[camera].key_frame)
 
     def still(self, camera: int) -> None:
         """Ask a camera for one whole image."""
-        self._cameras[camera].ask_still()
+        self._request(self._cameras[camera].ask_still)
 
     def region(self, camera: int, region: Region) -> None:
         """Ask a camera for a region; the whole image cancels it."""
-        self._cameras[camera].region(region)
+        self._request(partial(self._cameras[camera].region, region))
 
     def ask(self, camera: int, budget: int | None, rate: float | None) -> None:
         """Ask a camera for frames of so many bytes, or so many a second at most."""
-        self._cameras[camera].ask(budget, rate)
+        self._request(partial(self._cameras[camera].ask, budget, rate))
+
+    def _request(self, work: Callable[[], None]) -> None:
+        """Have a request published when those before it are."""
+        if not self._requests.offer(work):
+            self._note(f'that is not asked for: {_MOST_WAITING} requests wait already', True)
+
+    def _failed(self, error: Exception) -> None:
+        if self._node.context.ok():
+            self._note(f'a request is not published: {error}', True)
 
     def go(self, camera: int, click: words.Go, refusal: Callable[[], str]) -> None:
         """
@@ -128,7 +163,7 @@ class Outputs:
 
     def end_goal(self) -> None:
         """Have the robot give up its goal."""
-        self._ends.publish(Empty())
+        self._endings.offer(Empty())
 
     def record(self, on: bool) -> str:
         """Begin or end a recording."""

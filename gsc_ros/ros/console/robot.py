@@ -2,8 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -57,6 +57,7 @@ class RobotView:
         self.number, self.name = number, name
         self._node, self._recording, self._changed = node, recording, changed
         self._lock = threading.Lock()
+        self._hangs = False  # whether who held the lock last still holds it after _LOCK_S
         self._alarm = Alarm()
         self.cameras = [
             CameraView(node, Spot((number, camera), name, stream), recording, self._hold, changed)
@@ -180,9 +181,12 @@ class RobotView:
         message = self._statuses.get(topic)
         return '' if message is None else message.data
 
-    def _hold(self) -> AbstractContextManager[None]:
-        """Hold the desk, as far as nobody hangs."""
-        return locked(self._lock, _LOCK_S)
+    @contextmanager
+    def _hold(self) -> Iterator[None]:
+        """Hold the desk, as far as nobody hangs: then only the first who comes waits for that."""
+        with locked(self._lock, 0.0 if self._hangs else _LOCK_S) as held:
+            self._hangs = not held
+            yield
 
     # For the server, on its thread
 
