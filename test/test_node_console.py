@@ -725,6 +725,14 @@ def test_how_each_robot_is_is_stated_whichever_is_shown(fleet):
     assert page.state['link']['open'] and page.state['stop'] == 'NONE', 'those of the one'
 
 
+def test_charts_of_each_robot_go_on_whoever_looks(fleet):
+    histories = [robot.history for robot in fleet.node.robots]
+    fleet.wait(lambda: all(len(history.rows()) > 1 for history in histories), 'nobody looks')
+    page = fleet.browse()
+    page.say('robot', robot=1)
+    page.wait(lambda b: any(len(word.get('rows', [])) > 1 for word in b.said))
+
+
 def test_robots_that_cannot_be_are_refused(ros, capfd):
     overrides = {'autostart': False, 'port': 0, 'robots': 'one,one'}
     node = Console(

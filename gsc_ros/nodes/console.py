@@ -139,7 +139,9 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
             self._troubles.add(status.name, status.level[0], status.message, time.monotonic())
 
     def _on_timer(self) -> None:
+        now = time.monotonic()
         for robot in self.robots:
+            robot.add_history(now)
             for camera in robot.cameras:
                 camera.screen.follow()
         self._tell()
@@ -151,7 +153,7 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
         now = time.monotonic()
         return words.dump(
             'state',
-            **self.robots[place[0]].figures(place[1], now),
+            **self.robots[place[0]].figures(place[1]),
             **({'robots': lives} if lives else {}),
             troubles=self._troubles.listed(now),
             viewers=self.server.viewers,

@@ -127,20 +127,24 @@ class RobotView:
             self._alarm.set()
             self._changed()
 
+    def add_history(self, now: float) -> None:
+        """Note the figures of now (s, monotonic) for the charts, whoever looks."""
+        link = panel.link_figures(self._statuses.get(topics.STATUS), 0)
+        self.history.add(now, link, self.age().age_s)
+
     # For the page
 
     def age(self) -> Age:
         """Return the age of the image that is driven by, now."""
         return self.cameras[self.desk.camera(self.desk.drive.driver)].age()
 
-    def figures(self, camera: int, now: float) -> dict[str, Any]:
+    def figures(self, camera: int) -> dict[str, Any]:
         """Return what the page shows of a camera and the robot."""
         with self._hold():
             desk = self.desk.figures(camera)
         link = panel.link_figures(
             self._statuses.get(topics.STATUS), self.cameras[camera].frame_bytes
         )
-        self.history.add(now, link, self.age().age_s)
         return self.cameras[camera].figures() | {
             'first': self._data(topics.FIRST_STATED),
             'link': link,
