@@ -21,11 +21,13 @@ from std_msgs.msg import Float32, String
 from test_console_ground import K
 
 from gsc_ros.console.ground import Footing, drawn
+from gsc_ros.link.traffic.cameras import CameraStream
 from gsc_ros.nodes.console import Console
 from gsc_ros.ros import topics
 from gsc_ros.ros.console import outputs
 from gsc_ros.ros.console.objects import shown
 from gsc_ros.ros.console.recording import Recording
+from gsc_ros.ros.console.spot import Spot
 
 
 @pytest.fixture
@@ -226,6 +228,14 @@ def test_a_snapshot_and_a_recording_are_kept(ground, tmp_path):
     page.say('record', on=False)
     page.wait(lambda b: any('is recorded' in one.get('text', '') for one in b.said))
     assert list((tmp_path / 'kept').glob('run_*/*.mcap'))
+
+
+def test_a_snapshot_names_one_camera_of_one_robot():
+    def name(robot, camera):
+        return Spot((0, 0), robot, CameraStream(camera)).name
+
+    assert name('a', 'b_c') != name('a_b', 'c')
+    assert [name('', ''), name('a', ''), name('', 'c'), name('a', 'c')] == ['', 'a', 'c', 'a-c']
 
 
 class HungBag:

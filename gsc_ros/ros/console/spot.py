@@ -25,8 +25,8 @@ class Spot:
 
     @property
     def name(self) -> str:
-        """Both names, as of a file; empty for one camera of one robot."""
-        return '_'.join(name for name in (self.robot, self.stream.name) if name)
+        """Both names, as of a file, joined by what no name has; empty for the only camera."""
+        return '-'.join(name for name in (self.robot, self.stream.name) if name)
 
     @property
     def label(self) -> dict[str, int]:
