@@ -36,6 +36,21 @@ def parse_robots(text: str) -> tuple[str, ...]:
     return names
 
 
+def cameras_of(text: str, robots: Sequence[str]) -> tuple[str, ...]:
+    """
+    Return the list of cameras of each robot: ``front,rear; arm`` has one for each, in their order.
+
+    A text without a semicolon is that of all. Raises ValueError where it has not one for each.
+    """
+    lists = tuple(part.strip() for part in text.split(';'))
+    if len(lists) not in (1, len(robots)):
+        raise ValueError(
+            f'cameras:={text}: give one list, or one for each of {", ".join(robots) or "1 robot"} '
+            'with semicolons'
+        )
+    return lists if len(lists) == len(robots) else len(robots) * lists
+
+
 def values_of(values: Mapping[str, str], robot: str) -> dict[str, str]:
     """Return the arguments' values for one of the robots; '': the only one, as they are."""
     if not robot:
@@ -46,6 +61,7 @@ def values_of(values: Mapping[str, str], robot: str) -> dict[str, str]:
         parts = own.get(name, '').split(',')
         if len(parts) > 1:
             own[name] = parts[robots.index(robot)].strip()
+    own['cameras'] = cameras_of(own.get('cameras', ''), robots)[robots.index(robot)]
     own['namespace'] = '/'.join(part for part in (values['namespace'], robot) if part)
     return own
 

@@ -18,7 +18,7 @@ from gsc_ros.codec.objects import Objects, SeenObject
 from gsc_ros.labels import LABELS
 from gsc_ros.link.traffic.cameras import parse_cameras
 from gsc_ros.nodes.console import Console
-from gsc_ros.robots import parse_robots
+from gsc_ros.robots import cameras_of, parse_robots
 from gsc_ros.ros import convert, topics
 from gsc_ros.ros.objects import list_message, list_type
 
@@ -214,9 +214,11 @@ class Ground(Bench):
 
     def __init__(self, context, namespace, folder, **parameters):
         super().__init__(context, namespace)
-        streams = parse_cameras(parameters.get('cameras', ''))
         names = parse_robots(parameters.get('robots', ''))
-        self.robots = [Robot(self, name, streams) for name in names]
+        lists = cameras_of(parameters.get('cameras', ''), names)
+        self.robots = [
+            Robot(self, name, parse_cameras(text)) for name, text in zip(names, lists, strict=True)
+        ]
         first = self.robots[0]
         self.feeds, self.firsts, self.link, self.told = (
             first.feeds, first.firsts, first.link, first.told

@@ -159,7 +159,7 @@ def test_a_viewer_is_greeted_gets_the_newest_and_only_what_it_looks_at(serve):
 
 
 def test_each_viewer_gets_what_is_of_its_camera_and_what_is_of_the_robot(serve):
-    server, site = serve(cameras=2)
+    server, site = serve(cameras=(2,))
     with talk(server) as front, talk(server) as rear:
         for ws in (front, rear):
             ws.recv(timeout=PATIENCE_S)
@@ -180,8 +180,8 @@ def test_each_viewer_gets_what_is_of_its_camera_and_what_is_of_the_robot(serve):
         assert 'from 0 to 1' in rear.recv(timeout=PATIENCE_S)
 
 
-def test_each_viewer_gets_what_is_of_its_robot_and_a_stop_is_for_one_or_all(serve):
-    server, site = serve(cameras=2, robots=3)
+def test_each_viewer_gets_what_is_of_its_robot(serve):
+    server, site = serve(cameras=(2, 2, 2))
     with talk(server) as viewer:
         viewer.recv(timeout=PATIENCE_S)
         for word in ('"camera", "camera": 1', '"robot", "robot": 2'):
@@ -196,6 +196,23 @@ def test_each_viewer_gets_what_is_of_its_robot_and_a_stop_is_for_one_or_all(serv
         wait(lambda: len(site.heard_words) == 4)
         assert server.views((2, 1)), 'the robot is the same, and so is its camera'
     site.heard_words.clear()
+
+
+def test_a_camera_is_one_of_the_robot_that_is_shown(serve):
+    server, _ = serve(cameras=(1, 3))
+    with talk(server) as viewer:
+        viewer.recv(timeout=PATIENCE_S)
+        viewer.send('{"t": "camera", "camera": 1}')
+        assert 'from 0 to 0' in viewer.recv(timeout=PATIENCE_S)
+        for word in ('"robot", "robot": 1', '"camera", "camera": 2'):
+            viewer.send(f'{{"t": {word}}}')
+        wait(lambda: server.views((1, 2)), 'the third of the other robot')
+        viewer.send('{"t": "camera", "camera": 3}')
+        assert 'from 0 to 2' in viewer.recv(timeout=PATIENCE_S)
+
+
+def test_a_stop_by_a_request_is_for_one_or_all(serve):
+    server, site = serve(cameras=(1, 1, 1))
     for query in ('?robot=one', '?robot=\u00b2', '?robot=', '?other=one', ''):
         assert ask(server, 'POST', f'/stop{urllib.parse.quote(query, "?=")}', '')[0] == 200
     expected = [words.Stop('one'), words.Stop('\u00b2'), *[words.Stop()] * 3]

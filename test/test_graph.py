@@ -8,7 +8,7 @@ import sys
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsc_ros import __main__ as runner
@@ -131,6 +131,7 @@ def test_respawn_is_on_unless_it_is_refused():
 
 
 # Controls and separators of lines are no part of any name of a file.
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=('C', 'Zl', 'Zp'))))
 def test_text_stays_text(text):
     values = TELEOP.resolve({'source': 'images', 'path': text or '.'})

@@ -398,7 +398,7 @@ def two(ros, tmp_path):
 def test_each_viewer_watches_a_camera_and_the_drivers_comes_first(two):
     front, rear = two.feeds
     driver, other = two.browse(), two.browse()
-    driver.wait(lambda b: any(one.get('cameras') == ['front', 'rear'] for one in b.said))
+    driver.wait(lambda b: any(one.get('cameras') == [['front', 'rear']] for one in b.said))
     driver.wait(lambda b: b.state.get('locked') == '', two.show)
     driver.take_the_wheel()
     two.wait(lambda: [one.data for one in two.got[topics.FIRST]] == ['front'])
@@ -733,6 +733,28 @@ def test_how_each_robot_is_is_stated_whichever_is_shown(fleet):
     page.wait(other_is(open=False, heard_s=12.0, stop='SENT'))
     page.wait(lambda b: b.state['robots'][1]['link_s'] > 1.0, why='the link is silent')
     assert page.state['link']['open'] and page.state['stop'] == 'NONE', 'those of the one'
+
+
+def test_each_robot_has_cameras_of_its_own(ros, tmp_path):
+    robots = {'robots': 'one,other,third', 'cameras': 'front,rear;arm:2,mast,side;'}
+    fleet = Ground(ros, f'/own{time.monotonic_ns()}', tmp_path / 'kept', **robots)
+    try:
+        one, other, third = fleet.robots
+        page = fleet.browse()
+        names = [['front', 'rear'], ['arm', 'mast', 'side'], []]
+        page.wait(lambda b: any(word.get('cameras') == names for word in b.said))
+        page.say('robot', robot=1)
+        page.say('camera', camera=2)
+        page.wait(lambda b: {1} == b.robots and {2} == b.cameras, other.feeds[2].show)
+        page.wait(lambda b: b.state.get('locked') == '', other.feeds[2].show)
+        page.take_the_wheel()
+        fleet.wait(lambda: [one.data for one in other.got(topics.FIRST)] == ['side'])
+        page.say('robot', robot=2)
+        page.say('key')
+        fleet.wait(lambda: third.got(topics.KEY_MISSED), 'the only one has no name')
+        assert not one.got(topics.FIRST)
+    finally:
+        fleet.close()
 
 
 def test_charts_of_each_robot_go_on_whoever_looks(fleet):

@@ -114,6 +114,48 @@ def test_a_serial_device_of_a_params_file_is_of_one_robot(tmp_path, stated, give
         assert GROUND.resolve(values)['robots'] == TWO['robots']
 
 
+def test_each_robot_may_have_cameras_of_its_own(tmp_path):
+    given = {**TWO, 'cameras': 'front,rear:2; arm', 'console': 'true', 'namespace': 'base'}
+    lines = started(TELEOP, **given)
+    for robot, wanted in (('rover1', 'front,rear:2'), ('rover2', 'arm')):
+        assert parameters(lines[f'base/{robot}', 'link'])['cameras'] == f'"{wanted}"'
+        assert wanted in lines[f'base/{robot}', 'encoder']
+    assert parameters(lines['base', 'console'])['cameras'] == '"front,rear:2; arm"'
+    file = {'source': 'video', 'path': '{robot}/{camera}.mp4'}
+    lines = started(TELEOP, **{**given, 'cameras': 'front,rear;side', **file})
+    found = {key: parameters(words)['path'] for key, words in lines.items() if key[1] == 'camera'}
+    assert found == {
+        ('base/rover1/front', 'camera'): '"rover1/front.mp4"',
+        ('base/rover1/rear', 'camera'): '"rover1/rear.mp4"',
+        ('base/rover2/side', 'camera'): '"rover2/side.mp4"',
+    }
+    with pytest.raises(ValueError, match='one for each of rover1, rover2 with semicolons'):
+        TELEOP.resolve({**given, 'cameras': 'a;b;c'})
+    with pytest.raises(ValueError, match='no name of a camera'):
+        TELEOP.resolve({**given, 'cameras': 'front;1'})
+
+
+def test_cameras_of_a_params_file_are_those_of_their_robot(tmp_path):
+    file = tmp_path / 'mine.yaml'
+    file.write_text(
+        '/rover1/link: {ros__parameters: {cameras: "front,rear"}}\n'
+        '/rover2/link: {ros__parameters: {cameras: arm}}\n'
+        '/console: {ros__parameters: {cameras: "front,rear;arm"}}'
+    )
+    given = {**TWO, 'params_file': str(file)}
+    assert TELEOP.resolve(given)['cameras'] == 'front,rear;arm'
+    file.write_text('/**/link: {ros__parameters: {cameras: "front,rear"}}')
+    assert TELEOP.resolve(given)['cameras'] == 'front,rear'
+    file.write_text('/console: {ros__parameters: {cameras: "front;arm"}}')
+    assert TELEOP.resolve(given)['cameras'] == 'front;arm'
+    file.write_text(
+        '/rover1/link: {ros__parameters: {cameras: rear}}\n'
+        '/console: {ros__parameters: {cameras: "front;arm"}}'
+    )
+    with pytest.raises(ValueError, match='has other cameras for each node'):
+        TELEOP.resolve(given)
+
+
 def test_robots_that_would_share_a_camera_are_refused():
     given = {'robots': 'a,b', 'source': 'topic', 'image_topic': '/image'}
     with pytest.raises(ValueError, match='image_topic:=/image is the same for several of a, b'):

@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     from gsc_ros.__main__ import Processes, command, parse, stop_on_signals
     from gsc_ros.graph import GRAPHS, Node
     from gsc_ros.link.traffic.cameras import parse_cameras
-    from gsc_ros.robots import parse_robots
+    from gsc_ros.robots import parse_robots, values_of
 
     graph = GRAPHS['teleop_link']
     given, warnings = graph.current(parse(args.arguments))
@@ -113,8 +113,8 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f'--seconds {args.seconds:g}: give more than 0')
     clear(output)
     # Of several robots and cameras the first one is recorded.
-    first = parse_cameras(values['cameras'])[0].name
     robot = parse_robots(values['robots'])[0]
+    first = parse_cameras(values_of(values, robot)['cameras'])[0].name
     monitor = Node('monitor', {'output': 'output'}, namespace=first, robot=robot)
     nodes = [*graph.running(values), monitor]
     commands = {n.key(values): command(graph, n, {**values, 'output': str(output)}) for n in nodes}

@@ -44,15 +44,14 @@ _JOIN_S = 3.0
 
 @dataclass(frozen=True)
 class Settings:
-    """Where to serve, how, to how many at once; how many robots there are, and cameras of each."""
+    """Where to serve, how, to how many at once; how many cameras there are of each robot."""
 
     host: str = '127.0.0.1'
     port: int = 8080
     certificate: str = ''
     key: str = ''
     most_viewers: int = 32
-    cameras: int = 1
-    robots: int = 1
+    cameras: tuple[int, ...] = (1,)
 
 
 class Server:
@@ -65,9 +64,7 @@ class Server:
 
     def __init__(self, settings: Settings, access: Access, site: Site, files: Files) -> None:
         self._settings = settings
-        self._viewers = Viewers(
-            settings.most_viewers, access, site, settings.cameras, settings.robots
-        )
+        self._viewers = Viewers(settings.most_viewers, access, site, settings.cameras)
 
         def stop(robot: str) -> None:
             site.heard(_NOBODY, words.Stop(robot))

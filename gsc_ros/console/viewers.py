@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -97,8 +98,8 @@ class Viewer:
 
 class Viewers:
     """
-    All viewers, by number in ``all``; ``most`` at once. Each watches one of ``cameras`` of one of
-    ``robots``.
+    All viewers, by number in ``all``; ``most`` at once. Each watches a camera of a robot;
+    ``cameras``: how many there are of each robot.
 
     ``views``: kinds of images that somebody looks at, by robot and camera. ``refused``
     counts connections and messages that were not allowed; ``trouble``: the last error in following
@@ -106,10 +107,10 @@ class Viewers:
     """
 
     def __init__(
-        self, most: int, access: Access, site: Site, cameras: int = 1, robots: int = 1
+        self, most: int, access: Access, site: Site, cameras: Sequence[int] = (1,)
     ) -> None:
         self._most, self._access, self._site = most, access, site
-        self._cameras, self._robots = cameras, robots
+        self._cameras = cameras
         self.all: dict[int, Viewer] = {}
         self.views: dict[words.Place, frozenset[str]] = {}
         self.refused, self.trouble = 0, ''
@@ -199,7 +200,8 @@ class Viewers:
         now = time.monotonic()
         too_many = not viewer.may_speak(now)
         try:
-            word = words.parse(text, self._cameras, self._robots)
+            cameras = self._cameras[viewer.place[0]]
+            word = words.parse(text, cameras, len(self._cameras))
         except words.BadWord as error:
             self._hear_bad(viewer, error)
         else:

@@ -131,7 +131,8 @@ def stops(word: Word) -> bool:
 def parse(text: str | bytes, cameras: int = 1, robots: int = 1) -> Word:
     """
     Read a message of the page; raises :class:`BadWord`. ``cameras`` and ``robots``: how many there
-    are. A STOP whose robot is no text is for all, an end of its goal for the one shown.
+    are, cameras of the robot that is shown. A STOP whose robot is no text is for all, an end of
+    its goal for the one shown.
     """
     if isinstance(text, bytes) or len(text) > MOST_BYTES:
         raise BadWord('a message is a text of at most 2 kB')

@@ -52,7 +52,8 @@ SOURCE = (
 )  # fmt: skip
 CAMERAS = (
     Argument('cameras', '', 'Cameras that share the link, the same at both ends: names and, where '
-             'not 1, weights, as front:2,rear,arm; empty: one without a name'),
+             'not 1, weights, as front:2,rear,arm; of several robots one list for all, or one for '
+             'each with semicolons; empty: one without a name'),
 )  # fmt: skip
 ROBOTS = (
     Argument('robots', '', 'Robots of this ground, as rover1,rover2: each has nodes in the '

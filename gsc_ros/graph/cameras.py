@@ -1,6 +1,6 @@
 """Several cameras in a graph: their list, their topics, and what cannot be."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from gsc_ros.graph import params_file
@@ -16,15 +16,15 @@ REMAPPINGS = (
 )
 
 
-def stated_in(file: Path, nodes: Sequence[str]) -> str:
+def stated_in(file: Path, nodes: Sequence[str], own: Callable[[str], str] = str) -> str:
     """
     Return the list of cameras that a file of parameters states for nodes; empty for none.
 
-    ``nodes``: namespaces and names, as ``/rover/link``. Of lists that differ in weights that of
-    the first node is returned. Raises ``ValueError`` for lists that differ in names, and a file
-    that is not of parameters.
+    ``nodes``: namespaces and names, as ``/rover/link``. ``own`` returns what of a text is of their
+    robot. Of lists that differ in weights that of the first node is returned. Raises
+    ``ValueError`` for lists that differ in names, and a file that is not of parameters.
     """
-    stated = params_file.stated(file, nodes, 'cameras')
+    stated = {node: own(text) for node, text in params_file.stated(file, nodes, 'cameras').items()}
     names = {tuple(one.name for one in parse_cameras(text)) for text in stated.values()}
     if len(names) > 1:
         told = ', '.join(f'{node} {text}' for node, text in stated.items())

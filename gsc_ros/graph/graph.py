@@ -41,7 +41,7 @@ from gsc_ros.graph.nodes import (
 )
 from gsc_ros.link.traffic.cameras import parse_cameras
 from gsc_ros.paths import config_dir
-from gsc_ros.robots import check, check_differ, parse_robots, values_of
+from gsc_ros.robots import cameras_of, check, check_differ, parse_robots, values_of
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ class Graph:
         if values.get('source') in ('images', 'video') and not values['path'] and not own:
             raise ValueError(f'source:={values["source"]} needs path:=<folder or file>')
         values['cameras'] = values['cameras'].strip() or self._stated_cameras(values)
-        cameras.check(values)
+        for robot in parse_robots(values.get('robots', '')):
+            cameras.check(values_of(values, robot))
         check(values, bool(own))
         self._check_devices(values)
         return values
@@ -122,12 +123,16 @@ class Graph:
         """Return the cameras that the params file states for the nodes of a link; else empty."""
         nodes = [node for node in self.nodes if 'cameras' in node.parameters]
         nodes.sort(key=lambda node: 'link' not in node.executable)  # its weights are those used
-        names = [
-            replace(node, robot='' if node.shared else robot).full_name(values)
-            for node in nodes
-            for robot in parse_robots(values.get('robots', ''))
+        robots = parse_robots(values.get('robots', ''))
+        lists = [
+            cameras.stated_in(
+                Path(values['params_file']),
+                [replace(n, robot='' if n.shared else robot).full_name(values) for n in nodes],
+                lambda text, number=number: cameras_of(text, robots)[number],  # type: ignore[misc]
+            )
+            for number, robot in enumerate(robots)
         ]
-        return cameras.stated_in(Path(values['params_file']), names)
+        return lists[0] if len(set(lists)) == 1 else ';'.join(lists)
 
     def current(self, given: Values) -> tuple[dict[str, str], list[str]]:
         """Return the arguments under their names of today, and a warning for each old one."""
@@ -162,18 +167,20 @@ class Graph:
         for node in self.nodes:
             if not node.when(values):
                 continue
-            named = node is CAMERA_NODE and values['source'] in cameras.FILES and values['cameras']
-            # The simulator has all cameras; of files each is a process of its own.
-            each = parse_cameras(values['cameras']) if named else ()
-            own = {name: by for name, by in node.parameters.items() if name != 'cameras'}
-            of_robot = [replace(node, namespace=one.name, parameters=own) for one in each]
-            robots = ('',) if node.shared else parse_robots(values.get('robots', ''))
-            running += [
-                replace(one, robot=robot) if robot else one
-                for robot in robots
-                for one in of_robot or [node]
-            ]
+            for robot in ('',) if node.shared else parse_robots(values.get('robots', '')):
+                of_robot = replace(node, robot=robot) if robot else node
+                running += self._of_cameras(of_robot, values_of(values, robot))
         return running
+
+    def _of_cameras(self, node: Node, values: Values) -> list[Node]:
+        """Return a node of a robot, or one for each of its cameras where each has a process."""
+        # The simulator has all cameras; of files each is a process of its own.
+        files = node.executable == CAMERA_NODE.executable and values['source'] in cameras.FILES
+        if not (files and values['cameras']):
+            return [node]
+        own = {name: by for name, by in node.parameters.items() if name != 'cameras'}
+        each = parse_cameras(values['cameras'])
+        return [replace(node, namespace=one.name, parameters=own) for one in each]
 
     def typed(self, name: str, value: str) -> str | int | float | bool:
         """
@@ -252,8 +259,8 @@ class Graph:
 
     def options(self, node: Node, values: Values) -> list[str]:
         """Return the words of a node's command line that are not of ROS."""
-        several = node.each_camera and values['cameras']
-        return ['--cameras', values['cameras']] if several else []
+        own = values_of(values, node.robot)['cameras'] if node.each_camera else ''
+        return ['--cameras', own] if own else []
 
     def _argument(self, name: str) -> Argument | None:
         return next((a for a in self.arguments if a.name == name), None)

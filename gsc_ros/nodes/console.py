@@ -28,7 +28,7 @@ from gsc_ros.console.access import Access, read_password
 from gsc_ros.console.drive import ZERO
 from gsc_ros.console.files import Files
 from gsc_ros.link.traffic.cameras import parse_cameras
-from gsc_ros.robots import parse_robots
+from gsc_ros.robots import cameras_of, parse_robots
 from gsc_ros.ros import lifecycle, topics
 from gsc_ros.ros.console.parameters import ConsoleParameters
 from gsc_ros.ros.console.recording import Recording
@@ -60,7 +60,8 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
         if bool(v.tls_certificate) != bool(v.tls_key):
             raise ValueError('tls_certificate and tls_key belong together: set both, or neither')
         access = Access(v.host, password, v.session_s, v.session_idle_s)
-        names, cameras = parse_robots(v.robots), parse_cameras(v.cameras)
+        names = parse_robots(v.robots)
+        cameras = [parse_cameras(text) for text in cameras_of(v.cameras, names)]
         try:
             # The web libraries are imported when the node is configured.
             from gsc_ros.console.server import Server, Settings
@@ -76,12 +77,13 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
                 self,
                 number,
                 name,
+                streams,
                 self._recording,
                 self._snapshot,
                 partial(self._note, name),
                 self._tell,
             )
-            for number, name in enumerate(names)
+            for number, (name, streams) in enumerate(zip(names, cameras, strict=True))
         ]
         settings = Settings(
             v.host,
@@ -89,8 +91,7 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
             v.tls_certificate,
             v.tls_key,
             v.max_viewers,
-            len(cameras),
-            len(names),
+            tuple(map(len, cameras)),
         )
         self.server: Server = Server(settings, access, self, Files(folder))
         self.add_cleanup(self.server.close)
@@ -204,7 +205,7 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
         greeting = words.dump(
             'hello', viewer=viewer, limits=limits, heartbeat=self.values.heartbeat_s,
             history=first.history.rows(), login=self._login,
-            cameras=[camera.name for camera in first.cameras] if len(first.cameras) > 1 else [],
+            cameras=[robot.camera_names() for robot in self.robots],
             **({'robots': [one.name for one in self.robots]} if len(self.robots) > 1 else {}),
         )  # fmt: skip
         self._tell()

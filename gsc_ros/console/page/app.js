@@ -26,6 +26,7 @@ let confirmFrom = 0; // a double click is one action, not two
 let mode = ''; // what a press on the image means: 'box', 'go' or nothing
 let cross = [0.5, 0.75];
 let noteTimer = 0;
+let camerasOf = [[]]; // names of the cameras of each robot, none where it has one
 const overlays = new Set();
 
 function note(text, bad) {
@@ -64,7 +65,8 @@ function hear(word) {
     charts.begin(word.history, seconds());
     const others = robots.begin(word.robots ?? [], choose, stop);
     if (robots.chosen()) say('robot', { robot: robots.chosen() }); // before the camera, which is one of its
-    cameras.begin(word.cameras, watch);
+    camerasOf = word.cameras;
+    cameras.begin(camerasOf[robots.chosen()], watch);
     if (others) choose(robots.chosen());
   } else if (word.t === 'state') {
     robots.hear(word.robots, word.simulated, seconds());
@@ -91,7 +93,7 @@ function choose(robot) {
   byId('stick').classList.remove('ready');
   for (const id of ['goal', 'lock', 'still-state']) set(id, '');
   say('robot', { robot });
-  cameras.reset();
+  cameras.change(camerasOf[robot]);
 }
 
 function watch(camera) {

@@ -9,9 +9,14 @@ export const watched = () => number;
 
 // `found`: names by number, none where there is one camera; `onWatch(number)` shows another.
 export function begin(found, onWatch) {
-  names = found;
   choose = onWatch;
-  if (number >= names.length) number = 0;
+  if (number >= found.length) number = 0;
+  show(found);
+  if (number) choose(number);
+}
+
+function show(found) {
+  names = found;
   byId('cameras').hidden = !names.length;
   byId('cameras').replaceChildren(...names.map((name, i) => {
     const button = document.createElement('button');
@@ -20,7 +25,6 @@ export function begin(found, onWatch) {
     return button;
   }));
   draw('');
-  if (number) choose(number);
 }
 
 function watch(wanted) {
@@ -28,8 +32,11 @@ function watch(wanted) {
   choose(number);
 }
 
-// Watches the first camera, as of another robot.
-export const reset = () => watch(0);
+// Shows the cameras of another robot, and watches the first.
+export function change(found) {
+  show(found);
+  watch(0);
+}
 
 // Watches the next camera, or with -1 the one before.
 export function step(by) {

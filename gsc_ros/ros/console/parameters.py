@@ -36,8 +36,9 @@ class ConsoleParameters(Parameters):
     )  # fmt: skip
     cameras: str = parameter(
         '',
-        'Cameras of the link, as its nodes have them: the page shows one of them at a time; '
-        'empty: one without a name',
+        'Cameras of the link, as its nodes have them: the page shows one of them at a time; of '
+        'several robots one list for all, or one for each with semicolons; empty: one without a '
+        'name',
         read_only=True,
     )
     robots: str = parameter(

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from queue import SimpleQueue
@@ -14,7 +14,7 @@ from gsc_ros.console import panel, words
 from gsc_ros.console.desk import Desk
 from gsc_ros.console.freshness import Age
 from gsc_ros.console.stops import State
-from gsc_ros.link.traffic.cameras import parse_cameras
+from gsc_ros.link.traffic.cameras import CameraStream
 from gsc_ros.msg import LinkStatus
 from gsc_ros.ros import topics
 from gsc_ros.ros.console.camera import CameraView
@@ -40,8 +40,8 @@ class RobotView:
     Another one publishes each STOP that is pressed, as the web server is not to hang in that.
 
     ``number``: its place in the list of robots; ``name``: the namespace of its topics, empty where
-    it is the only one. ``keep`` writes a snapshot of a camera; ``note`` tells a text; ``changed``
-    is called when viewers have to be told how it is.
+    it is the only one; ``streams``: its cameras. ``keep`` writes a snapshot of a camera; ``note``
+    tells a text; ``changed`` is called when viewers have to be told how it is.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class RobotView:
         node: GscNode,
         number: int,
         name: str,
+        streams: Sequence[CameraStream],
         recording: Recording,
         keep: Callable[[words.Place], str],
         note: Callable[[str, bool], None],
@@ -61,7 +62,7 @@ class RobotView:
         self._alarm = Alarm()
         self.cameras = [
             CameraView(node, Spot((number, camera), name, stream), recording, self._hold, changed)
-            for camera, stream in enumerate(parse_cameras(node.values.cameras))
+            for camera, stream in enumerate(streams)
         ]
         self.outputs = Outputs(
             node, partial(of_robot, name), self.cameras, recording, self._hold,
@@ -137,6 +138,10 @@ class RobotView:
     def age(self) -> Age:
         """Return the age of the image that is driven by, now."""
         return self.cameras[self.desk.camera(self.desk.drive.driver)].age()
+
+    def camera_names(self) -> list[str]:
+        """Return the names of its cameras by number; none where there is one."""
+        return [camera.name for camera in self.cameras] if len(self.cameras) > 1 else []
 
     def figures(self, camera: int) -> dict[str, Any]:
         """Return what the page shows of a camera and the robot."""
