@@ -203,7 +203,7 @@ class Robot:
         fields = {'open': True, 'peer_silence_s': 0.2, **fields}
         self.status.publish(LinkStatus(profile='lab', rate_bps=8000.0, delay_s=0.5, **fields))
 
-    def told(self):
+    def speed(self):
         """The last velocity, m/s ahead."""
         came = self.got(topics.TELEOP)
         return came[-1].linear.x if came else None
@@ -220,8 +220,8 @@ class Ground(Bench):
             Robot(self, name, parse_cameras(text)) for name, text in zip(names, lists, strict=True)
         ]
         first = self.robots[0]
-        self.feeds, self.firsts, self.link, self.told = (
-            first.feeds, first.firsts, first.link, first.told
+        self.feeds, self.firsts, self.link, self.speed = (
+            first.feeds, first.firsts, first.link, first.speed
         )  # fmt: skip
         settings = {'port': 0, 'output': str(folder), 'stale_after_s': 30.0, **parameters}
         self.node = self.add(Console, **settings)

@@ -50,7 +50,7 @@
 
   const state = (i) => ({
     t: 'state', camera: 0, first: '', stamp: i, stop: ['NONE', 'SENT', 'HELD'][i % 3], stop_pressed: false, driver: i % 2,
-    told: [i % 7 / 10, i % 5 / 10], locked: i % 11 ? '' : `the image is ${i} s old`,
+    commanded: [i % 7 / 10, i % 5 / 10], locked: i % 11 ? '' : `the image is ${i} s old`,
     must_release: false, viewers: i % 9, caption: `street ${i}`, goal: `goal ${i % 40}`,
     still: { text: `${i % 40} of 40 parts`, share: (i % 40) / 40 }, recording: i % 50 ? '' : `run ${i}`,
     simulated: false, size: [64, 48],

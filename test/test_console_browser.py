@@ -99,19 +99,19 @@ def test_a_held_key_drives_letting_go_and_a_lost_focus_stop(page, ground):
     page.tap('t')
     page.wait('document.getElementById("stick").classList.contains("ready")', ground.show)
     page.key('w')
-    browser.wait(lambda: (ground.told() or 0) > 0.1, 'the key drives')
+    browser.wait(lambda: (ground.speed() or 0) > 0.1, 'the key drives')
     page.key('w', down=False)
-    browser.wait(lambda: ground.told() == 0.0, 'letting go stops')
+    browser.wait(lambda: ground.speed() == 0.0, 'letting go stops')
     x, y = page.place('stick')
     page.mouse('Pressed', x, y - 40)
-    browser.wait(lambda: ground.told() > 0.1, 'the stick drives')
+    browser.wait(lambda: ground.speed() > 0.1, 'the stick drives')
     page.run('window.dispatchEvent(new Event("blur"))')
-    browser.wait(lambda: ground.told() == 0.0, 'a page without focus stops')
+    browser.wait(lambda: ground.speed() == 0.0, 'a page without focus stops')
     page.mouse('Released', x, y)
     page.key('w')
-    browser.wait(lambda: ground.told() > 0.1, 'it drives again')
+    browser.wait(lambda: ground.speed() > 0.1, 'it drives again')
     page.call('Page.navigate', url='about:blank')
-    browser.wait(lambda: ground.told() == 0.0, 'a page that is left stops')
+    browser.wait(lambda: ground.speed() == 0.0, 'a page that is left stops')
     assert not page.errors
 
 
@@ -229,7 +229,7 @@ def test_a_button_or_a_key_shows_another_camera_and_the_robot_is_asked(page, ros
         made.firsts.publish(String(data='rear'))
         page.wait(f'{tabs}[1].textContent === "rear (first)"')
         page.key('w')
-        browser.wait(lambda: (made.told() or 0) > 0.1, 'it is driven by the other camera')
+        browser.wait(lambda: (made.speed() or 0) > 0.1, 'it is driven by the other camera')
         page.key('w', down=False)
         page.tap('c')
         page.wait(f'{pressed} === 0 && Math.abs({grey} - 90) < 4')
@@ -241,7 +241,7 @@ def test_a_button_or_a_key_shows_another_camera_and_the_robot_is_asked(page, ros
         made.close()
 
 
-def life(page, number):
+def summary(page, number):
     return page.run(f'document.getElementById("robots").children[{number}].innerText')
 
 
@@ -268,15 +268,15 @@ def test_robots_are_shown_by_turns_and_stopped_each_or_all(page, ros, tmp_path):
 
         def is_heard():
             other.link()
-            return 'old' in life(page, 1) and 'heard' in life(page, 1)
+            return 'old' in summary(page, 1) and 'heard' in summary(page, 1)
 
         browser.wait(is_heard, 'its life')
         page.tap('t')
         page.wait(ready, show)
         page.key('w')
-        browser.wait(lambda: (one.told() or 0) > 0.1, 'the one is driven')
+        browser.wait(lambda: (one.speed() or 0) > 0.1, 'the one is driven')
         page.tap('r')
-        browser.wait(lambda: one.told() == 0.0, 'another is shown: it is let go of')
+        browser.wait(lambda: one.speed() == 0.0, 'another is shown: it is let go of')
         page.wait(f'Math.abs({grey} - 200) < 4 && !{ready}', show)
         page.key('w', down=False)
         assert page.text('stop').startswith('STOP other')
@@ -284,22 +284,22 @@ def test_robots_are_shown_by_turns_and_stopped_each_or_all(page, ros, tmp_path):
         page.tap('t')
         page.wait(ready, show)
         page.key('w')
-        browser.wait(lambda: (other.told() or 0) > 0.1, 'the other is driven')
+        browser.wait(lambda: (other.speed() or 0) > 0.1, 'the other is driven')
         page.run(f'{cards}[0].querySelector(".stop").click()')
         browser.wait(lambda: one.got(topics.STOP), 'the STOP of the one that is not shown')
         one.link(stop=LinkStatus.STOP_HELD)
-        browser.wait(lambda: 'STOP HELD' in life(page, 0), 'that is stated')
-        assert other.told() > 0 and not other.got(topics.STOP), 'the other drives on'
+        browser.wait(lambda: 'STOP HELD' in summary(page, 0), 'that is stated')
+        assert other.speed() > 0 and not other.got(topics.STOP), 'the other drives on'
         assert 'not in force' in page.text('stop-state')
         count = len(one.got(topics.STOP))
         page.tap('Backspace')
         browser.wait(lambda: other.got(topics.STOP) and len(one.got(topics.STOP)) > count, 'all')
-        browser.wait(lambda: other.told() == 0.0, 'it stands')
+        browser.wait(lambda: other.speed() == 0.0, 'it stands')
         page.key('w', down=False)
         other.link(stop=LinkStatus.STOP_HELD)
         page.wait('document.getElementById("stop-state").textContent.includes("HELD")', show)
-        browser.wait(lambda: "the link's node is silent" in life(page, 1), 'a silent link')
-        browser.wait(lambda: 'STALE' in life(page, 0) and 'STALE' in life(page, 1), 'stale')
+        browser.wait(lambda: "the link's node is silent" in summary(page, 1), 'a silent link')
+        browser.wait(lambda: 'STALE' in summary(page, 0) and 'STALE' in summary(page, 1), 'stale')
         page.run(f'{cards}[0].querySelector("button").click()')
         page.wait('document.getElementById("stop").textContent.startsWith("STOP one")')
         page.wait(f'Math.abs({grey} - 90) < 4')
@@ -507,7 +507,7 @@ def test_one_page_drives_two_simulated_robots_and_stops_both(page, ros, tmp_path
         page.tap('Backspace')
         for number, robot in enumerate(robots):
             robot.wait(lambda robot=robot: not robot.got[topics.CMD_VEL][-1].linear.x, 'stands')
-            browser.wait(lambda n=number: 'STOP HELD' in life(page, n), 'both hold the STOP')
+            browser.wait(lambda n=number: 'STOP HELD' in summary(page, n), 'both hold the STOP')
         assert not page.errors
     finally:
         for one in (*robots, base):

@@ -168,11 +168,13 @@ def test_a_straight_way_and_an_arc():
 
 
 def test_what_was_told_acts_after_the_delay_and_not_for_ever():
-    told = [(0.0, 1.0, 0.0), (0.5, 1.0, 0.0), (1.0, 0.0, 0.0)]
-    assert ground.predict(told, 0.0, 1.0, 2.0) == [(0.0, 0.0)]  # it has yet to arrive
-    assert ground.predict(told, 0.0, 10.0, 2.0)[-1] == pytest.approx((1.0, 0.0))
-    assert ground.predict(told, 2.5, 10.0, 2.0)[-1] == pytest.approx((0.5, 0.0))
-    assert ground.predict(told[:1], 0.0, 10.0, 2.0, hold_s=0.7)[-1] == pytest.approx((0.7, 0.0))
+    commands = [(0.0, 1.0, 0.0), (0.5, 1.0, 0.0), (1.0, 0.0, 0.0)]
+    assert ground.predict(commands, 0.0, 1.0, 2.0) == [(0.0, 0.0)]  # it has yet to arrive
+    assert ground.predict(commands, 0.0, 10.0, 2.0)[-1] == pytest.approx((1.0, 0.0))
+    assert ground.predict(commands, 2.5, 10.0, 2.0)[-1] == pytest.approx((0.5, 0.0))
+    assert ground.predict(commands[:1], 0.0, 10.0, 2.0, hold_s=0.7)[-1] == pytest.approx(
+        (0.7, 0.0)
+    )
 
 
 def test_a_way_behind_the_camera_is_not_drawn():

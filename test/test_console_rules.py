@@ -92,7 +92,7 @@ def test_speeds_are_ramped_up_and_fall_at_once():
         now = 0.1 * i
         drive.wish(1, 1.0, 0.0, now, now)
         drive.step(now, '')
-        speeds.append(drive.told[0])
+        speeds.append(drive.commanded[0])
     assert speeds == sorted(speeds) and speeds[-1] == 1.0
     assert 0 < speeds[0] <= 2.0 * 0.1 and speeds[3] <= 0.1 + 2.0 * 0.3 + 1e-9
     drive.wish(1, 0.0, 0.0, 1.2, 1.2)
@@ -110,8 +110,8 @@ def test_limits_hold_whatever_is_asked():
     for i in range(50):
         drive.wish(1, 1.0, -1.0, 0.1 * i, 0.1 * i)
         drive.step(0.1 * i, '')
-        assert abs(drive.told[0]) <= 1.0 and abs(drive.told[1]) <= 0.5
-    assert drive.told == (1.0, -0.5)
+        assert abs(drive.commanded[0]) <= 1.0 and abs(drive.commanded[1]) <= 0.5
+    assert drive.commanded == (1.0, -0.5)
 
 
 def test_a_browser_that_falls_silent_is_a_zero_and_has_to_let_go():
@@ -206,7 +206,7 @@ def test_whatever_happens_the_robot_is_told_to_stop_in_time(events):
             due = drive.next_deadline()
             now = until if due is None else min(until, max(due, now + 1e-3))
     drive.step(now + LIMITS.heartbeat_s, '')
-    assert drive.told == ZERO or drive.next_deadline() is not None
+    assert drive.commanded == ZERO or drive.next_deadline() is not None
 
 
 # The STOP

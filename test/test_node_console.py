@@ -55,8 +55,8 @@ def test_a_held_key_drives_and_a_silent_browser_stops_the_robot(ground):
     page = ground.browse()
     page.wait(lambda b: b.state.get('locked') == '', ground.show)
     page.take_the_wheel()
-    page.wait(lambda b: (ground.told() or 0) > 0.2, lambda: page.drive(1.0))
-    ground.wait(lambda: ground.told() == 0.0, 'nothing is said any more')
+    page.wait(lambda b: (ground.speed() or 0) > 0.2, lambda: page.drive(1.0))
+    ground.wait(lambda: ground.speed() == 0.0, 'nothing is said any more')
     assert ground.node.robots[0].desk.drive.timeouts
     assert ground.node.robots[0].desk.drive.driver is not None  # the browser is there
 
@@ -65,9 +65,9 @@ def test_a_browser_that_is_gone_stops_the_robot_at_once(ground):
     page = ground.browse()
     page.wait(lambda b: b.state.get('locked') == '', ground.show)
     page.take_the_wheel()
-    page.wait(lambda b: (ground.told() or 0) > 0.1, lambda: page.drive(1.0))
+    page.wait(lambda b: (ground.speed() or 0) > 0.1, lambda: page.drive(1.0))
     page.ws.socket.close()
-    ground.wait(lambda: ground.told() == 0.0, 'the browser is gone')
+    ground.wait(lambda: ground.speed() == 0.0, 'the browser is gone')
     ground.wait(lambda: ground.node.robots[0].desk.drive.driver is None)
 
 
@@ -75,11 +75,11 @@ def test_the_watch_stops_the_robot_while_the_web_server_hangs(ground):
     page = ground.browse()
     page.wait(lambda b: b.state.get('locked') == '', ground.show)
     page.take_the_wheel()
-    page.wait(lambda b: (ground.told() or 0) > 0.1, lambda: page.drive(1.0))
+    page.wait(lambda b: (ground.speed() or 0) > 0.1, lambda: page.drive(1.0))
     goes_on = threading.Event()
     ground.node.server._call(goes_on.wait, 2 * PATIENCE_S)
     try:
-        ground.wait(lambda: ground.told() == 0.0, 'the watch stops it')
+        ground.wait(lambda: ground.speed() == 0.0, 'the watch stops it')
     finally:
         goes_on.set()
 
@@ -101,10 +101,10 @@ def test_a_console_that_is_not_active_gives_a_stop_and_follows_nothing_that_move
     page = ground.browse()
     page.wait(lambda b: b.state.get('locked') == '', ground.show)
     page.take_the_wheel()
-    page.wait(lambda b: (ground.told() or 0) > 0.1, lambda: page.drive(1.0))
+    page.wait(lambda b: (ground.speed() or 0) > 0.1, lambda: page.drive(1.0))
     task = ground.executor.create_task(ground.node.trigger_deactivate)
     ground.wait(task.done)
-    ground.wait(lambda: ground.told() == 0.0, 'it is halted')
+    ground.wait(lambda: ground.speed() == 0.0, 'it is halted')
     came = len(ground.got[topics.TELEOP])
     for name in ('drive', 'take', 'release', 'go', 'key'):
         page.said.clear()
@@ -454,9 +454,9 @@ def test_a_camera_that_is_stale_stops_the_driver_who_watches_it_alone(two):
     other.wait(
         lambda b: b.state.get('camera') == 1 and b.state['age']['stale'], lambda: rear.show(40.0)
     )
-    driver.wait(lambda b: (two.told() or 0) > 0.1, lambda: (front.show(), driver.drive(1.0)))
+    driver.wait(lambda b: (two.speed() or 0) > 0.1, lambda: (front.show(), driver.drive(1.0)))
     driver.say('camera', camera=1)
-    two.wait(lambda: two.told() == 0.0, 'the camera that is watched now is stale')
+    two.wait(lambda: two.speed() == 0.0, 'the camera that is watched now is stale')
     driver.wait(lambda b: b.state['camera'] == 1 and 'limit' in b.state['locked'])
 
 
@@ -510,21 +510,21 @@ def test_one_robot_is_driven_at_a_time_and_another_choice_lets_go_of_it(fleet):
     second.wait(lambda b: b.state.get('robot') == 1)
     second.say('take')
     second.wait(lambda b: b.state['driver'] == 2, why='each robot has a wheel of its own')
-    driver.wait(lambda b: (one.told() or 0) > 0.1, lambda: (show(one), driver.drive(1.0)))
+    driver.wait(lambda b: (one.speed() or 0) > 0.1, lambda: (show(one), driver.drive(1.0)))
     assert not any(told.linear.x for told in other.got(topics.TELEOP))
     assert driver.robots == {0}
     driver.say('robot', robot=1)
-    fleet.wait(lambda: one.told() == 0.0, 'the robot that is shown no more stops')
+    fleet.wait(lambda: one.speed() == 0.0, 'the robot that is shown no more stops')
     driver.wait(lambda b: any(word['t'] == 'history' and word['robot'] == 1 for word in b.said))
     driver.wait(lambda b: 1 in b.robots and b.state['robot'] == 1, lambda: show(other))
     driver.wait(lambda b: b.state['robots'][0]['driver'] is None, why='its wheel is free')
     for _ in range(3):
         driver.drive(1.0)
     driver.wait(lambda b: any('take the wheel' in word.get('why', '') for word in b.said))
-    second.wait(lambda b: (other.told() or 0) > 0.1, lambda: (show(other), second.drive(1.0)))
-    assert one.told() == 0.0
+    second.wait(lambda b: (other.speed() or 0) > 0.1, lambda: (show(other), second.drive(1.0)))
+    assert one.speed() == 0.0
     second.say('robot', robot=0)
-    fleet.wait(lambda: other.told() == 0.0)
+    fleet.wait(lambda: other.speed() == 0.0)
 
 
 def test_a_stop_is_for_one_robot_and_another_for_all(fleet):
@@ -538,12 +538,12 @@ def test_a_stop_is_for_one_robot_and_another_for_all(fleet):
     assert not one.got(topics.STOP), 'and to no other'
     page.wait(lambda b: b.state.get('locked') == '', lambda: show(one))
     page.take_the_wheel()
-    page.wait(lambda b: (one.told() or 0) > 0.1, lambda: (show(one), page.drive(1.0)))
+    page.wait(lambda b: (one.speed() or 0) > 0.1, lambda: (show(one), page.drive(1.0)))
     count = len(other.got(topics.STOP))
     page.say('stop', robot='another')  # of the console as it was: none has the name now
     page.wait(lambda b: {'t': 'stopped', 'robot': 'another'} in b.said)
     fleet.wait(lambda: one.got(topics.STOP) and len(other.got(topics.STOP)) > count)
-    fleet.wait(lambda: one.told() == 0.0)
+    fleet.wait(lambda: one.speed() == 0.0)
 
     def given():
         return [len(robot.got(topics.STOP)) for robot in fleet.robots]
@@ -687,7 +687,7 @@ def test_the_end_of_the_node_stops_a_robot_although_another_cannot_be_published_
     second.say('robot', robot=1)
     second.wait(lambda b: b.state.get('robot') == 1)
     second.take_the_wheel()
-    second.wait(lambda b: (other.told() or 0) > 0.1, lambda: (show(other), second.drive(1.0)))
+    second.wait(lambda b: (other.speed() or 0) > 0.1, lambda: (show(other), second.drive(1.0)))
 
     fleet.node.robots[0].outputs.velocity = lambda _velocity: goes_on.wait(2 * PATIENCE_S)
     ending, drive = threading.Thread(target=fleet.node.halt), fleet.node.robots[1].desk.drive
@@ -700,7 +700,7 @@ def test_the_end_of_the_node_stops_a_robot_although_another_cannot_be_published_
     try:
         ending.start()
         second.wait(lambda _: drive.must_release, hold, 'the driver has to let go')
-        fleet.wait(lambda: other.told() == 0.0)
+        fleet.wait(lambda: other.speed() == 0.0)
         assert ending.is_alive() and drive.timeouts == silences
     finally:
         goes_on.set()

@@ -233,7 +233,7 @@ class Desk:
         drive = self.drive
         return {
             'driver': drive.driver,
-            'told': list(drive.told),
+            'commanded': list(drive.commanded),
             'must_release': drive.must_release,
             'locked': self.locked(camera),
             'stop': self.state.name,

@@ -49,7 +49,7 @@ class Drive:
     """
     Holds the wheel and the velocity. ``driver``: who has the wheel, None for nobody.
 
-    ``told``: the velocity that was published last. ``must_release``: the driver has to let go
+    ``commanded``: the velocity that was published last. ``must_release``: the driver has to let go
     first. ``timeouts``: how often the browser fell silent while it drove; ``late``: wishes that
     were held up on their way and not followed.
     """
@@ -57,7 +57,7 @@ class Drive:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.driver: int | None = None
-        self.told: Velocity = ZERO
+        self.commanded: Velocity = ZERO
         self.must_release = False
         self.timeouts = self.late = 0
         self._wish: Velocity = ZERO
@@ -146,19 +146,19 @@ class Drive:
         period_s = 1 / self.limits.rate
         # A change goes at once; a zero that stops the robot does not wait at all.
         space_s = _LEAST_SPACE_S if self._new else period_s
-        stops = not moving and self.told != ZERO
+        stops = not moving and self.commanded != ZERO
         if not stops and now < self._published_s + space_s:
             return None
         if moving:
-            rests = self.told == ZERO  # the time before is none of growing
+            rests = self.commanded == ZERO  # the time before is none of growing
             passed_s = _LEAST_SPACE_S if rests else min(now - self._stepped_s, 2 * period_s)
-            self.told = self._ramped(passed_s)
+            self.commanded = self._ramped(passed_s)
         else:
-            self.told = ZERO
+            self.commanded = ZERO
             self._zeros -= 1
         self._stepped_s = self._published_s = now
         self._new = False
-        return self.told
+        return self.commanded
 
     def next_deadline(self) -> float | None:
         """Return when to step next (s); None: when something changes."""
@@ -177,12 +177,12 @@ class Drive:
 
     def _ramped(self, passed_s: float) -> Velocity:
         ramps = self.limits.linear_ramp, self.limits.angular_ramp
-        parts = zip(self.told, self._wish, ramps, strict=True)
-        linear, angular = (ramp(told, wish, most * passed_s) for told, wish, most in parts)
+        parts = zip(self.commanded, self._wish, ramps, strict=True)
+        linear, angular = (ramp(speed, wish, most * passed_s) for speed, wish, most in parts)
         return linear, angular
 
     def _let_go(self) -> None:
-        if self._wish != ZERO or self.told != ZERO:
+        if self._wish != ZERO or self.commanded != ZERO:
             self._zeros = _ZEROS
             self._new = True
         self._wish = ZERO
@@ -199,10 +199,10 @@ class Drive:
         return False
 
 
-def ramp(told: float, wish: float, most: float) -> float:
-    """Return the next velocity: a speed grows by ``most`` at most, and falls at once."""
-    if told * wish < 0:
-        told = 0.0  # it turns round through rest
-    if abs(wish) <= abs(told):
+def ramp(speed: float, wish: float, most: float) -> float:
+    """Return the next speed: it grows by ``most`` at most, and falls at once."""
+    if speed * wish < 0:
+        speed = 0.0  # it turns round through rest
+    if abs(wish) <= abs(speed):
         return wish
-    return math.copysign(min(abs(wish), abs(told) + most), wish)
+    return math.copysign(min(abs(wish), abs(speed) + most), wish)

@@ -183,23 +183,23 @@ def point(
     return float(footing.ahead @ way), float(footing.left @ way)
 
 
-Told = tuple[float, float, float]  # when (s), m/s ahead, rad/s to the left
+Command = tuple[float, float, float]  # when (s), m/s ahead, rad/s to the left
 
 
 def predict(
-    told: Sequence[Told], begin: float, end: float, delay_s: float, hold_s: float = 1.0
+    commands: Sequence[Command], begin: float, end: float, delay_s: float, hold_s: float = 1.0
 ) -> list[tuple[float, float]]:
     """
     Return the way of the robot from ``begin`` to ``end`` (s): m ahead and left of where it began.
 
-    What was told acts ``delay_s`` later, until the next or for ``hold_s``, as the robot stops then
+    A command acts ``delay_s`` later, until the next or for ``hold_s``, as the robot stops then
     by itself. A unicycle in steps along arcs.
     """
     x = y = heading = 0.0
     way = [(0.0, 0.0)]
-    for i, (at, speed, turn) in enumerate(told):
+    for i, (at, speed, turn) in enumerate(commands):
         start = at + delay_s
-        stop = told[i + 1][0] + delay_s if i + 1 < len(told) else math.inf
+        stop = commands[i + 1][0] + delay_s if i + 1 < len(commands) else math.inf
         start, stop = max(start, begin), min(stop, start + hold_s, end)
         if stop <= start or not (speed or turn):
             continue

@@ -81,7 +81,7 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
                 self._recording,
                 self._snapshot,
                 partial(self._note, name),
-                self._tell,
+                self._offer_states,
             )
             for number, (name, streams) in enumerate(zip(names, cameras, strict=True))
         ]
@@ -105,8 +105,10 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
 
     def start(self) -> None:
         """Subscribe, watch, and serve."""
-        self._teller: NewestWorker[bool] = NewestWorker(self._tell_now, self._untold)
-        self.add_cleanup(self._teller.close)
+        self._state_worker: NewestWorker[bool] = NewestWorker(
+            self._send_states, self._states_failed
+        )
+        self.add_cleanup(self._state_worker.close)
         for robot in self.robots:
             robot.start(self.server)
         self.create_subscription(
@@ -145,53 +147,53 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
             robot.add_history(now)
             for camera in robot.cameras:
                 camera.screen.follow()
-        self._tell()
+        self._offer_states()
 
     # For the page
 
-    def _state(self, place: words.Place, lives: list[dict[str, Any]]) -> str:
+    def _state(self, place: words.Place, summaries: list[dict[str, Any]]) -> str:
         """Return what the page shows of a camera, its robot and, in short, of all robots."""
         now = time.monotonic()
         return words.dump(
             'state',
             **self.robots[place[0]].figures(place[1]),
-            **({'robots': lives} if lives else {}),
+            **({'robots': summaries} if summaries else {}),
             troubles=self._troubles.listed(now),
             viewers=self.server.viewers,
             recording=self._recording.name,
             simulated=bool(self.get_parameter('use_sim_time').value),
         )
 
-    def _lives(self) -> list[dict[str, Any]]:
-        """Return how the robots are, where there are several."""
+    def _summaries(self) -> list[dict[str, Any]]:
+        """Return a summary of each robot, where there are several."""
         now = time.monotonic()
-        return [robot.life(now) for robot in self.robots] if len(self.robots) > 1 else []
+        return [robot.summary(now) for robot in self.robots] if len(self.robots) > 1 else []
 
-    def _tell(self) -> None:
-        """Tell all viewers how it is, from a thread of its own: no STOP waits for that."""
+    def _offer_states(self) -> None:
+        """Have the states sent to all viewers by a thread of their own: no STOP waits for that."""
         if self.server.viewers:
-            self._teller.offer(True)
+            self._state_worker.offer(True)
 
-    def _tell_now(self, _token: bool) -> None:
-        lives = self._lives()
+    def _send_states(self, _token: bool) -> None:
+        summaries = self._summaries()
         for robot in self.robots:
             for camera in range(len(robot.cameras)):
                 place = robot.number, camera
                 if self.server.views(place):
-                    self.server.tell(self._state(place, lives), place, 'state')
+                    self.server.tell(self._state(place, summaries), place, 'state')
 
-    def _untold(self, error: Exception) -> None:
+    def _states_failed(self, error: Exception) -> None:
         if self.context.ok():
             self.get_logger().warning(
-                f'viewers cannot be told how it is: {error}', throttle_duration_sec=5.0
+                f'no state is sent to viewers: {error}', throttle_duration_sec=5.0
             )
 
     def _note(self, robot: str, text: str, bad: bool) -> None:
         self.server.tell(words.dump('note', text=f'{robot}: {text}' if robot else text, bad=bad))
-        self._tell()
+        self._offer_states()
 
     def _snapshot(self, place: words.Place) -> str:
-        state = self._state(place, self._lives())
+        state = self._state(place, self._summaries())
         screen = self.robots[place[0]].cameras[place[1]].screen
         return screen.keep(self._recording.folder, state)
 
@@ -208,7 +210,7 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
             cameras=[robot.camera_names() for robot in self.robots],
             **({'robots': [one.name for one in self.robots]} if len(self.robots) > 1 else {}),
         )  # fmt: skip
-        self._tell()
+        self._offer_states()
         return [greeting]
 
     def heard(self, viewer: int, word: words.Word) -> list[str]:
@@ -222,7 +224,7 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
         heard_by = self._named(named) if named else [shown]
         answers = [answer for robot in heard_by for answer in robot.heard(viewer, word)]
         if isinstance(word, words.Plain | words.Confirm | words.Record | words.Watch):
-            self._tell()
+            self._offer_states()
         return answers
 
     def _named(self, name: str) -> list[RobotView]:
@@ -235,7 +237,7 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
         stopped = sorted(self._named(name), key=lambda robot: robot.busy)
         for robot in stopped:
             robot.press_stop()
-        self._tell()
+        self._offer_states()
         # The page gives it again until this comes.
         return [words.dump('stopped', robot=name)]
 
@@ -245,7 +247,7 @@ class Console(lifecycle.GscNode[ConsoleParameters]):
         self._chosen[viewer] = number
         if before != number:
             self.robots[before].gone(viewer)
-        self._tell()
+        self._offer_states()
         return [words.dump('history', robot=number, rows=self.robots[number].history.rows())]
 
     def gone(self, viewer: int) -> None:

@@ -161,8 +161,8 @@ function refresh() {
   const locked = state.locked ? `Locked: ${state.locked}` : state.must_release && isDriver() ? 'Let go first' : '';
   if (byId('lock').textContent !== locked) byId('lock').textContent = locked;
   byId('stick').classList.toggle('ready', mayDrive());
-  const [v, w] = state.told;
-  set('told', `${v.toFixed(2)} m/s, ${w.toFixed(2)} rad/s`);
+  const [v, w] = state.commanded;
+  set('commanded', `${v.toFixed(2)} m/s, ${w.toFixed(2)} rad/s`);
   set('caption', (isHere(state) && state.caption) || '');
   set('goal', state.goal === 'forgotten' ? FORGOTTEN : state.goal || 'none');
   if (isHere(state)) still.progress(state.still);

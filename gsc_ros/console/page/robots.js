@@ -8,8 +8,8 @@ const STOPS = { SENT: 'STOP SENT', HELD: 'STOP HELD' };
 let names = [];
 let number = 0;
 let choose = null;
-let lives = []; // how each is, as stated last
-let livesAt = 0;
+let summaries = []; // how each is, as stated last
+let summariesAt = 0;
 let stands = false; // whether the clock of the robots may, so that nothing is counted on
 
 export const chosen = () => number;
@@ -32,7 +32,7 @@ export function begin(found, onChoose, onStop) {
     const pick = document.createElement('button');
     pick.textContent = text;
     pick.addEventListener('click', () => pickOne(i));
-    const life = document.createElement('output');
+    const summary = document.createElement('output');
     const stop = document.createElement('button');
     stop.className = 'stop';
     stop.textContent = 'STOP';
@@ -40,11 +40,11 @@ export function begin(found, onChoose, onStop) {
     stop.addEventListener('pointerdown', () => onStop(text));
     stop.addEventListener('click', (event) => event.detail === 0 && onStop(text));
     for (const one of [pick, stop]) one.type = 'button';
-    card.append(pick, life, stop);
+    card.append(pick, summary, stop);
     return card;
   }));
   byId('stop').firstChild.textContent = names.length ? `STOP ${name()} ` : 'STOP ';
-  lives = [];
+  summaries = [];
   return changed;
 }
 
@@ -68,7 +68,7 @@ function linkOf(one, passed) {
   return [false, `heard ${format(one.heard_s + passed)} ago`];
 }
 
-function lifeOf(one, passed, me) {
+function summaryOf(one, passed, me) {
   const age = one.age_s === null ? null : one.age_s + passed;
   const stale = Boolean(one.reason) || (age !== null && one.limit_s !== null && age > one.limit_s);
   const [lost, link] = linkOf(one, passed);
@@ -81,19 +81,19 @@ function lifeOf(one, passed, me) {
 
 // `found`: how each is; none where there is one robot.
 export function hear(found, simulated, now) {
-  lives = found ?? [];
-  livesAt = now;
+  summaries = found ?? [];
+  summariesAt = now;
   stands = simulated;
 }
 
 // `live`: whether the console answers; `me`: the number of this viewer.
 export function draw(live, now, me) {
-  const passed = stands ? 0 : now - livesAt;
+  const passed = stands ? 0 : now - summariesAt;
   [...byId('robots').children].forEach((card, i) => {
-    const [pick, life] = card.children;
-    const [bad, text] = live && lives[i] ? lifeOf(lives[i], passed, me) : [true, 'not known'];
+    const [pick, summary] = card.children;
+    const [bad, text] = live && summaries[i] ? summaryOf(summaries[i], passed, me) : [true, 'not known'];
     pick.setAttribute('aria-pressed', String(i === number));
-    if (life.textContent !== text) life.textContent = text;
+    if (summary.textContent !== text) summary.textContent = text;
     card.classList.toggle('bad', bad);
   });
 }

@@ -18,7 +18,7 @@ let stamp = '';
 let shown = new Set();
 let from = null; // where the box that is drawn begins
 let box = null; // in shares of the image, while it is drawn
-let ways = []; // until what is told arrives, and on: points in shares of the image
+let ways = []; // until a command of now arrives, and on: points in shares of the image
 let goal = null;
 
 export function stampShown() {

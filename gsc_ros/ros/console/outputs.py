@@ -77,7 +77,7 @@ class Outputs:
         twist.linear.x, twist.angular.z = map(float, velocity)
         now = self._node.get_clock().now()
         for camera in self._cameras:
-            camera.path.on_told(1e-9 * now.nanoseconds, velocity)
+            camera.path.on_command(1e-9 * now.nanoseconds, velocity)
         if not self._stamped:
             self._velocity.publish(twist)
             return

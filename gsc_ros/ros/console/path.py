@@ -19,8 +19,8 @@ from gsc_ros.ros.lifecycle import GscNode
 from gsc_ros.ros.robot_state import messages
 from gsc_ros.transforms import Transform
 
-_TOLD = 400  # commands that are remembered: what a light time of minutes holds is not drawn
-_ON_S = 5.0  # that the way goes on as it is told now
+_COMMANDS = 400  # commands that are remembered: what a light time of minutes holds is not drawn
+_ON_S = 5.0  # that the last command is taken to go on
 _MOST_POINTS = 60
 
 
@@ -43,14 +43,14 @@ class _Ground:
 
 class GroundPath:
     """
-    Finds goals on the ground of a camera's image, and draws where the robot will be when what it
-    was told now arrives.
+    Finds goals on the ground of a camera's image, and draws where the robot will be when a
+    command of now arrives.
     """
 
     def __init__(self, node: GscNode, screen: Callable[[], Screen]) -> None:
         self._node, self._screen = node, screen
         self._info: CameraInfo | None = None
-        self._told: deque[ground.Told] = deque(maxlen=_TOLD)
+        self._commands: deque[ground.Command] = deque(maxlen=_COMMANDS)
         self._lock = threading.Lock()
         self._mount: tuple[str, Transform] | None = None  # of a camera's frame
         self._fitted: tuple[object, _Ground] | None = None
@@ -68,9 +68,9 @@ class GroundPath:
         except ValueError as error:
             self._node.get_logger().warning(f'mount of the camera refused: {error}')
 
-    def on_told(self, clock_s: float, velocity: tuple[float, float]) -> None:
-        """Note what the robot was told, and when."""
-        self._told.append((clock_s, *velocity))
+    def on_command(self, clock_s: float, velocity: tuple[float, float]) -> None:
+        """Note a command for the robot, and when it was published."""
+        self._commands.append((clock_s, *velocity))
 
     def _camera(self, size: tuple[int, int]) -> _Camera:
         """Return the camera of images of a size (W, H); raises :class:`NoGround`."""
@@ -143,13 +143,13 @@ class GroundPath:
 
     def drawn(self, delay_s: float) -> list[list[tuple[float, float]]]:
         """
-        Return the way on the image, in shares of it: until what is told now arrives, and on.
+        Return the way on the image, in shares of it: until a command of now arrives, and on.
 
         Empty where the robot stands, or no ground is found.
         """
         image = self._screen().newest.get('image')
-        told = list(self._told)
-        if image is None or not told or not any(told[-1][1:]):
+        commands = list(self._commands)
+        if image is None or not commands or not any(commands[-1][1:]):
             return []
         stamp = image.header.stamp
         try:
@@ -161,8 +161,8 @@ class GroundPath:
         begin = stamp.sec + 1e-9 * stamp.nanosec
         now = 1e-9 * self._node.get_clock().now().nanoseconds
         size = image.width, image.height
-        there = ground.predict(told, begin, now + delay_s, delay_s)
-        held = [*told, (now, *told[-1][1:])]
+        there = ground.predict(commands, begin, now + delay_s, delay_s)
+        held = [*commands, (now, *commands[-1][1:])]
         on = ground.predict(held, begin, now + delay_s + _ON_S, delay_s, hold_s=_ON_S)
         ways = there, on[len(there) - 1 :]
         return [ground.drawn(_thin(way), found.footing, found.camera.k, size) for way in ways]

@@ -41,7 +41,7 @@ class RobotView:
 
     ``number``: its place in the list of robots; ``name``: the namespace of its topics, empty where
     it is the only one; ``streams``: its cameras. ``keep`` writes a snapshot of a camera; ``note``
-    tells a text; ``changed`` is called when viewers have to be told how it is.
+    tells a text; ``changed`` is called when the state that viewers get has changed.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class RobotView:
             **desk,
         }
 
-    def life(self, now: float) -> dict[str, Any]:
+    def summary(self, now: float) -> dict[str, Any]:
         """Return what the page shows of the robot at all times, whichever it shows."""
         status = self._statuses.get(topics.STATUS)
         age, desk = self.age(), self.desk
