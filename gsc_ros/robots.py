@@ -66,7 +66,7 @@ def values_of(values: Mapping[str, str], robot: str) -> dict[str, str]:
     return own
 
 
-def check(values: Mapping[str, str], params_file: bool) -> None:
+def check_robots(values: Mapping[str, str], params_file: bool) -> None:
     """
     Raise ``ValueError`` where two robots would have the same link, or the same camera.
 

@@ -41,7 +41,7 @@ from gsc_ros.graph.nodes import (
 )
 from gsc_ros.link.traffic.cameras import parse_cameras
 from gsc_ros.paths import config_dir
-from gsc_ros.robots import cameras_of, check, check_differ, parse_robots, values_of
+from gsc_ros.robots import cameras_of, check_differ, check_robots, parse_robots, values_of
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Graph:
         values['cameras'] = values['cameras'].strip() or self._stated_cameras(values)
         for robot in parse_robots(values.get('robots', '')):
             cameras.check(values_of(values, robot))
-        check(values, bool(own))
+        check_robots(values, bool(own))
         self._check_devices(values)
         return values
 
