@@ -86,16 +86,16 @@ def driving(now=0.0):
 
 def test_speeds_are_ramped_up_and_fall_at_once():
     drive = driving()
-    assert drive.wish(1, 1.0, 0.0, 0.0, 0.0) == ''
+    assert drive.take_input(1, 1.0, 0.0, 0.0, 0.0) == ''
     speeds = []
     for i in range(12):
         now = 0.1 * i
-        drive.wish(1, 1.0, 0.0, now, now)
+        drive.take_input(1, 1.0, 0.0, now, now)
         drive.step(now, '')
         speeds.append(drive.commanded[0])
     assert speeds == sorted(speeds) and speeds[-1] == 1.0
     assert 0 < speeds[0] <= 2.0 * 0.1 and speeds[3] <= 0.1 + 2.0 * 0.3 + 1e-9
-    drive.wish(1, 0.0, 0.0, 1.2, 1.2)
+    drive.take_input(1, 0.0, 0.0, 1.2, 1.2)
     assert drive.step(1.2, '') == ZERO  # at once
 
 
@@ -108,7 +108,7 @@ def test_a_ramp_turns_round_through_rest():
 def test_limits_hold_whatever_is_asked():
     drive = driving()
     for i in range(50):
-        drive.wish(1, 1.0, -1.0, 0.1 * i, 0.1 * i)
+        drive.take_input(1, 1.0, -1.0, 0.1 * i, 0.1 * i)
         drive.step(0.1 * i, '')
         assert abs(drive.commanded[0]) <= 1.0 and abs(drive.commanded[1]) <= 0.5
     assert drive.commanded == (1.0, -0.5)
@@ -116,28 +116,28 @@ def test_limits_hold_whatever_is_asked():
 
 def test_a_browser_that_falls_silent_is_a_zero_and_has_to_let_go():
     drive = driving()
-    drive.wish(1, 1.0, 0.0, 0.0, 0.0)
+    drive.take_input(1, 1.0, 0.0, 0.0, 0.0)
     assert drive.step(0.0, '')[0] > 0
     assert drive.next_deadline() <= LIMITS.heartbeat_s
     assert drive.step(LIMITS.heartbeat_s, '') == ZERO
     assert drive.timeouts == 1
-    assert drive.wish(1, 1.0, 0.0, 0.6, 0.6) == 'let go first'
+    assert drive.take_input(1, 1.0, 0.0, 0.6, 0.6) == 'let go first'
     assert drive.step(0.7, '') in (None, ZERO)
-    drive.wish(1, 0.0, 0.0, 0.8, 0.8)
-    assert drive.wish(1, 1.0, 0.0, 0.9, 0.9) == ''
+    drive.take_input(1, 0.0, 0.0, 0.8, 0.8)
+    assert drive.take_input(1, 1.0, 0.0, 0.9, 0.9) == ''
     assert drive.step(1.0, '')[0] > 0
 
 
 def test_a_stale_image_stops_at_once():
     drive = driving()
-    drive.wish(1, 1.0, 0.0, 0.0, 0.0)
+    drive.take_input(1, 1.0, 0.0, 0.0, 0.0)
     assert drive.step(0.0, '')[0] > 0
     assert drive.step(0.02, 'stale') == ZERO and drive.must_release
 
 
 def test_a_driver_who_leaves_stops_the_robot_and_zeros_are_repeated_then_end():
     drive = driving()
-    drive.wish(1, 1.0, 0.0, 0.0, 0.0)
+    drive.take_input(1, 1.0, 0.0, 0.0, 0.0)
     drive.step(0.0, '')
     drive.leave(1)
     assert drive.driver is None
@@ -149,7 +149,7 @@ def test_a_driver_who_leaves_stops_the_robot_and_zeros_are_repeated_then_end():
 def test_one_drives_and_the_others_watch():
     drive = driving()
     assert 'viewer 1 drives' in drive.take(2, 1.0)
-    assert drive.wish(2, 1.0, 0.0, 1.0, 1.0) == 'take the wheel first'
+    assert drive.take_input(2, 1.0, 0.0, 1.0, 1.0) == 'take the wheel first'
     drive.leave(2)  # who has no wheel cannot give it back
     assert drive.driver == 1
     assert drive.take(2, LIMITS.idle_s + 0.1) == '' and drive.driver == 2
@@ -157,26 +157,26 @@ def test_one_drives_and_the_others_watch():
 
 def test_who_drives_keeps_the_wheel():
     drive = driving()
-    drive.wish(1, 1.0, 0.0, 100.0, 100.0)
+    drive.take_input(1, 1.0, 0.0, 100.0, 100.0)
     assert drive.take(2, 100.1)
 
 
-def test_wishes_that_were_held_up_on_their_way_move_nothing():
+def test_inputs_that_were_held_up_on_their_way_move_nothing():
     drive = driving()
-    drive.wish(1, 0.0, 0.0, 10.0, 1000.0)
-    drive.wish(1, 1.0, 0.0, 10.1, 1000.1)
+    drive.take_input(1, 0.0, 0.0, 10.0, 1000.0)
+    drive.take_input(1, 1.0, 0.0, 10.1, 1000.1)
     assert drive.step(1000.1, '')[0] > 0
-    assert 'too slow' in drive.wish(1, 1.0, 0.0, 10.2, 1003.0)
+    assert 'too slow' in drive.take_input(1, 1.0, 0.0, 10.2, 1003.0)
     assert drive.step(1003.0, '') == ZERO and drive.late == 1
-    assert drive.wish(1, 0.0, 0.0, 13.0, 1003.1) == ''
-    assert drive.wish(1, 1.0, 0.0, 13.1, 1003.2) == ''
+    assert drive.take_input(1, 0.0, 0.0, 13.0, 1003.1) == ''
+    assert drive.take_input(1, 1.0, 0.0, 13.1, 1003.2) == ''
 
 
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(['take', 'leave', 'wish', 'zero', 'lock', 'wait', 'halt']),
+            st.sampled_from(['take', 'leave', 'input', 'zero', 'lock', 'wait', 'halt']),
             st.integers(1, 3),
             st.floats(0.0, 0.4),
         ),
@@ -184,7 +184,7 @@ def test_wishes_that_were_held_up_on_their_way_move_nothing():
     )
 )
 def test_whatever_happens_the_robot_is_told_to_stop_in_time(events):
-    """Nothing but zero is told later than a heartbeat after the driver's last wish."""
+    """Nothing but zero is commanded later than a heartbeat after the last input of the driver."""
     drive, now, last = Drive(LIMITS), 0.0, -math.inf
     for name, viewer, wait in events:
         locked = 'locked' if name == 'lock' else ''
@@ -194,9 +194,9 @@ def test_whatever_happens_the_robot_is_told_to_stop_in_time(events):
             drive.leave(viewer)
         elif name == 'halt':
             drive.halt()
-        elif name in ('wish', 'zero'):
-            share = float(name == 'wish')
-            if not drive.wish(viewer, share, share, now, now) and share:
+        elif name in ('input', 'zero'):
+            share = float(name == 'input')
+            if not drive.take_input(viewer, share, share, now, now) and share:
                 last = now
         until = now + wait
         while now < until:  # as the watch does
@@ -279,14 +279,14 @@ def stop(desk, now):
 
 def test_the_stop_is_given_by_anybody_and_released_by_the_driver_in_two_steps(desk):
     desk.hear(1, words.Plain('take'), 0.0)
-    desk.hear(1, words.Wish(1.0, 0.0, 0.0), 0.0)
+    desk.hear(1, words.DriveInput(1.0, 0.0, 0.0), 0.0)
     desk.step(0.0)
     stop(desk, 0.1)
     assert desk.log[-1] == ('give_stop',)
     desk.step(0.1)
     assert desk.log[-1] == ('velocity', ZERO)
     desk.state = State.HELD
-    assert 'STOP' in desk.hear(1, words.Wish(1.0, 0.0, 0.2), 0.2)[0]
+    assert 'STOP' in desk.hear(1, words.DriveInput(1.0, 0.0, 0.2), 0.2)[0]
     assert 'wheel' in desk.hear(2, words.Plain('release'), 0.3)[0]
     answer = json.loads(desk.hear(1, words.Plain('release'), 0.4)[0])
     assert 'release_stop' not in names(desk)
@@ -317,8 +317,8 @@ def test_a_release_that_was_held_up_keeps_the_stop(desk, meanwhile, at, why):
 
 
 def test_who_lets_go_without_the_wheel_is_not_told_to_take_it(desk):
-    assert desk.hear(1, words.Wish(0.0, 0.0, 0.0), 0.0) == []
-    assert 'take the wheel' in desk.hear(1, words.Wish(1.0, 0.0, 0.1), 0.1)[0]
+    assert desk.hear(1, words.DriveInput(0.0, 0.0, 0.0), 0.0) == []
+    assert 'take the wheel' in desk.hear(1, words.DriveInput(1.0, 0.0, 0.1), 0.1)[0]
 
 
 def test_trouble_with_a_stop_keeps_no_zero_back_and_the_other_way_round(desk):
@@ -334,7 +334,7 @@ def test_trouble_with_a_stop_keeps_no_zero_back_and_the_other_way_round(desk):
     broken = Broken()
     desk = Desk(LIMITS, lambda camera: '', broken)
     desk.hear(1, words.Plain('take'), 0.0)
-    desk.hear(1, words.Wish(1.0, 0.0, 0.0), 0.0)
+    desk.hear(1, words.DriveInput(1.0, 0.0, 0.0), 0.0)
     with pytest.raises(RuntimeError):
         desk.step(0.0)
     with pytest.raises(RuntimeError):
@@ -371,13 +371,13 @@ def test_a_goal_that_is_ended_before_its_place_is_found_is_not_given(desk, name)
     assert refusal() == ''
 
 
-def test_a_stale_image_refuses_wishes_and_says_why(desk):
+def test_a_stale_image_refuses_inputs_and_says_why(desk):
     desk.hear(1, words.Plain('take'), 0.0)
     desk.stale[0] = 'the image is 9 s old'
-    (answer,) = desk.hear(1, words.Wish(1.0, 0.0, 0.1), 0.1)
+    (answer,) = desk.hear(1, words.DriveInput(1.0, 0.0, 0.1), 0.1)
     assert '9 s old' in answer
     desk.stale[0] = ''
-    assert 'let go' in desk.hear(1, words.Wish(1.0, 0.0, 0.2), 0.2)[0]
+    assert 'let go' in desk.hear(1, words.DriveInput(1.0, 0.0, 0.2), 0.2)[0]
     desk.step(0.2)
     assert not [one for one in desk.log if one[0] == 'velocity' and one[1] != ZERO]
 
@@ -388,13 +388,13 @@ def test_driving_is_locked_by_the_camera_that_the_driver_watches(desk):
     assert desk.figures(1)['locked'] == 'rear is 9 s old', 'who would drive by it is told'
     desk.hear(1, words.Plain('take'), 0.0)
     assert desk.figures(1)['locked'] == '', 'another who watches it locks nothing'
-    desk.hear(1, words.Wish(1.0, 0.0, 0.1), 0.1)
+    desk.hear(1, words.DriveInput(1.0, 0.0, 0.1), 0.1)
     assert desk.step(0.1) is not None and desk.log[-1][1] > ZERO
     desk.hear(1, words.Watch(1), 0.2)
     desk.step(0.2)
     assert desk.log[-1] == ('velocity', ZERO)
     desk.hear(1, words.Watch(0), 0.3)
-    assert 'let go' in desk.hear(1, words.Wish(1.0, 0.0, 0.3), 0.3)[0]
+    assert 'let go' in desk.hear(1, words.DriveInput(1.0, 0.0, 0.3), 0.3)[0]
     desk.gone(1)
     assert desk.camera(1) == 0
 
@@ -438,7 +438,7 @@ def test_requests_reach_the_robot_and_a_beat_comes_back(desk):
 
 def test_who_is_gone_drives_no_more(desk):
     desk.hear(1, words.Plain('take'), 0.0)
-    desk.hear(1, words.Wish(1.0, 0.0, 0.0), 0.0)
+    desk.hear(1, words.DriveInput(1.0, 0.0, 0.0), 0.0)
     desk.step(0.0)
     desk.gone(1)
     desk.step(0.01)
@@ -449,7 +449,9 @@ def test_who_is_gone_drives_no_more(desk):
 
 
 def test_words_of_the_page_are_read():
-    assert words.parse('{"t": "drive", "a": 1, "l": -0.5, "s": 3}') == words.Wish(1.0, -0.5, 3.0)
+    assert words.parse('{"t": "drive", "a": 1, "l": -0.5, "s": 3}') == words.DriveInput(
+        1.0, -0.5, 3.0
+    )
     view = words.parse('{"t": "view", "overlays": ["trust"], "original": true}')
     assert view == words.View(frozenset({'trust'}), True)
     assert words.parse('{"t": "box", "box": [0, 0, 1, 1]}') == words.Box(WHOLE)

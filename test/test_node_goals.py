@@ -1,4 +1,4 @@
-"""Goals and wishes through running links: up to the robot's nodes, and what comes of them."""
+"""Goals and requests through running links: up to the robot's nodes, and what comes of them."""
 
 import math
 import time

@@ -77,7 +77,7 @@ class SequenceEncoder:
         sections: Sections = NO_SECTIONS,
     ) -> EncodedFrame:
         """Encode the next frame; see :meth:`FrameEncoder.encode`."""
-        # A wish that comes while this frame is coded holds for the next one.
+        # A request that comes while this frame is coded holds for the next one.
         if self._key_wanted.is_set():
             self._key_wanted.clear()
             self._reference = None

@@ -101,8 +101,8 @@ class Desk:
         """Follow a viewer's word; returns the messages that answer it."""
         if isinstance(word, words.Beat):
             return [words.dump('beat', s=word.sent_s)]
-        if isinstance(word, words.Wish):
-            return self._hear_wish(viewer, word, now)
+        if isinstance(word, words.DriveInput):
+            return self._hear_input(viewer, word, now)
         if isinstance(word, words.Watch):
             return self._watch(viewer, word.camera)
         if isinstance(word, words.Confirm):
@@ -128,7 +128,7 @@ class Desk:
             self._outputs.first(camera)
         return []
 
-    def _hear_wish(self, viewer: int, word: words.Wish, now: float) -> list[str]:
+    def _hear_input(self, viewer: int, word: words.DriveInput, now: float) -> list[str]:
         if word.ahead or word.left:
             why = self.locked()
             if why and viewer == self.drive.driver:
@@ -137,7 +137,7 @@ class Desk:
                 return [words.dump('refused', why=why)]
         elif viewer != self.drive.driver:
             return []  # let go of a wheel that was given back since
-        why = self.drive.wish(viewer, word.ahead, word.left, word.sent_s, now)
+        why = self.drive.take_input(viewer, word.ahead, word.left, word.sent_s, now)
         return [words.dump('refused', why=why)] if why else []
 
     def _go(self, viewer: int, word: words.Go) -> list[str]:

@@ -1,14 +1,14 @@
 """
 Who drives, how fast, and when the robot is told to stop.
 
-The driver holds a key or the stick: the browser then sends the wish many times a second. The
+The driver holds a key or the stick: the browser then sends the input many times a second. The
 robot is told zero as soon as
 
 * the driver lets go, gives the wheel back or leaves;
 * nothing came from the driver's browser for ``heartbeat_s``;
 * driving is locked: the image is stale, or a STOP is in force.
 
-After the last two the driver has to let go before anything moves again. A wish that was held up
+After the last two the driver has to let go before anything moves again. An input that was held up
 on its way is not followed. Growing speeds are ramped, falling ones are not.
 
 Times are s of a monotonic clock. This module decides what to publish; the link and the guard stop
@@ -50,7 +50,7 @@ class Drive:
     Holds the wheel and the velocity. ``driver``: who has the wheel, None for nobody.
 
     ``commanded``: the velocity that was published last. ``must_release``: the driver has to let go
-    first. ``timeouts``: how often the browser fell silent while it drove; ``late``: wishes that
+    first. ``timeouts``: how often the browser fell silent while it drove; ``late``: inputs that
     were held up on their way and not followed.
     """
 
@@ -60,7 +60,7 @@ class Drive:
         self.commanded: Velocity = ZERO
         self.must_release = False
         self.timeouts = self.late = 0
-        self._wish: Velocity = ZERO
+        self._target: Velocity = ZERO
         self._heard_s = self._drove_s = 0.0
         self._published_s = -math.inf
         self._stepped_s = -math.inf
@@ -74,7 +74,7 @@ class Drive:
             return ''
         if self.driver is not None:
             idle_s = now - self._drove_s
-            if self._wish != ZERO or idle_s < self.limits.idle_s:
+            if self._target != ZERO or idle_s < self.limits.idle_s:
                 left_s = max(1.0, self.limits.idle_s - idle_s)
                 return (
                     f'viewer {self.driver} drives: ask them to give the wheel back, or wait '
@@ -93,9 +93,9 @@ class Drive:
             self._let_go()
             self.driver = None
 
-    def wish(self, viewer: int, ahead: float, left: float, sent_s: float, now: float) -> str:
+    def take_input(self, viewer: int, ahead: float, left: float, sent_s: float, now: float) -> str:
         """
-        Take the driver's wish: shares -1..1 of the limits; returns why not, empty for done.
+        Take an input of the driver: shares -1..1 of the limits; returns why not, empty for done.
 
         ``sent_s``: when the browser sent it, by its own clock.
         """
@@ -107,23 +107,23 @@ class Drive:
             self.must_release = True
             return 'the way from the browser is too slow: let go, and try again'
         self._heard_s = now
-        wish = self._velocity(ahead, left)
-        if wish == ZERO:
+        target = self._velocity(ahead, left)
+        if target == ZERO:
             self.must_release = False
         elif self.must_release:
             return 'let go first'
-        if wish != ZERO or self._wish != ZERO:
+        if target != ZERO or self._target != ZERO:
             self._drove_s = now
-        if wish != self._wish:
+        if target != self._target:
             self._new = True
-            if wish == ZERO:
+            if target == ZERO:
                 self._zeros = _ZEROS
-        self._wish = wish
+        self._target = target
         return ''
 
     def halt(self) -> None:
         """Tell the robot to stop, and have the driver let go first."""
-        if self._wish != ZERO:
+        if self._target != ZERO:
             self.must_release = True
         self._let_go()
 
@@ -133,13 +133,13 @@ class Drive:
 
         ``locked``: why nobody may drive, empty where one may.
         """
-        if self._wish != ZERO:
+        if self._target != ZERO:
             if now >= self._heard_s + self.limits.heartbeat_s:  # as in next_deadline
                 self.timeouts += 1
                 self.halt()
             elif locked:
                 self.halt()
-        moving = self._wish != ZERO
+        moving = self._target != ZERO
         if not moving and not self._zeros:
             self._stepped_s = now
             return None
@@ -162,33 +162,33 @@ class Drive:
 
     def next_deadline(self) -> float | None:
         """Return when to step next (s); None: when something changes."""
-        if self._wish == ZERO and not self._zeros:
+        if self._target == ZERO and not self._zeros:
             return None
         space_s = _LEAST_SPACE_S if self._new else 1 / self.limits.rate
         at = self._published_s + space_s
-        if self._wish != ZERO:
+        if self._target != ZERO:
             at = min(at, self._heard_s + self.limits.heartbeat_s)
         return at
 
     def _velocity(self, ahead: float, left: float) -> Velocity:
-        """Return the velocity of a wish within the limits."""
+        """Return the velocity of an input within the limits."""
         linear, angular = (min(max(share, -1.0), 1.0) + 0.0 for share in (ahead, left))
         return linear * self.limits.linear, angular * self.limits.angular
 
     def _ramped(self, passed_s: float) -> Velocity:
         ramps = self.limits.linear_ramp, self.limits.angular_ramp
-        parts = zip(self.commanded, self._wish, ramps, strict=True)
-        linear, angular = (ramp(speed, wish, most * passed_s) for speed, wish, most in parts)
+        parts = zip(self.commanded, self._target, ramps, strict=True)
+        linear, angular = (ramp(speed, target, most * passed_s) for speed, target, most in parts)
         return linear, angular
 
     def _let_go(self) -> None:
-        if self._wish != ZERO or self.commanded != ZERO:
+        if self._target != ZERO or self.commanded != ZERO:
             self._zeros = _ZEROS
             self._new = True
-        self._wish = ZERO
+        self._target = ZERO
 
     def _is_late(self, sent_s: float, now: float) -> bool:
-        """Whether a wish took much longer than the fastest one of this driver."""
+        """Whether an input took much longer than the fastest one of this driver."""
         took_s = now - sent_s
         if self._fastest is not None:
             fastest_s, at_s = self._fastest
@@ -199,10 +199,10 @@ class Drive:
         return False
 
 
-def ramp(speed: float, wish: float, most: float) -> float:
+def ramp(speed: float, target: float, most: float) -> float:
     """Return the next speed: it grows by ``most`` at most, and falls at once."""
-    if speed * wish < 0:
+    if speed * target < 0:
         speed = 0.0  # it turns round through rest
-    if abs(wish) <= abs(speed):
-        return wish
-    return math.copysign(min(abs(wish), abs(speed) + most), wish)
+    if abs(target) <= abs(speed):
+        return target
+    return math.copysign(min(abs(target), abs(speed) + most), target)

@@ -56,7 +56,7 @@ class Stop:
 
 
 @dataclass(frozen=True)
-class Wish:
+class DriveInput:
     """What the driver holds: shares -1..1 ahead and to the left, when by the browser (s)."""
 
     ahead: float
@@ -118,12 +118,12 @@ class Plain:
 
 
 PLAIN = ('take', 'leave', 'release', 'key', 'snapshot', 'cancel', 'still')
-Word = View | Watch | Choose | Stop | Wish | Beat | Box | Confirm | Record | Ask | Go | Plain
+Word = View | Watch | Choose | Stop | DriveInput | Beat | Box | Confirm | Record | Ask | Go | Plain
 
 
 def stops(word: Word) -> bool:
     """Whether a word only stops the robot: it is followed before any limit."""
-    if isinstance(word, Wish):
+    if isinstance(word, DriveInput):
         return not (word.ahead or word.left)
     return isinstance(word, Stop) or (isinstance(word, Plain) and word.name in ('leave', 'cancel'))
 
@@ -158,7 +158,7 @@ def _word(name: str, body: dict[str, Any]) -> Word:
     if name in PLAIN and not body:
         return Plain(name)
     if name == 'drive' and body.keys() == {'a', 'l', 's'}:
-        return Wish(_share(body['a']), _share(body['l']), _number(body['s']))
+        return DriveInput(_share(body['a']), _share(body['l']), _number(body['s']))
     if name == 'beat' and body.keys() == {'s'}:
         return Beat(_number(body['s']))
     if name == 'view' and body.keys() == {'overlays', 'original'}:

@@ -53,7 +53,7 @@ export function releaseAll() {
 // `send(ahead, left)` is called while something is held, and with zeros when it is let go.
 export function start(mayDrive, send, onStop) {
   let moving = 0; // zeros that are yet to be sent
-  const wish = () => {
+  const input = () => {
     const pad = fromPad(onStop);
     const all = [stick ?? [0, 0], fromKeys(), pad];
     const [a, l] = all.find(([x, y]) => x || y) ?? [0, 0];
@@ -61,7 +61,7 @@ export function start(mayDrive, send, onStop) {
     return [a * share, l * share];
   };
   const tick = () => {
-    let [a, l] = wish();
+    let [a, l] = input();
     if (!mayDrive()) {
       // What is held now does not count when driving becomes possible again.
       if (a || l) releaseAll();

@@ -183,7 +183,7 @@ class RobotView:
             'image age s': age.age_s,
             'stale': age.stale,
             'browser fell silent': drive.timeouts,
-            'wishes held up': drive.late,
+            'driver inputs too late': drive.late,
         }
 
     def _data(self, topic: str) -> str:
