@@ -198,6 +198,19 @@ def test_other_images_get_other_words():
             assert 3 <= len(found) <= levels and found.min() >= 0 and found.max() < levels
 
 
+def test_what_is_added_is_zero_on_average_over_words():
+    """Else the reader learns a correction of the predictor, and words say nothing."""
+    torch.manual_seed(0)
+    reader = PseudoWords().reader
+    torch.nn.init.normal_(reader.add.weight)
+    features, words = torch.randn(1, 128, 4, 5), 2 * torch.rand(64, MAX_WORDS, len(LEVELS)) - 1
+    for count in COUNTS[1:]:
+        both = torch.cat([words, -words])[:, :count]
+        added = reader(features.expand(len(both), -1, -1, -1), both) - features
+        assert added.mean(0).abs().max() < 1e-3 * added.std()
+        assert added.std(0).mean() > 0.1 * added.std()  # over words, not over places alone
+
+
 def test_what_the_robot_sees_comes_to_the_grid_of_the_words():
     classes = torch.full((1, 8, 8), 255)
     classes[:, :4] = 2

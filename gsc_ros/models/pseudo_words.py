@@ -85,21 +85,20 @@ class WordReader(nn.Module):
     The ground's half: features of the predictor read the words by cross-attention.
 
     The result is added to the features through a layer that begins at zero. Beside the words there
-    is nothing to read, for places that no word is about.
+    is nothing to read, for places that no word is about. Which word a place reads depends on the
+    place alone, and what it reads is linear in the word: as words are zero on average over images
+    (``WordWriter.spread``), so is what is added. Otherwise the reader learns a correction of the
+    predictor that is the same for any words.
     """
 
     def __init__(self, guidance: int, width: int) -> None:
         super().__init__()
-        self.tell = nn.Sequential(
-            nn.Linear(len(LEVELS), width), nn.SiLU(), nn.Linear(width, width)
-        )
-        self.places = nn.Parameter(0.5 * torch.randn(MAX_WORDS, width))
-        self.nothing = nn.Parameter(torch.zeros(1, 1, width))
+        self.keys = nn.Parameter(torch.randn(MAX_WORDS, width))
+        self.nothing = nn.Parameter(torch.zeros(1, width))
+        self.tell = nn.Parameter(torch.randn(MAX_WORDS, len(LEVELS), width) / len(LEVELS) ** 0.5)
         self.ask = nn.Sequential(conv(guidance + 2, width, kernel=1), nn.SiLU(), ChannelNorm())
         self.query = conv(width, width, kernel=1)
         self.gate = conv(width, width, kernel=1)
-        self.key = nn.Linear(width, width)
-        self.value = nn.Linear(width, width, bias=False)
         self.add = nn.Conv2d(width, guidance, 1, bias=False)
         zero_init(self.add)
 
@@ -114,14 +113,14 @@ class WordReader(nn.Module):
         if not count:
             return features
         h, w = features.shape[2:]
-        told = self.tell(words.to(features)) + self.places[:count]
         asked = self.ask(_placed(features))
 
         def heads(x: Tensor) -> Tensor:
             return x.reshape(n, -1, _HEADS, x.shape[2] // _HEADS).transpose(1, 2)
 
-        keys = self.key(torch.cat([told, self.nothing.expand(n, 1, -1)], 1))
-        values = functional.pad(self.value(told), (0, 0, 0, 1))
+        keys = torch.cat([self.keys[:count], self.nothing]).expand(n, -1, -1)
+        told = torch.einsum('nkc,kcw->nkw', words.to(features), self.tell[:count])
+        values = functional.pad(told, (0, 0, 0, 1))
         query = self.query(asked).flatten(2).transpose(1, 2)
         read = functional.scaled_dot_product_attention(heads(query), heads(keys), heads(values))
         found = read.transpose(1, 2).reshape(n, h * w, -1).transpose(1, 2).view(n, -1, h, w)

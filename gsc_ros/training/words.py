@@ -30,10 +30,10 @@ KEPT = 768  # windows, 1.2 MB each
 FIRST = 64  # windows to begin with
 FILL_EVERY = 6  # steps, after which a batch of windows is new
 LATENTS = 16  # windows of a step on the latent's grid
-IMAGE_EVERY = 3  # steps, of which one also draws images
+IMAGE_EVERY = 6  # steps, of which one also draws images
 DRAWN = (14, 16)  # cells of the latent's grid, rows and columns, that are drawn of a window
-_THINGS = (5, 6, 7, 11, 12, 13, 14, 15, 16, 17, 18)  # poles, signs, people, vehicles
-_NEAR_M = 12.0
+THINGS = (5, 6, 7, 11, 12, 13, 14, 15, 16, 17, 18)  # poles, signs, people, vehicles
+NEAR_M = 12.0
 # Of a batch what the critics do not read: they compare images.
 _UNREAD = (
     'labels', 'depth', 'layout', 'coarse_depth', 'predicted_classes', 'predicted_depth',
@@ -130,12 +130,12 @@ def task_loss(task: str, out: Synthesis, window: Window, weight: Tensor) -> Tens
         entropy = functional.cross_entropy(
             out.segmentation.float(), classes, weight, reduction='none'
         )
-        things = torch.isin(classes, torch.tensor(_THINGS, device=classes.device))
+        things = torch.isin(classes, torch.tensor(THINGS, device=classes.device))
         share = things.float() if task == 'detection' else torch.ones_like(entropy)
         return (entropy * share).sum() / share.sum().clamp(min=1)
     off = (out.depth.float() - window.depth).abs()[:, 0]
     ground = torch.isin(classes, torch.tensor(GROUND, device=classes.device))
-    near = (log_to_depth(window.depth)[:, 0] < _NEAR_M) & ~ground
+    near = (log_to_depth(window.depth)[:, 0] < NEAR_M) & ~ground
     share = near.float() if task == 'hazards' else torch.ones_like(off)
     return 30 * (off * share).sum() / share.sum().clamp(min=1)
 
