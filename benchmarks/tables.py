@@ -27,6 +27,13 @@ TABLES = {
 }
 
 
+def command(name: str, data: str, report: Path, weights: str | None = None) -> list[str]:
+    """Return the words of ``gsc`` that make a table of :data:`TABLES`."""
+    words = ['evaluate', data, *shlex.split(TABLES[name]), '--judge', str(JUDGE)]
+    words += ['--report', str(report / name)]
+    return words + (['--weights', weights] if weights else [])
+
+
 def main() -> int:
     """Run and print."""
     parser = argparse.ArgumentParser(
@@ -42,12 +49,10 @@ def main() -> int:
     if 'GSC_DATA' not in os.environ:
         parser.error('set GSC_DATA to the folder with the images and the networks of the judge')
     for name in wanted:
-        command = ['evaluate', os.environ['GSC_DATA'], *shlex.split(TABLES[name])]
-        command += ['--judge', str(JUDGE), '--report', str(args.report / name)]
-        command += ['--weights', args.weights] if args.weights else []
-        print(f'## {name}\n\ngsc {shlex.join(command)}\n', flush=True)
+        words = command(name, os.environ['GSC_DATA'], args.report, args.weights)
+        print(f'## {name}\n\ngsc {shlex.join(words)}\n', flush=True)
         begun = time.monotonic()
-        if code := gsc(command):
+        if code := gsc(words):
             return code
         print(f'\n{(time.monotonic() - begun) / 60:.1f} minutes\n', flush=True)
     return 0

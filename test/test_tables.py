@@ -1,10 +1,14 @@
-"""The benchmarks that take parts away: what their tables say."""
+"""The benchmarks whose tables are in the documents: what they ask for, and what they say."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks import tables
 from benchmarks.ablations import differences
 from benchmarks.pseudo_words import of_another
+from gsc_ros.cli import build_parser
 from gsc_ros.codec.planes import FrameSymbols
 from gsc_ros.evaluation.scores import Score
 from gsc_ros.models.pseudo_words import TASKS
@@ -41,3 +45,11 @@ def test_another_image_s_words_take_the_place_of_all_or_of_a_task_s(task):
     expected = [int(task in (None, own_task)) for own_task in TASKS]
     assert changed.shape == own.shape and changed[:, 0].tolist() == expected
     assert not own.any()
+
+
+@pytest.mark.parametrize('name', tables.TABLES)
+def test_each_table_is_a_run_of_gsc_evaluate(name, tmp_path):
+    args = build_parser().parse_args(tables.command(name, 'data', tmp_path, 'w'))
+    assert (args.folder, args.report, args.weights) == (Path('data'), tmp_path / name, 'w')
+    assert (args.kbps is not None) == (args.fps is not None) == name.endswith('film')
+    assert Path(args.judge).is_file()
