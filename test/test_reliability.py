@@ -1,13 +1,17 @@
 """How far trust can be relied on: counted by kind of scene, drawn, and shown on images."""
 
 import csv
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
-from gsc_ros.evaluation import reliability
+from gsc_ros.evaluation import metrics, reliability
+from gsc_ros.evaluation.datasets import Frame, at_height
+from gsc_ros.evaluation.run import summarise
 from gsc_ros.evaluation.scores import Score
+from gsc_ros.perception.camera import Camera
 
 
 def counts(trust, right, wrong):
@@ -63,3 +67,29 @@ def test_a_report_has_tables_plots_and_images(tmp_path):
     assert float(rows['indoor', 'depth']['coverage']) == 0
     with pytest.raises(ValueError, match='both trust and truth'):
         reliability.write(tmp_path, SCORES[3:], tmp_path)
+
+
+def test_depth_is_judged_by_trust():
+    truth = np.array([[10, 10, 10, 0.1, 100]], np.float32)
+    found = np.array([[11, np.nan, 20, 1, 1]], np.float32)
+    trust = np.array([[200, 255, 10, 255, 255]], np.uint8)
+    sums = metrics.depth_by_trust(found, truth, trust)
+    curve = metrics.error_coverage(sums)
+    np.testing.assert_allclose(curve[128], [1 / 3, 0.1], rtol=1e-6)
+    np.testing.assert_allclose(curve[0], [2 / 3, 0.55], rtol=1e-6)  # of NaN nothing is told
+    one = replace(SCORES[0], errors=sums)
+    rows = reliability.depth_curves([one, one, SCORES[2]])
+    assert len(rows) == 256
+    assert rows[128]['kind'] == 'street'
+    assert rows[128]['coverage'] == pytest.approx(1 / 3)
+    mean = summarise([replace(one, row={**one.row, 'bytes': 300.0})])[0]
+    assert mean['trusted_absrel'] == pytest.approx(0.1)
+
+
+def test_a_camera_gets_the_height_that_its_dataset_does_not_state(tmp_path):
+    frame = Frame('a', tmp_path / 'a.png')
+    assert at_height(frame, 1.6).camera is None
+    seen = replace(frame, camera=Camera(0.7, 0.9))
+    assert at_height(seen, 1.6).camera == Camera(0.7, 0.9, height_m=1.6)
+    known = replace(frame, camera=Camera(0.7, 0.9, height_m=1.2))
+    assert at_height(known, 1.6) == known

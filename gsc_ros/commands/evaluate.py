@@ -54,6 +54,10 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
         '--limit', type=int, help='so many frames, evenly spaced; of sequences the first'
     )
     parser.add_argument('--sequence', help='only the sequences whose name contains this')
+    parser.add_argument(
+        '--height', type=float, metavar='M',
+        help='of the camera over the ground, of frames whose camera is known and not its height',
+    )  # fmt: skip
     parser.add_argument('--report', type=Path, default=Path('report'))
     parser.add_argument(
         '--reliability', type=Path, metavar='FOLDER',
@@ -106,7 +110,7 @@ def _scores(args: argparse.Namespace, judge: Any) -> 'Iterator[Score]':
     """Open the dataset, make the codecs and judge them."""
     from gsc_ros.codec import SemanticCodec, renderers
     from gsc_ros.evaluation.codecs import is_ours, make_codec
-    from gsc_ros.evaluation.datasets import open_dataset, sequences, thin
+    from gsc_ros.evaluation.datasets import at_height, open_dataset, sequences, thin
     from gsc_ros.evaluation.run import evaluate
     from gsc_ros.evaluation.videos import VIDEOS
 
@@ -114,6 +118,8 @@ def _scores(args: argparse.Namespace, judge: Any) -> 'Iterator[Score]':
     frames = open_dataset(args.folder, args.layout, args.split)
     if args.sequence:
         frames = [frame for frame in frames if args.sequence in frame.sequence]
+    if args.height is not None:
+        frames = [at_height(frame, args.height) for frame in frames]
     names, budgets = args.codec.split(','), _budgets(args)
     videos = [name for name in names if name in VIDEOS]
     if args.fps is None:

@@ -234,6 +234,34 @@ def calibration_error(counts: NDArray[np.int64], bins: int = 16) -> float:
     return float(np.abs(promised - kept).sum() / pixels.sum())
 
 
+def depth_by_trust(
+    found: NDArray[np.float32], reference: NDArray[np.float32], trust: NDArray[np.uint8]
+) -> NDArray[np.float64]:
+    """
+    Sum depth by trust, float64 (256, 3): pixels, those with a depth, their relative errors.
+
+    Pixels are those whose reference is 0.5 to 80 m; all arguments (H, W), depth in metres.
+    """
+    known = (reference >= MIN_DEPTH_M) & (reference <= MAX_DEPTH_M)
+    true, stated = reference[known].astype(np.float64), found[known].astype(np.float64)
+    told = np.isfinite(stated) & (stated > 0)
+    error = np.zeros_like(true)
+    error[told] = np.abs(stated - true)[told] / true[told]
+    weights = (np.ones_like(true), told.astype(np.float64), error)
+    return np.stack([np.bincount(trust[known], w, 256) for w in weights], 1)
+
+
+def error_coverage(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """
+    Return coverage and AbsRel for each least trust 0..255, of :func:`depth_by_trust`: (256, 2).
+
+    Coverage is the share of all pixels that have so much trust and a depth.
+    """
+    pixels, told, errors = sums[::-1].cumsum(0)[::-1].T
+    with np.errstate(invalid='ignore', divide='ignore'):
+        return np.stack([told / pixels[0], errors / told], 1)
+
+
 def ranking(counts: NDArray[np.int64]) -> float:
     """
     Return the area under the ROC curve of trust against being right, of counts (256, 2).

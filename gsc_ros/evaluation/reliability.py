@@ -63,7 +63,8 @@ def diagram(counts: Counts) -> NDArray[np.float64]:
 
 def write(folder: Path, scores: Sequence[Score], images: Path) -> list[Path]:
     """
-    Write ``trust.csv``, ``reliability.csv``, ``risk_coverage.csv``, plots and strips of images.
+    Write ``trust.csv``, ``reliability.csv``, ``risk_coverage.csv``, ``depth_coverage.csv`` where
+    there is true depth, plots and strips of images.
 
     ``images``: folder with those of the run. Returns the pictures. Raises ``ValueError`` where no
     frame has trust and truth.
@@ -86,7 +87,27 @@ def write(folder: Path, scores: Sequence[Score], images: Path) -> list[Path]:
         ]
     write_csv(folder / 'reliability.csv', bins)
     write_csv(folder / 'risk_coverage.csv', curve)
+    depths = depth_curves(scores)
+    if depths:
+        write_csv(folder / 'depth_coverage.csv', depths)
     return [*_plots(folder, groups), *_strips(folder, scores, images)]
+
+
+def depth_curves(scores: Sequence[Score]) -> list[Row]:
+    """Return coverage and AbsRel of own depth against the truth, a row a kind and least trust."""
+    sums: dict[tuple[str, float, str], NDArray[np.float64]] = {}
+    for score in scores:
+        if score.errors is not None:
+            key = str(score.row['codec']), float(score.row['budget']), score.kind
+            sums[key] = sums.get(key, 0) + score.errors
+    return [
+        {
+            'codec': codec, 'budget': budget, 'kind': kind, 'least_trust': level / 255,
+            'coverage': float(coverage), 'absrel': float(error),
+        }
+        for (codec, budget, kind), total in sums.items()
+        for level, (coverage, error) in enumerate(metrics.error_coverage(total))
+    ]  # fmt: skip
 
 
 def _plots(folder: Path, groups: dict[Group, Counts]) -> list[Path]:

@@ -145,8 +145,9 @@ def summarise(scores: Sequence[Score]) -> list[Row]:
 
     Detections are summed and given as F1 and per frame, hazards as the share missed, class maps as
     the IoU of the whole run, patterns as geometric means, trust as calibration error, area under
-    the ROC curve, and coverage and risk at a trust of 0.5 or more, objects as precision and
-    recall, patches as the kernel distance of their sets with its standard error.
+    the ROC curve, and coverage and risk at a trust of 0.5 or more, own depth of such trust as
+    coverage and AbsRel, objects as precision and recall, patches as the kernel distance of their
+    sets with its standard error.
     """
     groups: dict[tuple[str, float], list[Score]] = defaultdict(list)
     for score in scores:
@@ -185,6 +186,10 @@ def summarise(scores: Sequence[Score]) -> list[Row]:
             mean[f'trust_{name}_auroc'] = metrics.ranking(trusted)
             covered = metrics.risk_coverage(trusted)[128]
             mean[f'trust_{name}_coverage'], mean[f'trust_{name}_risk'] = map(float, covered)
+        errors = [j.errors for j in coded if j.errors is not None]
+        if errors:
+            covered = metrics.error_coverage(np.sum(errors, 0))[128]
+            mean['trusted_coverage'], mean['trusted_absrel'] = map(float, covered)
         for name in dict.fromkeys(n for j in coded for n in j.objects):
             counted = [j.objects[name] for j in coded if name in j.objects]
             mean |= {f'{name}_{n}': v for n, v in objects.shares(counted).items()}

@@ -27,8 +27,8 @@ class Score:
 
     ``counts``: of class maps, (256, 256); ``trust``: of trust and what is right, (256, 2);
     ``objects``: of those stated and true (``evaluation.objects``); ``hazards``:
-    likewise; ``patches``: features (N, D) of the decoded image and of the original; ``kind``: of
-    scene, as sent.
+    likewise; ``errors``: of own depth by trust (``metrics.depth_by_trust``); ``patches``:
+    features (N, D) of the decoded image and of the original; ``kind``: of scene, as sent.
     """
 
     row: Row
@@ -37,6 +37,7 @@ class Score:
     objects: dict[str, dict[str, int]] = field(default_factory=dict)
     patches: tuple[Features, Features] | None = None
     hazards: dict[str, int] | None = None
+    errors: NDArray[np.float64] | None = None
     kind: str = 'not told'
 
     def classes(self, name: str, found: NDArray[np.uint8], wanted: NDArray[np.uint8]) -> None:
@@ -138,6 +139,8 @@ class ReferenceObservation:
             if depth is not None and frame.depth is not None:
                 score.depths(name, frame.depth, depth)
         self._trust(frame, score)
+        if self.true_depth is not None and frame.depth is not None and frame.trust is not None:
+            score.errors = metrics.depth_by_trust(frame.depth, self.true_depth, frame.trust)
         if frame.kind is not None:
             score.kind = frame.kind.name if frame.kind.sure else 'not sure'
         if frame.hazards is not None and self.true_hazards is not None:

@@ -15,7 +15,7 @@ from gsc_ros.evaluation.datasets.folder import (
     read_folder,
     read_kodak,
 )
-from gsc_ros.evaluation.datasets.frame import Frame
+from gsc_ros.evaluation.datasets.frame import Frame, at_height
 from gsc_ros.evaluation.datasets.hypersim import is_hypersim, read_hypersim
 from gsc_ros.evaluation.datasets.kitti import (
     is_kitti_depth,
@@ -27,7 +27,7 @@ from gsc_ros.evaluation.datasets.manifest import is_manifest, read_manifest
 from gsc_ros.evaluation.datasets.sequences import sequences
 from gsc_ros.evaluation.datasets.simulated import is_simulated, read_simulated
 
-__all__ = ['LAYOUTS', 'Frame', 'open_dataset', 'sequences', 'thin']
+__all__ = ['LAYOUTS', 'Frame', 'at_height', 'open_dataset', 'sequences', 'thin']
 
 _Reader = tuple[Callable[[Path], bool], Callable[[Path, str], list[Frame]]]
 

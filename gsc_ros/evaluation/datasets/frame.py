@@ -1,7 +1,7 @@
 """One frame of a dataset and how its files are read. Truth is loaded when it is asked for."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,13 @@ class Frame:
     def rgb(self) -> NDArray[np.uint8]:
         """Read the image as uint8 (H, W, 3); ``ValueError`` when it cannot be read whole."""
         return read_rgb(self.image)
+
+
+def at_height(frame: Frame, metres: float) -> Frame:
+    """Return a frame whose camera is so high over the ground, unless another height is known."""
+    if frame.camera is None or frame.camera.height_m is not None:
+        return frame
+    return replace(frame, camera=replace(frame.camera, height_m=metres))
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
