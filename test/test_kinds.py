@@ -1,5 +1,6 @@
 """The kind of scene: what it is, that it goes on air, and what is not stated because of it."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -138,15 +139,15 @@ def test_the_layer_learns_kinds_and_its_weights_load(tmp_path):
     features = torch.randn(60, FEATURES, generator=rng) + 3 * torch.nn.functional.one_hot(
         kinds, FEATURES
     )
-    weight, bias = training.fit(features, kinds)
+    weight, bias = training.fit(features, kinds, torch.full((60,), 1 / 60))
     logits = features @ weight.T + bias
-    assert set(training.recall(logits, kinds).values()) == {1.0}
     sources = ['a' if kind == 0 else 'b' for kind in kinds]
+    assert set(training.recall_by_source(logits, kinds, sources).values()) == {1.0}
     none = torch.zeros_like(logits)  # the first kind of all
     assert training.recall_by_source(none, kinds, sources) == {'a': 1.0, 'b': 0.0}
-    assert (
-        training.fit_temperature(logits, kinds) < 1 < training.fit_temperature(logits, kinds % 2)
-    )
+    alike = torch.full((60,), 1 / 60)
+    right, wrong = (training.fit_temperature(logits, k, alike) for k in (kinds, kinds % 2))
+    assert right < 1 < wrong
     net = PerceptionNet()
     untold = save(tmp_path / WEIGHTS, net.state_dict(), net.config)
     black = np.zeros((64, 64, 3), np.uint8)
@@ -170,3 +171,55 @@ def test_a_list_of_kinds_is_read(tmp_path):
     table.write_text('file,kind\na.png,kitchen\n')
     with pytest.raises(ValueError, match='kitchen'):
         training.read_list(table, tmp_path)
+
+
+def test_a_source_is_judged_by_a_regression_that_did_not_see_it():
+    kinds = torch.tensor([0, 0, 1, 1, 2, 2, 2])
+    sources = ['a', 'a', 'b', 'c', 'd', 'imagenet', 'imagenet']
+    folds = training.folds_of(sources, kinds, np.random.default_rng(0))
+    assert folds[0] == folds[1]
+    assert len({folds[0], folds[2], folds[3], folds[4]}) == 4
+    # The mean of a source cannot be told from the others': nothing right is told of it.
+    features = torch.zeros(7, FEATURES)
+    features[:2, 0] = features[2:3, 1] = features[3:4, 2] = 9.0
+    logits = training.held_out_logits(features, features, kinds, sources)
+    assert training.recall_by_source(logits, kinds, sources)['a'] == 0
+
+
+def test_what_is_told_of_a_kind_is_the_mean_of_its_sources():
+    kinds = torch.tensor([0, 0, 0, 3, 3])
+    sources = ['a', 'a', 'b', 'c', 'd']
+    weights = training.source_weights(kinds, sources)
+    assert weights.sum() == pytest.approx(1)
+    assert weights[2] == pytest.approx(2 * float(weights[0]))
+    probabilities = torch.full((5, len(KINDS)), 0.01)
+    probabilities[[0, 1, 2, 3, 4], [0, 0, 3, 0, 3]] = torch.tensor([0.9, 0.9, 0.9, 0.9, 0.5])
+    found = training.told(probabilities, kinds, weights)
+    assert found['street'] == training.Told(0.5, 0.5, 0.5, 0.5)
+    assert found['indoor'] == training.Told(0.5, 0.0, 0.5, 0.5)
+    error = training.expected_calibration_error(probabilities, kinds, weights)
+    assert error == pytest.approx(0.75 * abs(0.9 - 1 / 3) + 0.25 * 0.5, abs=0.01)
+    table = training.report('x', probabilities.log(), kinds, sources)
+    assert '| indoor | 0.500 |' in table and 'mean recall 0.500' in table
+
+
+def test_features_are_kept_for_one_backbone(tmp_path):
+    rng = np.random.default_rng(0)
+    samples = []
+    for name in ('a.png', 'b.png'):
+        cv2.imwrite(str(tmp_path / name), rng.integers(0, 255, (64, 64, 3), np.uint8))
+        samples.append(training.Sample(tmp_path / name, 0, 'x'))
+    net = PerceptionNet()
+    weights = save(tmp_path / WEIGHTS, net.state_dict(), net.config)
+    cache = tmp_path / 'out/features.pt'
+    first, changed = training.all_features(weights, samples, tmp_path, cache)
+    assert first.shape == changed.shape == (2, FEATURES)
+    assert not torch.equal(first, changed)
+    (tmp_path / 'a.png').unlink()  # it is read no more
+    again, _ = training.all_features(weights, samples, tmp_path, cache)
+    assert torch.equal(first, again)
+    with torch.no_grad():
+        net.backbone.stem[0].weight += 1
+    save(weights, net.state_dict(), net.config)
+    with pytest.raises(ValueError, match='another backbone'):
+        training.all_features(weights, samples, tmp_path, cache)

@@ -8,6 +8,7 @@ holds in places that are new.
 """
 
 import csv
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,20 +22,23 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from gsc_ros.codec.grid import coding_size
+from gsc_ros.evaluation.metrics import calibration_error
 from gsc_ros.image_files import read_rgb
-from gsc_ros.labels import KINDS
+from gsc_ros.labels import KINDS, STREET
 from gsc_ros.models.layers import channels_last, to_tensor
 from gsc_ros.models.lite0 import FEATURES, Lite0, adopt
 from gsc_ros.models.perception import PerceptionNet
 from gsc_ros.models.weights import FOLDER, load, restore, save
+from gsc_ros.perception.kinds import SURE
 from gsc_ros.perception.model import WEIGHTS
 
-_DECAY = 1e-2  # of the weights of the regression
+_DECAY = 3e-2  # of the weights of the regression
 _STEPS = 60  # of L-BFGS
-# Weight of each kind: "other" are close-ups of animals and things, which a robot seldom sees.
-_PRIOR = torch.tensor([0.3 if kind == 'other' else 1.0 for kind in KINDS])
-_FOLDS = 5
-_MOST = 120  # images of a sequence
+_FOLDS = 20
+_MOST = 40  # images of a source: more of one place say nothing of others
+_LARGEST = 1024  # pixels a side, of which features are computed
+_MOST_STILLS = 250  # of a source whose images have nothing in common, a kind
+_STILLS = ('imagenet', 'bsds')
 
 
 @dataclass(frozen=True)
@@ -109,18 +113,18 @@ def features_of(net: Lite0, rgb: NDArray[np.uint8]) -> Tensor:
     return pooled[0]
 
 
-def fit(features: Tensor, kinds: Tensor, decay: float = _DECAY) -> tuple[Tensor, Tensor]:
+def fit(
+    features: Tensor, kinds: Tensor, weights: Tensor, decay: float = _DECAY
+) -> tuple[Tensor, Tensor]:
     """
-    Fit a logistic regression, in which the kinds have the weights of ``_PRIOR``.
+    Fit a logistic regression.
 
-    ``features`` float (N, F), ``kinds`` int64 (N); returns weight (kinds, F) and bias (kinds).
+    ``features`` float (N, F), ``kinds`` int64 (N), ``weights`` float (N) of sum 1; returns weight
+    (kinds, F) and bias (kinds).
     """
     # Fitted to features of unit variance, as the decay means the same for all of them.
     mean, deviation = features.mean(0), features.std(0) + 1e-3
     x = (features - mean) / deviation
-    share = torch.bincount(kinds, minlength=len(KINDS)).clamp(min=1).float()
-    importance = (_PRIOR / share)[kinds]
-    importance = importance / importance.sum()
     weight = torch.zeros(len(KINDS), features.shape[1], requires_grad=True)
     bias = torch.zeros(len(KINDS), requires_grad=True)
     optimiser = torch.optim.LBFGS([weight, bias], max_iter=_STEPS, line_search_fn='strong_wolfe')
@@ -128,7 +132,7 @@ def fit(features: Tensor, kinds: Tensor, decay: float = _DECAY) -> tuple[Tensor,
     def loss() -> Tensor:
         optimiser.zero_grad()
         entropy = functional.cross_entropy(x @ weight.T + bias, kinds, reduction='none')
-        value = (entropy * importance).sum() + decay * weight.square().sum()
+        value = (entropy * weights).sum() + decay * weight.square().sum()
         value.backward()
         return value
 
@@ -137,40 +141,118 @@ def fit(features: Tensor, kinds: Tensor, decay: float = _DECAY) -> tuple[Tensor,
     return scaled, bias.detach() - scaled @ mean
 
 
-def fit_temperature(logits: Tensor, kinds: Tensor) -> float:
-    """Return what logits (N, kinds) are to be divided by for the least cross-entropy."""
+def fit_sources(
+    features: Tensor, more: Tensor, kinds: Tensor, sources: list[str]
+) -> tuple[Tensor, Tensor]:
+    """Fit to images and changed ones, both (N, F); kinds weigh alike, and sources of a kind."""
+    weights = source_weights(kinds, sources).repeat(2) / 2
+    return fit(torch.cat([features, more]), kinds.repeat(2), weights)
+
+
+def fit_temperature(logits: Tensor, kinds: Tensor, weights: Tensor) -> float:
+    """Return what logits (N, kinds) are to be divided by for the least weighted cross-entropy."""
     grid = torch.logspace(-0.7, 1.3, 81)
-    losses = [float(functional.cross_entropy(logits / t, kinds)) for t in grid]
+    losses = [
+        float((functional.cross_entropy(logits / t, kinds, reduction='none') * weights).sum())
+        for t in grid
+    ]
     return float(grid[int(np.argmin(losses))])
 
 
-def folds_of(sources: list[str], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Assign samples to folds, all of a source to one; a source of many stills to several."""
-    names, counts = np.unique(sources, return_counts=True)
-    still = {n for n, c in zip(names, counts, strict=True) if n.endswith(('imagenet', 'bsds'))}
-    fold = {name: int(rng.integers(_FOLDS)) for name in names}
-    return np.array([rng.integers(_FOLDS) if s in still else fold[s] for s in sources])
+def folds_of(sources: list[str], kinds: Tensor, rng: np.random.Generator) -> NDArray[np.int64]:
+    """
+    Assign samples to folds, all of a source to one; a source of many stills to all.
+
+    The sources of a kind go to different folds, as far as there are any.
+    """
+    of = dict(zip(reversed(sources), reversed(kinds.tolist()), strict=True))  # its first kind
+    names = sorted(of, key=lambda name: (of[name], rng.random()))
+    fold = {name: index % _FOLDS for index, name in enumerate(names)}
+    return np.array([rng.integers(_FOLDS) if s in _STILLS else fold[s] for s in sources])
 
 
 def held_out_logits(
     features: Tensor, more: Tensor, kinds: Tensor, sources: list[str], seed: int = 0
 ) -> Tensor:
     """Return logits of each sample, of a regression that saw nothing of its source's fold."""
-    folds = torch.from_numpy(folds_of(sources, np.random.default_rng(seed)))
+    folds = torch.from_numpy(folds_of(sources, kinds, np.random.default_rng(seed)))
     logits = torch.zeros(len(features), len(KINDS))
     for fold in range(_FOLDS):
         seen = folds != fold
-        both = torch.cat([features[seen], more[seen]])
-        weight, bias = fit(both, kinds[seen].repeat(2))
+        if bool(seen.all()):
+            continue
+        known = [source for source, one in zip(sources, seen.tolist(), strict=True) if one]
+        weight, bias = fit_sources(features[seen], more[seen], kinds[seen], known)
         logits[~seen] = features[~seen] @ weight.T + bias
     return logits
 
 
-def recall(logits: Tensor, kinds: Tensor) -> dict[str, float]:
-    """Return the share of each kind's samples that are told right."""
-    right = logits.argmax(1) == kinds
-    present = [k for k in range(len(KINDS)) if bool((kinds == k).any())]
-    return {KINDS[k]: float(right[kinds == k].float().mean()) for k in present}
+def source_weights(kinds: Tensor, sources: list[str]) -> Tensor:
+    """
+    Return the weight of each sample, float (N), of sum 1: sources of a kind weigh alike.
+
+    So do the kinds. A source of many stills weighs as ten, as its images are as many places.
+    """
+    groups = list(zip(sources, kinds.tolist(), strict=True))
+    share = {g: (10.0 if g[0] in _STILLS else 1.0) / groups.count(g) for g in set(groups)}
+    weights = torch.tensor([share[g] for g in groups])
+    total = torch.zeros(len(KINDS)).index_add(0, kinds, weights)
+    weights = weights / total[kinds]
+    return weights / weights.sum()
+
+
+@dataclass(frozen=True)
+class Told:
+    """
+    What is told of a kind's images, means over sources: shares of its samples.
+
+    ``right``: likeliest is the true kind; ``sure``: right and sure; ``wrong``: wrong and sure;
+    ``street``: surely a street; the rest is not sure.
+    """
+
+    right: float
+    sure: float
+    wrong: float
+    street: float
+
+
+def told(probabilities: Tensor, kinds: Tensor, weights: Tensor) -> dict[str, Told]:
+    """Return what is told of each kind that has samples, by probabilities (N, KINDS)."""
+    best, index = probabilities.max(1)
+    right, sure = index == kinds, best >= SURE
+    found = {}
+    for kind in sorted(set(kinds.tolist())):
+        mine = weights * (kinds == kind)
+        parts = (right, right & sure, ~right & sure, sure & (index == STREET))
+        found[KINDS[kind]] = Told(*(float((mine * p).sum() / mine.sum()) for p in parts))
+    return found
+
+
+def expected_calibration_error(probabilities: Tensor, kinds: Tensor, weights: Tensor) -> float:
+    """Return how far the likeliest kind's probability (N, KINDS) is off its share right."""
+    best, index = probabilities.max(1)
+    counts = np.zeros((256, 2), np.int64)
+    amount = (weights / weights.sum() * 1e6).round().long().numpy()
+    level = (best * 255).round().long().numpy()
+    np.add.at(counts, (level, (index == kinds).long().numpy()), amount)
+    return calibration_error(counts, 10)
+
+
+def report(name: str, logits: Tensor, kinds: Tensor, sources: list[str]) -> str:
+    """Return a table of what logits (N, KINDS) tell of each kind, and their calibration."""
+    weights, probabilities = source_weights(kinds, sources), logits.softmax(1)
+    found = told(probabilities, kinds, weights)
+    rows = [
+        f'| {name} | right | right and sure | wrong and sure | surely a street |',
+        '|---' * 5 + '|',
+    ]
+    rows += [
+        f'| {kind} | {t.right:.3f} | {t.sure:.3f} | {t.wrong:.3f} | {t.street:.3f} |'
+        for kind, t in found.items()
+    ]
+    mean = sum(t.right for t in found.values()) / len(found)
+    error = expected_calibration_error(probabilities, kinds, weights)
+    return '\n'.join([*rows, f'mean recall {mean:.3f}, expected calibration error {error:.3f}'])
 
 
 def recall_by_source(logits: Tensor, kinds: Tensor, sources: list[str]) -> dict[str, float]:
@@ -187,28 +269,58 @@ def train(
     Fit the layer to the images of a CSV (:func:`read_list`) and write ``perception.safetensors``.
 
     ``weights``: the folder of the network that gets the layer, None for the shipped one. Prints
-    the recall of each kind on sources that were held out. Returns the file.
+    what is told of each kind on sources that were held out. Returns the file.
     """
     path = (weights or FOLDER) / WEIGHTS
-    net = channels_last(restore(PerceptionNet, path).backbone)
-    rng = np.random.default_rng(seed)
-    plain, more, chosen = [], [], thinned(read_list(table, root))
-    for sample in tqdm(chosen, unit='image'):
-        rgb = read_rgb(sample.path)
-        plain.append(features_of(net, rgb))
-        more.append(features_of(net, jittered(rgb, rng)))
+    chosen = thinned(read_list(table, root))
+    features, more = all_features(path, chosen, root, output / 'features.pt')
     kinds = torch.tensor([s.kind for s in chosen])
-    layer = solve(torch.stack(plain), torch.stack(more), kinds, [s.source for s in chosen], seed)
+    layer = solve(features, more, kinds, [s.source for s in chosen], seed)
     return write(path, *layer, output / WEIGHTS)
 
 
+def all_features(
+    perception: Path, samples: list[Sample], root: Path, cache: Path
+) -> tuple[Tensor, Tensor]:
+    """
+    Return pooled features of each sample and of a changed one (:func:`jittered`), both (N, F).
+
+    They are kept in ``cache``. Raises ``ValueError`` for a cache of another backbone.
+    """
+    net = channels_last(restore(PerceptionNet, perception).backbone)
+    mark = float(sum(value.double().abs().sum() for value in net.state_dict().values()))
+    known = torch.load(cache, weights_only=True) if cache.is_file() else {'backbone': mark}
+    if known['backbone'] != mark:
+        raise ValueError(f'{cache} is of another backbone than {perception}: delete it')
+    names = [str(sample.path.relative_to(root)) for sample in samples]
+    for count, name in enumerate(tqdm(names, unit='image')):
+        if name not in known:
+            rgb = _bounded(read_rgb(root / name, lambda _: None))
+            changed = jittered(rgb, np.random.default_rng(zlib.crc32(name.encode())))
+            known[name] = torch.stack([features_of(net, rgb), features_of(net, changed)])
+        if count % 200 == 199 or count + 1 == len(names):
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(known, cache)
+    pairs = torch.stack([known[name] for name in names])
+    return pairs[:, 0], pairs[:, 1]
+
+
+def _bounded(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Reduce an image to ``_LARGEST``: features are of some 640x480 pixels all the same."""
+    scale = _LARGEST / max(rgb.shape[:2])
+    if scale >= 1:
+        return rgb
+    size = round(rgb.shape[1] * scale), round(rgb.shape[0] * scale)
+    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def thinned(samples: list[Sample]) -> list[Sample]:
-    """Take of each source that is a video ``_MOST`` images, evenly spaced."""
+    """Take ``_MOST`` images of a kind and source, evenly spaced; more where all are stills."""
     chosen: list[Sample] = []
-    for source in dict.fromkeys(s.source for s in samples):
-        mine = [s for s in samples if s.source == source]
-        step = 1 if source.endswith(('imagenet', 'bsds')) else max(len(mine) / _MOST, 1)
-        chosen += [mine[int(i * step)] for i in range(int(len(mine) / step))]
+    for group in dict.fromkeys((s.source, s.kind) for s in samples):
+        mine = [s for s in samples if (s.source, s.kind) == group]
+        step = max(len(mine) / (_MOST_STILLS if group[0] in _STILLS else _MOST), 1)
+        chosen += [mine[int(i * step)] for i in range(round(len(mine) / step))]
     return chosen
 
 
@@ -218,20 +330,13 @@ def solve(
     """Return weight and bias of the calibrated layer; prints what it is worth."""
     assert features.shape[1] == FEATURES
     logits = held_out_logits(features, more, kinds, sources, seed)
-    temperature = fit_temperature(logits, kinds)
-    sure = (logits / temperature).softmax(1).amax(1)
-    right = float((logits.argmax(1) == kinds).float().mean())
-    for name, recalls in (
-        ('kind', recall(logits, kinds)),
-        ('source', recall_by_source(logits, kinds, sources)),
-    ):
-        listed = ', '.join(f'{key} {share:.3f}' for key, share in recalls.items())
-        tqdm.write(f'recall by {name}, on sources held out: {listed}')
-    tqdm.write(
-        f'temperature {temperature:.2f}, mean probability {float(sure.mean()):.3f}, '
-        f'right {right:.3f}'
-    )
-    weight, bias = fit(torch.cat([features, more]), kinds.repeat(2))
+    temperature = fit_temperature(logits, kinds, source_weights(kinds, sources))
+    recalls = recall_by_source(logits, kinds, sources)
+    listed = ', '.join(f'{key} {share:.2f}' for key, share in recalls.items())
+    tqdm.write(f'recall by source, each held out: {listed}')
+    tqdm.write(report('kind, its sources held out', logits / temperature, kinds, sources))
+    tqdm.write(f'temperature {temperature:.2f}')
+    weight, bias = fit_sources(features, more, kinds, sources)
     return weight / temperature, bias / temperature
 
 
