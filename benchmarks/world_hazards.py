@@ -7,7 +7,8 @@ Seeds that no training saw, cameras drawn by seed without distortion. Columns, a
 world: `things`: what stands more than 0.15 m out of the ground nearer than 5 m, and is seen so on
 0.1 % of the image or more; `missed`: of them, those of which the map of hazards says 255 on
 less than half (128, not known, is a miss); `false`: regions of 255 a frame that hold no pixel of a
-hazard; `unknown`: share of frames of which nothing is told. `robot`: the map before it is sent.
+hazard; `ground`: share of the ground nearer than 5 m, lower than 0.08 m, that is told to be in the
+way; `unknown`: share of frames of which nothing is told. `robot`: the map before it is sent.
 
 The robot has a depth sensor: true depth, with `--noise` normal errors of that share of the
 distance and 8 % of holes. With `--own` it has none, and goes by its networks. With `--height` it
@@ -37,6 +38,7 @@ from gsc_ros.training.simulated import KEPT_OUT
 SIZE = (480, 360)
 VIEWS = 3  # of a world
 LEAST_SEEN, LEAST_FOUND = 0.001, 0.5
+GROUND_M = 0.08  # what is lower is ground
 RANGE_M, HOLES = 12.0, 0.08  # of a sensor with noise
 
 
@@ -48,6 +50,8 @@ class Tally:
     things: int = 0
     missed: int = 0
     false: int = 0
+    ground: int = 0
+    blocked: int = 0
     unknown: int = 0
 
     def add(self, view: View, shown: NDArray[np.uint8]) -> None:
@@ -55,6 +59,10 @@ class Tally:
         truth, told = view.hazards(), shown == IN_THE_WAY
         self.frames += 1
         self.unknown += bool((shown == NOT_KNOWN).all())
+        with np.errstate(invalid='ignore'):
+            ground = (view.heights < GROUND_M) & (view.depth < Limits().within_m)
+        self.ground += int(ground.sum())
+        self.blocked += int((ground & told).sum())
         for thing in np.unique(view.things[truth]):
             seen = truth & (view.things == thing)
             if seen.mean() >= LEAST_SEEN:
@@ -70,7 +78,8 @@ class Tally:
 
     def __str__(self) -> str:
         missed, false = self.missed / max(1, self.things), self.false / max(1, self.frames)
-        return f'{self.things} | {missed:.3f} | {false:.2f} | {self.unknown / self.frames:.2f}'
+        blocked, unknown = self.blocked / max(1, self.ground), self.unknown / self.frames
+        return f'{self.things} | {missed:.3f} | {false:.2f} | {blocked:.3f} | {unknown:.2f}'
 
 
 def views(scene: str, seeds: int) -> Iterator[tuple[View, Camera]]:
@@ -110,7 +119,8 @@ def main() -> None:
     args = parser.parse_args()
     budgets = [int(b) for b in args.budgets.split(',') if b]
     codec = SemanticCodec.load(device='cpu') if budgets or args.own else None
-    print('| world | at | things | missed | false a frame | unknown |\n|---|---|---|---|---|---|')
+    print('| world | at | things | missed | false a frame | ground | unknown |')
+    print('|---|---|---|---|---|---|---|')
     totals: dict[str, Tally] = defaultdict(Tally)
     for scene in SCENES:
         tallies: dict[str, Tally] = defaultdict(Tally)

@@ -290,6 +290,9 @@ def test_simulated_frames_have_hazards_and_their_camera(tmp_path):
     assert frame.segmentation()[0, :2].tolist() == [9, 255]
     assert np.argwhere(frame.hazards()).tolist() == [[0, 0]]
     assert (frame.depth() == 2.5).all() and frame.depth().dtype == np.float32
+    assert frame.heights is None  # of an older version
+    np.save(tmp_path / 'moon/00000_heights.npy', np.full((4, 6), 0.5, np.float16))
+    assert (opened(tmp_path, 'simulated')[0].heights() == 0.5).all()
     assert (frame.camera.fx, frame.camera.fy, frame.camera.height_m) == (0.6, 0.9, 1.2)
     (tmp_path / 'frames.csv').write_text('file\nmoon/00000_rgb.png\n')
     with pytest.raises(ValueError, match='missing column'):

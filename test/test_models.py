@@ -31,10 +31,11 @@ from gsc_ros.models.weights import load, save
 
 def test_perception_gives_an_eighth_of_the_image():
     net = PerceptionNet(kinds=7).eval()
-    logits, depth, kinds = net(torch.zeros(2, 3, 64, 128))
+    logits, depth, kinds, standing = net(torch.zeros(2, 3, 64, 128))
     assert logits.shape == (2, NUM_CLASSES, 8, 16)
     assert depth.shape == (2, 1, 8, 16)
     assert kinds.shape == (2, 7)
+    assert standing is None
     assert PerceptionNet().eval()(torch.zeros(1, 3, 64, 64)).kinds is None
     assert float(depth.min()) >= 0 and float(depth.max()) <= 1
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gsc_ros.codec.bitstream import depth_code
-from gsc_ros.codec.caption import Caption, median_depth, scene_of
+from gsc_ros.codec.caption import DISTANCE_EDGES, Caption, median_depth, scene_of
 from gsc_ros.codec.coarse_depth import coarse_depth_of
 from gsc_ros.codec.grid import coding_size
-from gsc_ros.codec.hazards import Hazards, measured, of_mask, reduced
+from gsc_ros.codec.hazards import Hazards, measured, of_mask, reduced, supposed
 from gsc_ros.codec.kind import HEIGHT, LEARNED, SENSOR
 from gsc_ros.codec.layout import WEIGHTS, coarse_of, fine_of, smoothed
 from gsc_ros.codec.notes import Notes, Timing
@@ -45,6 +45,7 @@ from gsc_ros.perception.kinds import (
     is_street,
     judged,
     restrict,
+    sees_hazards,
 )
 from gsc_ros.perception.model import Prediction, scaled, seen_by
 from gsc_ros.perception.objects import Box
@@ -268,9 +269,8 @@ class Analyser:
         """
         Find what is in the way in an image of a size (W, H); None where that cannot be told.
 
-        By depth of a sensor that sees what the camera sees; without one, on streets, by what
-        stands on the ground. Depth of the network is too coarse to show a hazard. What is
-        ``lost`` of the image, bool (H/8, W/8), shows nothing that stands.
+        By depth of a sensor that sees what the camera sees; without one, by what the network sees
+        in the way. What is ``lost`` of the image, bool (H/8, W/8), shows nothing that stands.
         """
         rows, columns = view.metres.shape
         cells = (rows // 4, columns // 4)
@@ -281,13 +281,18 @@ class Analyser:
             and abs(depth.shape[1] * size[1] / (depth.shape[0] * size[0]) - 1) < 0.02
         ):
             return measured(depth, camera, self.limits, cells)
+        if view.standing is not None:
+            if not view.standing.knows(self.limits):
+                return None
+            found = view.standing.find(camera, self.limits, DISTANCE_EDGES, lost)
+            return supposed(of_mask(*found), cells, kind is not None and sees_hazards(kind))
         if kind is not None and is_street(kind):
             ground, sky = np.isin(view.classes, GROUND), view.classes == SKY
-            found, metres = find_standing(
+            stands, metres = find_standing(
                 view.metres, ground & ~lost, sky | lost, camera, self.limits
             )
-            if found.ground is not None:
-                return reduced(of_mask(found.mask, metres), cells)
+            if stands.ground is not None:
+                return reduced(of_mask(stands.mask, metres), cells)
         return None
 
     def _planes(

@@ -1,9 +1,9 @@
 """
 Hazards in the stream: which cells of 32 pixels are in the way, and the nearest few by bearing;
-where the depth sensor saw nothing, in blocks of 64 pixels.
+where nothing is known, in blocks of 64 pixels.
 
-They come from the robot's own depth and classes of the image as it was, so that the ground has
-them also where too little was sent to see them.
+They come from what the robot sees in the image as it was, so that the ground has them also where
+too little was sent to see them.
 """
 
 from dataclasses import dataclass, replace
@@ -39,7 +39,7 @@ class Hazards:
 
     ``cells``: bool (H/32, W/32); ``nearest``: bearing and distance, indices into ``BEARINGS`` and
     ``DISTANCES`` of the caption, of at most three obstacles, the nearest first; ``holes``: bool
-    (H/64, W/64), where a depth sensor saw nothing, None for no holes.
+    (H/64, W/64), where a depth sensor saw nothing, or nothing can be told, None for no holes.
     """
 
     cells: NDArray[np.bool_]
@@ -97,6 +97,21 @@ def measured(
     seen = np.isposinf(metres) | (np.isfinite(metres) & (metres > 0))
     holes = holes_of(~seen, (shape[0] // 2, shape[1] // 2))
     return replace(reduced(of_mask(found.mask, metres), shape), holes=holes)
+
+
+def supposed(hazards: Hazards, shape: tuple[int, int], complete: bool) -> Hazards | None:
+    """
+    Bring what was found without a sensor to the grid of the cells (rows, columns).
+
+    Unless it is ``complete``, the cells that are not in the way are not known. None where then
+    nothing is told.
+    """
+    found = reduced(hazards, shape)
+    if complete:
+        return found
+    if not found.cells.any():
+        return None
+    return replace(found, holes=np.ones((shape[0] // 2, shape[1] // 2), bool))
 
 
 def reduced(hazards: Hazards, shape: tuple[int, int]) -> Hazards:

@@ -7,7 +7,7 @@ from gsc_ros.sim import SCENES
 
 STAGES = (
     'simulated', 'pack', 'kinds', 'perception', 'autoencoder', 'tokens', 'flow', 'words',
-    'prior', 'captions', 'entropy', 'objects', 'trust', 'mtgc',
+    'prior', 'captions', 'entropy', 'objects', 'trust', 'hazards', 'mtgc',
 )  # fmt: skip
 
 
@@ -130,7 +130,9 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 _RATES = {'perception': 2e-3, 'autoencoder': 5e-4, 'tokens': 6e-4, 'flow': 6e-4, 'words': 1e-3,
-          'prior': 3e-3, 'entropy': 0.02, 'mtgc': 1e-4}  # fmt: skip
+          'prior': 3e-3, 'entropy': 0.02, 'hazards': 3e-3, 'mtgc': 1e-4}  # fmt: skip
+# Stages that need no --data where there are simulated frames.
+_SIMULATED = ('pack', 'hazards')
 
 
 _OF_ONE_STAGE = {'receiver_only': 'tokens', 'pattern': 'tokens',
@@ -156,7 +158,7 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, name) and args.stage != stage:
             option = name.replace('_', '-')
             raise ValueError(f'stage {args.stage} has no --{option}: {stage} has')
-    if args.data is None and not (args.stage == 'pack' and args.simulated):
+    if args.data is None and not (args.stage in _SIMULATED and args.simulated):
         raise ValueError(f'stage {args.stage} needs --data <folder of images>')
     if args.stage == 'pack':
         from gsc_ros.training.pack import export as pack
@@ -223,7 +225,7 @@ def run(args: argparse.Namespace) -> int:
         options['backbone'] = args.backbone
     if args.stage in ('autoencoder', 'tokens', 'flow', 'words'):
         options['critics_file'] = args.critics
-    if args.stage in ('tokens', 'flow', 'words', 'prior', 'mtgc'):
+    if args.stage in ('tokens', 'flow', 'words', 'prior', 'hazards', 'mtgc'):
         options['weights'] = args.weights or FOLDER
     path = import_module(f'gsc_ros.training.{args.stage}').train(args.data, settings, **options)
     print(path)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gsc_ros.labels import NUM_CLASSES
+from gsc_ros.models.hazards import HazardHead
 from gsc_ros.models.layers import NormResBlock
 from gsc_ros.models.lite0 import CHANNELS, FEATURES, Lite0
 
@@ -41,12 +42,14 @@ class Seen(NamedTuple):
     ``classes``: logits (N, classes, H/8, W/8); ``depth``: log depth (N, 1, H/8, W/8) in [0, 1],
     see :func:`log_to_depth`, by a camera of ``REFERENCE_PX``; ``kinds``: logits (N, kinds), whose
     softmax is calibrated (the temperature is in the weights of the layer), None of a network that
-    was not taught them.
+    was not taught them; ``standing``: what the head of hazards sees, (N, WIDTH, H/8, W/8), None
+    of a network without it.
     """
 
     classes: Tensor
     depth: Tensor
     kinds: Tensor | None
+    standing: Tensor | None
 
 
 def _fuse(inputs: int, outputs: int, kernel: int = 3) -> nn.Sequential:
@@ -61,7 +64,8 @@ class PerceptionNet(nn.Module):
     """
     Predict classes, depth and kind of scene.
 
-    ``kinds``: of scene, 0 where they are not taught yet. ``forward``: float32 (N, 3, H, W) in
+    ``kinds``: of scene, 0 where they are not taught yet; ``hazards``: whether there is a head that
+    tells what is in the way (:class:`HazardHead`). ``forward``: float32 (N, 3, H, W) in
     [-1, 1], H and W multiples of 32 -> :class:`Seen`.
     """
 
@@ -71,10 +75,12 @@ class PerceptionNet(nn.Module):
         kinds: int = 0,
         widths: tuple[int, int, int] = (128, 80, 48),
         detail: int = 32,
+        hazards: bool = False,
     ) -> None:
         super().__init__()
         self.config = {
             'classes': classes, 'kinds': kinds, 'widths': list(widths), 'detail': detail,
+            'hazards': hazards,
         }  # fmt: skip
         deep, middle, fine = widths
         self.backbone = Lite0()
@@ -93,16 +99,30 @@ class PerceptionNet(nn.Module):
         self.refine = NormResBlock(fine)
         self.segmentation = nn.Conv2d(fine, classes, 1)
         self.depth = nn.Conv2d(fine, 1, 1)
+        # Channels of the maps that hazards are seen in.
+        self.seen = (fine + CHANNELS[0] + detail, middle, deep)
+        self.hazards = HazardHead(self.seen) if hazards else None
 
     def forward(self, x: Tensor) -> Seen:
+        kinds, y, maps = self.maps(x)
+        standing = self.hazards.look(maps) if self.hazards else None
+        return Seen(self.segmentation(y), torch.sigmoid(self.depth(y)), kinds, standing)
+
+    def maps(self, x: Tensor) -> tuple[Tensor | None, Tensor, tuple[Tensor, Tensor, Tensor]]:
+        """
+        Return logits of the kinds, the map of classes and depth, and what the hazards are seen in.
+
+        These are maps on the grids of 1/8, 1/16 and 1/32.
+        """
         eighth, sixteenth, thirtysecond, deepest = self.backbone.maps(functional.avg_pool2d(x, 2))
         kinds = self.kinds(self.backbone.pooled(deepest)) if self.kinds else None
         y = self.deepest(deepest)
         y = y + self.context(y)
-        y = self.up_thirtysecond(_joined(y, thirtysecond))
-        y = self.up_sixteenth(_joined(y, sixteenth))
-        y = self.refine(self.up_eighth(_joined(y, eighth, self.detail(x))))
-        return Seen(self.segmentation(y), torch.sigmoid(self.depth(y)), kinds)
+        coarse = self.up_thirtysecond(_joined(y, thirtysecond))
+        middle = self.up_sixteenth(_joined(coarse, sixteenth))
+        detail = self.detail(x)
+        y = self.refine(self.up_eighth(_joined(middle, eighth, detail)))
+        return kinds, y, (torch.cat([y, eighth, detail], 1), middle, coarse)
 
 
 def _joined(coarse: Tensor, *fine: Tensor) -> Tensor:

@@ -95,7 +95,10 @@ class Chosen:
             objects = self.objects.detect(rgb)
         in_sky = view.depth_in_sky if view is not None and self.depth is None else None
         kind = view.kind if view is not None else None
-        return Prediction(classes, metres, doubtful, objects, in_sky, confidence, kind, chances)
+        standing = view.standing if view is not None else None
+        return Prediction(
+            classes, metres, doubtful, objects, in_sky, confidence, kind, chances, standing
+        )
 
 
 def load(

@@ -57,24 +57,54 @@ def find_hazards(
     there would not be found. Where there is depth and no ground in it, as in front of a wall, all
     that is near is in the way.
     """
-    rows = metres.shape[0]
-    known = np.isfinite(metres) & (metres > 0)
-    points = camera.points(np.where(known, metres, np.nan))
-    below = np.broadcast_to((np.arange(rows) >= _LOWER * rows)[:, None], metres.shape)
-    if (known | np.isposinf(metres))[below].mean() < _LEAST_SEEN:
+    known, points, ground = _ground_in(metres, camera)
+    if (known | np.isposinf(metres))[_below(metres.shape)].mean() < _LEAST_SEEN:
         return Found(np.zeros(metres.shape, bool), None)
-    near = points[known & (metres < _FAR_M) & below]
-    ground = find_ground(near[:: len(near) // _POINTS + 1], camera.height_m)
     if ground is None:
         return Found(_without_specks(known & (metres < limits.within_m), _LEAST_AREA), None)
+    heights = _over(ground, points, known, limits.within_m)
     with np.errstate(invalid='ignore'):
-        heights = ground.heights(points)
-        coefficients = bent(ground, points[known][::2], _BEYOND * limits.within_m)
-        if coefficients is not None:
-            heights = heights - relief(ground, coefficients, points)
         over = (heights > _SAFE * limits.above_m) & (heights < limits.below_m)
         mask = known & over & (points[..., 2] < limits.within_m)
     return Found(_without_specks(mask, _LEAST_MEASURED), ground)
+
+
+def heights_over_ground(
+    metres: NDArray[np.floating], camera: Camera, within_m: float = Limits.within_m
+) -> tuple[NDArray[np.float64], Ground] | None:  # fmt: skip
+    """
+    Return the heights (h, w) of measured depth over the ground, m, NaN unknown, and the ground.
+
+    How the ground bends is known a little beyond ``within_m``. None where no ground is found in
+    the lower part of the image.
+    """
+    known, points, ground = _ground_in(metres, camera)
+    return None if ground is None else (_over(ground, points, known, within_m), ground)
+
+
+def _below(shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return where the ground is looked for, bool (h, w)."""
+    return np.broadcast_to((np.arange(shape[0]) >= _LOWER * shape[0])[:, None], shape)
+
+
+def _ground_in(
+    metres: NDArray[np.floating], camera: Camera
+) -> tuple[NDArray[np.bool_], NDArray[np.float64], Ground | None]:
+    """Return where depth (h, w) is known, its points (h, w, 3), and the ground below."""
+    known = np.isfinite(metres) & (metres > 0)
+    points = camera.points(np.where(known, metres, np.nan))
+    near = points[known & (metres < _FAR_M) & _below(metres.shape)]
+    return known, points, find_ground(near[:: len(near) // _POINTS + 1], camera.height_m)
+
+
+def _over(
+    ground: Ground, points: NDArray[np.float64], known: NDArray[np.bool_], within_m: float
+) -> NDArray[np.float64]:
+    """Return the heights (h, w) of points (h, w, 3) over the ground as it bends, m."""
+    coefficients = bent(ground, points[known][::2], _BEYOND * within_m)
+    with np.errstate(invalid='ignore'):
+        heights = ground.heights(points)
+        return heights if coefficients is None else heights - relief(ground, coefficients, points)
 
 
 def _without_specks(mask: NDArray[np.bool_], least: float) -> NDArray[np.bool_]:

@@ -20,6 +20,8 @@ from gsc_ros.labels import (
 PROBABILITIES = (0.0, 0.4, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
 SURE = 0.6  # from which a kind is acted on
 _POSSIBLE, _LOW_SKY = 0.9, 0.05
+# Kinds of which there was enough truth to say that hazards are seen without a sensor.
+_NOTHING_MISSED = ('planetary', 'indoor')
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,11 @@ def is_street(kind: SceneKind | None) -> bool:
 def has_sky(kind: SceneKind | None) -> bool:
     """Tell whether the class of the sky may be stated."""
     return bool(_classes(kind)[SKY])
+
+
+def sees_hazards(kind: SceneKind) -> bool:
+    """Tell whether it is a kind in which little of what stands in the way is missed."""
+    return kind.sure and kind.name in _NOTHING_MISSED
 
 
 def judged(kind: SceneKind, classes: NDArray[np.uint8]) -> SceneKind:

@@ -15,6 +15,7 @@ from gsc_ros.models.weights import FOLDER, frozen, restore
 from gsc_ros.perception.areas import connected_to_top
 from gsc_ros.perception.kinds import SceneKind
 from gsc_ros.perception.objects import Detection
+from gsc_ros.perception.standing import Standing
 
 WEIGHTS = 'perception.safetensors'
 _STRIDE = 8  # of the network's maps
@@ -37,7 +38,8 @@ class Prediction:
     there is no detector; ``depth_in_sky``: of the embedded network, depth everywhere, as if there
     were no sky; ``confidence``: probability of the class, float32 (H/stride, W/stride), None
     where it is not known; ``kind``: of scene, None where nothing tells it; ``probabilities``: of
-    the classes, float32 (classes, H/stride, W/stride), None where they are not known.
+    the classes, float32 (classes, H/stride, W/stride), None where they are not known;
+    ``standing``: tells what is in the way, None where nothing does.
     """
 
     classes: NDArray[np.uint8]
@@ -48,6 +50,7 @@ class Prediction:
     confidence: NDArray[np.float32] | None = None
     kind: SceneKind | None = None
     probabilities: NDArray[np.float32] | None = None
+    standing: Standing | None = None
 
 
 def seen_by(view: Prediction, focal_px: float) -> Prediction:
@@ -126,7 +129,7 @@ class PerceptionModel:
         ``REFERENCE_PX`` (:func:`seen_by`).
         """
         image = torch.from_numpy(np.ascontiguousarray(rgb))[None].to(self.device)
-        logits, code, kinds = self.net(to_tensor(image))
+        logits, code, kinds, seen = self.net(to_tensor(image))
         if stride != _STRIDE:
             size = rgb.shape[0] // stride, rgb.shape[1] // stride
             logits, code = (
@@ -141,5 +144,10 @@ class PerceptionModel:
         kind = None
         if kinds is not None:
             kind = SceneKind.of(kinds[0].float().softmax(0).cpu().numpy())
-        confidence = probabilities.max(0)
-        return Prediction(classes, metres, doubtful, None, depth, confidence, kind, probabilities)
+        standing = None
+        if seen is not None and self.net.hazards is not None:
+            standing = Standing(self.net.hazards, seen, _STRIDE)
+        return Prediction(
+            classes, metres, doubtful, None, depth, probabilities.max(0), kind, probabilities,
+            standing,
+        )  # fmt: skip

@@ -93,16 +93,22 @@ def jittered(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uin
     share = rng.uniform(0.6, 1)
     rows, columns = int(height * share), int(width * share)
     y, x = rng.integers(0, height - rows + 1), rng.integers(0, width - columns + 1)
-    part = rgb[y : y + rows, x : x + columns].astype(np.float32)
+    part = relit(rgb[y : y + rows, x : x + columns], rng)
+    if rng.random() < 0.5:
+        part = part[:, ::-1]
+    return np.ascontiguousarray(part)
+
+
+def relit(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Change light, colour and sharpness of an image, uint8 (H, W, 3)."""
+    part = rgb.astype(np.float32)
     light = (rng.uniform(0.6, 1.3) * (1 + rng.normal(0, 0.05, 3))).astype(np.float32)
     part = part * light + np.float32(rng.normal(0, 12))
     if rng.random() < 0.3:
         part = cv2.GaussianBlur(part, (0, 0), rng.uniform(0.5, 2))
     if rng.random() < 0.2:
         part[:] = part.mean(2, keepdims=True)
-    if rng.random() < 0.5:
-        part = part[:, ::-1]
-    return np.ascontiguousarray(part.clip(0, 255).astype(np.uint8))
+    return np.asarray(part.clip(0, 255).astype(np.uint8))
 
 
 @torch.inference_mode()

@@ -30,9 +30,10 @@ def export(
     Render ``worlds`` worlds of each scene into ``output``, images of ``size`` (W, H); returns it.
 
     Writes ``SCENE/NNNNN_rgb.png``, ``_seg.png`` (class ids, 255 where none applies),
-    ``_depth.npy`` (float16 metres, inf for sky) and ``_hazards.png`` (255 higher than 0.15 m over
-    the ground and nearer than 5 m) per frame, and their cameras, which differ by world, to
-    ``frames.csv``: in shares of the image, as ``gsc_ros.perception.camera`` has them.
+    ``_depth.npy`` (float16 metres, inf for sky), ``_heights.npy`` (float16 metres over the ground
+    right below, NaN for sky) and ``_hazards.png`` (255 higher than 0.15 m over the ground and
+    nearer than 5 m) per frame, and their cameras, which differ by world, to ``frames.csv``: in
+    shares of the image, as ``gsc_ros.perception.camera`` has them.
     """
     rng = np.random.default_rng(seed)
     output.mkdir(parents=True, exist_ok=True)
@@ -64,3 +65,4 @@ def _write(world: World, stem: Path) -> None:
     cv2.imwrite(f'{stem}_seg.png', view.segmentation)
     cv2.imwrite(f'{stem}_hazards.png', view.hazards() * np.uint8(255))
     np.save(f'{stem}_depth.npy', view.depth.astype(np.float16))
+    np.save(f'{stem}_heights.npy', view.heights.astype(np.float16))

@@ -20,7 +20,8 @@ class Frame:
     ``segmentation``: uint8 (H, W) train ids of ``perception.labels``, 255 unlabelled or ignored.
     ``depth``: float32 (H, W) metres along the optical axis, NaN unknown.
     ``boxes``: (x0, y0, x1, y1, score 1, COCO class 0..79) in pixels.
-    ``hazards``: bool (H, W), what is in the way. ``camera``: that of the image, where it is known.
+    ``hazards``: bool (H, W), what is in the way. ``heights``: float32 (H, W) metres over the
+    ground, NaN unknown. ``camera``: that of the image, where it is known.
     All raise ``ValueError`` for files that are missing, damaged or of another format.
     """
 
@@ -32,6 +33,7 @@ class Frame:
     depth: Callable[[], NDArray[np.float32]] | None = None
     boxes: Callable[[], list[Box]] | None = None
     hazards: Callable[[], NDArray[np.bool_]] | None = None
+    heights: Callable[[], NDArray[np.float32]] | None = None
     camera: Camera | None = None  # None: not known
 
     def rgb(self) -> NDArray[np.uint8]:

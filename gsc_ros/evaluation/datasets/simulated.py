@@ -2,7 +2,7 @@
 Frames of this package's simulator, as ``gsc train simulated`` writes them.
 
 ``frames.csv`` lists them with their cameras; beside each ``*_rgb.png`` lie ``*_seg.png``,
-``*_depth.npy`` and ``*_hazards.png``.
+``*_depth.npy``, ``*_heights.npy`` and ``*_hazards.png``.
 """
 
 import csv
@@ -24,7 +24,7 @@ def is_simulated(root: Path) -> bool:
     return (root / 'frames.csv').is_file()
 
 
-def _depth(path: Path) -> NDArray[np.float32]:
+def _metres(path: Path) -> NDArray[np.float32]:
     try:
         return np.asarray(np.load(path), np.float32)
     except (OSError, ValueError) as error:
@@ -46,14 +46,15 @@ def read_simulated(root: Path, split: str) -> list[Frame]:
                 fx, fy, cx, cy, height_m = (
                     float(row[name]) for name in ('fx', 'fy', 'cx', 'cy', 'height_m')
                 )
-                hazards = Path(f'{stem}_hazards.png')
+                hazards, heights = (Path(stem + end) for end in ('_hazards.png', '_heights.npy'))
                 frames.append(
                     Frame(
                         name_of(image, root),
                         image,
                         segmentation=partial(read_ids, Path(f'{stem}_seg.png'), _SAME),
-                        depth=partial(_depth, Path(f'{stem}_depth.npy')),
+                        depth=partial(_metres, Path(f'{stem}_depth.npy')),
                         hazards=partial(_hazards, hazards) if hazards.is_file() else None,
+                        heights=partial(_metres, heights) if heights.is_file() else None,
                         camera=Camera(fx, fy, cx, cy, height_m),
                     )
                 )
