@@ -36,7 +36,8 @@ def decoding(bench):
 @pytest.mark.parametrize(
     ('parameters', 'name', 'steps'),
     [
-        ({}, 'flow', 0),
+        ({}, 'flow', 1),
+        ({'steps': 0}, 'flow', 0),
         ({'steps': 2}, 'flow', 2),
         ({'renderer': 'deterministic'}, 'deterministic', 0),
         ({'renderer': 'flow'}, 'flow', 1),

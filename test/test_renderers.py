@@ -1,6 +1,7 @@
 """Renderers as a choice of the ground, and the deterministic one in place of one that fails."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -38,21 +39,27 @@ def drawn(codec, renderer, frame, steps=None):
 
 
 def test_deterministic_is_what_no_steps_draw(codec, frame):
-    plain = drawn(codec, '', frame)
-    for renderer, steps in (('deterministic', None), ('deterministic', 0), ('flow', 0), ('', 0)):
+    plain = drawn(codec, 'deterministic', frame)
+    for renderer, steps in (('deterministic', 0), ('flow', 0), ('', 0)):
         other = drawn(codec, renderer, frame, steps)
         for name in ('rgb', 'depth', 'segmentation', 'trust'):
             np.testing.assert_array_equal(getattr(plain, name), getattr(other, name))
 
 
-def test_the_flow_takes_a_step_by_default_and_changes_the_image_alone(codec, frame):
-    assert FrameDecoder(codec.networks.ground, renderer='flow').renderer.default_steps == 1
-    # An untrained flow takes one step straight to the prediction.
-    plain, flow = drawn(codec, '', frame), drawn(codec, 'flow', frame, 2)
-    np.testing.assert_array_equal(flow.rgb, drawn(codec, '', frame, 2).rgb)
+def test_the_generator_draws_by_default_and_changes_the_image_alone(codec, frame):
+    plain, flow = drawn(codec, 'deterministic', frame), drawn(codec, 'flow', frame)
+    for renderer, steps in (('flow', 1), ('', None), ('', 1)):
+        np.testing.assert_array_equal(flow.rgb, drawn(codec, renderer, frame, steps).rgb)
     assert (flow.rgb != plain.rgb).any()
     for name in ('depth', 'segmentation', 'trust'):
         np.testing.assert_array_equal(getattr(plain, name), getattr(flow, name))
+
+
+def test_weights_without_a_generator_draw_by_the_deterministic_decoder(codec, frame):
+    networks = replace(codec.networks.ground, generator=None)
+    one, none = (FrameDecoder(networks).render([frame], steps)[0].rgb for steps in (1, 0))
+    # An untrained flow takes one step straight to the prediction, but for rounding.
+    assert np.abs(one.astype(int) - none).max() <= 1
 
 
 def test_steps_that_a_renderer_does_not_take_are_refused(codec, frame):
@@ -110,7 +117,7 @@ def test_the_deterministic_image_stands_in_for_a_renderer_that_fails(codec, fram
         return painter
 
     renderer = FallbackRenderer('painter', load, warnings.append, clock=lambda: now)
-    plain = drawn(codec, '', frame).rgb
+    plain = drawn(codec, 'deterministic', frame).rgb
     assert renderer.name == 'deterministic'
     np.testing.assert_array_equal(drawn(codec, renderer, frame).rgb, plain)
     assert warnings == ['no such folder: copy it. Until then images are deterministic.']
@@ -139,7 +146,7 @@ def test_images_are_shown_while_a_renderer_is_loaded(codec, frame):
         return painter
 
     renderer = FallbackRenderer('painter', load, print, background=True)
-    plain = drawn(codec, '', frame).rgb
+    plain = drawn(codec, 'deterministic', frame).rgb
     assert (drawn(codec, renderer, frame).rgb == plain).all()
     assert 'painter is being loaded' in renderer.problem
     go.set()
@@ -152,7 +159,8 @@ def test_images_are_shown_while_a_renderer_is_loaded(codec, frame):
 def test_a_model_that_cannot_be_used_warns_in_python_and_is_refused_where_asked(codec, frame):
     with pytest.warns(RendererWarning, match='images are deterministic'):
         ground = FrameDecoder(codec.networks.ground, renderer='no/such-model-here')
-    np.testing.assert_array_equal(ground.render([frame])[0].rgb, drawn(codec, '', frame).rgb)
+    plain = drawn(codec, 'deterministic', frame).rgb
+    np.testing.assert_array_equal(ground.render([frame])[0].rgb, plain)
     with pytest.raises(RendererError):
         renderers.load(RendererOptions('/no/such/folder', offline=True))
 

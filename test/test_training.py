@@ -25,16 +25,19 @@ from gsc_ros.training import (
     corpus,
     critics,
     flow,
+    generator,
     loop,
     pack,
     perception,
     prior,
     tokens,
+    windows,
     words,
 )
 from gsc_ros.training.augment import SHIFTS, augment_pairs
 from gsc_ros.training.crops import Crops, window
 from gsc_ros.training.optimiser import Optimiser
+from gsc_ros.training.windows import Window
 
 CRITICS = """
 import torch
@@ -100,6 +103,8 @@ def test_all_stages_in_turn_make_a_codec(data, tmp_path):
     tokens.train(data, settings(out / 't'), judges, out, batch=2)
     for name in ('autoencoder', 'tokenizer'):
         (out / f't/{name}.safetensors').rename(out / f'{name}.safetensors')
+    generator.train(data, settings(out / 'g'), judges, out, batch=2)
+    (out / 'g/generator.safetensors').rename(out / 'generator.safetensors')
     flow.train(data, settings(out / 'f'), judges, out, batch=2)
     (out / 'f/flow.safetensors').rename(out / 'flow.safetensors')
     prior.train(data, settings(out / 'p', 30), out, batch=2)
@@ -523,10 +528,40 @@ def test_only_the_later_stages_of_the_backbone_are_trained_and_slowly(data, tmp_
     assert float(1 - slow) == pytest.approx(0.1 * float(1 - fast), rel=1e-3)
 
 
+def keep_few_windows(monkeypatch):
+    for name, small in (('FIRST', 2), ('FILL_EVERY', 2), ('KEPT', 3)):  # the oldest give way
+        monkeypatch.setattr(windows, name, small)
+
+
+def test_the_stage_of_the_generator_trains_a_decoder_beside_the_other(data, tmp_path, monkeypatch):
+    keep_few_windows(monkeypatch)
+    first, second = tmp_path / 'o', tmp_path / 'p'
+    path = generator.train(data, settings(first), data / 'critics.py', FOLDER, batch=2)
+    assert path == first / 'generator.safetensors'
+    began = load(FOLDER / 'autoencoder.safetensors', 'decoder')[0]
+    made = load(path)[0]
+    moved = {k for k, v in made.items() if not torch.equal(v, began[f'decoder.{k}'])}
+    assert len(moved) > len(made) / 2
+    for own in FOLDER.glob('*.safetensors'):
+        if own.name != path.name:
+            (first / own.name).symlink_to(own)
+    # It is drawn by, and is where the next training starts.
+    image = cv2.imread(str(data / 'train/0.png'))
+    codec = SemanticCodec.load(weights=first, device='cpu')
+    frame = codec.read(codec.encode(image, 200).data)
+    assert (codec.render([frame])[0].rgb != codec.render([frame], 0)[0].rgb).any()
+    no_rate = replace(settings(second, 1), learning_rate=0.0)
+    again = load(generator.train(data, no_rate, data / 'critics.py', first, batch=2))[0]
+    for name, value in made.items():
+        torch.testing.assert_close(
+            again[name], value, rtol=0, atol=0.05 * float(value.abs().max())
+        )
+
+
 def test_the_stage_of_pseudo_words_makes_a_codec_with_them(data, tmp_path, monkeypatch):
-    for name, small in (('FIRST', 2), ('LATENTS', 3), ('FILL_EVERY', 2), ('IMAGE_EVERY', 2)):
+    keep_few_windows(monkeypatch)
+    for name, small in (('LATENTS', 3), ('IMAGE_EVERY', 2)):
         monkeypatch.setattr(words, name, small)
-    monkeypatch.setattr(words, 'KEPT', 3)  # the oldest give way
     path = words.train(data, settings(tmp_path / 'o', 3), data / 'critics.py', FOLDER, batch=2)
     assert path == tmp_path / 'o/pseudo_words.safetensors'
     state, _ = load(path)
@@ -548,7 +583,7 @@ def test_a_task_s_loss_counts_where_it_matters():
     classes[0, 0, 0] = 13  # a car, near; else road
     nothing = torch.zeros(1, 1, 2, 2)
     near = torch.full((1, 1, 4, 4), 0.1)
-    window = words.Window(*[nothing] * 6, classes, near, torch.tensor([True]))
+    window = Window(*[nothing] * 6, classes, near, torch.tensor([True]))
     logits = torch.zeros(1, 20, 4, 4)
     logits[:, 0] = 5.0  # all is road
     off = near.clone()

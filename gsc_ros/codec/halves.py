@@ -166,9 +166,9 @@ class GroundHalf:
         """
         Load the ground's half, without any perception network; see :meth:`RobotHalf.load`.
 
-        ``renderer``: ``deterministic``, ``flow``, or a diffusers pipeline; '' for the first at 0
-        steps and the second at more. One that cannot be used gives a :class:`RendererWarning`, and
-        images are deterministic. A preset that draws in its own way does not use it.
+        ``renderer``: ``deterministic``, ``flow`` (or ''), or a diffusers pipeline. One that cannot
+        be used gives a :class:`RendererWarning`, and images are deterministic. A preset that draws
+        in its own way does not use it.
         """
         if threads:
             torch.set_num_threads(threads)

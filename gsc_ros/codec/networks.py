@@ -1,14 +1,16 @@
 """
 The networks and the prior of each half, loaded or made untrained.
 
-The robot runs perception, encoder and the tokenizer's analysis; the ground runs the flow. Both run
-the reconstructor, the robot to know what the ground will see, and both have the prior.
+The robot runs perception, encoder and the tokenizer's analysis; the ground runs the flow and the
+generative decoder. Both run the reconstructor, the robot to know what the ground will see, and
+both have the prior.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from gsc_ros.codec import device as devices
 from gsc_ros.codec import prior, pseudo_words
@@ -37,6 +39,7 @@ FILES = {
 SHARED = (*FILES.values(), prior.WEIGHTS)
 TRUST = 'trust.safetensors'
 OBJECTS = 'objects.safetensors'
+GENERATOR = 'generator.safetensors'
 Weights = str | Path | None
 
 
@@ -80,13 +83,19 @@ class RobotNetworks:
 
 @dataclass(frozen=True)
 class GroundNetworks:
-    """What the ground runs."""
+    """
+    What the ground runs.
+
+    ``generator``: the decoder that draws what the flow makes, with texture of its own; None for
+    weights without: the deterministic one draws then.
+    """
 
     reconstructor: Reconstructor
     flow: FlowNet
     prior: Prior
     fingerprint: int
     trust: TrustNet | None = None
+    generator: nn.Module | None = None
 
     @classmethod
     def load(
@@ -99,7 +108,7 @@ class GroundNetworks:
                 return _random(0, torch_device)[0]
         folder = _folder(weights)
         words = _load_words(folder, torch_device) if worded else None
-        manifest.check(folder, (*SHARED, TRUST))
+        manifest.check(folder, (*SHARED, TRUST, GENERATOR))
         tokens = folder / FILES['tokenizer']
         return cls(
             Reconstructor(
@@ -112,6 +121,7 @@ class GroundNetworks:
             _load_prior(folder, words),
             manifest.fingerprint(folder, _shared(words)),
             load_trust(folder),
+            _load_generator(folder, torch_device),
         )
 
 
@@ -130,13 +140,14 @@ class Networks:
         if weights == RANDOM:
             return cls.random(device=device)
         robot = RobotNetworks.load(weights, device, worded)
-        flow = restore(FlowNet, _folder(weights) / FILES['flow']).to(devices.resolve(device))
+        folder, torch_device = _folder(weights), devices.resolve(device)
         ground = GroundNetworks(
             robot.reconstructor,
-            flow,
+            restore(FlowNet, folder / FILES['flow']).to(torch_device),
             robot.prior,
             robot.fingerprint,
-            load_trust(_folder(weights)),
+            load_trust(folder),
+            _load_generator(folder, torch_device),
         )
         return cls(robot, ground)
 
@@ -164,6 +175,12 @@ def load_objects(folder: Path) -> ObjectNet | None:
     """Load what judges objects, on the CPU; None for a folder without: then none is stated."""
     path = folder / OBJECTS
     return restore(ObjectNet, path) if path.is_file() else None
+
+
+def _load_generator(folder: Path, torch_device: torch.device) -> Decoder | None:
+    """Load the generative decoder; None for a folder without."""
+    path = folder / GENERATOR
+    return restore(Decoder, path).to(torch_device) if path.is_file() else None
 
 
 def _load_words(folder: Path, torch_device: torch.device) -> PseudoWords | None:
@@ -221,8 +238,9 @@ def _random(
     flow = frozen(FlowNet(VOCABULARY, guidance=tokenizer.config['widths'][0])).to(torch_device)
     with torch.random.fork_rng(devices=[]):  # what is made later stays as it was
         words = frozen(PseudoWords()).to(torch_device)
+        generator = frozen(Decoder()).to(torch_device)
     reconstructor = Reconstructor(
         tokenizer.predictor, tokenizer.latent_std, autoencoder.decoder, words
     )
-    ground = GroundNetworks(reconstructor, flow, Prior.uniform(), seed)
+    ground = GroundNetworks(reconstructor, flow, Prior.uniform(), seed, generator=generator)
     return ground, autoencoder, tokenizer

@@ -1,9 +1,10 @@
 """
 Renderers: what draws the image of a frame that was read.
 
-``deterministic`` draws what was sent and nothing else. ``flow`` is the shipped rectified flow. Any
-other name is the folder or the hub id of a diffusers pipeline (:mod:`gsc_ros.codec.foundation`).
-A renderer changes no symbol, and no depth, class or trust.
+``deterministic`` draws what was sent and nothing else. ``flow`` is the shipped generator: a
+rectified flow, and a decoder that adds texture. Any other name is the folder or the hub id of a
+diffusers pipeline (:mod:`gsc_ros.codec.foundation`). A renderer changes no symbol, and no depth,
+class or trust.
 """
 
 import warnings
@@ -72,7 +73,7 @@ class RendererOptions:
     """
     Which renderer, and how a pretrained one is loaded and run.
 
-    ``model``: '' (deterministic at 0 steps, else the flow), ``deterministic``, ``flow``, or a
+    ``model``: '' (the same as ``flow``), ``deterministic``, ``flow``, or a
     folder or hub id of a diffusers pipeline; the other fields are for the latter. ``revision``: of
     the hub, a commit; ``offline``: take what is on this machine; ``dtype``: one of
     :data:`DTYPES`; ``offload``: one of :data:`OFFLOADS`; ``guidance``: negative for the model's
@@ -130,12 +131,14 @@ class Deterministic:
 
 
 class Flow:
-    """Draws by the shipped rectified flow, near the prediction; see :mod:`gsc_ros.models.flow`."""
+    """
+    Draws by the shipped generator.
 
-    name, max_steps = FLOW, 100
+    A rectified flow near the prediction (:mod:`gsc_ros.models.flow`), and the generative decoder
+    where the weights have one.
+    """
 
-    def __init__(self, default_steps: int = 1) -> None:
-        self.default_steps = default_steps
+    name, default_steps, max_steps = FLOW, 1, 100
 
     def draw(
         self,
@@ -153,7 +156,7 @@ class Flow:
         latent = sample(
             networks.flow, out.latent, out.features, words(frames, device), start, steps
         )
-        return networks.reconstructor.draw(out, latent)
+        return networks.reconstructor.draw(out, latent, networks.generator)
 
 
 def load(
@@ -173,7 +176,7 @@ def load(
     if options.model == DETERMINISTIC:
         return Deterministic()
     if options.embedded:
-        return Flow(1 if options.model == FLOW else 0)
+        return Flow()
     found: Renderer = load_foundation('loading').load(options, device, note)
     return found
 

@@ -76,13 +76,18 @@ class Reconstructor:
             features[rows] = read.to(features.dtype)
         return features
 
-    def draw(self, out: Synthesis, latent: Tensor | None = None) -> NDArray[np.float32]:
+    def draw(
+        self,
+        out: Synthesis,
+        latent: Tensor | None = None,
+        decoder: nn.Module | None = None,
+    ) -> NDArray[np.float32]:
         """
-        Draw the images of a prediction, or of latents near it.
+        Draw the images of a prediction, or of latents near it, by the decoder or another one.
 
         Returns float32 (N, H, W, 3), 0..255.
         """
         latent = out.latent if latent is None else latent
-        images = self.decoder(latent * self.latent_std, out.features, out.maps)
+        images = (decoder or self.decoder)(latent * self.latent_std, out.features, out.maps)
         images = (images.float() * 127.5 + 127.5).clamp(0, 255)
         return np.asarray(images.permute(0, 2, 3, 1).contiguous().cpu().numpy())

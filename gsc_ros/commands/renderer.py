@@ -17,7 +17,7 @@ def add_renderer_arguments(parser: argparse.ArgumentParser) -> None:
         '--renderer',
         default='',
         help='deterministic, flow, or the folder or hub id of a diffusers pipeline '
-        '(default: deterministic, and flow with steps)',
+        '(default: flow)',
     )
     parser.add_argument(
         '--renderer-option',

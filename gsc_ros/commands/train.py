@@ -6,8 +6,8 @@ from pathlib import Path
 from gsc_ros.sim import SCENES
 
 STAGES = (
-    'simulated', 'pack', 'kinds', 'perception', 'autoencoder', 'tokens', 'flow', 'words',
-    'prior', 'captions', 'entropy', 'objects', 'trust', 'hazards', 'mtgc',
+    'simulated', 'pack', 'kinds', 'perception', 'autoencoder', 'tokens', 'generator', 'flow',
+    'words', 'prior', 'captions', 'entropy', 'objects', 'trust', 'hazards', 'mtgc',
 )  # fmt: skip
 
 
@@ -41,8 +41,8 @@ def add_parser(subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]'
     )
     parser.add_argument(
         '--critics', type=Path,
-        help='Python file with the networks that judge images (autoencoder, tokens, flow, '
-        'words); see '
+        help='Python file with the networks that judge images (autoencoder, tokens, generator, '
+        'flow, words); see '
         'gsc_ros/training/critics.py',
     )  # fmt: skip
     parser.add_argument(
@@ -111,7 +111,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--pattern', type=float, default=0.0, metavar='SHARE',
         help='how hard a loss on the pattern of the decoder\'s grid may pull, as a share of the '
-        'likeness (tokens; 0: not at all, which is the default)',
+        'likeness (tokens, generator; 0: not at all, which is the default)',
     )  # fmt: skip
     parser.add_argument(
         '--realism', action='store_true',
@@ -129,15 +129,16 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--seed', type=int, default=0)
 
 
-_RATES = {'perception': 2e-3, 'autoencoder': 5e-4, 'tokens': 6e-4, 'flow': 6e-4, 'words': 1e-3,
-          'prior': 3e-3, 'entropy': 0.02, 'hazards': 3e-3, 'mtgc': 1e-4}  # fmt: skip
+_RATES = {'perception': 2e-3, 'autoencoder': 5e-4, 'tokens': 6e-4, 'generator': 2e-4,
+          'flow': 6e-4, 'words': 1e-3, 'prior': 3e-3, 'entropy': 0.02, 'hazards': 3e-3,
+          'mtgc': 1e-4}  # fmt: skip
 # Stages that need no --data where there are simulated frames.
 _SIMULATED = ('pack', 'hazards')
 
 
-_OF_ONE_STAGE = {'receiver_only': 'tokens', 'pattern': 'tokens',
-                 'realism': 'tokens', 'vae': 'entropy', 'base': 'mtgc',
-                 'base_option': 'mtgc', 'lora_rank': 'mtgc'}  # fmt: skip
+_OF_STAGES = {'receiver_only': ('tokens',), 'pattern': ('tokens', 'generator'),
+              'realism': ('tokens',), 'vae': ('entropy',), 'base': ('mtgc',),
+              'base_option': ('mtgc',), 'lora_rank': ('mtgc',)}  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -154,10 +155,10 @@ def run(args: argparse.Namespace) -> int:
         folder = args.output / 'simulated'
         print(export(folder, args.worlds, args.seed, args.scenes, args.size))
         return 0
-    for name, stage in _OF_ONE_STAGE.items():
-        if getattr(args, name) and args.stage != stage:
+    for name, stages in _OF_STAGES.items():
+        if getattr(args, name) and args.stage not in stages:
             option = name.replace('_', '-')
-            raise ValueError(f'stage {args.stage} has no --{option}: {stage} has')
+            raise ValueError(f'stage {args.stage} has no --{option}: {" and ".join(stages)} has')
     if args.data is None and not (args.stage in _SIMULATED and args.simulated):
         raise ValueError(f'stage {args.stage} needs --data <folder of images>')
     if args.stage == 'pack':
@@ -223,9 +224,9 @@ def run(args: argparse.Namespace) -> int:
         options['batch'] = args.batch
     if args.stage == 'perception':
         options['backbone'] = args.backbone
-    if args.stage in ('autoencoder', 'tokens', 'flow', 'words'):
+    if args.stage in ('autoencoder', 'tokens', 'generator', 'flow', 'words'):
         options['critics_file'] = args.critics
-    if args.stage in ('tokens', 'flow', 'words', 'prior', 'hazards', 'mtgc'):
+    if args.stage in ('tokens', 'generator', 'flow', 'words', 'prior', 'hazards', 'mtgc'):
         options['weights'] = args.weights or FOLDER
     path = import_module(f'gsc_ros.training.{args.stage}').train(args.data, settings, **options)
     print(path)

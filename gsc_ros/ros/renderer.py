@@ -15,7 +15,7 @@ class RendererParameters(Schema):
     renderer: str = parameter(
         '',
         'What draws the image: deterministic, flow, or the folder or hub id of a diffusers '
-        'pipeline; empty: deterministic at 0 steps, flow at more',
+        'pipeline; empty: flow',
         read_only=True,
     )
     steps: int = parameter(

@@ -102,7 +102,7 @@ class BatchSampler:
         chosen = rng.choice(self.labelled, labelled) if labelled else self.all[:0]
         others = rng.choice(self.all, self.batch - labelled)
         x, labels, depth = self.crops.cut([*chosen, *others])
-        logits, predicted_depth, _ = self.perception(x)
+        logits, predicted_depth, *_ = self.perception(x)
         classes, predicted_depth = logits.argmax(1), predicted_depth.float()
         layout = fine_of(classes)
         coarse_depth = coarse_depth_of(log_to_depth(predicted_depth)[:, 0], classes).long()
@@ -165,6 +165,7 @@ def image_gradient(
     weight: Tensor,
     pattern: float = 0.0,
     realism: RealismCritic | None = None,
+    realism_share: float = REALISM_GRADIENT,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """
     Return the gradient of the critics' losses by drawn images (N, 3, H, W), and the losses.
@@ -172,7 +173,8 @@ def image_gradient(
     The gradient of the critics of classes and depth is clipped to a share of the likeness's, so
     that it does not drown that. ``weight``: of the classes; ``pattern``: the share of the loss on
     the decoder's own pattern, 0 for none. ``realism``: a critic that learns along; its
-    own loss is ``discriminator``.
+    own loss is ``discriminator``; ``realism_share``: the most of its gradient, as a share of the
+    likeness's.
     """
     shown = drawn.detach().requires_grad_()
     made, true = features_of(shown, batch.x, judges)
@@ -182,7 +184,7 @@ def image_gradient(
     if realism is not None:
         losses['realism'] = realism.generator_loss(made)
         (pull,) = torch.autograd.grad(losses['realism'], shown)
-        gradient = gradient + clip_norm_per_sample(pull, REALISM_GRADIENT * likeness)
+        gradient = gradient + clip_norm_per_sample(pull, realism_share * likeness)
         losses['discriminator'] = realism.discriminator_loss(made, true)
     for name, share in CRITIC_SHARE.items():
         asked = slice(first, min(first + sampler.count(share), batch.labelled))

@@ -107,7 +107,7 @@ class GscFlowPipeline(DiffusionPipeline):
     @classmethod
     def of(cls, networks: GroundNetworks, encoder: Encoder) -> 'GscFlowPipeline':
         """Make it of the ground's networks and the encoder of the same autoencoder."""
-        decoder, flow = networks.reconstructor.decoder, networks.flow
+        decoder, flow = networks.generator or networks.reconstructor.decoder, networks.flow
         state = decoder.state_dict()
         widths = [state[f'{name}.weight'].shape[0] for name in ('quarter.0', 'enter_eighth')]
         guides = [state[f'{name}.weight'].shape[1] for name in ('features', 'maps')]
