@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -295,7 +296,9 @@ def all_features(
     """
     net = channels_last(restore(PerceptionNet, perception).backbone)
     mark = float(sum(value.double().abs().sum() for value in net.state_dict().values()))
-    known = torch.load(cache, weights_only=True) if cache.is_file() else {'backbone': mark}
+    known: dict[str, Any] = {'backbone': mark}
+    if cache.is_file():
+        known = torch.load(cache, weights_only=True)
     if known['backbone'] != mark:
         raise ValueError(f'{cache} is of another backbone than {perception}: delete it')
     names = [str(sample.path.relative_to(root)) for sample in samples]

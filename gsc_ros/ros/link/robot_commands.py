@@ -261,7 +261,7 @@ class RobotCommands:
             self.stops += 1
             self.halt('no command came')
 
-    def _locked(self) -> AbstractContextManager[None]:
+    def _locked(self) -> AbstractContextManager[bool]:
         """Keep decisions and their messages in one order, as far as nobody hangs."""
         return locked(self._lock, _LOCK_S)
 
