@@ -328,6 +328,14 @@ def test_half_the_digits_make_the_same_symbols_and_nearly_the_same_image(budget)
             assert (mine.segmentation == theirs.segmentation).mean() > 0.9
 
 
+def test_the_shipped_weights_code_with_half_the_digits():
+    """As on a CPU with units for them: all parts that the weights have, such as the hazards."""
+    made = SemanticCodec.load()
+    made.bfloat16 = True
+    frame = made.encode(image_of(192, 128), 300)
+    assert made.decode(frame.data).rgb.shape == (128, 192, 3)
+
+
 def half_grey(width, height):
     image = image_of(width, height)
     image[height // 2 :] = 128

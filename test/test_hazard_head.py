@@ -12,6 +12,7 @@ from gsc_ros.codec.analysis import Analyser
 from gsc_ros.evaluation.datasets import open_dataset
 from gsc_ros.models.hazards import ABOVE_M, WIDTH, WITHIN_M, HazardHead, Question, rays
 from gsc_ros.models.perception import PerceptionNet
+from gsc_ros.models.precision import autocast
 from gsc_ros.models.weights import load, restore, save
 from gsc_ros.perception.camera import Camera
 from gsc_ros.perception.hazards import Limits
@@ -84,6 +85,17 @@ def test_distances_are_those_by_which_things_are_asked_for():
     assert not mask[:, :10].any() and mask[8:16, 16:20].all()
     further, _ = standing().find(CAMERA, replace(USUAL, within_m=9.0), (3.0, 5.0), lost)
     assert further[8:16, 28:32].all()
+
+
+def test_half_the_digits_tell_nearly_the_same():
+    torch.manual_seed(0)
+    seen = torch.randn(1, WIDTH, ROWS, COLUMNS)
+    made = Standing(HazardHead((8, 8, 8)).eval(), seen, 8)
+    exact = made.probabilities(CAMERA, [USUAL])
+    with autocast(True):
+        half = made.probabilities(CAMERA, [USUAL])
+    assert half.dtype == exact.dtype == np.float32
+    np.testing.assert_allclose(half, exact, atol=0.02)
 
 
 def tell(kind, limits=USUAL, depth=None):

@@ -65,7 +65,7 @@ class Standing:
         logits = self.head.answer(
             self.seen.float(), looks.to(self.seen.device), numbers.to(self.seen.device)
         )
-        return logits.sigmoid()[:, 0].cpu().numpy()
+        return logits.float().sigmoid()[:, 0].cpu().numpy()
 
     def find(
         self,
