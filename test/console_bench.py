@@ -225,6 +225,7 @@ class Ground(Bench):
         )  # fmt: skip
         settings = {'port': 0, 'output': str(folder), 'stale_after_s': 30.0, **parameters}
         self.node = self.add(Console, **settings)
+        self.wait(lambda: self.node.active, 'the console is active')  # it listens before
         for robot in self.robots:
             robot.wait()
             robot.link()

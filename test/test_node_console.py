@@ -665,6 +665,19 @@ def test_words_wait_but_once_for_a_lock_that_hangs(fleet):
         assert not robot._hangs
 
 
+def test_nothing_is_released_while_the_lock_hangs(fleet):
+    one, _ = fleet.robots
+    robot, page = fleet.node.robots[0], fleet.browse()
+    page.say('beat', s=0.0)
+    page.wait(lambda b: {'t': 'beat', 's': 0.0} in b.said)
+    with robot._lock:
+        robot.outputs.release_stop(lambda _now: '')
+        page.wait(lambda b: any('the STOP is kept' in word.get('text', '') for word in b.said))
+    robot.outputs.release_stop(lambda _now: '')
+    fleet.wait(lambda: one.got(topics.STOP))
+    assert [message.data for message in one.got(topics.STOP)] == [False]
+
+
 def test_the_end_of_a_goal_is_for_the_robot_that_the_page_names(fleet):
     one, other = fleet.robots
     page = fleet.browse()

@@ -43,7 +43,7 @@ class CameraView:
         node: GscNode,
         spot: Spot,
         recording: Recording,
-        hold: Callable[[], AbstractContextManager[None]],
+        hold: Callable[[], AbstractContextManager[bool]],
         changed: Callable[[], None],
     ) -> None:
         self.name = spot.stream.name

@@ -21,6 +21,7 @@ from gsc_ros.ros.lifecycle import GscNode
 from gsc_ros.ros.worker import NewestWorker, OrderedWorker
 
 _MOST_WAITING = 32  # requests
+_HANGS = 'the console hangs in a command: press Release again'
 _JOIN_S = 1.0
 
 
@@ -42,7 +43,7 @@ class Outputs:
         topic: Callable[[str], str],
         cameras: Sequence[CameraView],
         recording: Recording,
-        hold: Callable[[], AbstractContextManager[None]],
+        hold: Callable[[], AbstractContextManager[bool]],
         keep: Callable[[int], str],
         note: Callable[[str, bool], None],
     ) -> None:
@@ -95,12 +96,13 @@ class Outputs:
         Publish the release of the STOP, and tell what was done.
 
         ``refusal`` returns why it may not be released at a time (s, monotonic), empty where it
-        may: asked when its turn has come, as a STOP may have come meanwhile.
+        may: asked when its turn has come, as a STOP may have come meanwhile. While another thread
+        hangs with the desk's lock nothing is released, as a STOP does not wait for the lock then.
         """
 
         def work() -> None:
-            with self._hold():
-                why = refusal(time.monotonic())
+            with self._hold() as held:
+                why = refusal(time.monotonic()) if held else _HANGS
                 if not why:
                     self._stops.publish(Bool(data=False))
             self._note(f'the STOP is kept: {why}' if why else 'the release is sent', bool(why))

@@ -191,11 +191,15 @@ class RobotView:
         return '' if message is None else message.data
 
     @contextmanager
-    def _hold(self) -> Iterator[None]:
-        """Hold the desk, as far as nobody hangs: then only the first who comes waits for that."""
+    def _hold(self) -> Iterator[bool]:
+        """
+        Hold the desk, as far as nobody hangs: then only the first who comes waits for that.
+
+        Gives whether it is held.
+        """
         with locked(self._lock, 0.0 if self._hangs else _LOCK_S) as held:
             self._hangs = not held
-            yield
+            yield held
 
     # For the server, on its thread
 
