@@ -6,9 +6,9 @@ Hazards that a frame tells, against the simulator's truth or what true depth sho
     python -m benchmarks.hazards T/simulated --everywhere --height
 
 ``--sensor``: the robot has a depth sensor of the camera's own view, the true depth. Without it
-hazards are told on streets only. ``--everywhere``: what would be told, at the robot, if they were
-told in every kind of scene. Frames without true hazards, but with dense true depth, are
-judged by what stands out of the ground in that.
+the network tells them. ``--everywhere``: what weights without that head would tell, at the robot,
+if they told it in every kind of scene, by depth and classes. Frames without true hazards, but with
+dense true depth, are judged by what stands out of the ground in that.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gsc_ros.codec import SemanticCodec
+from gsc_ros.codec import FrameEncoder, SemanticCodec
 from gsc_ros.codec.grid import coding_size
 from gsc_ros.codec.hazards import CELL, of_mask, published, reduced
 from gsc_ros.evaluation.datasets import Frame, open_dataset, thin
@@ -67,11 +67,15 @@ def main() -> None:
     parser.add_argument('--split', default='val')
     parser.add_argument('--budgets', default='150,300')
     parser.add_argument('--sensor', action='store_true')
-    parser.add_argument('--everywhere', action='store_true', help='by the own depth, uncoded')
+    parser.add_argument(
+        '--everywhere', action='store_true', help='by own depth and classes, uncoded'
+    )
     parser.add_argument('--height', action='store_true', help="give the camera's height")
     parser.add_argument('--limit', type=int)
     args = parser.parse_args()
     codec = SemanticCodec.load()
+    encoder = codec.encoder
+    assert isinstance(encoder, FrameEncoder)
     counted: dict[tuple[str, int], list[dict[str, int]]] = defaultdict(list)
     for frame in thin(open_dataset(args.data, split=args.split), args.limit):
         rgb = frame.rgb()
@@ -82,21 +86,22 @@ def main() -> None:
         height_m = known.height_m if args.height else None
         camera = replace(known, height_m=height_m)
         if args.everywhere:
-            told = by_own_depth(codec.encoder.networks.analyser.perception, rgb, camera)
+            told = by_own_depth(encoder.networks.analyser.perception, rgb, camera)
             counted[frame.image.parent.name, 0].append(count(told, truth))
             continue
-        codec.encoder.see_by(camera)
+        encoder.see_by(camera)
         depth = frame.depth() if args.sensor and frame.depth else None
         analysis = codec.analyse(rgb, depth)
         for budget in map(int, args.budgets.split(',')):
-            decoded = codec.decode(codec.pack(analysis, budget).data)
-            counted[frame.image.parent.name, budget].append(count(decoded.hazards, truth))
+            hazards = codec.decode(codec.pack(analysis, budget).data).hazards
+            assert hazards is not None
+            counted[frame.image.parent.name, budget].append(count(hazards, truth))
     print('| images of | bytes | frames | hazards | missed | false a frame | not told |')
     print('|---|---|---|---|---|---|---|')
     for (folder, budget), counts in sorted(counted.items()):
-        hazards, found = sum(one['true'] for one in counts), shares(counts)
+        true, found = sum(one['true'] for one in counts), shares(counts)
         print(
-            f'| {folder} | {budget} | {len(counts)} | {hazards} | {found["missed"]:.2f} '
+            f'| {folder} | {budget} | {len(counts)} | {true} | {found["missed"]:.2f} '
             f'| {found["false"]:.2f} | {found["untold"]:.2f} |'
         )
 

@@ -18,7 +18,7 @@ from gsc_ros.cli import main as gsc
 JUDGE = Path(__file__).parent / 'judge_teachers.py'
 _FILM = '--fps 5 --kbps 3,12 --codec gsc,gsc-key,x265,svtav1'
 TABLES = {
-    'street_stills': '--sequence camvid --limit 12 --codec gsc,webp,avif '
+    'street_stills': '--sequence camvid --limit 12 --codec gsc,gsc-0,webp,avif '
     '--budgets 150,300,600,1200,2400',
     'all_stills': '--limit 32 --codec gsc --budgets 150,300,1200',
     'all_peers': '--limit 16 --codec webp --budgets 300,1200',

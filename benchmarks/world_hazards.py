@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gsc_ros.codec import SemanticCodec
+from gsc_ros.codec import FrameEncoder, SemanticCodec
 from gsc_ros.codec.grid import coding_size
 from gsc_ros.codec.hazards import CELL, IN_THE_WAY, NOT_KNOWN, Hazards, measured, published
 from gsc_ros.perception.camera import Camera
@@ -149,7 +149,9 @@ def told(
         width, height = coding_size(*SIZE)
         yield 'robot', measured(depth, camera, Limits(), (height // CELL, width // CELL))
         return
-    codec.encoder.see_by(camera)
+    encoder = codec.encoder
+    assert isinstance(encoder, FrameEncoder)
+    encoder.see_by(camera)
     analysis = codec.analyse(rgb, depth)
     yield 'robot', analysis.symbols.hazards
     for budget in budgets:

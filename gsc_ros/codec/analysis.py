@@ -270,7 +270,8 @@ class Analyser:
         Find what is in the way in an image of a size (W, H); None where that cannot be told.
 
         By depth of a sensor that sees what the camera sees; without one, by what the network sees
-        in the way. What is ``lost`` of the image, bool (H/8, W/8), shows nothing that stands.
+        in the way. Weights without the head for that tell hazards by depth and classes, on streets
+        only. What is ``lost`` of the image, bool (H/8, W/8), shows nothing that stands.
         """
         rows, columns = view.metres.shape
         cells = (rows // 4, columns // 4)
