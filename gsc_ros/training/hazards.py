@@ -303,7 +303,9 @@ def train(
         asked = [drawn(rng, e.camera.height_m) for e in picked]
         return {'loss': loss_of(head, picked, asked)}
 
-    head.load_state_dict(loop.run(head.train(), step, settings))
+    # On the CPU, where the maps are: a step is small.
+    state = loop.run(head.train(), step, replace(settings, device='cpu'))
+    head.load_state_dict(state)
     scale, shift = calibrate(head.eval(), held or chosen)
     tqdm.write(f'calibrated on {len(held or chosen)} frames: {scale:.2f} x logit + {shift:.2f}')
     return add(path, head, settings.output / WEIGHTS)
