@@ -193,7 +193,7 @@ def test_values_that_are_not_finite_give_the_deterministic_image(folder):
     with pytest.raises(RendererError, match=r'not finite in torch\.float32\. Set dtype'):
         ground.render([frame], 1)
     ground.renderer = FallbackRenderer('model', lambda: renderer, warnings.append)
-    plain = FrameDecoder(codec.networks.ground).render([frame])[0].rgb
+    plain = FrameDecoder(codec.networks.ground).render([frame], 0)[0].rgb
     np.testing.assert_array_equal(ground.render([frame])[0].rgb, plain)
     assert 'not finite' in warnings[0]
 
