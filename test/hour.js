@@ -36,7 +36,7 @@
       socket = this;
       window.opened += 1;
       setTimeout(() => this.onopen(), 10);
-      setTimeout(() => this.tell({ t: 'hello', viewer: 1, login: false, history: [], cameras: [] }), 20);
+      setTimeout(() => this.tell({ t: 'hello', viewer: 1, login: false, history: [], cameras: [[]] }), 20);
     }
     tell(word) {
       this.onmessage?.({ data: JSON.stringify(word) });
