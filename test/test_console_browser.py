@@ -441,6 +441,7 @@ def test_a_key_moves_the_simulated_robot_through_link_and_guard(page, bench, tmp
 
     bench.peer.create_subscription(Image, topics.IMAGE, pass_on, topics.SENSOR)
     bench.add(Camera, width=96, height=64, rate=4.0, auto_drive=False)
+    bench.wait(lambda: console.active)
     page.go(console.server.url)
     page.wait(CONNECTED)
     page.wait('document.getElementById("image").dataset.stamp')
