@@ -80,7 +80,8 @@ def peak_gflops(bfloat16: bool) -> float:
     import torch
 
     dtype = torch.bfloat16 if bfloat16 else torch.float32
-    layer = torch.nn.Conv2d(96, 96, 3, padding=1).to(dtype, memory_format=torch.channels_last)
+    layer = torch.nn.Conv2d(96, 96, 3, padding=1, dtype=dtype)
+    layer = layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     x = torch.zeros(1, 96, 96, 128, dtype=dtype).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         best = min(milliseconds(partial(layer, x))[0] for _ in range(20))

@@ -38,6 +38,7 @@ from gsc_ros.msg import LinkStatus, SemanticFrame
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo
 
 from gsc_ros.__main__ import environment
@@ -177,7 +178,7 @@ class Peer:
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
 
-    def hear(self, topic: str, kind: type, quality: object = topics.IMAGES) -> None:
+    def hear(self, topic: str, kind: type, quality: QoSProfile = topics.IMAGES) -> None:
         """Keep what comes on a topic."""
         kept = self.got[topic] = deque()
         self.node.create_subscription(
@@ -231,7 +232,7 @@ class Field:
 
     def __post_init__(self) -> None:
         self.relay = Relay(self.seed)
-        self.keys = {}
+        self.keys: dict[str, Path] = {}
         for side in DOMAINS:
             path = self.folder / side / 'link.key'
             if not self.keys:
@@ -265,8 +266,13 @@ class Field:
         """Start the processes of a side and wait until its link is up."""
         status = self.peers[side].got[topics.STATUS]
         before = len(status)
-        common = {'key_file': str(self.keys[side]), 'profile': PROFILE, 'local': '127.0.0.1:0'}
-        common |= {'remote': f'127.0.0.1:{self.relay.port(side)}'} | self.parameters
+        common: dict[str, object] = {
+            'key_file': str(self.keys[side]),
+            'profile': PROFILE,
+            'local': '127.0.0.1:0',
+            'remote': f'127.0.0.1:{self.relay.port(side)}',
+            **self.parameters,
+        }
         log = self.folder / f'{side}.log'
         self.processes[f'link_{side}'] = Process(f'link_{side}', side, log, **common)
         if side == 'robot' and 'guard' not in self.processes:

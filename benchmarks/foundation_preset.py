@@ -33,8 +33,7 @@ Coder = Callable[[bytes], int]
 
 def _deflate(dictionary: bytes = b'') -> Coder:
     def size(text: bytes) -> int:
-        given = {'zdict': dictionary} if dictionary else {}
-        coder = zlib.compressobj(9, zlib.DEFLATED, -15, **given)  # type: ignore[call-overload]
+        coder = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=dictionary)
         return len(coder.compress(text) + coder.flush())
 
     return size
@@ -99,7 +98,7 @@ def images(
     rows = ['| bytes | preset | largest frame | PSNR | distance |', '|---|---|---|---|---|']
     for budget in budgets:
         for name, codec in codecs.items():
-            found = []
+            found: list[tuple[int, float, float]] = []
             for path in paths:
                 rgb = read_rgb(path)
                 data = codec.encode(rgb, budget).data
@@ -111,8 +110,9 @@ def images(
                         over_crops(partial(distance, judges), rgb, shown),
                     )
                 )
-            size, likeness, apart = np.max(found, 0)[0], *np.mean(found, 0)[1:]
-            rows.append(f'| {budget} | {name} | {size:.0f} | {likeness:.1f} | {apart:.3f} |')
+            size = max(row[0] for row in found)
+            _, likeness, apart = np.mean(found, 0)
+            rows.append(f'| {budget} | {name} | {size} | {likeness:.1f} | {apart:.3f} |')
     return rows
 
 

@@ -87,7 +87,7 @@ def _smooth_maps(pixels: bytes, shape: tuple[int, ...]) -> list[torch.Tensor]:
     return [x, *texture.layers(_vgg.prep(x), _stages())]
 
 
-def _stages() -> list[nn.Module]:
+def _stages() -> list[nn.Sequential]:
     """Return VGG's convolutions between poolings, each with its rectifier."""
     convolutions, stages = iter(_vgg.convs), [nn.Sequential()]
     for planned in _vgg.PLAN[:-1]:

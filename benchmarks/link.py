@@ -249,6 +249,7 @@ def outage() -> None:
             now = 0.07 + tick * every
             while queue and free <= now:
                 start = times.opens(max(free, queue[0]))
+                assert start is not None, 'the outage ends'
                 if start > now:
                     break
                 free = start + frame_s

@@ -42,6 +42,7 @@ def sky(frames: list[Frame], codec: SemanticCodec, budget: int) -> None:
     sums: dict[str, list[np.ndarray]] = defaultdict(list)
     for frame in frames:
         decoded = codec.decode(codec.encode(frame.rgb(), budget).data)
+        assert decoded.depth is not None and decoded.segmentation is not None
         infinite, classed = np.isposinf(decoded.depth), decoded.segmentation == SKY
         row = [1, classed.mean(), infinite.mean(), infinite.mean() > 0.01, 0, 0, 0, 0]
         if frame.segmentation is not None:

@@ -23,6 +23,7 @@ from torch.nn import functional
 from gsc_ros.codec import FrameDecoder, RendererOptions, SemanticCodec, renderers
 from gsc_ros.codec.foundation import pull
 from gsc_ros.codec.grid import coding_size
+from gsc_ros.codec.networks import Networks
 from gsc_ros.codec.types import ReceivedFrame
 from gsc_ros.image_files import SUFFIXES, read_rgb
 
@@ -38,8 +39,8 @@ def means(images: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 def rank_correlation(a: NDArray, b: NDArray) -> float:
     """Spearman's; ties count in the order in which they come."""
-    ranks = [np.argsort(np.argsort(values, kind='stable')) for values in (a, b)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    first, second = (np.argsort(np.argsort(values, kind='stable')) for values in (a, b))
+    return float(np.corrcoef(first, second)[0, 1])
 
 
 def cells_of(codec: SemanticCodec, frame: ReceivedFrame) -> tuple[NDArray, NDArray]:
@@ -88,11 +89,12 @@ def compare(codec: SemanticCodec, images: list[NDArray[np.uint8]], budget: int) 
 
 
 def held(
-    codec: SemanticCodec, images: list[NDArray[np.uint8]], budget: int, folder: str, steps: int
+    networks: Networks, images: list[NDArray[np.uint8]], budget: int, folder: str, steps: int
 ) -> str:
     """Measure how far a renderer's means are from those that were sent; returns a row."""
-    renderer = renderers.load(RendererOptions(folder, dtype='float32'), str(codec.encoder.device))
-    ground = FrameDecoder(codec.networks.ground, renderer=renderer)
+    codec, device = SemanticCodec.of(networks), networks.ground.reconstructor.device
+    renderer = renderers.load(RendererOptions(folder, dtype='float32'), str(device))
+    ground = FrameDecoder(networks.ground, renderer=renderer)
     distances: list[tuple[float, float]] = []
     for rgb in images:
         frame = codec.read(codec.encode(rgb, budget).data)
@@ -122,7 +124,8 @@ def main() -> None:
         raise SystemExit(f'{args.images}: no images here')
     paths = [paths[i] for i in np.linspace(0, len(paths) - 1, args.limit).astype(int)]
     images = [at_working_size(read_rgb(path)) for path in paths]
-    codec = SemanticCodec.load(weights=args.weights)
+    networks = Networks.load(args.weights)
+    codec = SemanticCodec.of(networks)
     print('| bytes | mean trust: error of means, of one colour | | | correlation |')
     print('|---|---|---|---|---|')
     for budget in args.budgets:
@@ -130,7 +133,7 @@ def main() -> None:
     if args.renderer:
         print('\n| bytes | distance to what was sent, by what came | by trust |\n|---|---|---|')
         for budget in args.budgets:
-            print(held(codec, images, budget, args.renderer, args.steps), flush=True)
+            print(held(networks, images, budget, args.renderer, args.steps), flush=True)
 
 
 def at_working_size(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

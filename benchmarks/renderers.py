@@ -22,6 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from gsc_ros.codec import FrameDecoder, RendererOptions, SemanticCodec
 from gsc_ros.codec.foundation import families
 from gsc_ros.codec.foundation.adapter import PipelineRenderer
+from gsc_ros.codec.networks import Networks
 
 TOKENS = 128  # of a prompt
 
@@ -181,14 +182,15 @@ def make(name: str, device: str) -> PipelineRenderer:
 
 def measure(name: str, device: str, side: int, batch: int, steps: int, repeats: int) -> str:
     """Time a family; returns a row of the table."""
-    codec = SemanticCodec.load(device=device)
+    networks = Networks.load(device=device)
+    codec = SemanticCodec.of(networks)
     rng = np.random.default_rng(0)
     rgb = np.kron(
         rng.integers(0, 256, (side // 32, side // 32, 3), np.uint8), np.ones((32, 32, 1), np.uint8)
     )
     frame = codec.read(codec.encode(rgb, 300).data)
     assert frame.symbols.residual is None, 'such a frame is always drawn deterministically'
-    ground = FrameDecoder(codec.networks.ground, renderer=make(name, device))
+    ground = FrameDecoder(networks.ground, renderer=make(name, device))
     times = {}
     if device != 'cpu':
         torch.cuda.reset_peak_memory_stats()

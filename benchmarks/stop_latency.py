@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import rclpy
 from geometry_msgs.msg import Twist
@@ -33,6 +34,9 @@ from gsc_ros import start
 from gsc_ros.dds import dds_environment
 from gsc_ros.link.datagrams import key_file
 from gsc_ros.ros import topics
+
+if TYPE_CHECKING:
+    from rclpy.subscription import MessageInfo
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT_S = 0.5
@@ -109,7 +113,7 @@ class Rig:
             self.close()
             raise
 
-    def _on_velocity(self, twist: Twist, info: dict[str, int]) -> None:
+    def _on_velocity(self, twist: Twist, info: 'MessageInfo') -> None:
         self.came.append((info['source_timestamp'] * 1e-9, bool(twist.linear.x)))
 
     def _drive(self) -> None:
@@ -277,7 +281,7 @@ def mounted(change: str) -> Callable[[Rig], float]:
                     file.write(bytes(4096))
                     file.flush()
         else:
-            command = ['mount', '-o', 'remount,ro', rig.folder]
+            command = ['mount', '-o', 'remount,ro', str(rig.folder)]
             while subprocess.run(command, check=False, capture_output=True).returncode:
                 time.sleep(0.01)  # a file is being written
         time.sleep(3.0)

@@ -217,7 +217,7 @@ _ROBOT_IN = (
     ),
     *_STATE_IN,
 )
-_ROBOT_OUT = (
+_ROBOT_OUT: tuple[Topic, ...] = (
     Topic(topics.KEY_WANTED, EMPTY, topics.NEWEST, 'request for a key frame'),
     Topic(topics.REGION_WANTED, ROI, topics.NEWEST, 'region of interest, in pixels of the image'),
     Topic(topics.LINK_CMD_VEL, TWIST, topics.NEWEST, 'accepted velocity, m/s and rad/s'),
