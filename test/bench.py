@@ -48,7 +48,10 @@ class Bench:
         self.thread.start()
 
     def add(self, kind, remap=(), **parameters):
-        """Start a node; it configures and activates itself. ``remap``: as `cmd_vel:=other`."""
+        """
+        Start a node, and wait until it is active, as it configures and activates itself; with
+        `autostart=False` it only exists. ``remap``: as `cmd_vel:=other`.
+        """
         overrides = [Parameter(key, value=value) for key, value in parameters.items()]
         words = [word for rule in remap for word in ('-r', rule)]
         node = kind(
@@ -59,6 +62,9 @@ class Bench:
         )
         self.nodes.append(node)
         self.executor.add_node(node)
+        if parameters.get('autostart', True):
+            self.wait(lambda: node.active, f'{node.get_name()} is active')
+            self.settle()
         return node
 
     def remove(self, node):

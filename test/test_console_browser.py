@@ -441,7 +441,6 @@ def test_a_key_moves_the_simulated_robot_through_link_and_guard(page, bench, tmp
 
     bench.peer.create_subscription(Image, topics.IMAGE, pass_on, topics.SENSOR)
     bench.add(Camera, width=96, height=64, rate=4.0, auto_drive=False)
-    bench.wait(lambda: console.active)
     page.go(console.server.url)
     page.wait(CONNECTED)
     page.wait('document.getElementById("image").dataset.stamp')
@@ -487,7 +486,6 @@ def test_one_page_drives_two_simulated_robots_and_stops_both(page, ros, tmp_path
 
             robot.peer.create_subscription(Image, topics.IMAGE, pass_on, topics.SENSOR)
             robot.add(Camera, width=96, height=64, rate=0.5, auto_drive=False)
-        base.wait(lambda: console.active)
         page.go(console.server.url)
         page.wait(CONNECTED)
         for number, (robot, came) in enumerate(zip(robots, images, strict=True)):

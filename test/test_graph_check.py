@@ -99,7 +99,6 @@ def test_another_type_is_named_with_its_remedy(
     bench, stranger, kind, node, parameters, topic, wrong, right
 ):
     made = bench.add(node, **parameters)
-    bench.wait(lambda: made.active)
     (stranger.publishes if kind == 'in' else stranger.takes)(wrong, topic)
     name = '/'.join([wrong.__module__.split('.')[0], 'msg', wrong.__name__])
     level, message, _ = bench.wait_for_report(
@@ -127,7 +126,6 @@ def test_a_quality_that_does_not_match_is_named(
 
     encoder = kind == 'out' or message_type is LinkStatus
     made = bench.add(Encoder, weights='random') if encoder else bench.add(LinkNode, **LINK)
-    bench.wait(lambda: made.active)
     (stranger.publishes if kind == 'in' else stranger.takes)(
         message_type or SemanticFrame, topic, qos
     )
@@ -140,7 +138,6 @@ def test_a_quality_that_does_not_match_is_named(
 
 def test_what_matches_is_no_problem_and_what_is_mended_goes_away(bench, stranger):
     link = bench.add(LinkNode, **LINK)
-    bench.wait(lambda: link.active)
     stranger.publishes(Empty, topics.KEY_MISSED)
     stranger.takes(Twist, topics.CMD_VEL, topics.SENSOR)
     wrong = stranger.publishes(String, topics.REGION)
@@ -152,7 +149,6 @@ def test_what_matches_is_no_problem_and_what_is_mended_goes_away(bench, stranger
 
 def test_a_graph_that_cannot_be_asked_harms_no_node(bench, monkeypatch):
     link = bench.add(LinkNode, **LINK)
-    bench.wait(lambda: link.active)
     asked = []
 
     def fail(topic):
@@ -166,7 +162,6 @@ def test_a_graph_that_cannot_be_asked_harms_no_node(bench, monkeypatch):
 
 def test_simulated_time_that_does_not_come_or_stands_still_is_reported(bench, stranger):
     link = bench.add(LinkNode, use_sim_time=True, **LINK)
-    bench.wait(lambda: link.active)  # it does not wait for a clock
 
     def matches(state):
         return lambda level, message, values: f'/clock {state}' in message
@@ -192,7 +187,6 @@ def test_simulated_time_that_does_not_come_or_stands_still_is_reported(bench, st
 @pytest.mark.parametrize('kind', [Twist, TwistStamped])
 def test_commands_of_both_types_are_taken(bench, stranger, kind, stamped):
     link = bench.add(LinkNode, stamped=stamped, **LINK)
-    bench.wait(lambda: link.active)
     bench.subscribe(Twist, topics.LINK_CMD_VEL)
     teleop = stranger.publishes(kind, topics.TELEOP)
     bench.wait(lambda: teleop.publish(velocity(kind, 0.5)) or bench.got[topics.LINK_CMD_VEL])
@@ -205,7 +199,6 @@ def test_of_both_types_at_once_the_parameter_chooses_and_the_other_is_reported(
     bench, stranger, another, stamped
 ):
     link = bench.add(LinkNode, stamped=stamped, **LINK)
-    bench.wait(lambda: link.active)
     bench.subscribe(Twist, topics.LINK_CMD_VEL)
     wanted, unwanted = (TwistStamped, Twist) if stamped else (Twist, TwistStamped)
     speeds = {Twist: 0.25, TwistStamped: 0.5}
@@ -238,7 +231,6 @@ def test_of_both_types_at_once_the_parameter_chooses_and_the_other_is_reported(
 
 def test_an_old_stamp_is_refused_a_young_one_is_the_commands_time(bench, stranger):
     link = bench.add(LinkNode, stamped=True, **LINK)
-    bench.wait(lambda: link.active)
     bench.subscribe(Twist, topics.LINK_CMD_VEL)
     offered = []
     offer = link.ground._up.offer
@@ -280,7 +272,6 @@ def test_the_simulated_robot_takes_both_types(bench, stranger, tmp_path):
 
     cv2.imwrite(str(tmp_path / '0.png'), np.zeros((64, 64, 3), np.uint8))
     camera = bench.add(Camera, source='images', path=str(tmp_path))
-    bench.wait(lambda: camera.active)
     teleop = stranger.publishes(TwistStamped, topics.CMD_VEL)
     bench.wait(lambda: teleop.publish(velocity(TwistStamped, 0.7)) or camera._command)
     assert camera._command.message == (0.7, 0.0)

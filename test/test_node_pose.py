@@ -42,7 +42,6 @@ def stamped(transform, seconds, parent, child):
 def poses(bench):
     """The input of an encoder, without topics: messages are handed to it."""
     node = bench.add(Encoder, weights='random')
-    bench.wait(lambda: node.active)
     made = node._poses
     assert isinstance(made, PoseInput)
     return made
@@ -136,7 +135,6 @@ def test_a_camera_that_stands_still_is_no_trouble(poses):
 def test_a_pose_that_cannot_be_sent_does_not_stop_the_images(bench):
     bench.subscribe(SemanticFrame, topics.CODED, topics.NEWEST)
     node = bench.add(Encoder, weights='random', max_rate=60.0)
-    bench.wait(lambda: node.active)
     made = bench.peer.create_publisher
     images = made(type(image()), topics.IMAGE, 10)
     odoms = made(Odometry, topics.ODOM, topics.IMAGES)
@@ -176,7 +174,6 @@ def test_a_pose_that_cannot_be_sent_does_not_stop_the_images(bench):
 
 def test_switched_off_nothing_is_subscribed(bench):
     node = bench.add(Encoder, weights='random', pose='off')
-    bench.wait(lambda: node.active)
     assert node._poses.of(header(1.0, CAMERA)) is None
     names = {s.topic_name for s in node.subscriptions}
     assert not any(name.endswith(('/odom', '/tf', topics.MOUNT)) for name in names)
