@@ -77,6 +77,16 @@ class Browser:
             else:
                 self.said.append(word)
 
+    def release(self, between=lambda: None):
+        """Release the STOP by two presses; ``between``: done between them."""
+        self.said.clear()
+        self.say('release')
+        self.wait(lambda b: any(one['t'] == 'confirm' for one in b.said))
+        token = next(one['token'] for one in self.said if one['t'] == 'confirm')
+        between()
+        time.sleep(0.5)  # sooner is no second action
+        self.say('confirm', token=token)
+
     def take_the_wheel(self):
         self.say('take')
         self.wait(lambda b: b.state.get('driver') is not None)
@@ -196,7 +206,11 @@ class Robot:
         bench.wait(lambda: all(p.get_subscription_count() for p in wanted), 'the console listens')
         for _, topic in self.heard:
             name = f'{bench.namespace}/{self.topic(topic)}'
-            bench.wait(lambda name=name: bench.node.count_subscribers(name), f'{name} is found')
+            own = topic == topics.STOP  # the console takes those of others
+            bench.wait(
+                lambda name=name, own=own: bench.node.count_subscribers(name) > own,
+                f'{name} is found',
+            )
 
     def link(self, **fields):
         """Publish the state of the link."""
@@ -225,7 +239,6 @@ class Ground(Bench):
         )  # fmt: skip
         settings = {'port': 0, 'output': str(folder), 'stale_after_s': 30.0, **parameters}
         self.node = self.add(Console, **settings)
-        self.wait(lambda: self.node.active, 'the console is active')  # it listens before
         for robot in self.robots:
             robot.wait()
             robot.link()

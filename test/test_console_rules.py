@@ -222,29 +222,65 @@ def test_a_stop_is_repeated_until_the_link_has_it():
 
 
 def test_a_release_needs_two_steps_by_one_viewer_in_time():
-    button = StopButton()
+    button, none = StopButton(), State.NONE
     button.stop(0.0)
-    token = button.ask_release(1, 1.0)
-    assert button.release(token, 1, 1.1)  # a double click
-    token = button.ask_release(1, 2.0)
-    assert button.release(token, 2, 3.0)  # another viewer
-    token = button.ask_release(1, 4.0)
-    assert button.release('x' + token, 1, 5.0)
-    button.ask_release(1, 5.0)
-    assert button.release('\u00e9\ud800', 1, 5.5)
-    token = button.ask_release(1, 6.0)
-    assert button.release(token, 1, 17.0)  # too late
-    token = button.ask_release(1, 18.0)
-    assert button.pressed and button.release(token, 1, 19.0) == ''
-    assert button.release(token, 1, 19.5)  # once
+    token = button.ask_release(1, none, 1.0)
+    assert button.release(token, 1, none, 1.1)  # a double click
+    token = button.ask_release(1, none, 2.0)
+    assert button.release(token, 2, none, 3.0)  # another viewer
+    token = button.ask_release(1, none, 4.0)
+    assert button.release('x' + token, 1, none, 5.0)
+    button.ask_release(1, none, 5.0)
+    assert button.release('\u00e9\ud800', 1, none, 5.5)
+    token = button.ask_release(1, none, 6.0)
+    assert button.release(token, 1, none, 17.0)  # too late
+    token = button.ask_release(1, none, 18.0)
+    assert button.pressed and button.release(token, 1, none, 19.0) == ''
+    assert button.release(token, 1, none, 19.5)  # once
 
 
-def test_a_stop_in_between_ends_a_release():
+@pytest.mark.parametrize('name', ['stop', 'hear'])
+def test_a_stop_in_between_ends_a_release(name):
     button = StopButton()
     button.stop(0.0)
-    token = button.ask_release(1, 1.0)
-    button.stop(1.2)
-    assert button.release(token, 1, 2.0) and button.pressed
+    button.step(State.HELD, 0.5)
+    token = button.ask_release(1, State.HELD, 1.0)
+    getattr(button, name)(1.2)
+    assert button.release(token, 1, State.HELD, 2.0)
+
+
+def test_what_is_heard_of_an_own_stop_ends_no_release():
+    button = StopButton()
+    button.stop(0.0)
+    token = button.ask_release(1, State.NONE, 1.0)
+    assert not button.hear(1.5)  # it is given again until the link has it
+    assert button.release(token, 1, State.NONE, 2.0) == ''
+
+
+@pytest.mark.parametrize(
+    ('before', 'after', 'released'),
+    [
+        (State.HELD, State.HELD, True),
+        (State.SENT, State.HELD, True),  # the robot has it now
+        (State.HELD, State.NONE, True),  # there is none any more
+        (State.HELD, State.SENT, False),  # one that the robot does not hold
+        (State.NONE, State.SENT, False),
+        (State.NONE, State.HELD, False),
+    ],
+)
+def test_a_release_is_for_the_stop_that_was_shown(before, after, released):
+    button = StopButton()
+    token = button.ask_release(1, before, 0.0)
+    assert (button.release(token, 1, after, 1.0) == '') == released
+
+
+def test_a_stop_that_is_given_at_once_with_a_release_counts():
+    button = StopButton()
+    button.clear(10.0)
+    assert button.hear(10.4) and button.pressed  # which came first is not known
+    assert not button.hear(10.5)  # that one is heard, too
+    button.clear(20.0)
+    assert not button.hear(21.5) and not button.pressed
 
 
 # The desk
@@ -291,7 +327,8 @@ def test_the_stop_is_given_by_anybody_and_released_by_the_driver_in_two_steps(de
     answer = json.loads(desk.hear(1, words.Plain('release'), 0.4)[0])
     assert 'release_stop' not in names(desk)
     desk.hear(1, words.Confirm(answer['token']), 1.0)
-    assert desk.log[-1][0] == 'release_stop' and desk.log[-1][1](1.1) == ''
+    name, begin, end = desk.log[-1]
+    assert name == 'release_stop' and begin(1.1) == end(1.2) == ''
     desk.step(2.0)
     desk.step(3.0)
     assert names(desk).count('release_stop') == 1
@@ -305,14 +342,17 @@ def test_the_stop_is_given_by_anybody_and_released_by_the_driver_in_two_steps(de
         (lambda desk: None, 3.1, 'held up'),
     ],
 )
-def test_a_release_that_was_held_up_keeps_the_stop(desk, meanwhile, at, why):
+@pytest.mark.parametrize('is_out', [False, True], ids=['before', 'hangs'])
+def test_a_release_that_was_held_up_keeps_the_stop(desk, meanwhile, at, why, is_out):
     desk.hear(1, words.Plain('take'), 0.0)
     stop(desk, 0.0)
     token = json.loads(desk.hear(1, words.Plain('release'), 0.1)[0])['token']
     desk.hear(1, words.Confirm(token), 1.0)
-    refusal = desk.log[-1][1]
+    _, begin, end = desk.log[-1]
+    if is_out:
+        assert begin(1.1) == '' and not desk.button.pressed
     meanwhile(desk)
-    assert why in refusal(at)
+    assert why in (end if is_out else begin)(at)
     assert desk.button.pressed and desk.button.in_force(State.NONE)
 
 

@@ -535,6 +535,7 @@ NODES = {
             _FIRST_STATED,
             *_STILL_OUT,
             _RECEIVED_MOUNT,
+            dataclasses.replace(_GROUND_IN[1], text='a STOP that somebody else gives'),
             dataclasses.replace(_DIAGNOSTICS, qos=topics.DIAGNOSTICS, text='what is not OK'),
         ),
         (

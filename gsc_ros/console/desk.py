@@ -25,12 +25,13 @@ class Outputs(Protocol):
     def give_stop(self) -> None:
         """Give a STOP."""
 
-    def release_stop(self, refusal: Callable[[float], str]) -> None:
+    def release_stop(self, begin: Callable[[float], str], end: Callable[[float], str]) -> None:
         """
         Release the STOP, and tell what was done.
 
-        ``refusal`` returns why it may not be released at a time, empty where it may: from then on
-        it is.
+        ``begin`` returns why it may not be released at a time, empty where it may: from then on it
+        is. ``end`` is called once the release is out; it returns why a STOP has to follow, or
+        empty: a release that hung on its way may have come out after a STOP.
         """
 
     def first(self, camera: int) -> None:
@@ -80,7 +81,6 @@ class Desk:
         self._stale, self._outputs = stale, outputs
         self._watched: dict[int, int] = {}  # cameras, by viewer
         self._ended = 0  # how often goals were ended, also by a STOP
-        self._stops = 0  # how often the STOP was pressed
 
     def camera(self, viewer: int | None) -> int:
         """Return the camera that a viewer watches."""
@@ -158,9 +158,15 @@ class Desk:
     def press_stop(self, now: float) -> None:
         """Have the STOP in force here; :meth:`give_stop` gives it, at the latest :meth:`step`."""
         self._ended += 1
-        self._stops += 1
         self.drive.halt()
         self.button.stop(now)
+
+    def hear_stop(self, now: float) -> bool:
+        """
+        Note that somebody published a STOP: no release that was begun before is for it. Returns
+        whether :meth:`give_stop` has to give it again.
+        """
+        return self.button.hear(now)
 
     def give_stop(self) -> None:
         """Give the STOP that was pressed."""
@@ -178,7 +184,7 @@ class Desk:
         if name == 'release':
             if self.drive.driver != viewer:
                 return [_note('take the wheel first, then release the STOP', bad=True)]
-            return [words.dump('confirm', token=self.button.ask_release(viewer, now))]
+            return [words.dump('confirm', token=self.button.ask_release(viewer, self.state, now))]
         if name == 'cancel':  # by anybody: it only stops
             self._ended += 1
             self._outputs.end_goal()
@@ -194,21 +200,32 @@ class Desk:
     def _confirm(self, viewer: int, word: words.Confirm, now: float) -> list[str]:
         if self.drive.driver != viewer:
             return [_note('take the wheel first, then release the STOP', bad=True)]
-        why = self.button.release(word.token, viewer, now)
+        why = self.button.release(word.token, viewer, self.state, now)
         if why:
             return [_note(why, bad=True)]
-        stops = self._stops
+        given = self.button.given
 
         def refusal(later: float) -> str:
             """One that was held up may be one that nobody wants any more."""
-            if self._stops != stops:
+            if self.button.given != given:
                 return 'it was pressed again'
             if later > now + _RELEASE_S or self.drive.driver != viewer:
                 return 'the release was held up: press Release again'
-            self.button.clear()
             return ''
 
-        self._outputs.release_stop(refusal)
+        def begin(later: float) -> str:
+            if not (why := refusal(later)):
+                self.button.clear(later)
+            return why
+
+        def end(later: float) -> str:
+            if why := refusal(later):
+                self.button.stop(later)
+            else:
+                self.button.clear(later)
+            return why
+
+        self._outputs.release_stop(begin, end)
         return []
 
     def gone(self, viewer: int) -> None:

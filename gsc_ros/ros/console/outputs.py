@@ -34,7 +34,7 @@ class Outputs:
 
     ``topic`` returns the name of a topic of the robot; ``hold`` holds the desk's lock; ``keep``
     writes a snapshot of a camera and returns what was done; ``note`` tells every viewer a text,
-    and whether it is bad.
+    and whether it is bad; ``stop_again`` has the thread that gives STOPs give one.
     """
 
     def __init__(
@@ -46,9 +46,10 @@ class Outputs:
         hold: Callable[[], AbstractContextManager[bool]],
         keep: Callable[[int], str],
         note: Callable[[str, bool], None],
+        stop_again: Callable[[], None],
     ) -> None:
         self._node, self._cameras, self._recording = node, cameras, recording
-        self._hold, self._keep, self._note = hold, keep, note
+        self._hold, self._keep, self._note, self._stop_again = hold, keep, note, stop_again
         self._stamped = node.values.stamped
         twist = TwistStamped if self._stamped else Twist
 
@@ -91,20 +92,26 @@ class Outputs:
         """Publish a STOP."""
         self._stops.publish(Bool(data=True))
 
-    def release_stop(self, refusal: Callable[[float], str]) -> None:
+    def release_stop(self, begin: Callable[[float], str], end: Callable[[float], str]) -> None:
         """
         Publish the release of the STOP, and tell what was done.
 
-        ``refusal`` returns why it may not be released at a time (s, monotonic), empty where it
-        may: asked when its turn has come, as a STOP may have come meanwhile. While another thread
-        hangs with the desk's lock nothing is released, as a STOP does not wait for the lock then.
+        ``begin`` returns why it may not be released at a time (s, monotonic), empty where it may:
+        asked when its turn has come, as a STOP may have come meanwhile. While another thread hangs
+        with the desk's lock nothing is released, as a STOP does not wait for the lock then. So a
+        STOP may also come while this thread hangs in publishing the release, and leave before it:
+        ``end`` is asked then, and returns why a STOP has to be given after it.
         """
 
         def work() -> None:
             with self._hold() as held:
-                why = refusal(time.monotonic()) if held else _HANGS
+                why = begin(time.monotonic()) if held else _HANGS
                 if not why:
-                    self._stops.publish(Bool(data=False))
+                    try:
+                        self._stops.publish(Bool(data=False))
+                    finally:
+                        if why := end(time.monotonic()):
+                            self._stop_again()
             self._note(f'the STOP is kept: {why}' if why else 'the release is sent', bool(why))
 
         self._request(work)

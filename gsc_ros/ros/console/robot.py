@@ -8,7 +8,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from std_msgs.msg import String
+from std_msgs.msg import Bool, String
 
 from gsc_ros.console import panel, words
 from gsc_ros.console.desk import Desk
@@ -60,19 +60,19 @@ class RobotView:
         self._lock = threading.Lock()
         self._hangs = False  # whether who held the lock last still holds it after _LOCK_S
         self._alarm = Alarm()
+        self._given: SimpleQueue[bool] = SimpleQueue()  # a STOP each; False: the node ends
         self.cameras = [
             CameraView(node, Spot((number, camera), name, stream), recording, self._hold, changed)
             for camera, stream in enumerate(streams)
         ]
         self.outputs = Outputs(
             node, partial(of_robot, name), self.cameras, recording, self._hold,
-            lambda camera: keep((number, camera)), note,
+            lambda camera: keep((number, camera)), note, self._give_stop,
         )  # fmt: skip
         node.add_cleanup(self.outputs.close)
         self.desk = Desk(
             node.values.limits(), lambda camera: self.cameras[camera].age().reason, self.outputs
         )
-        self._given: SimpleQueue[bool] = SimpleQueue()  # a STOP each; False: the node ends
         thread = threading.Thread(target=self._give_stops, daemon=True, name='console-stop')
         thread.start()
         node.add_cleanup(partial(thread.join, _JOIN_S))
@@ -103,6 +103,10 @@ class RobotView:
                 partial(self._on_message, topic),
                 topics.LATCHED,
             )
+        self._node.create_subscription(
+            Bool, of_robot(self.name, topics.STOP), self._on_stop, topics.NEWEST
+        )
+        self._on_stop(Bool(data=True))  # one may have come while nobody listened
         self._running = True
         thread = threading.Thread(target=self._watch, daemon=True, name='console-watch')
         thread.start()
@@ -127,6 +131,15 @@ class RobotView:
         if self.desk.state != before:
             self._alarm.set()
             self._changed()
+
+    def _on_stop(self, message: Bool) -> None:
+        """Take a STOP of whoever gives one, as another console."""
+        if not message.data:
+            return
+        with self._hold():
+            again = self.desk.hear_stop(time.monotonic())
+        if again:
+            self._give_stop()
 
     def add_history(self, now: float) -> None:
         """Note the figures of now (s, monotonic) for the charts, whoever looks."""
@@ -225,6 +238,10 @@ class RobotView:
         """Have the STOP in force; a thread of the robot publishes it: nobody waits for that."""
         with self._hold():
             self.desk.press_stop(time.monotonic())
+        self._give_stop()
+
+    def _give_stop(self) -> None:
+        """Have the thread that gives STOPs give one; any thread."""
         self._given.put(True)
         self._alarm.set()
 
