@@ -316,7 +316,7 @@ def test_the_decoder_says_what_the_robot_notes(decoding, codec):
 
     began = time.monotonic()
     bench.wait_for_report('decoder', right, 'OK')
-    assert time.monotonic() - began < 5.0  # not 10
+    assert time.monotonic() - began < 9.0  # not 10
 
 
 @pytest.mark.parametrize(
