@@ -3,12 +3,10 @@ Hazards that a frame tells, against the simulator's truth or what true depth sho
 
     gsc train simulated --output T --worlds 4
     python -m benchmarks.hazards T/simulated --budgets 150,300 --sensor
-    python -m benchmarks.hazards T/simulated --everywhere --height
 
 ``--sensor``: the robot has a depth sensor of the camera's own view, the true depth. Without it
-the network tells them. ``--everywhere``: what weights without that head would tell, at the robot,
-if they told it in every kind of scene, by depth and classes. Frames without true hazards, but with
-dense true depth, are judged by what stands out of the ground in that.
+the network tells them. Frames without true hazards, but with dense true depth, are judged by what
+stands out of the ground in that.
 """
 
 import argparse
@@ -16,20 +14,13 @@ from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from gsc_ros.codec import FrameEncoder, SemanticCodec
-from gsc_ros.codec.grid import coding_size
-from gsc_ros.codec.hazards import CELL, of_mask, published, reduced
 from gsc_ros.evaluation.datasets import Frame, open_dataset, thin
 from gsc_ros.evaluation.hazards import count, shares
-from gsc_ros.labels import GROUND, SKY
 from gsc_ros.perception.camera import Camera
-from gsc_ros.perception.hazards import find_hazards, find_standing
-from gsc_ros.perception.interface import Perception
-from gsc_ros.perception.model import seen_by
+from gsc_ros.perception.hazards import find_hazards
 
 _DENSE = 0.4  # of the pixels have true depth
 
@@ -45,21 +36,6 @@ def truth_of(frame: Frame, camera: Camera) -> np.ndarray | None:
     return found.mask if found.ground is not None else None
 
 
-def by_own_depth(
-    perception: Perception, rgb: NDArray[np.uint8], camera: Camera
-) -> NDArray[np.uint8]:
-    """Return the map of hazards, uint8 (H, W), by the network's depth, whatever the scene is."""
-    height, width = rgb.shape[:2]
-    size = coding_size(width, height)
-    small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-    view = seen_by(perception.predict(small), camera.fx * size[0])
-    ground, sky = np.isin(view.classes, GROUND), view.classes == SKY
-    found, metres = find_standing(view.metres, ground, sky, camera)
-    cells = (size[1] // CELL, size[0] // CELL)
-    hazards = reduced(of_mask(found.mask, metres), cells)
-    return published(hazards, (width, height), np.zeros((height, width), bool))
-
-
 def main() -> None:
     """Print a table by folder of images and budget."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
@@ -67,9 +43,6 @@ def main() -> None:
     parser.add_argument('--split', default='val')
     parser.add_argument('--budgets', default='150,300')
     parser.add_argument('--sensor', action='store_true')
-    parser.add_argument(
-        '--everywhere', action='store_true', help='by own depth and classes, uncoded'
-    )
     parser.add_argument('--height', action='store_true', help="give the camera's height")
     parser.add_argument('--limit', type=int)
     args = parser.parse_args()
@@ -85,10 +58,6 @@ def main() -> None:
             continue
         height_m = known.height_m if args.height else None
         camera = replace(known, height_m=height_m)
-        if args.everywhere:
-            told = by_own_depth(encoder.networks.analyser.perception, rgb, camera)
-            counted[frame.image.parent.name, 0].append(count(told, truth))
-            continue
         encoder.see_by(camera)
         depth = frame.depth() if args.sensor and frame.depth else None
         analysis = codec.analyse(rgb, depth)

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from gsc_ros.codec import FrameEncoder
 from gsc_ros.codec.analysis import Analyser
 from gsc_ros.evaluation.datasets import open_dataset
 from gsc_ros.models.hazards import ABOVE_M, WIDTH, WITHIN_M, HazardHead, Question, rays
 from gsc_ros.models.perception import PerceptionNet
 from gsc_ros.models.precision import autocast
-from gsc_ros.models.weights import load, restore, save
+from gsc_ros.models.weights import FOLDER, load, restore, save
 from gsc_ros.perception.camera import Camera
 from gsc_ros.perception.hazards import Limits
 from gsc_ros.perception.kinds import SceneKind
@@ -98,13 +99,14 @@ def test_half_the_digits_tell_nearly_the_same():
     np.testing.assert_allclose(half, exact, atol=0.02)
 
 
-def tell(kind, limits=USUAL, depth=None):
+def tell(kind, limits=USUAL, depth=None, lost=None):
     """Return what a robot tells of an image in which the head sees things at 2 and 4 m."""
     shape = (ROWS, COLUMNS)
     classes, metres = np.zeros(shape, np.uint8), np.full(shape, 5.0, np.float32)
     view = Prediction(classes, metres, False, standing=standing())
     analyser = Analyser(None, None, None, camera=CAMERA, limits=limits)
-    return analyser._hazards(view, kind, depth, (256, 192), np.zeros(shape, bool))
+    lost = np.zeros(shape, bool) if lost is None else lost
+    return analyser._hazards(view, kind, depth, (256, 192), lost)
 
 
 def test_what_stands_is_told_in_any_kind_of_scene():
@@ -121,6 +123,28 @@ def test_what_stands_is_told_in_any_kind_of_scene():
     assert tell(None, replace(USUAL, within_m=WITHIN_M[1] + 1)) is None
     flat = np.full((ROWS, COLUMNS), np.inf, np.float32)
     assert str(tell(None, depth=flat)) != str(tell(None))  # the sensor's word counts
+
+
+def test_a_sensor_s_median_or_other_view_shows_no_hazard_and_hides_none():
+    for shape in ((1, 1), (ROWS, ROWS)):
+        found = tell(None, depth=np.full(shape, np.inf, np.float32))
+        assert str(found) == str(tell(None)) and (found.cells == tell(None).cells).all()
+
+
+def test_what_is_lost_of_an_image_is_no_obstacle():
+    lost = np.zeros((ROWS, COLUMNS), bool)
+    lost[:, :12] = True
+    assert str(tell(None, lost=lost)) == 'obstacle ahead at 4 m'
+
+
+def test_weights_without_the_head_are_refused_with_the_remedy(tmp_path):
+    for own in FOLDER.glob('*.safetensors'):
+        if own.name != WEIGHTS:
+            (tmp_path / own.name).symlink_to(own)
+    net = PerceptionNet(kinds=7)
+    save(tmp_path / WEIGHTS, net.state_dict(), net.config)
+    with pytest.raises(ValueError, match=f'gsc train hazards --weights {tmp_path}'):
+        FrameEncoder.load(weights=tmp_path)
 
 
 def test_the_head_leaves_classes_and_depth_as_they_are():

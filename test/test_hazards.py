@@ -25,7 +25,7 @@ from gsc_ros.evaluation.hazards import count, shares
 from gsc_ros.labels import LABELS, SKY
 from gsc_ros.perception.camera import Camera
 from gsc_ros.perception.ground import find_ground
-from gsc_ros.perception.hazards import Limits, find_hazards, find_standing
+from gsc_ros.perception.hazards import Limits, find_hazards
 from gsc_ros.perception.kinds import SceneKind
 from gsc_ros.perception.model import Prediction
 from gsc_ros.perception.scale import scale_by_height
@@ -128,31 +128,12 @@ def test_unknown_depth_is_no_ground_and_no_hazard():
     assert find_hazards(seen, CAMERA).mask.any()
 
 
-def test_what_is_neither_ground_nor_sky_stands_where_its_foot_is():
-    _, box = scene()
-    plane, _ = scene(None)  # depth that shows no box
-    sky = ~np.isfinite(plane)
-    found, metres = find_standing(np.where(sky, np.inf, plane), ~box & ~sky, sky, CAMERA)
-    assert (found.mask & box).sum() > 0.8 * box.sum()
-    assert not (found.mask & ~box).any()
-    assert np.median(metres[found.mask]) == pytest.approx(2.5, rel=0.2)
-    far, box = scene((9.0, 9.5, -1.0, 1.0, 1.5))
-    found, _ = find_standing(far, ~box & ~sky, sky, CAMERA)
-    assert not found.mask.any()
-
-
-def told(depth=None, classes=None, metres=None, lost=None, size=(640, 480), camera=CAMERA):
-    """Return what a robot tells of a street; depth is a sensor's."""
+def told(depth, camera=CAMERA):
+    """Return what a robot tells by a sensor's depth."""
     plane, _ = scene(None)
-    sky = ~np.isfinite(plane)
-    if classes is None:
-        classes = np.where(sky, SKY, LABELS.index('road')).astype(np.uint8)
-    metres = np.where(sky, np.inf, plane) if metres is None else metres
-    view = Prediction(classes, metres.astype(np.float32), False)
-    depth = None if depth is None else depth.astype(np.float32)
-    lost = np.zeros(classes.shape, bool) if lost is None else lost
+    view = Prediction(np.zeros(plane.shape, np.uint8), plane.astype(np.float32), False)
     return Analyser(None, None, None, camera=camera)._hazards(
-        view, SceneKind(0, 0.9), depth, size, lost
+        view, SceneKind(0, 0.9), depth.astype(np.float32), (640, 480), np.zeros(plane.shape, bool)
     )
 
 
@@ -242,24 +223,6 @@ def test_what_is_thin_is_seen_by_a_sensor():
     cells = told(depth).cells
     assert cells[4:8, 7].all()
     assert not np.delete(cells, 7, 1).any()
-
-
-def test_a_sensor_s_median_alone_shows_no_hazard_and_hides_none():
-    assert not told().cells.any()
-    for size in ((640, 480), (480, 480)):
-        hazards = told(np.full((1, 1), 2.5), size=size)
-        assert hazards is not None and not hazards.cells.any()
-
-
-def test_what_is_lost_of_an_image_is_no_obstacle():
-    plane, _ = scene(None)
-    classes = np.where(np.isfinite(plane), LABELS.index('road'), SKY).astype(np.uint8)
-    lost = np.zeros(classes.shape, bool)
-    lost[30:44, 8:20] = True
-    classes[lost] = LABELS.index('building')
-    assert told(classes=classes).cells.any()
-    metres = np.where(lost, np.nan, np.where(classes == SKY, np.inf, plane))
-    assert not told(classes=classes, metres=metres, lost=lost).cells.any()
 
 
 def some(shape=(6, 8)):

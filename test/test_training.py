@@ -16,7 +16,8 @@ from gsc_ros.codec import FrameEncoder, SemanticCodec
 from gsc_ros.codec.prior import Prior
 from gsc_ros.labels import UNLABELLED
 from gsc_ros.models.autoencoder import Autoencoder
-from gsc_ros.models.perception import REFERENCE_PX, log_to_depth
+from gsc_ros.models.hazards import HazardHead
+from gsc_ros.models.perception import REFERENCE_PX, PerceptionNet, log_to_depth
 from gsc_ros.models.precision import fast_bfloat16
 from gsc_ros.models.tokenizer import UNKNOWN_CLASS, UNKNOWN_DEPTH, Synthesis, Tokenizer
 from gsc_ros.models.weights import FOLDER, load, save
@@ -26,6 +27,7 @@ from gsc_ros.training import (
     critics,
     flow,
     generator,
+    hazards,
     loop,
     pack,
     perception,
@@ -97,7 +99,8 @@ def test_a_device_that_is_not_there_is_refused_by_name(tmp_path):
 @pytest.mark.slow
 def test_all_stages_in_turn_make_a_codec(data, tmp_path):
     out, judges = tmp_path / 'w', data / 'critics.py'
-    perception.train(data, settings(out), batch=2)
+    seeing = perception.train(data, settings(out), batch=2)
+    hazards.add(seeing, HazardHead(PerceptionNet().seen), seeing)
     autoencoder.train(data, settings(out / 'a'), judges, batch=2)
     (out / 'a/autoencoder.safetensors').rename(out / 'autoencoder.safetensors')
     tokens.train(data, settings(out / 't'), judges, out, batch=2)

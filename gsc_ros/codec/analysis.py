@@ -14,7 +14,7 @@ from gsc_ros.codec.bitstream import depth_code
 from gsc_ros.codec.caption import DISTANCE_EDGES, Caption, median_depth, scene_of
 from gsc_ros.codec.coarse_depth import coarse_depth_of
 from gsc_ros.codec.grid import coding_size
-from gsc_ros.codec.hazards import Hazards, measured, of_mask, reduced, supposed
+from gsc_ros.codec.hazards import Hazards, measured, of_mask, supposed
 from gsc_ros.codec.kind import HEIGHT, LEARNED, SENSOR
 from gsc_ros.codec.layout import WEIGHTS, coarse_of, fine_of, smoothed
 from gsc_ros.codec.notes import Notes, Timing
@@ -36,7 +36,7 @@ from gsc_ros.models.pseudo_words import PseudoWords, seen_of
 from gsc_ros.models.tokenizer import LEVELS, Tokenizer, to_symbols
 from gsc_ros.perception.camera import Camera
 from gsc_ros.perception.content import find_loss
-from gsc_ros.perception.hazards import Limits, find_standing
+from gsc_ros.perception.hazards import Limits
 from gsc_ros.perception.interface import Perception
 from gsc_ros.perception.kinds import (
     SceneKind,
@@ -270,8 +270,7 @@ class Analyser:
         Find what is in the way in an image of a size (W, H); None where that cannot be told.
 
         By depth of a sensor that sees what the camera sees; without one, by what the network sees
-        in the way. Weights without the head for that tell hazards by depth and classes, on streets
-        only. What is ``lost`` of the image, bool (H/8, W/8), shows nothing that stands.
+        in the way. What is ``lost`` of the image, bool (H/8, W/8), shows nothing that stands.
         """
         rows, columns = view.metres.shape
         cells = (rows // 4, columns // 4)
@@ -282,19 +281,10 @@ class Analyser:
             and abs(depth.shape[1] * size[1] / (depth.shape[0] * size[0]) - 1) < 0.02
         ):
             return measured(depth, camera, self.limits, cells)
-        if view.standing is not None:
-            if not view.standing.knows(self.limits):
-                return None
-            found = view.standing.find(camera, self.limits, DISTANCE_EDGES, lost)
-            return supposed(of_mask(*found), cells, kind is not None and sees_hazards(kind))
-        if kind is not None and is_street(kind):
-            ground, sky = np.isin(view.classes, GROUND), view.classes == SKY
-            stands, metres = find_standing(
-                view.metres, ground & ~lost, sky | lost, camera, self.limits
-            )
-            if stands.ground is not None:
-                return reduced(of_mask(stands.mask, metres), cells)
-        return None
+        if view.standing is None or not view.standing.knows(self.limits):
+            return None
+        found = view.standing.find(camera, self.limits, DISTANCE_EDGES, lost)
+        return supposed(of_mask(*found), cells, kind is not None and sees_hazards(kind))
 
     def _planes(
         self,

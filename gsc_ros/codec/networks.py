@@ -209,11 +209,18 @@ def load_analyser(weights: Weights = None, device: str = 'auto') -> Analyser:
     """
     Load what the robot alone runs, but for the kind of scene; training needs no more.
 
-    Without a kind every image has a class layout.
+    Without a kind every image has a class layout. Raises ``ValueError`` for perception that does
+    not tell hazards.
     """
     folder, torch_device = _folder(weights), devices.resolve(device)
+    perception = PerceptionModel.load(folder)
+    if perception.net.hazards is None:
+        raise ValueError(
+            f'{folder / PERCEPTION}: weights without the head that tells hazards; '
+            f'`gsc train hazards --weights {folder}` adds it'
+        )
     return Analyser(
-        _moved(PerceptionModel.load(folder), torch_device),
+        _moved(perception, torch_device),
         restore(Encoder, folder / FILES['autoencoder'], 'encoder').to(torch_device),
         restore(Tokenizer, folder / FILES['tokenizer']).to(torch_device),
         objects=load_objects(folder),

@@ -17,8 +17,8 @@ from gsc_ros.perception.ground import Ground, bent, find_ground, relief
 _LOWER = 0.45  # the ground is looked for below this share of the image's height
 _FAR_M = 12.0  # and no further off
 _LEAST_SEEN = 0.5  # of the image's lower part has depth, or nothing is told of it
-_LEAST_AREA = 0.0012  # of the image, that a hazard covers where depth is a network's
-_LEAST_MEASURED = 0.0003  # and where it was measured
+_LEAST_AREA = 0.0003  # of the image, that a hazard covers
+_LEAST_NEAR = 0.0012  # and where no ground is found
 _POINTS = 4000  # of which the plane of the ground is found
 _SAFE = 0.85  # of the height limit: the ground is known to a few cm
 _BEYOND = 1.4  # the ground is seen so far beyond the limit
@@ -61,12 +61,12 @@ def find_hazards(
     if (known | np.isposinf(metres))[_below(metres.shape)].mean() < _LEAST_SEEN:
         return Found(np.zeros(metres.shape, bool), None)
     if ground is None:
-        return Found(_without_specks(known & (metres < limits.within_m), _LEAST_AREA), None)
+        return Found(_without_specks(known & (metres < limits.within_m), _LEAST_NEAR), None)
     heights = _over(ground, points, known, limits.within_m)
     with np.errstate(invalid='ignore'):
         over = (heights > _SAFE * limits.above_m) & (heights < limits.below_m)
         mask = known & over & (points[..., 2] < limits.within_m)
-    return Found(_without_specks(mask, _LEAST_MEASURED), ground)
+    return Found(_without_specks(mask, _LEAST_AREA), ground)
 
 
 def heights_over_ground(
@@ -113,49 +113,3 @@ def _without_specks(mask: NDArray[np.bool_], least: float) -> NDArray[np.bool_]:
     large = stats[:, cv2.CC_STAT_AREA] >= max(least * mask.size, 2)
     large[0] = False
     return np.asarray(large[parts])
-
-
-def find_standing(
-    metres: NDArray[np.floating],
-    ground_seen: NDArray[np.bool_],
-    sky_seen: NDArray[np.bool_],
-    camera: Camera,
-    limits: Limits = Limits(),
-) -> tuple[Found, NDArray[np.float64]]:  # fmt: skip
-    """
-    Find what stands on the ground near the camera, where depth is too coarse to show it.
-
-    Depth of a network is good enough for the plane of the ground, which is fitted to what is seen
-    as ground (``ground_seen``, bool (h, w)), and not for what stands on it. In each column a
-    run that is neither ground nor sky stands where its foot meets the plane. Returns what was
-    found, and the distances of the plane, float64 (h, w), inf above the horizon.
-    """
-    rows, columns = metres.shape
-    known = ground_seen & np.isfinite(metres) & (metres > 0) & (metres < _FAR_M)
-    lower = known & (np.arange(rows) >= _LOWER * rows)[:, None]
-    ground = find_ground(camera.points(np.where(known, metres, np.nan))[lower])
-    nothing = np.zeros(metres.shape, bool)
-    if ground is None:
-        return Found(nothing, None), np.full(metres.shape, np.inf)
-    height_m = camera.height_m or ground.height_m
-    rays = camera.points(np.ones(metres.shape))
-    down = rays @ ground.up
-    plane = np.where(down < -1e-3, -height_m / np.minimum(down, -1e-3), np.inf)
-    stands = ~(ground_seen | sky_seen)
-    mask = nothing.copy()
-    for x in range(columns):
-        cells = np.flatnonzero(stands[:, x])
-        for run in np.split(cells, np.flatnonzero(np.diff(cells) > 1) + 1):
-            if not len(run):
-                continue
-            foot = plane[min(run[-1] + 1, rows - 1), x]
-            if foot < limits.within_m and foot * down[run[0], x] + height_m > limits.above_m:
-                mask[run, x] = True
-    # All of a run is as far as its foot.
-    distances = np.where(mask, np.nan, plane)
-    for x in range(columns):
-        cells = np.flatnonzero(mask[:, x])
-        for run in np.split(cells, np.flatnonzero(np.diff(cells) > 1) + 1):
-            if len(run):
-                distances[run, x] = plane[min(run[-1] + 1, rows - 1), x]
-    return Found(_without_specks(mask, _LEAST_AREA), Ground(ground.up, height_m)), distances
