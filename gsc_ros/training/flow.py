@@ -13,9 +13,9 @@ from gsc_ros.models.layers import channels_last
 from gsc_ros.models.perception import log_to_depth
 from gsc_ros.models.tokenizer import Tokenizer
 from gsc_ros.models.weights import restore, save
-from gsc_ros.training import corpus, critics, loop
+from gsc_ros.training import loop
 from gsc_ros.training.critics import image_losses
-from gsc_ros.training.tokens import SIZE, Batch, BatchSampler
+from gsc_ros.training.tokens import Batch, begin
 
 
 def captions(batch: Batch) -> Tensor:
@@ -41,16 +41,13 @@ def train(
     ``weights`` holds the earlier stages' files, which stay as they are; a flow among them is where
     the training starts.
     """
-    torch.manual_seed(seed)
-    samples = corpus.load(data, simulated=simulated)
-    sampler = BatchSampler(weights, samples, SIZE, batch, seed, settings.torch_device)
-    judges = critics.load(critics_file)
-    tokenizer = restore(Tokenizer, weights / 'tokenizer.safetensors').to(settings.torch_device)
+    sampler, judges, _ = begin(data, settings, critics_file, weights, simulated, batch, seed)
+    tokenizer = restore(Tokenizer, weights / 'tokenizer.safetensors').to(sampler.device)
     if (weights / 'flow.safetensors').is_file():
         net = restore(FlowNet, weights / 'flow.safetensors')
     else:
         net = FlowNet(VOCABULARY, guidance=tokenizer.config['widths'][0])
-    model: nn.Module = channels_last(net).train().requires_grad_(True).to(settings.torch_device)
+    model: nn.Module = channels_last(net).train().requires_grad_(True).to(sampler.device)
 
     def step() -> dict[str, Tensor]:
         sampled = sampler.sample()
@@ -60,7 +57,7 @@ def train(
             given = tokenizer.predictor(tokens, *sampler.received(sampled, tokens))
             true = z / tokenizer.latent_std
             start = given.latent + START_NOISE * torch.randn_like(true)
-        words = captions(sampled).to(settings.torch_device)
+        words = captions(sampled).to(sampler.device)
         lost = torch.rand(len(words), 1, 1, device=words.device) < 0.1
         words = words.masked_fill(lost, 0)  # a lost caption reads as no words
         # Uniform times, and often the start, which every sampling passes with its largest step.

@@ -16,10 +16,9 @@ from gsc_ros.models.autoencoder import Decoder
 from gsc_ros.models.layers import channels_last
 from gsc_ros.models.tokenizer import Tokenizer
 from gsc_ros.models.weights import load, restore, save
-from gsc_ros.training import corpus, critics, loop
-from gsc_ros.training.perception import class_weights
+from gsc_ros.training import loop
 from gsc_ros.training.realism import RealismCritic
-from gsc_ros.training.tokens import SIZE, BatchSampler, image_gradient
+from gsc_ros.training.tokens import begin, image_gradient
 from gsc_ros.training.windows import Windows
 
 REALISM_SHARE = 1.2  # the most of the critic's gradient, as a share of the likeness's
@@ -41,14 +40,8 @@ def train(
     ``weights`` holds the files of perception, autoencoder and tokens, which stay as they are; a
     generator among them is where the training starts. ``pattern``: as of stage `tokens`.
     """
-    torch.manual_seed(seed)
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    device = settings.torch_device
-    samples = corpus.load(data, simulated=simulated)
-    sampler = BatchSampler(weights, samples, SIZE, batch, seed, device)
-    judges = critics.load(critics_file)
-    weight = class_weights().to(device)
+    sampler, judges, weight = begin(data, settings, critics_file, weights, simulated, batch, seed)
+    device = sampler.device
     tokenizer = restore(Tokenizer, weights / 'tokenizer.safetensors').to(device)
     if (weights / GENERATOR).is_file():
         decoder, config = restore(Decoder, weights / GENERATOR), load(weights / GENERATOR)[1]

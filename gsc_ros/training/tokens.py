@@ -144,6 +144,30 @@ def measured_latent_std(sampler: BatchSampler, batches: int = 8) -> Tensor:
     return torch.cat([z.transpose(0, 1).flatten(1) for z in latents], 1).std(1).view(1, -1, 1, 1)
 
 
+def begin(
+    data: Path,
+    settings: loop.Settings,
+    critics_file: Path | None,
+    weights: Path,
+    simulated: Path | None,
+    batch: int,
+    seed: int,
+) -> tuple[BatchSampler, Any, Tensor]:
+    """
+    Prepare a stage that builds on the autoencoder: seeds, threads, corpus.
+
+    ``weights`` holds the files of perception and autoencoder. Returns what draws batches, the
+    critics (:func:`gsc_ros.training.critics.load`) and the weights of the classes.
+    """
+    torch.manual_seed(seed)
+    if settings.threads:  # also for what comes before the loop
+        torch.set_num_threads(settings.threads)
+    device = settings.torch_device
+    samples = corpus.load(data, simulated=simulated)
+    sampler = BatchSampler(weights, samples, SIZE, batch, seed, device)
+    return sampler, critics.load(critics_file), class_weights().to(device)
+
+
 def head_losses(out: Synthesis, batch: Batch, weight: Tensor) -> dict[str, Tensor]:
     """Compute the heads' losses: against labels, and against what the robot itself saw."""
     logits, depth = out.segmentation.float(), out.depth.float()
@@ -237,18 +261,14 @@ def train(
     loss on the decoder's own pattern may pull, as a share of the likeness. ``realism``: a
     critic that learns along asks for images that look like originals.
     """
-    torch.manual_seed(seed)
-    samples = corpus.load(data, simulated=simulated)
-    sampler = BatchSampler(weights, samples, SIZE, batch, seed, settings.torch_device)
-    judges = critics.load(critics_file)
-    weight = class_weights().to(settings.torch_device)
+    sampler, judges, weight = begin(data, settings, critics_file, weights, simulated, batch, seed)
     tokenizer = _start(weights, sampler)
     model = nn.ModuleDict({'tokenizer': tokenizer, 'autoencoder': sampler.autoencoder})
     critic = None
     if realism:
-        seen = judges.features(torch.zeros(1, 3, 64, 64, device=settings.torch_device))
+        seen = judges.features(torch.zeros(1, 3, 64, 64, device=sampler.device))
         critic = model['realism'] = RealismCritic([x.shape[1] for x in seen])
-    channels_last(model).train().requires_grad_(True).to(settings.torch_device)
+    channels_last(model).train().requires_grad_(True).to(sampler.device)
     if receiver_only:
         sampler.autoencoder.encoder.requires_grad_(False)
         tokenizer.analysis.requires_grad_(False)

@@ -21,9 +21,8 @@ from gsc_ros.models.perception import log_to_depth
 from gsc_ros.models.pseudo_words import COUNTS, TASKS, PseudoWords
 from gsc_ros.models.tokenizer import Synthesis, Tokenizer
 from gsc_ros.models.weights import restore, save
-from gsc_ros.training import corpus, critics, loop
-from gsc_ros.training.perception import class_weights
-from gsc_ros.training.tokens import SIZE, BatchSampler, image_gradient
+from gsc_ros.training import loop
+from gsc_ros.training.tokens import begin, image_gradient
 from gsc_ros.training.windows import Window, Windows
 
 LATENTS = 16  # windows of a step on the latent's grid
@@ -76,14 +75,8 @@ def train(
     ``weights`` holds the files of perception, autoencoder and tokens, which stay as they are;
     ``batch``: images of a step that draws.
     """
-    torch.manual_seed(seed)
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    samples = corpus.load(data, simulated=simulated)
-    device = settings.torch_device
-    sampler = BatchSampler(weights, samples, SIZE, batch, seed, device)
-    judges = critics.load(critics_file)
-    weight = class_weights().to(device)
+    sampler, judges, weight = begin(data, settings, critics_file, weights, simulated, batch, seed)
+    device = sampler.device
     tokenizer = restore(Tokenizer, weights / 'tokenizer.safetensors').to(device)
     guidance, middle, _ = tokenizer.config['widths']
     net = PseudoWords(middle, guidance)
