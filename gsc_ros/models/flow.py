@@ -5,6 +5,10 @@ Convention (Liu et al., "Flow Straight and Fast", ICLR 2023), stated once: ``x_t
 x_1`` with the image's latent at ``t = 0`` and the start at ``t = 1``; the network learns the
 velocity ``x_1 - x_0`` and sampling integrates from 1 down to 0. The start is not plain noise but
 noise around the deterministic prediction, so that the path is short and few steps suffice.
+
+At ``t = 1`` the start tells nothing of the latent, so that the best velocity points to the
+latent's mean given the conditions: the prediction. One step ends there, unless the network was
+distilled to land on samples.
 """
 
 import itertools
@@ -92,7 +96,8 @@ class FlowNet(nn.Module):
 
     ``vocabulary``: sizes of the fields of a caption word (see ``codec.caption.token_ids``).
     ``guidance``: channels of the predictor's features, added through zero-initialised residuals at
-    both scales (as ControlNet does, Zhang et al., ICCV 2023).
+    both scales (as ControlNet does, Zhang et al., ICCV 2023). ``distilled``: whether one step ends
+    at a sample, and not at the mean of all.
     """
 
     def __init__(
@@ -101,6 +106,7 @@ class FlowNet(nn.Module):
         guidance: int = 128,
         widths: tuple[int, int] = (128, 192),
         words: int = 48,
+        distilled: bool = False,
     ) -> None:
         super().__init__()
         self.config = {
@@ -108,7 +114,9 @@ class FlowNet(nn.Module):
             'guidance': guidance,
             'widths': list(widths),
             'words': words,
+            'distilled': distilled,
         }
+        self.distilled = distilled
         a, b = widths
         time = 128
         self.time = nn.Sequential(nn.Linear(64, time), nn.SiLU(), nn.Linear(time, time), nn.SiLU())
@@ -159,7 +167,13 @@ def sample(
     noise: Tensor,
     steps: int,
 ) -> Tensor:
-    """Integrate by Euler's method from noise around the prediction; returns a latent like it."""
+    """
+    Integrate by Euler's method from noise around the prediction; returns a latent like it.
+
+    One step of a network that is not distilled is the prediction: the network need not run.
+    """
+    if steps == 1 and not net.distilled:
+        return prediction
     x = prediction + START_NOISE * noise
     times = torch.linspace(1, 0, steps + 1, device=x.device)
     for now, then in itertools.pairwise(times):
