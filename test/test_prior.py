@@ -7,7 +7,7 @@ from frames import encode, moved, random_symbols, uneven_prior
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gsc_ros.codec.cdf import cdf, cdfs
+from gsc_ros.codec.cdf import cdf, cdfs, slots
 from gsc_ros.codec.planes import BY_NAME, PLANES
 from gsc_ros.codec.prior import Prior, all_shapes, context, encoded, inputs, save
 from gsc_ros.training.prior import PlaneNet, example
@@ -100,6 +100,30 @@ def test_tables_give_every_symbol_a_chance():
 def test_tables_are_the_same_one_by_one_and_all_at_once(rows, levels, spread, seed):
     logits = np.random.default_rng(seed).integers(-spread, spread + 1, (rows, levels))
     assert cdfs(logits) == [cdf(row) for row in logits.tolist()]
+
+
+@given(st.integers(1, 5), st.integers(1, 24), st.integers(0, 400), st.integers(0, 2**32 - 1))
+def test_a_symbol_takes_its_part_of_the_table(rows, levels, spread, seed):
+    rng = np.random.default_rng(seed)
+    logits = rng.integers(-spread, spread + 1, (rows, levels))
+    symbols = rng.integers(0, levels, rows)
+    for row, symbol, slot in zip(logits.tolist(), symbols, slots(logits, symbols), strict=True):
+        table = cdf(row)
+        assert slot == [table[symbol], table[symbol + 1], table[-1]]
+
+
+def test_the_writer_uses_the_tables_of_the_reader():
+    plane, mine = BY_NAME['tokens0'], uneven_prior()['tokens0']
+    rng = np.random.default_rng(4)
+    logits = rng.integers(-300, 300, (9, sum(plane.levels)))
+    symbols = np.stack([rng.integers(0, n, 9) for n in plane.levels], 1)
+    found = mine.slots(logits, symbols)
+    firsts = mine.first_tables(logits)
+    for cell, row in enumerate(symbols.tolist()):
+        for channel, symbol in enumerate(row):
+            before = tuple(row[:channel])
+            table = mine.table(logits[cell].tolist(), before) if channel else firsts[cell]
+            assert found[channel][cell] == [table[symbol], table[symbol + 1], table[-1]]
 
 
 def test_weights_are_checked(tmp_path):

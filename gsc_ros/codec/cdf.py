@@ -25,14 +25,31 @@ def cdf(logits: Sequence[int]) -> list[int]:
 _BY_DISTANCE = np.array([*_COUNTS, 1], np.int64)
 
 
+def _cdfs(logits: NDArray[np.int64]) -> NDArray[np.int64]:
+    below = logits.max(1, keepdims=True) - logits
+    tables = np.zeros((len(logits), logits.shape[1] + 1), np.int64)
+    np.cumsum(_BY_DISTANCE[np.minimum(below, len(_COUNTS))], 1, out=tables[:, 1:])
+    return tables
+
+
 def cdfs(logits: NDArray[np.int64]) -> list[list[int]]:
     """
     Make the :func:`cdf` tables of many rows of logits (n, k) at once.
 
     For a single row plain Python is the faster.
     """
-    below = logits.max(1, keepdims=True) - logits
-    tables = np.zeros((len(logits), logits.shape[1] + 1), np.int64)
-    np.cumsum(_BY_DISTANCE[np.minimum(below, len(_COUNTS))], 1, out=tables[:, 1:])
-    rows: list[list[int]] = tables.tolist()
+    rows: list[list[int]] = _cdfs(logits).tolist()
     return rows
+
+
+def slots(logits: NDArray[np.int64], symbols: NDArray[np.integer]) -> list[list[int]]:
+    """
+    Return what each of the symbols (n) takes of its :func:`cdf`: start, end and total.
+
+    ``logits``: (n, k), a row for each symbol.
+    """
+    tables, rows = _cdfs(logits), np.arange(len(logits))
+    found: list[list[int]] = np.stack(
+        [tables[rows, symbols], tables[rows, symbols + 1], tables[:, -1]], 1
+    ).tolist()
+    return found

@@ -12,9 +12,9 @@ sums stay below 2**24, where single-precision floats are exact whatever the orde
 this is checked when weights are loaded.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import accumulate
 from operator import add
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from gsc_ros.codec import pseudo_words, words
-from gsc_ros.codec.cdf import BIT, cdf, cdfs
+from gsc_ros.codec.cdf import BIT, cdf, cdfs, slots
 from gsc_ros.codec.planes import BY_NAME, PLANES, FrameSymbols, Grid, Plane
 from gsc_ros.labels import NUM_CLASSES
 from gsc_ros.models import manifest
@@ -147,10 +147,20 @@ class PlanePrior:
     weights: dict[str, Floats]
 
     @cached_property
-    def couplings(self) -> list[list[list[int]]]:
-        """By channel: what a symbol of the channels before adds to its logits."""
-        later = range(1, len(self.plane.levels))
-        return [[], *(self.weights[f'coupling.{c}'].astype(np.int64).tolist() for c in later)]
+    def _starts(self) -> list[int]:
+        """Where the logits of each channel start, and of its symbols the rows of couplings."""
+        return list(accumulate(self.plane.levels, initial=0))
+
+    @cached_property
+    def _coupled(self) -> dict[tuple[int, ...], list[int]]:
+        """What symbols of the first channels add to the next one's logits, as far as asked for."""
+        return {}
+
+    @cached_property
+    def _spread(self) -> Floats:
+        """What a cell adds to the sums of its nine neighbours, by place: (own, 9 hidden)."""
+        weight = self.weights['own.weight'].reshape(9, -1, self.plane.hidden)
+        return np.ascontiguousarray(weight.transpose(1, 0, 2)).reshape(weight.shape[1], -1)
 
     def begin(self, symbols: FrameSymbols, reference: FrameSymbols | None) -> Floats:
         """
@@ -173,15 +183,12 @@ class PlanePrior:
             return
         rows, columns = values.shape[1:]
         known = encoded(self.plane, values.reshape(len(values), -1, 1)[:, cells])[..., 0].T
-        weight = self.weights['own.weight']
-        added = known @ weight.reshape(9, -1, self.plane.hidden).transpose(1, 0, 2).reshape(
-            known.shape[1], -1
-        )
+        added = (known @ self._spread).reshape(len(cells), 9, -1)
         flat = sums.reshape(-1, self.plane.hidden)
         around = _around(rows, columns)[cells]
-        for place, part in enumerate(np.split(added, 9, 1)):
+        for place in range(9):
             # A cell adds to its right neighbour what that has on its left.
-            flat[around[:, 8 - place]] += part
+            flat[around[:, 8 - place]] += added[:, place]
 
     def logits(self, sums: Floats, cells: NDArray[np.int64]) -> NDArray[np.int64]:
         """
@@ -202,17 +209,35 @@ class PlanePrior:
         """Tables of the first channel of cells of these logits: nothing couples to it."""
         return cdfs(logits[:, : self.plane.levels[0]])
 
-    def table(self, logits: list[int], before: Sequence[int]) -> list[int]:
+    def table(self, logits: list[int], before: tuple[int, ...]) -> list[int]:
         """Table of a cell's next channel, given its logits and the symbols of those before."""
-        levels = self.plane.levels
-        channel = len(before)
-        start = sum(levels[:channel])
-        mine = logits[start : start + levels[channel]]
-        first = 0
-        for n, symbol in zip(levels, before, strict=False):
-            mine = list(map(add, mine, self.couplings[channel][first + symbol]))
-            first += n
-        return cdf(mine)
+        coupled = self._coupled.get(before)
+        if coupled is None:
+            coupled = self._coupled[before] = self._coupling(np.array([before]))[0].tolist()
+        start = self._starts[len(before)]
+        return cdf(list(map(add, logits[start : start + len(coupled)], coupled)))
+
+    def slots(
+        self, logits: NDArray[np.int64], symbols: NDArray[np.integer]
+    ) -> list[list[list[int]]]:  # fmt: skip
+        """
+        Return what symbols (n, channels) take of their tables, by channel and cell.
+
+        That is start, end and total of each; ``logits``: of the cells.
+        """
+        found = []
+        for channel, start in enumerate(self._starts[:-1]):
+            mine = logits[:, start : self._starts[channel + 1]]
+            if channel:
+                mine = mine + self._coupling(symbols[:, :channel])
+            found.append(slots(mine, symbols[:, channel]))
+        return found
+
+    def _coupling(self, before: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Sum what the symbols (n, c) of the first channels add to the logits of the next one."""
+        channel = before.shape[1]
+        weight = self.weights[f'coupling.{channel}'].astype(np.int64)
+        return np.asarray(weight[before + np.array(self._starts[:channel])].sum(1))
 
 
 def all_shapes() -> dict[str, tuple[int, ...]]:

@@ -34,9 +34,13 @@ class RangeEncoder:
 
     def encode(self, symbol: int, cdf: Sequence[int]) -> None:
         """Append ``symbol``, 0 to len(cdf) - 2."""
-        unit = self._range // cdf[-1]
-        self._low += unit * cdf[symbol]
-        self._range = unit * (cdf[symbol + 1] - cdf[symbol])
+        self.encode_slot(cdf[symbol], cdf[symbol + 1], cdf[-1])
+
+    def encode_slot(self, start: int, end: int, total: int) -> None:
+        """Append the symbol that takes counts ``start`` to ``end`` (exclusive) of a total."""
+        unit = self._range // total
+        self._low += unit * start
+        self._range = unit * (end - start)
         while self._range < _BOTTOM:
             self._low <<= 8
             self._range <<= 8

@@ -177,26 +177,22 @@ class StreamWriter(StreamWalk):
             self._tiers(plane, [blocks, ~blocks])
 
     def _cells(self, plane: Plane, cells: Cells, logits: NDArray[np.int64]) -> None:
-        prior, encode = self.prior[plane.name], self.encoder.encode
-        firsts, rest = prior.first_tables(logits), logits.tolist()
-        channels = len(plane.levels)
+        encode = self.encoder.encode_slot
         source, values = (
-            symbols.planes[plane.name].reshape(channels, -1)
+            symbols.planes[plane.name].reshape(len(plane.levels), -1)
             for symbols in (self.source, self.symbols)
         )
-        symbols = source[:, cells].T.tolist()
+        slots = self.prior[plane.name].slots(logits, source[:, cells].T)
         done = 0
         try:
             for first in range(0, len(cells), _TOGETHER):
                 if self.encoder.bits > self.most_bits:
                     raise EndOfStream
-                some = range(first, min(first + _TOGETHER, len(cells)))
-                for channel in range(channels):
-                    for i in some:
-                        before = symbols[i][:channel]
-                        table = prior.table(rest[i], before) if channel else firsts[i]
-                        encode(symbols[i][channel], table)
-                done = some.stop
+                last = min(first + _TOGETHER, len(cells))
+                for channel in slots:
+                    for slot in channel[first:last]:
+                        encode(*slot)
+                done = last
         finally:
             values[:, cells[:done]] = source[:, cells[:done]]
 
@@ -293,20 +289,22 @@ class StreamReader(StreamWalk):
     def _cells(self, plane: Plane, cells: Cells, logits: NDArray[np.int64]) -> None:
         prior, decode = self.prior[plane.name], self.decoder.decode
         firsts, rest = prior.first_tables(logits), logits.tolist()
-        channels = len(plane.levels)
-        symbols: list[list[int]] = [[] for _ in cells]
+        read: list[list[int]] = [[] for _ in plane.levels]  # by channel
+        before: list[tuple[int, ...]] = [()] * len(cells)
         try:
             for first in range(0, len(cells), _TOGETHER):
                 some = range(first, min(first + _TOGETHER, len(cells)))
-                for channel in range(channels):
+                for channel in read:
                     for i in some:
-                        table = prior.table(rest[i], symbols[i]) if channel else firsts[i]
-                        symbols[i].append(decode(table))
+                        symbol = decode(
+                            prior.table(rest[i], before[i]) if before[i] else firsts[i]
+                        )
+                        channel.append(symbol)
+                        before[i] += (symbol,)
         finally:
-            values = self.symbols.planes[plane.name].reshape(channels, -1)
-            for channel in range(channels):
-                known = [mine[channel] for mine in symbols if len(mine) > channel]
-                values[channel, cells[: len(known)]] = known
+            values = self.symbols.planes[plane.name].reshape(len(read), -1)
+            for channel, known in zip(values, read, strict=True):
+                channel[cells[: len(known)]] = known
 
     def _residual(self) -> None:
         if self.decoder.decode_bit():
