@@ -19,6 +19,7 @@ from gsc_ros.models.perception import (
 from gsc_ros.models.tokenizer import (
     DEPTH_LEVELS,
     LEVELS,
+    LOG2_STRIDES,
     UNKNOWN_CLASS,
     UNKNOWN_DEPTH,
     Tokenizer,
@@ -116,9 +117,7 @@ def test_one_step_is_the_prediction_unless_the_flow_is_distilled():
         assert net.config['distilled'] == distilled
         torch.nn.init.normal_(net.exit.weight)
         with torch.no_grad():
-            one, two = (
-                sample(net, prediction, features, words, noise, steps) for steps in (1, 2)
-            )
+            one, two = (sample(net, prediction, features, words, noise, steps) for steps in (1, 2))
         assert torch.equal(one, prediction) != distilled
         assert not torch.equal(two, prediction)
 
@@ -153,3 +152,29 @@ def test_missing_and_foreign_weights_name_the_remedy(tmp_path):
     foreign.write_bytes(b'not weights')
     with pytest.raises(ValueError, match='not a weights file'):
         load(foreign)
+
+
+def test_stages_that_see_the_same_of_all_frames_run_once():
+    net = Tokenizer().predictor.eval()
+    tokens = [
+        torch.zeros(2, len(n), 16 >> (s + 1), 16 >> (s + 1))
+        for n, s in zip(LEVELS, LOG2_STRIDES, strict=True)
+    ]
+    masks = [torch.ones(2, 1, *t.shape[2:]) for t in tokens]
+    tokens[3][1] = 1.0  # of the second frame
+    layout, depth = torch.zeros(2, 8, 8, dtype=torch.long), torch.full((2, 2, 2), 3)
+    seen = []
+    for stage in (net.sixtyfourth, net.thirtysecond, net.sixteenth):
+        stage.register_forward_hook(lambda module, given, made: seen.append(len(given[0])))
+    with torch.no_grad():
+        both = net(tokens, masks, layout, depth)
+        alone = [
+            net([t[i : i + 1] for t in tokens], [m[:1] for m in masks], layout[:1], depth[:1])
+            for i in range(2)
+        ]
+    assert seen[:3] == [1, 1, 2]
+    for i, one in enumerate(alone):
+        torch.testing.assert_close(both.latent[i : i + 1], one.latent)
+    assert not torch.equal(both.latent[0], both.latent[1])
+    net(tokens, masks, layout, depth)  # with gradients nothing is left out
+    assert seen[-3:] == [2, 2, 2]

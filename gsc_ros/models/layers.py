@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import fuse_conv_bn_eval
 
+from gsc_ros.models.winograd import Conv3x3
+
 Net = TypeVar('Net', bound=nn.Module)
 
 
@@ -29,6 +31,8 @@ def fold_batch_norms(net: Net) -> Net:
 
 def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
     """Make a convolution that keeps the size (stride 1) or halves it (stride 2)."""
+    if (kernel, stride) == (3, 1):
+        return Conv3x3(inputs, outputs)
     return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2)
 
 

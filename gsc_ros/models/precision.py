@@ -31,3 +31,11 @@ def autocast(bfloat16: bool, device: torch.device | None = None) -> AbstractCont
     if not bfloat16:
         return nullcontext()
     return torch.autocast('cpu' if device is None else device.type, torch.bfloat16)
+
+
+def autocasting() -> bool:
+    """Return whether the CPU computes in bfloat16 here."""
+    try:
+        return torch.is_autocast_enabled('cpu')
+    except TypeError:  # before torch 2.4
+        return torch.is_autocast_cpu_enabled()

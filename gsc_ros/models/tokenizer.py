@@ -106,6 +106,19 @@ class Synthesis:
         return torch.cat([self.segmentation.softmax(1), self.depth], 1)
 
 
+def _once(net: nn.Module, x: Tensor) -> Tensor:
+    """
+    Run a network on a batch; on one sample, if all are the same and nothing trains.
+
+    Frames that the encoder compares often differ in their finest tokens alone.
+    """
+    same = (
+        len(x) > 1 and not torch.is_grad_enabled() and torch.equal(x[1:], x[:1].expand_as(x[1:]))
+    )
+    y: Tensor = net(x[:1] if same else x)
+    return y.expand(len(x), -1, -1, -1)
+
+
 class Predictor(nn.Module):
     """Received tokens, their masks and the class layout -> the deterministic image of them."""
 
@@ -145,9 +158,9 @@ class Predictor(nn.Module):
         # Logits of log depth; unknown cells are in the middle, at zero.
         far = torch.logit((coarse_depth.float()[:, None] + 0.5) / DEPTH_LEVELS, 1e-6) * known
         y = torch.cat([received[0], functional.avg_pool2d(classes, 4), far, known], 1)
-        y = self.sixtyfourth(y)
+        y = _once(self.sixtyfourth, y)
         y = torch.cat([upsample(y), received[1], functional.avg_pool2d(classes, 2)], 1)
-        y = self.thirtysecond(y)
+        y = _once(self.thirtysecond, y)
         return self.sixteenth(torch.cat([upsample(y), received[2], classes, received[3]], 1)), far
 
     def tell(self, y: Tensor, far: Tensor) -> Synthesis:
