@@ -303,8 +303,8 @@ class StreamReader(StreamWalk):
                         before[i] += (symbol,)
         finally:
             values = self.symbols.planes[plane.name].reshape(len(read), -1)
-            for channel, known in zip(values, read, strict=True):
-                channel[cells[: len(known)]] = known
+            for row, known in zip(values, read, strict=True):
+                row[cells[: len(known)]] = known
 
     def _residual(self) -> None:
         if self.decoder.decode_bit():
