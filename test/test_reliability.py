@@ -69,6 +69,22 @@ def test_a_report_has_tables_plots_and_images(tmp_path):
         reliability.write(tmp_path, SCORES[3:], tmp_path)
 
 
+def test_frames_of_a_kind_without_truth_are_shown_by_likeness(tmp_path):
+    pytest.importorskip('matplotlib')
+    shown = []
+    for level, (name, likeness) in enumerate((('d', 0.5), ('e', 0.9), ('f', 0.1))):
+        shown.append(score(name, 'aerial'))
+        shown[-1].row['ms_ssim'] = likeness
+        for file in (f'{name}.png', shown[-1].row['image'], shown[-1].row['trust_image']):
+            cv2.imwrite(str(tmp_path / file), np.full((60, 80, 3), 100 * level, np.uint8))
+    for file in ('a.png', 'a_gsc.png', 'a_gsc_trust.png'):
+        cv2.imwrite(str(tmp_path / file), np.zeros((60, 80, 3), np.uint8))
+    files = reliability.write(tmp_path / 'out', [*shown, SCORES[0]], tmp_path)
+    assert 'reliability_aerial.png' not in {file.name for file in files}
+    rows = cv2.imread(str(tmp_path / 'out/aerial.jpg'))[90::180, 120].mean(1)
+    np.testing.assert_allclose(rows, [100, 0, 200], atol=3)  # e, d, f
+
+
 def test_depth_is_judged_by_trust():
     truth = np.array([[10, 10, 10, 0.1, 100]], np.float32)
     found = np.array([[11, np.nan, 20, 1, 1]], np.float32)

@@ -148,14 +148,19 @@ def gap(score: Score) -> float:
 
 
 def _strips(folder: Path, scores: Sequence[Score], images: Path) -> list[Path]:
-    """Show of each kind the best, median and worst frame by gap: original, decoded, trust."""
+    """
+    Show of each kind the best, median and worst frame by gap: original, decoded, trust.
+
+    Where a kind has no truth, by likeness to the original.
+    """
     kinds: dict[str, list[Score]] = defaultdict(list)
     for score in scores:
-        if np.isfinite(gap(score)) and 'trust_image' in score.row:
+        if 'trust_image' in score.row:
             kinds[score.kind].append(score)
     files = []
-    for kind, mine in kinds.items():
-        mine.sort(key=gap)
+    for kind, shown in kinds.items():
+        mine = sorted((score for score in shown if np.isfinite(gap(score))), key=gap)
+        mine = mine or sorted(shown, key=lambda score: -float(score.row['ms_ssim']))
         rows = []
         for score in (mine[0], mine[len(mine) // 2], mine[-1]):
             parts = [f'{score.row["frame"]}.png', score.row['image'], score.row['trust_image']]

@@ -3,11 +3,11 @@ The package's own layout: ``root/<split>/manifest.csv``, as ``gsc_ros.training.c
 
 A row an image, in frame order. ``file`` is its path below ``root``; optional are ``sequence`` and
 ``fps``, ``has_seg`` with ``seg_file``, ``has_depth`` with ``depth_file``. ``has_seg`` is
-``gt:camvid11`` or ``gt:cityscapes19`` (8-bit ids), ``has_depth`` is ``gt:lidar_sparse_u16_m*256``
-or ``gt:kinect_u16_mm`` (16 bits, 0 unknown). ``hfov_deg``, with ``width`` and ``height``, is the
-camera, and ``camera_height_m`` its height over the ground; of these ``unstated`` is not known, as
-an empty one is. Labels by teacher networks are no truth
-and are left.
+``gt:camvid11``, ``gt:cityscapes19`` or, with "other", ``gt:labels20`` (8-bit ids), ``has_depth``
+is ``gt:lidar_sparse_u16_m*256`` or ``gt:kinect_u16_mm`` (16 bits, 0 unknown). ``hfov_deg``, with
+``width`` and ``height``, is the camera, and ``camera_height_m`` its height over the ground; of
+these ``unstated`` is not known, as an empty one is. Labels by teacher networks are no truth and
+are left.
 """
 
 import csv
@@ -18,13 +18,19 @@ from pathlib import Path
 import numpy as np
 
 from gsc_ros.evaluation.datasets.frame import Frame, name_of, read_depth, read_ids
-from gsc_ros.labels import CAMVID11, OTHER, UNLABELLED
+from gsc_ros.labels import CAMVID11, NUM_CLASSES, OTHER, UNLABELLED
 from gsc_ros.perception.camera import Camera
 
 _UNSTATED = 'unstated'
 _TRAIN_IDS = np.arange(256, dtype=np.uint8)
 _TRAIN_IDS[OTHER:] = UNLABELLED
-_SEGMENTATION = {'gt:camvid11': CAMVID11, 'gt:cityscapes19': _TRAIN_IDS}
+_ALL_IDS = np.arange(256, dtype=np.uint8)
+_ALL_IDS[NUM_CLASSES:] = UNLABELLED
+_SEGMENTATION = {
+    'gt:camvid11': CAMVID11,
+    'gt:cityscapes19': _TRAIN_IDS,
+    'gt:labels20': _ALL_IDS,
+}
 DEPTH = {'gt:lidar_sparse_u16_m*256': 256.0, 'gt:kinect_u16_mm': 1000.0}
 
 
