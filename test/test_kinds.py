@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from frames import decode, encode, random_symbols, uneven_prior
+from safetensors import safe_open
 
 from gsc_ros.codec.caption import Caption
 from gsc_ros.codec.notes import caption_text
@@ -12,7 +13,7 @@ from gsc_ros.codec.planes import UNKNOWN
 from gsc_ros.labels import KINDS, LABELS, OTHER, SKY, UNLABELLED
 from gsc_ros.models.lite0 import CHANNELS, FEATURES, Lite0, adopt
 from gsc_ros.models.perception import PerceptionNet
-from gsc_ros.models.weights import save
+from gsc_ros.models.weights import load, save
 from gsc_ros.perception.kinds import (
     PROBABILITIES,
     SceneKind,
@@ -125,9 +126,9 @@ def test_the_backbone_has_the_published_shape():
         assert [tuple(m.shape[1:]) for m in maps] == [
             (c, 64 // s, 96 // s) for c, s in zip(CHANNELS, (4, 8, 16, 32), strict=True)
         ]
-        assert net.pooled(maps[-1]).shape == (1, FEATURES)
+        assert net.features(maps).shape == (1, FEATURES)
     published = {f'x{i}': v.half() for i, v in enumerate(net.state_dict().values())}
-    other = adopt(Lite0(), {**published, 'fc.weight': torch.zeros(1000, FEATURES)})
+    other = adopt(Lite0(), {**published, 'fc.weight': torch.zeros(1000, 1280)})
     assert torch.allclose(other.stem[0].weight, net.stem[0].weight, atol=1e-3)
     with pytest.raises(ValueError, match='EfficientNet-Lite0'):
         adopt(Lite0(), {'x': torch.zeros(3)})
@@ -139,8 +140,8 @@ def test_the_layer_learns_kinds_and_its_weights_load(tmp_path):
     features = torch.randn(60, FEATURES, generator=rng) + 3 * torch.nn.functional.one_hot(
         kinds, FEATURES
     )
-    weight, bias = training.fit(features, kinds, torch.full((60,), 1 / 60))
-    logits = features @ weight.T + bias
+    layer = training.fit(features, kinds, torch.full((60,), 1 / 60))
+    logits = layer(features)
     sources = ['a' if kind == 0 else 'b' for kind in kinds]
     assert set(training.recall_by_source(logits, kinds, sources).values()) == {1.0}
     none = torch.zeros_like(logits)  # the first kind of all
@@ -152,10 +153,29 @@ def test_the_layer_learns_kinds_and_its_weights_load(tmp_path):
     untold = save(tmp_path / WEIGHTS, net.state_dict(), net.config)
     black = np.zeros((64, 64, 3), np.uint8)
     assert PerceptionModel.load(tmp_path).predict(black).kind is None
-    training.write(untold, weight, bias, tmp_path / 'told' / WEIGHTS)
+    told = training.write(untold, layer, tmp_path / 'told' / WEIGHTS)
     model = PerceptionModel.load(tmp_path / 'told')
     kind = model.predict(black).kind
     assert kind is not None and kind.probability in PROBABILITIES
+    torch.testing.assert_close(model.net.kinds(features), logits, atol=0.1, rtol=0)  # eight bits
+    with safe_open(untold, 'pt') as before, safe_open(told, 'pt') as after:
+        for name in before.keys():  # noqa: SIM118 - it is no dictionary
+            assert torch.equal(before.get_tensor(name), after.get_tensor(name))
+    state, config = load(told)
+    state['kinds.linear.weight'] = torch.zeros(len(KINDS), 1280)
+    save(told, state, config)
+    with pytest.raises(ValueError, match='not the weights of this network'):
+        PerceptionModel.load(tmp_path / 'told')
+
+
+def test_features_tell_what_is_above_and_what_below():
+    net = Lite0().eval()
+    maps = [torch.zeros(1, count, 12, 16) for count in CHANNELS]
+    maps[2][:, 0, :6] = 1
+    with torch.inference_mode():
+        bands = net.features(maps)[0, -6 * CHANNELS[2] :].view(-1, 6)
+    assert bands[0].tolist() == [1, 1, 1, 0, 0, 0]
+    assert not bands[1:].any()
 
 
 def test_a_list_of_kinds_is_read(tmp_path):
@@ -184,6 +204,9 @@ def test_a_source_is_judged_by_a_regression_that_did_not_see_it():
     features[:2, 0] = features[2:3, 1] = features[3:4, 2] = 9.0
     logits = training.held_out_logits(features, features, kinds, sources)
     assert training.recall_by_source(logits, kinds, sources)['a'] == 0
+    # A source of stills weighs as its images, as long as these are few.
+    weights = training.source_weights(kinds, sources)
+    assert weights[5] == pytest.approx(float(weights[4]))
 
 
 def test_what_is_told_of_a_kind_is_the_mean_of_its_sources():

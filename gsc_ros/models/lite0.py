@@ -9,10 +9,13 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-FEATURES = 1280  # pooled
 # Channels of the maps on the grids of 1/4, 1/8, 1/16 and 1/32.
 CHANNELS = (24, 40, 112, 320)
+_TOP = 1280  # channels behind the last map
+_BANDS = 6  # of rows, in which the finer maps are pooled
+FEATURES = _TOP + _BANDS * sum(CHANNELS[:3])
 # Expansion, kernel, stride, channels and count of the blocks of each stage.
 _STAGES = (
     (1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 2), (6, 3, 2, 80, 3), (6, 5, 1, 112, 3),
@@ -64,7 +67,7 @@ class Lite0(nn.Module):
                 inputs = outputs
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.ModuleList(stages)
-        self.top = _unit(inputs, FEATURES, 1)
+        self.top = _unit(inputs, _TOP, 1)
 
     def maps(self, x: Tensor) -> list[Tensor]:
         """Return the feature maps (N, C, H/s, W/s), C of ``CHANNELS``, s of 4, 8, 16 and 32."""
@@ -77,13 +80,17 @@ class Lite0(nn.Module):
                 found.append(y)
         return found
 
-    def pooled(self, deepest: Tensor) -> Tensor:
-        """Return the pooled features (N, 1280) of the deepest of :meth:`maps`."""
-        features: Tensor = self.top(deepest).mean((2, 3))
-        return features
+    def features(self, maps: list[Tensor]) -> Tensor:
+        """
+        Return what an image shows and at which height, (N, FEATURES), of its :meth:`maps`.
+
+        The mean of the last layer, and means of the finer maps in horizontal bands.
+        """
+        bands = [functional.adaptive_avg_pool2d(m, (_BANDS, 1)).flatten(1) for m in maps[:3]]
+        return torch.cat([self.top(maps[3]).mean((2, 3)), *bands], 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.pooled(self.maps(x)[-1])
+        return self.features(self.maps(x))
 
 
 def adopt(net: Lite0, published: Mapping[str, Tensor]) -> Lite0:

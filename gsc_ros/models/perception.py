@@ -13,8 +13,9 @@ from torch.nn import functional
 
 from gsc_ros.labels import NUM_CLASSES
 from gsc_ros.models.hazards import HazardHead
+from gsc_ros.models.kinds import KindLayer
 from gsc_ros.models.layers import NormResBlock
-from gsc_ros.models.lite0 import CHANNELS, FEATURES, Lite0
+from gsc_ros.models.lite0 import CHANNELS, Lite0
 
 NEAREST_M = 0.5
 FARTHEST_M = 200.0
@@ -84,7 +85,7 @@ class PerceptionNet(nn.Module):
         }  # fmt: skip
         deep, middle, fine = widths
         self.backbone = Lite0()
-        self.kinds = nn.Linear(FEATURES, kinds) if kinds else None
+        self.kinds = KindLayer(kinds) if kinds else None
         self.deepest = _fuse(CHANNELS[3], deep, 1)
         self.context = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(deep, deep, 1), nn.ReLU())
         self.up_thirtysecond = _fuse(deep + CHANNELS[2], deep)
@@ -114,8 +115,9 @@ class PerceptionNet(nn.Module):
 
         These are maps on the grids of 1/8, 1/16 and 1/32.
         """
-        eighth, sixteenth, thirtysecond, deepest = self.backbone.maps(functional.avg_pool2d(x, 2))
-        kinds = self.kinds(self.backbone.pooled(deepest)) if self.kinds else None
+        found = self.backbone.maps(functional.avg_pool2d(x, 2))
+        eighth, sixteenth, thirtysecond, deepest = found
+        kinds = self.kinds(self.backbone.features(found)) if self.kinds else None
         y = self.deepest(deepest)
         y = y + self.context(y)
         coarse = self.up_thirtysecond(_joined(y, thirtysecond))

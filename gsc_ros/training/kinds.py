@@ -1,7 +1,7 @@
 """
 Stage `kinds`: the kind of scene, a linear layer on the backbone of perception.
 
-The backbone stays as it is. Its pooled features are computed once for each image and once for a
+The backbone stays as it is. Its features are computed once for each image and once for a
 random crop of it with other light and colours; a logistic regression is fitted to them. The
 temperature is fitted to images of sources that the regression did not see, so that a probability
 holds in places that are new.
@@ -9,6 +9,7 @@ holds in places that are new.
 
 import csv
 import zlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
@@ -26,20 +27,22 @@ from gsc_ros.codec.grid import coding_size
 from gsc_ros.evaluation.metrics import calibration_error
 from gsc_ros.image_files import read_rgb
 from gsc_ros.labels import KINDS, STREET
+from gsc_ros.models.kinds import KindLayer
 from gsc_ros.models.layers import channels_last, to_tensor
 from gsc_ros.models.lite0 import FEATURES, Lite0, adopt
-from gsc_ros.models.perception import PerceptionNet
-from gsc_ros.models.weights import FOLDER, load, restore, save
+from gsc_ros.models.weights import FOLDER, load, save
 from gsc_ros.perception.kinds import SURE
 from gsc_ros.perception.model import WEIGHTS
 
-_DECAY = 3e-2  # of the weights of the regression
+_DECAY = 6e-2  # of the weights of the regression
+_LEAST_DEVIATION = 1e-3  # of a feature
+_LAYER = 'kinds.'  # of the network
 _STEPS = 60  # of L-BFGS
 _FOLDS = 20
 _MOST = 40  # images of a source: more of one place say nothing of others
 _LARGEST = 1024  # pixels a side, of which features are computed
 _MOST_STILLS = 250  # of a source whose images have nothing in common, a kind
-_STILLS = ('imagenet', 'bsds')
+_STILLS, _PLACES = ('imagenet', 'bsds'), 10  # such sources, and as how many others they weigh
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,9 @@ def read_list(path: Path, root: Path) -> list[Sample]:
 
 def backbone_of(path: Path | None) -> Lite0:
     """Load the backbone of a published file (.pth or .safetensors), or the shipped one."""
-    net = Lite0().eval()
     if path is None:
-        state, _ = load(FOLDER / WEIGHTS, 'backbone')
-        net.load_state_dict({name.removeprefix('backbone.'): v for name, v in state.items()})
-        return net
+        return _backbone(FOLDER / WEIGHTS)
+    net = Lite0().eval()
     published: Mapping[str, Tensor]
     if path.suffix == '.safetensors':
         from safetensors.torch import load_file
@@ -86,6 +87,14 @@ def backbone_of(path: Path | None) -> Lite0:
     else:
         published = torch.load(path, 'cpu', weights_only=True)
     return adopt(net, published)
+
+
+def _backbone(perception: Path) -> Lite0:
+    """Load the backbone of a file of perception, whatever its other layers are."""
+    net = Lite0().eval()
+    state, _ = load(perception, 'backbone')
+    net.load_state_dict({name.removeprefix('backbone.'): v for name, v in state.items()})
+    return channels_last(net)
 
 
 def jittered(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -114,43 +123,41 @@ def relit(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]
 
 @torch.inference_mode()
 def features_of(net: Lite0, rgb: NDArray[np.uint8]) -> Tensor:
-    """Return the pooled features (1280) of an image as perception sees it."""
+    """Return the features (FEATURES) of an image as perception sees it."""
     small = cv2.resize(rgb, coding_size(rgb.shape[1], rgb.shape[0]), interpolation=cv2.INTER_AREA)
-    pooled: Tensor = net(functional.avg_pool2d(to_tensor(torch.from_numpy(small)[None]), 2))
-    return pooled[0]
+    found: Tensor = net(functional.avg_pool2d(to_tensor(torch.from_numpy(small)[None]), 2))
+    return found[0]
 
 
-def fit(
-    features: Tensor, kinds: Tensor, weights: Tensor, decay: float = _DECAY
-) -> tuple[Tensor, Tensor]:
+def fit(features: Tensor, kinds: Tensor, weights: Tensor, decay: float = _DECAY) -> KindLayer:
     """
     Fit a logistic regression.
 
-    ``features`` float (N, F), ``kinds`` int64 (N), ``weights`` float (N) of sum 1; returns weight
-    (kinds, F) and bias (kinds).
+    ``features`` float (N, FEATURES), ``kinds`` int64 (N), ``weights`` float (N) of sum 1.
     """
-    # Fitted to features of unit variance, as the decay means the same for all of them.
-    mean, deviation = features.mean(0), features.std(0) + 1e-3
-    x = (features - mean) / deviation
-    weight = torch.zeros(len(KINDS), features.shape[1], requires_grad=True)
-    bias = torch.zeros(len(KINDS), requires_grad=True)
-    optimiser = torch.optim.LBFGS([weight, bias], max_iter=_STEPS, line_search_fn='strong_wolfe')
+    layer = KindLayer(len(KINDS))
+    # The decay means the same for all features, as they have unit variance.
+    layer.mean.copy_(features.mean(0))
+    layer.deviation.copy_(features.std(0) + _LEAST_DEVIATION)
+    nn.init.zeros_(layer.linear.weight)
+    nn.init.zeros_(layer.linear.bias)
+    x = (features - layer.mean) / layer.deviation
+    optimiser = torch.optim.LBFGS(
+        layer.parameters(), max_iter=_STEPS, line_search_fn='strong_wolfe'
+    )
 
     def loss() -> Tensor:
         optimiser.zero_grad()
-        entropy = functional.cross_entropy(x @ weight.T + bias, kinds, reduction='none')
-        value = (entropy * weights).sum() + decay * weight.square().sum()
+        entropy = functional.cross_entropy(layer.linear(x), kinds, reduction='none')
+        value = (entropy * weights).sum() + decay * layer.linear.weight.square().sum()
         value.backward()
         return value
 
     optimiser.step(loss)
-    scaled = weight.detach() / deviation
-    return scaled, bias.detach() - scaled @ mean
+    return layer.requires_grad_(False)
 
 
-def fit_sources(
-    features: Tensor, more: Tensor, kinds: Tensor, sources: list[str]
-) -> tuple[Tensor, Tensor]:
+def fit_sources(features: Tensor, more: Tensor, kinds: Tensor, sources: list[str]) -> KindLayer:
     """Fit to images and changed ones, both (N, F); kinds weigh alike, and sources of a kind."""
     weights = source_weights(kinds, sources).repeat(2) / 2
     return fit(torch.cat([features, more]), kinds.repeat(2), weights)
@@ -189,8 +196,9 @@ def held_out_logits(
         if bool(seen.all()):
             continue
         known = [source for source, one in zip(sources, seen.tolist(), strict=True) if one]
-        weight, bias = fit_sources(features[seen], more[seen], kinds[seen], known)
-        logits[~seen] = features[~seen] @ weight.T + bias
+        logits[~seen] = fit_sources(features[seen], more[seen], kinds[seen], known)(
+            features[~seen]
+        )
     return logits
 
 
@@ -198,10 +206,12 @@ def source_weights(kinds: Tensor, sources: list[str]) -> Tensor:
     """
     Return the weight of each sample, float (N), of sum 1: sources of a kind weigh alike.
 
-    So do the kinds. A source of many stills weighs as ten, as its images are as many places.
+    So do the kinds. Stills weigh as so many sources, up to ten: they are as many places.
     """
     groups = list(zip(sources, kinds.tolist(), strict=True))
-    share = {g: (10.0 if g[0] in _STILLS else 1.0) / groups.count(g) for g in set(groups)}
+    share = {}
+    for group, count in Counter(groups).items():
+        share[group] = (min(_PLACES, count) if group[0] in _STILLS else 1) / count
     weights = torch.tensor([share[g] for g in groups])
     total = torch.zeros(len(KINDS)).index_add(0, kinds, weights)
     weights = weights / total[kinds]
@@ -283,23 +293,24 @@ def train(
     features, more = all_features(path, chosen, root, output / 'features.pt')
     kinds = torch.tensor([s.kind for s in chosen])
     layer = solve(features, more, kinds, [s.source for s in chosen], seed)
-    return write(path, *layer, output / WEIGHTS)
+    return write(path, layer, output / WEIGHTS)
 
 
 def all_features(
     perception: Path, samples: list[Sample], root: Path, cache: Path
 ) -> tuple[Tensor, Tensor]:
     """
-    Return pooled features of each sample and of a changed one (:func:`jittered`), both (N, F).
+    Return features of each sample and of a changed one (:func:`jittered`), both (N, F).
 
-    They are kept in ``cache``. Raises ``ValueError`` for a cache of another backbone.
+    They are kept in ``cache``. Raises ``ValueError`` for a cache of another backbone or of other
+    features.
     """
-    net = channels_last(restore(PerceptionNet, perception).backbone)
+    net = _backbone(perception)
     mark = float(sum(value.double().abs().sum() for value in net.state_dict().values()))
-    known: dict[str, Any] = {'backbone': mark}
+    known: dict[str, Any] = {'backbone': mark, 'features': FEATURES}
     if cache.is_file():
         known = torch.load(cache, weights_only=True)
-    if known['backbone'] != mark:
+    if (known['backbone'], known.get('features')) != (mark, FEATURES):
         raise ValueError(f'{cache} is of another backbone than {perception}: delete it')
     names = [str(sample.path.relative_to(root)) for sample in samples]
     for count, name in enumerate(tqdm(names, unit='image')):
@@ -335,9 +346,8 @@ def thinned(samples: list[Sample]) -> list[Sample]:
 
 def solve(
     features: Tensor, more: Tensor, kinds: Tensor, sources: list[str], seed: int = 0
-) -> tuple[Tensor, Tensor]:
-    """Return weight and bias of the calibrated layer; prints what it is worth."""
-    assert features.shape[1] == FEATURES
+) -> KindLayer:
+    """Return the calibrated layer; prints what it is worth."""
     logits = held_out_logits(features, more, kinds, sources, seed)
     temperature = fit_temperature(logits, kinds, source_weights(kinds, sources))
     recalls = recall_by_source(logits, kinds, sources)
@@ -345,12 +355,15 @@ def solve(
     tqdm.write(f'recall by source, each held out: {listed}')
     tqdm.write(report('kind, its sources held out', logits / temperature, kinds, sources))
     tqdm.write(f'temperature {temperature:.2f}')
-    weight, bias = fit_sources(features, more, kinds, sources)
-    return weight / temperature, bias / temperature
+    layer = fit_sources(features, more, kinds, sources)
+    layer.linear.weight /= temperature
+    layer.linear.bias /= temperature
+    return layer
 
 
-def write(perception: Path, weight: Tensor, bias: Tensor, path: Path) -> Path:
-    """Write a file of a :class:`PerceptionNet` again, with this layer."""
+def write(perception: Path, layer: KindLayer, path: Path) -> Path:
+    """Write a file of perception again, with this layer; all else stays."""
     state, config = load(perception)
-    state |= {'kinds.weight': weight, 'kinds.bias': bias}
+    state = {name: value for name, value in state.items() if not name.startswith(_LAYER)}
+    state |= {_LAYER + name: value for name, value in layer.state_dict().items()}
     return save(path, state, config | {'kinds': len(KINDS)})
