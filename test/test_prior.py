@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gsc_ros.codec.cdf import cdf, cdfs, slots
 from gsc_ros.codec.planes import BY_NAME, PLANES
 from gsc_ros.codec.prior import Prior, all_shapes, context, encoded, inputs, save
-from gsc_ros.training.prior import PlaneNet, example
+from gsc_ros.training.prior import Pairs, PlaneNet, example, losses, without_layout
 
 SIZE = (256, 192)
 
@@ -141,3 +141,26 @@ def test_weights_are_checked(tmp_path):
     (tmp_path / 'bad').write_bytes(b'x' * 40)
     with pytest.raises(ValueError, match='not a prior'):
         Prior.load(tmp_path / 'bad')
+
+
+def test_frames_with_and_without_a_class_layout_are_trained_on():
+    """Where no class applies, depth and tokens are coded with no layout to predict them by."""
+    frame = random_symbols(0, SIZE)
+    bare = without_layout(frame)
+    for plane in PLANES:
+        kept = frame.planes[plane.name]
+        expected = np.full_like(kept, -1) if plane.classes else kept
+        np.testing.assert_array_equal(bare.planes[plane.name], expected)
+    pairs = Pairs([frame, frame], [None, 0], np.random.default_rng(0))
+    drawn = [pairs.draw() for _ in range(200)]
+    without = [pair for pair in drawn if (pair[0].planes['fine'] < 0).all()]
+    assert 10 < len(without) < 60
+    assert all(r is None or (r.planes['coarse'] < 0).all() for _, r in without)
+    nets = torch.nn.ModuleDict({plane.name: PlaneNet(plane) for plane in PLANES})
+    rng = np.random.default_rng(0)
+    both, one = (losses(nets, [(s, None) for s in some], rng) for some in ([frame, bare], [bare]))
+    assert set(both) == {plane.name for plane in PLANES} | {'loss'}
+    assert set(one) == {plane.name for plane in PLANES if not plane.classes} | {'loss'}
+    one['loss'].backward()
+    moved_by = {n for n, net in nets.items() if any(p.grad is not None for p in net.parameters())}
+    assert moved_by == set(one) - {'loss'}

@@ -86,6 +86,22 @@ def test_the_prior_halves_what_symbols_cost(codec, drive):
     assert sum(whole[n] for n in names) < 0.5 * sum(uniform[n] for n in names)
 
 
+def test_the_prior_helps_where_no_class_applies(codec):
+    """There is no class layout by which depth and tokens could be predicted."""
+    from gsc_ros.sim.world import World
+
+    for seed in (3, 4):
+        world = World('corridor', seed=seed)
+        frame = codec.encode(world.look().rgb, 2000)
+        world.close()
+        assert frame.stream_bits['coarse'] == frame.stream_bits['fine'] == 0
+        planes = codec.read(frame.data).symbols.planes
+        for plane in PLANES[1:5]:
+            if not plane.classes:
+                even = np.log2(plane.levels).sum() * planes[plane.name][0].size
+                assert frame.stream_bits[plane.name] < 0.8 * even
+
+
 def test_a_still_scene_costs_almost_nothing_and_gets_better(codec, drive):
     robot, ground = SequenceEncoder(codec), SequenceDecoder(codec)
     key = robot.encode(drive[0].rgb, 500)

@@ -42,6 +42,9 @@ REALISM_GRADIENT = 0.4  # the same of the critic of realism
 # How often a frame is cut in each level of tokens, or not at all: a frame of 130 bytes ends where
 # the third begins, one of 350 where it ends, a delta frame of 75 in the second.
 CUTS = (0.05, 0.27, 0.48, 0.13, 0.07)
+# How often a frame has no class layout, of images with labels (streets) and of others: where no
+# class applies none is sent (gsc_ros/perception/kinds.py), and most of the others are such places.
+NO_LAYOUT = (0.1, 0.75)
 # How often the image is drawn from the latent itself, so that this stays what tokens aim at.
 LATENT_SHARE = 0.06
 # Left alone tokens grow until tanh makes two levels of seven: no loss counts it, no gradient
@@ -113,7 +116,7 @@ class BatchSampler:
         Draw what a receiver may have: masks of the tokens, layout and coarse depth.
 
         A frame is cut somewhere in the order of its stream; the tokens of the level that is cut
-        are there or not singly, or by cells of the 1/64 grid.
+        are there or not singly, or by cells of the 1/64 grid. Some frames have no layout at all.
         """
         n, device = len(batch.layout), self.device
 
@@ -135,6 +138,9 @@ class BatchSampler:
         roughly = early | (draw < 0.1)
         coarse = coarse_of(batch.layout).repeat_interleave(2, 1).repeat_interleave(2, 2)
         layout = torch.where(roughly, coarse, batch.layout).masked_fill(nothing, UNKNOWN_CLASS)
+        labelled = torch.arange(n, device=device) < batch.labelled
+        seldom = torch.where(labelled, *NO_LAYOUT).view(n, 1, 1)
+        layout = layout.masked_fill(chance()[:, 0] < seldom, UNKNOWN_CLASS)
         return masks, layout, batch.coarse_depth.masked_fill(nothing, UNKNOWN_DEPTH)
 
 
