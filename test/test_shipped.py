@@ -52,7 +52,7 @@ def test_any_budget_is_kept_and_used(codec, drive):
 
 
 # The more bytes, the less the region lacks without being asked for.
-@pytest.mark.parametrize(('budget', 'share'), [(150, 0.9), (300, 0.98)])
+@pytest.mark.parametrize(('budget', 'share'), [(150, 0.93), (300, 0.98)])
 def test_a_region_of_interest_is_closer_to_the_original(codec, drive, budget, share):
     region = (0.35, 0.4, 0.65, 0.7)
     lower, higher = [], []
@@ -99,7 +99,7 @@ def test_the_prior_helps_where_no_class_applies(codec):
         for plane in PLANES[1:5]:
             if not plane.classes:
                 even = np.log2(plane.levels).sum() * planes[plane.name][0].size
-                assert frame.stream_bits[plane.name] < 0.8 * even
+                assert frame.stream_bits[plane.name] < 0.95 * even
 
 
 def test_a_still_scene_costs_almost_nothing_and_gets_better(codec, drive):
@@ -119,7 +119,7 @@ def test_a_still_scene_costs_almost_nothing_and_gets_better(codec, drive):
 def test_motion_is_a_delta_and_a_cut_a_key(codec, drive):
     robot = SequenceEncoder(codec)
     kinds = [
-        robot.encode(view.rgb, 75, sequence=i).header.frame_type for i, view in enumerate(drive)
+        robot.encode(view.rgb, 150, sequence=i).header.frame_type for i, view in enumerate(drive)
     ]
     assert kinds == [0, 1, 0]
 
