@@ -356,8 +356,8 @@ def solve(
     tqdm.write(report('kind, its sources held out', logits / temperature, kinds, sources))
     tqdm.write(f'temperature {temperature:.2f}')
     layer = fit_sources(features, more, kinds, sources)
-    layer.linear.weight /= temperature
-    layer.linear.bias /= temperature
+    layer.linear.weight.div_(temperature)
+    layer.linear.bias.div_(temperature)
     return layer
 
 
