@@ -736,6 +736,21 @@ def test_a_stop_of_another_client_between_the_two_presses_keeps_the_stop(ground)
     ground.wait(lambda: len(ground.got[topics.STOP]) >= count + 2, 'the console gives it, too')
 
 
+def test_a_stop_of_another_client_is_heard_though_a_release_follows_it_at_once(ground):
+    robot, goes_on = ground.node.robots[0], threading.Event()
+    stops = ground.peer.create_publisher(Bool, topics.STOP, topics.NEWEST)
+    ground.wait(lambda: stops.get_subscription_count() == 2, 'peer and console listen')
+    ground.executor.create_task(goes_on.wait, PATIENCE_S)  # what comes waits
+    try:
+        before = robot.desk.button.given
+        stops.publish(Bool(data=True))
+        robot.outputs._stops.publish(Bool(data=False))
+        time.sleep(0.5)  # until both are there
+    finally:
+        goes_on.set()
+    ground.wait(lambda: robot.desk.button.given > before, 'the console has heard it')
+
+
 def test_the_end_of_a_goal_is_for_the_robot_that_the_page_names(fleet):
     one, other = fleet.robots
     page = fleet.browse()

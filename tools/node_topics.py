@@ -535,7 +535,9 @@ NODES = {
             _FIRST_STATED,
             *_STILL_OUT,
             _RECEIVED_MOUNT,
-            dataclasses.replace(_GROUND_IN[1], text='a STOP that somebody else gives'),
+            dataclasses.replace(
+                _GROUND_IN[1], qos=topics.STOPS_HEARD, text='a STOP that somebody else gives'
+            ),
             dataclasses.replace(_DIAGNOSTICS, qos=topics.DIAGNOSTICS, text='what is not OK'),
         ),
         (

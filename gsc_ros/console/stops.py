@@ -52,6 +52,7 @@ class StopButton:
         """Note that a STOP is published now."""
         self.pressed = True
         self._again_s = now + _AGAIN_S
+        self._released_s = -math.inf  # it follows the release, and what is heard may be this one
         self._note()
 
     def hear(self, now: float) -> bool:

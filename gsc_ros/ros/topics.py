@@ -90,6 +90,10 @@ INFOS = QoSProfile(
 NEWEST = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_LAST, depth=1
 )
+# A STOP of somebody else is not lost behind a release that follows it at once.
+STOPS_HEARD = QoSProfile(
+    reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_LAST, depth=10
+)
 # Reliable, so that RViz's reliable and navigation's best-effort subscribers both match.
 IMAGES = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_LAST, depth=5

@@ -104,7 +104,7 @@ class RobotView:
                 topics.LATCHED,
             )
         self._node.create_subscription(
-            Bool, of_robot(self.name, topics.STOP), self._on_stop, topics.NEWEST
+            Bool, of_robot(self.name, topics.STOP), self._on_stop, topics.STOPS_HEARD
         )
         self._on_stop(Bool(data=True))  # one may have come while nobody listened
         self._running = True
