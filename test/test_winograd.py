@@ -72,6 +72,16 @@ def test_elsewhere_it_is_a_plain_convolution():
     assert made.weight.grad is not None
 
 
+def test_a_gradient_passes_a_layer_that_stays_as_it_is():
+    made, x = layer(), torch.randn(1, 96, 24, 32, requires_grad=True)
+    with torch.inference_mode():
+        made(x)
+    made(x).sum().backward()
+    got, x.grad = x.grad, None
+    plain(made, x).sum().backward()
+    assert torch.equal(got, x.grad)
+
+
 def test_kernels_are_transformed_one_by_one():
     weight = torch.zeros(2, 3, 3, 3)
     weight[1, 2, 0, 0] = 1.0

@@ -76,7 +76,7 @@ class Conv3x3(nn.Conv2d):
     """
     A convolution of 3x3 that keeps the size.
 
-    Of a network that does not train it is done by Winograd's filtering where that is the faster.
+    It is done by Winograd's filtering where that is the faster and no gradient is asked for.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -99,6 +99,7 @@ class Conv3x3(nn.Conv2d):
             and height * width >= _LEAST_CELLS
             and height % _TILE == width % _TILE == 0
             and not (self.training or self.weight.requires_grad or self.weight.is_inference())
+            and not (x.requires_grad and torch.is_grad_enabled())
             and x.device.type == 'cpu'
             and x.dtype == self.weight.dtype == torch.float32
             and not autocasting()
