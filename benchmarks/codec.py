@@ -98,7 +98,7 @@ def operations(work: Callable[[], Any]) -> float:
 
 
 def floors(codec: Any, frame: Any, budget: int) -> dict[str, float]:
-    """Operations of the networks over the measured peak: no code can be faster, ms."""
+    """Operations of the networks, as they compute, over the peak of a plain convolution, ms."""
     peak = peak_gflops(codec.bfloat16)
     data = codec.encode(frame, budget).data
     work = {
