@@ -15,7 +15,7 @@ from typing import NamedTuple
 _AGAIN_S = 0.25
 _SOONEST_S = 0.4  # a double click is one action, not two
 _LATEST_S = 10.0
-_AT_ONCE_S = 1.0  # a STOP and a release within it are given at once: the STOP counts
+_CROSSING_S = 5.0  # a STOP heard so soon after a release may be from before it: the STOP counts
 
 
 class State(IntEnum):
@@ -62,7 +62,7 @@ class StopButton:
         """
         if self.pressed:
             return False
-        if now - self._released_s <= _AT_ONCE_S:
+        if now - self._released_s <= _CROSSING_S:
             self.stop(now)
             return True
         self._note()
