@@ -314,6 +314,14 @@ def test_labels_of_the_dataset_are_judged_by_too(folder, judge):
     assert summary[0]['gt_det_f1'] == pytest.approx(2 / 3)
 
 
+def test_truth_of_another_size_is_refused_by_name(folder, judge):
+    (plain,) = frames(folder, 1)
+    truth = np.zeros((8, 12), np.uint8)
+    frame = Frame('a', plain.image, '', 0.0, lambda: truth)
+    with pytest.raises(ValueError, match='a: truth of 12x8 for an image of'):
+        ReferenceObservation(judge, frame, plain.rgb())
+
+
 def test_the_sky_has_no_depth(folder, judge):
     reference = ReferenceObservation(judge, frames(folder, 1)[0], image())
     sky = reference.classes == 2

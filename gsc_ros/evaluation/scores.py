@@ -78,6 +78,12 @@ class ReferenceObservation:
         self.true_depth = frame.depth() if frame.depth else None
         self.true_boxes = frame.boxes() if frame.boxes else None
         self.true_hazards = frame.hazards() if frame.hazards else None
+        for truth in (self.true_classes, self.true_depth, self.true_hazards):
+            if truth is not None and truth.shape != rgb.shape[:2]:
+                raise ValueError(
+                    f'{frame.name}: truth of {truth.shape[1]}x{truth.shape[0]} for an image of '
+                    f'{rgb.shape[1]}x{rgb.shape[0]}; bring both to one size'
+                )
 
     def _patches(self, rgb: NDArray[np.uint8]) -> Features | None:
         if not self.slow or not can(self.judge, 'patches'):
