@@ -113,7 +113,10 @@ def _once(net: nn.Module, x: Tensor) -> Tensor:
     Frames that the encoder compares often differ in their finest tokens alone.
     """
     same = (
-        len(x) > 1 and not torch.is_grad_enabled() and torch.equal(x[1:], x[:1].expand_as(x[1:]))
+        len(x) > 1
+        and x.device.type == 'cpu'  # another device would be waited for
+        and not torch.is_grad_enabled()
+        and torch.equal(x[1:], x[:1].expand_as(x[1:]))
     )
     y: Tensor = net(x[:1] if same else x)
     return y.expand(len(x), -1, -1, -1)
