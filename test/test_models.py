@@ -109,17 +109,15 @@ def test_an_untrained_flow_returns_the_prediction_and_the_noise_decides_the_imag
         assert not torch.equal(drawn, sample(net, prediction, features, words, -noise, 3))
 
 
-def test_one_step_is_the_prediction_unless_the_flow_is_distilled():
+def test_one_step_is_the_prediction_and_two_are_not():
     prediction, features = torch.randn(1, 16, 4, 4), torch.randn(1, 128, 4, 4)
     words, noise = torch.zeros(1, 2, 2, dtype=torch.long), torch.randn(1, 16, 4, 4)
-    for distilled in (False, True):
-        net = FlowNet((3, 5), distilled=distilled).eval()
-        assert net.config['distilled'] == distilled
-        torch.nn.init.normal_(net.exit.weight)
-        with torch.no_grad():
-            one, two = (sample(net, prediction, features, words, noise, steps) for steps in (1, 2))
-        assert torch.equal(one, prediction) != distilled
-        assert not torch.equal(two, prediction)
+    net = FlowNet((3, 5)).eval()
+    torch.nn.init.normal_(net.exit.weight)  # else the network adds nothing to the linear estimate
+    with torch.no_grad():
+        one, two = (sample(net, prediction, features, words, noise, steps) for steps in (1, 2))
+    assert torch.equal(one, prediction)
+    assert not torch.equal(two, prediction)
 
 
 def test_the_linear_velocity_is_the_best_linear_one():

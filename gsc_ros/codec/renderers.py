@@ -135,7 +135,7 @@ class Flow:
     Draws by the shipped generator.
 
     A rectified flow near the prediction (:mod:`gsc_ros.models.flow`), and the generative decoder
-    where the weights have one. One step of a flow that is not distilled is the prediction.
+    where the weights have one. One step of the flow is the prediction.
     """
 
     name, default_steps, max_steps = FLOW, 1, 100

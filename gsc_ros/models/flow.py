@@ -7,8 +7,7 @@ velocity ``x_1 - x_0`` and sampling integrates from 1 down to 0. The start is no
 noise around the deterministic prediction, so that the path is short and few steps suffice.
 
 At ``t = 1`` the start tells nothing of the latent, so that the best velocity points to the
-latent's mean given the conditions: the prediction. One step ends there, unless the network was
-distilled to land on samples.
+latent's mean given the conditions: the prediction. One step ends there.
 """
 
 import itertools
@@ -96,8 +95,7 @@ class FlowNet(nn.Module):
 
     ``vocabulary``: sizes of the fields of a caption word (see ``codec.caption.token_ids``).
     ``guidance``: channels of the predictor's features, added through zero-initialised residuals at
-    both scales (as ControlNet does, Zhang et al., ICCV 2023). ``distilled``: whether one step ends
-    at a sample, and not at the mean of all.
+    both scales (as ControlNet does, Zhang et al., ICCV 2023).
     """
 
     def __init__(
@@ -106,7 +104,6 @@ class FlowNet(nn.Module):
         guidance: int = 128,
         widths: tuple[int, int] = (128, 192),
         words: int = 48,
-        distilled: bool = False,
     ) -> None:
         super().__init__()
         self.config = {
@@ -114,9 +111,7 @@ class FlowNet(nn.Module):
             'guidance': guidance,
             'widths': list(widths),
             'words': words,
-            'distilled': distilled,
         }
-        self.distilled = distilled
         a, b = widths
         time = 128
         self.time = nn.Sequential(nn.Linear(64, time), nn.SiLU(), nn.Linear(time, time), nn.SiLU())
@@ -170,9 +165,9 @@ def sample(
     """
     Integrate by Euler's method from noise around the prediction; returns a latent like it.
 
-    One step of a network that is not distilled is the prediction: the network need not run.
+    One step ends at the prediction: the network need not run.
     """
-    if steps == 1 and not net.distilled:
+    if steps == 1:
         return prediction
     x = prediction + START_NOISE * noise
     times = torch.linspace(1, 0, steps + 1, device=x.device)

@@ -139,8 +139,8 @@ class BatchSampler:
         coarse = coarse_of(batch.layout).repeat_interleave(2, 1).repeat_interleave(2, 2)
         layout = torch.where(roughly, coarse, batch.layout).masked_fill(nothing, UNKNOWN_CLASS)
         labelled = torch.arange(n, device=device) < batch.labelled
-        seldom = torch.where(labelled, *NO_LAYOUT).view(n, 1, 1)
-        layout = layout.masked_fill(chance()[:, 0] < seldom, UNKNOWN_CLASS)
+        share_without = torch.where(labelled, *NO_LAYOUT).view(n, 1, 1)
+        layout = layout.masked_fill(chance()[:, 0] < share_without, UNKNOWN_CLASS)
         return masks, layout, batch.coarse_depth.masked_fill(nothing, UNKNOWN_DEPTH)
 
 

@@ -36,11 +36,10 @@ class GscFlowTransformer(ModelMixin, ConfigMixin):
         guidance: int = 128,
         widths: Sequence[int] = (128, 192),
         words: int = 48,
-        distilled: bool = False,
     ) -> None:
         super().__init__()
         first, second = widths
-        self.net = FlowNet(tuple(vocabulary), guidance, (first, second), words, distilled)
+        self.net = FlowNet(tuple(vocabulary), guidance, (first, second), words)
 
     def forward(
         self,
